@@ -1,0 +1,154 @@
+//! The event line: what a stage says on standard error.
+
+use crate::{ErrorCode, UnlockState, printable};
+use serde::{Deserialize, Serialize};
+
+/// Longest event line in bytes, newline included: one write of this size to a
+/// pipe is atomic (PIPE_BUF on Linux).
+pub const EVENT_LINE_MAX: usize = 4096;
+
+/// The JSON Schema (2020-12) of one event line.
+pub const EVENT_SCHEMA: &str = include_str!("../schema/event.schema.json");
+
+/// One line of a stage's report. The order of the fields is the order on the
+/// wire; fields that are `None` are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Version of the line, 1.
+    pub v: u32,
+    /// RFC 3339 in UTC with milliseconds.
+    pub ts: String,
+    /// Names the run that the stages of one pipeline share.
+    pub run: String,
+    /// Name of the binary.
+    pub stage: String,
+    /// Process id; left out where the time is fixed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Where the stage stands.
+    pub state: UnlockState,
+    /// What precisely happens, such as `big-part` or `cache-hit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// More about the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<serde_json::Map<String, serde_json::Value>>,
+    /// How much is done, in `unit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<u64>,
+    /// How much there is, in `unit`, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// What `done` and `total` count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// Why the stage failed; only with `state` `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<EventError>,
+}
+
+/// What progress counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Bytes of the stream.
+    Bytes,
+    /// Layers of images.
+    Layers,
+}
+
+/// The cause in a final `error` line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventError {
+    /// Name of an [`ErrorCode`].
+    pub code: String,
+    /// Exit status of the process.
+    pub exit: u8,
+    /// One line: class, place, cause.
+    pub message: String,
+    /// What the user can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl EventError {
+    /// The cause `code` with its exit status; `message` and `hint` are made printable.
+    pub fn new(code: ErrorCode, message: &str, hint: Option<&str>) -> Self {
+        Self {
+            code: code.as_str().to_owned(),
+            exit: code.exit(),
+            message: printable(message),
+            hint: hint.map(printable),
+        }
+    }
+}
+
+impl Event {
+    /// The line as JSON with its newline, at most [`EVENT_LINE_MAX`] bytes. What
+    /// does not fit goes in this order: detail, hint, the end of the message.
+    pub fn to_line(&self) -> Vec<u8> {
+        let mut event = self.clone();
+        loop {
+            let mut line = serde_json::to_vec(&event).unwrap_or_default();
+            if line.len() < EVENT_LINE_MAX {
+                line.push(b'\n');
+                return line;
+            }
+            if event.detail.take().is_some() {
+                continue;
+            }
+            match &mut event.error {
+                Some(error) if error.hint.is_some() => error.hint = None,
+                Some(error) if error.message.chars().count() > 1 => {
+                    let keep = error.message.chars().count() / 2;
+                    error.message = error.message.chars().take(keep).collect();
+                }
+                _ => event.step = None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> Event {
+        Event {
+            v: 1,
+            ts: "2026-11-23T08:23:00.123Z".into(),
+            run: "5f0c2a91".into(),
+            stage: "az-decrypt".into(),
+            pid: Some(4711),
+            state: UnlockState::Decrypting,
+            step: None,
+            detail: None,
+            done: Some(1),
+            total: Some(2),
+            unit: Some(Unit::Bytes),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn fields_stand_in_the_fixed_order() {
+        assert_eq!(
+            String::from_utf8(event().to_line()).unwrap(),
+            "{\"v\":1,\"ts\":\"2026-11-23T08:23:00.123Z\",\"run\":\"5f0c2a91\",\"stage\":\"az-decrypt\",\
+             \"pid\":4711,\"state\":\"decrypting\",\"done\":1,\"total\":2,\"unit\":\"bytes\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_never_exceeds_the_pipe_guarantee() {
+        let wide = "\"🦀".repeat(600);
+        let mut long = event();
+        long.state = UnlockState::Error;
+        long.error = Some(EventError::new(ErrorCode::Io, &wide, Some(&wide)));
+        long.detail = Some(serde_json::Map::from_iter([("x".into(), wide.clone().into())]));
+        let line = long.to_line();
+        assert!(line.len() <= EVENT_LINE_MAX);
+        let back: Event = serde_json::from_slice(&line).unwrap();
+        assert_eq!(back.error.unwrap().code, "io");
+    }
+}
