@@ -1,0 +1,188 @@
+//! The key that opens a file, its public id, and how both are derived and written.
+
+use crate::Error;
+use crate::bech32m::{self, Case};
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+use subtle::{Choice, ConstantTimeEq};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+const KEY_HRP: &str = "az-secret-key-";
+const KEY_ID_HRP: &str = "azkey";
+/// First byte of what a key line carries.
+const KEY_VERSION: u8 = 1;
+
+/// A key, 32 random bytes. Wiped when dropped, compared in constant time, not
+/// shown by `Debug` (format: keys and fragments, as text).
+#[derive(ZeroizeOnDrop)]
+pub struct Key([u8; Key::LEN]);
+
+impl Key {
+    /// Length in bytes.
+    pub const LEN: usize = 32;
+
+    /// What every key line begins with.
+    pub const LINE_START: &'static str = "AZ-SECRET-KEY-1";
+
+    /// A new key from the random number generator of the operating system.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Random`]: the operating system gave none.
+    pub fn generate() -> Result<Self, Error> {
+        let mut key = Self([0; Self::LEN]);
+        random(&mut key.0)?;
+        Ok(key)
+    }
+
+    /// The key with these 32 bytes.
+    pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key of a fragment that has no text form: SHA-256 of its bytes, which
+    /// are neither trimmed nor decoded (format: keys and fragments).
+    pub fn from_raw_fragment(fragment: &[u8]) -> Self {
+        Self(Sha256::digest(fragment).into())
+    }
+
+    /// The 32 bytes of the key.
+    pub fn expose(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
+    /// The key in a document of exactly one key line. Empty lines, lines that
+    /// begin with `#`, white space around a line and CR LF are allowed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`]: no key line, more than one, a damaged one, or a line
+    /// that is something else; the message has the line's number and none of its
+    /// text. [`Error::Unsupported`]: a key of a later version.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let mut lines = content_lines(text);
+        let (number, line) = lines.next().ok_or(Error::malformed("no key line"))?;
+        let key = Self::parse_line(line).map_err(|error| error.at_line(number))?;
+        match lines.next() {
+            None => Ok(key),
+            Some((number, _)) => Err(Error::malformed("a second line after the key").at_line(number)),
+        }
+    }
+
+    fn parse_line(line: &str) -> Result<Self, Error> {
+        if !begins_with(line, Self::LINE_START) {
+            let is_fragment = begins_with(line, "AZ-FRAG-1");
+            return Err(Error::malformed(if is_fragment {
+                "a fragment where a key belongs; join the fragments first"
+            } else {
+                "not a key line"
+            }));
+        }
+        let data = bech32m::decode::<{ 1 + Self::LEN }>(KEY_HRP, line)?;
+        let (version, bytes) = data.split_at(1);
+        if version != [KEY_VERSION] {
+            return Err(Error::Unsupported(format!("key version {}", version[0])));
+        }
+        let mut key = Self([0; Self::LEN]);
+        key.0.copy_from_slice(bytes);
+        Ok(key)
+    }
+
+    /// The key line, `AZ-SECRET-KEY-1…`, without a newline.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let mut data = Zeroizing::new([KEY_VERSION; 1 + Self::LEN]);
+        data[1..].copy_from_slice(&self.0);
+        bech32m::encode(KEY_HRP, data.as_slice(), Case::Upper)
+    }
+
+    /// The public id: HKDF(key, "", "azs/v1/key-id", 16).
+    pub fn id(&self) -> KeyId {
+        KeyId(*hkdf(&self.0, b"", &[b"azs/v1/key-id"]))
+    }
+}
+
+impl ConstantTimeEq for Key {
+    fn ct_eq(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+/// The public name of a key, 16 bytes; as text `azkey1…`, lower case.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; KeyId::LEN]);
+
+impl KeyId {
+    /// Length in bytes.
+    pub const LEN: usize = 16;
+
+    /// The id with these 16 bytes.
+    pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 16 bytes of the id.
+    pub fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&bech32m::encode(KEY_ID_HRP, &self.0, Case::Lower))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = Error;
+
+    /// The id in `azkey1…`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`]: anything else, or a damaged one.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        bech32m::decode(KEY_ID_HRP, text).map(|bytes| Self(*bytes))
+    }
+}
+
+/// HKDF-SHA-256 (RFC 5869): `N` bytes, at most 8160, from the secret `key`, `salt`
+/// and the parts of `info` one after another. An empty salt stands for 32 zeros.
+pub(crate) fn hkdf<const N: usize>(key: &[u8], salt: &[u8], info: &[&[u8]]) -> Zeroizing<[u8; N]> {
+    const { assert!(N <= 255 * 32, "HKDF gives at most 255 blocks") };
+    let mut out = Zeroizing::new([0; N]);
+    Hkdf::<Sha256>::new(Some(salt), key)
+        .expand_multi_info(info, out.as_mut_slice())
+        .expect("the length was checked when this was compiled");
+    out
+}
+
+/// Fills `out` from the random number generator of the operating system.
+pub(crate) fn random(out: &mut [u8]) -> Result<(), Error> {
+    getrandom::fill(out).map_err(|error| Error::Random(error.into()))
+}
+
+/// The lines of a document that are neither empty nor a comment, trimmed, with
+/// their numbers from 1.
+pub(crate) fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// True when `line` begins with `start`, in any case.
+pub(crate) fn begins_with(line: &str, start: &str) -> bool {
+    line.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+}
