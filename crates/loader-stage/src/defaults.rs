@@ -1,0 +1,113 @@
+//! What stands behind the flags and the environment: systemd credentials, then
+//! the config files.
+
+use crate::Failure;
+use clap::Command;
+use loader_model::{ErrorCode, yaml};
+use std::collections::BTreeMap;
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Every key that a config file may hold: the long flag with underscores.
+const CONFIG_KEYS: &[&str] = &[
+    "api_url",
+    "cache_dir",
+    "ca_file",
+    "cdn_file",
+    "cdn_resource",
+    "client_cert_file",
+    "client_key_file",
+    "credentials_file",
+    "device_secret_file",
+    "events_file",
+    "hwid_file",
+    "insecure_http",
+    "key_file",
+    "login_path",
+    "key_fragment_path",
+    "resources_get_path",
+    "resources_list_path",
+    "resources_put_path",
+    "retries",
+    "threads",
+    "token_file",
+];
+
+/// Secrets that systemd may hand over: `$CREDENTIALS_DIRECTORY/<name>` stands in
+/// for `--<name>-file`.
+const CREDENTIALS: &[&str] = &["credentials", "token", "cdn", "key", "device-secret", "hwid"];
+
+/// `command` with defaults from `$CREDENTIALS_DIRECTORY`, the user's config file
+/// and the machine's, in this order of precedence. A setting counts only for
+/// options that the command has and that can come from the environment.
+///
+/// # Errors
+/// `config` where a file cannot be read or holds an unknown key.
+pub(crate) fn apply(command: Command) -> Result<Command, Failure> {
+    let mut settings = BTreeMap::new();
+    for path in config_paths().into_iter().rev() {
+        settings.extend(read_config(&path)?);
+    }
+    settings.extend(systemd_credentials());
+    Ok(settings.into_iter().fold(command, |command, (key, value)| {
+        let takes_it = command.get_arguments().any(|arg| arg.get_id() == key.as_str() && arg.get_env().is_some());
+        if takes_it { command.mut_arg(key, |arg| arg.default_value(value)) } else { command }
+    }))
+}
+
+fn systemd_credentials() -> impl Iterator<Item = (String, String)> {
+    let dir = env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    CREDENTIALS.iter().filter_map(move |name| {
+        let path = dir.as_ref()?.join(name);
+        let value = path.is_file().then(|| path.to_str().map(str::to_owned))??;
+        Some((format!("{}_file", name.replace('-', "_")), value))
+    })
+}
+
+fn config_paths() -> Vec<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let user = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+    user.into_iter().chain([PathBuf::from("/etc")]).map(|dir| dir.join("azaion/config.yaml")).collect()
+}
+
+fn read_config(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let place = path.display();
+    let document = match std::fs::read(path) {
+        Ok(document) => document,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(BTreeMap::new());
+        }
+        Err(error) => return Err(Failure::new(ErrorCode::Config, format_args!("{place}: {error}"))),
+    };
+    let map: BTreeMap<String, Scalar> = if document.iter().all(u8::is_ascii_whitespace) {
+        BTreeMap::new()
+    } else {
+        yaml::from_slice(&document)
+            .map_err(|error| Failure::new(ErrorCode::Config, format_args!("{place}: {error}")))?
+    };
+    map.into_iter()
+        .map(|(key, value)| {
+            if CONFIG_KEYS.contains(&key.as_str()) {
+                Ok((key, value.0))
+            } else {
+                let shown = loader_model::printable(&key);
+                Err(Failure::new(ErrorCode::Config, format_args!("{place}: unknown key {shown}"))
+                    .hint(format!("known keys: {}", CONFIG_KEYS.join(", "))))
+            }
+        })
+        .collect()
+}
+
+/// A setting as the text that would stand on the command line.
+struct Scalar(String);
+
+impl<'de> serde::Deserialize<'de> for Scalar {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(text) => Ok(Self(text)),
+            value @ (serde_json::Value::Bool(_) | serde_json::Value::Number(_)) => Ok(Self(value.to_string())),
+            _ => Err(serde::de::Error::custom("not a scalar")),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Inputs: a file, or standard input, which is read once.
+
+use crate::Failure;
+use loader_model::ErrorCode;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// Size in bytes that a pipe is enlarged to where the system allows it.
+pub(crate) const PIPE_LEN: usize = 1 << 20;
+
+/// A stream to read, with the name that messages call it by.
+#[derive(Debug)]
+pub struct Input {
+    name: String,
+    file: File,
+    len: Option<u64>,
+}
+
+impl Input {
+    pub(crate) fn stdin() -> Result<Self, Failure> {
+        let name = "standard input".to_owned();
+        let file = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Failure::io(&name, &error))?;
+        Self::new(name, File::from(file))
+    }
+
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        match File::open(path) {
+            Ok(file) => Self::new(name, file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Failure::new(ErrorCode::NotFound, format_args!("{name}: no such file")))
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(Failure::new(ErrorCode::NotFound, format_args!("{name}: not readable: permission denied")))
+            }
+            Err(error) => Err(Failure::io(name, &error)),
+        }
+    }
+
+    fn new(name: String, file: File) -> Result<Self, Failure> {
+        let metadata = file.metadata().map_err(|error| Failure::io(&name, &error))?;
+        if metadata.is_dir() {
+            return Err(Failure::new(ErrorCode::NotFound, format_args!("{name}: is a folder")));
+        }
+        let len = metadata.is_file().then_some(metadata.len());
+        if len.is_none() {
+            // Refused where the user's pipe quota is used up; smaller pipes work too.
+            let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_LEN);
+        }
+        Ok(Self { name, file, len })
+    }
+
+    /// What messages call it: the path, or `standard input`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes in the whole file, for a regular file that is read from its start.
+    pub fn known_len(&self) -> Option<u64> {
+        use std::io::Seek;
+        self.len.filter(|_| (&self.file).stream_position().is_ok_and(|at| at == 0))
+    }
+
+    /// True for a regular file, which can be read at any offset.
+    pub fn is_seekable(&self) -> bool {
+        self.len.is_some()
+    }
+
+    /// The file itself, to seek in or to read at an offset.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Everything there is, up to `limit` bytes.
+    ///
+    /// # Errors
+    /// `malformed` where there is more than `limit`, `io` where reading fails.
+    pub fn read_all(&mut self, limit: usize) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
+        // One allocation, so that no copy of a secret stays behind.
+        let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(limit + 1));
+        let read = (&self.file).take(limit as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|error| Failure::io(&self.name, &error))?;
+        if bytes.len() > limit {
+            return Err(Failure::new(ErrorCode::Malformed, format_args!("{}: longer than {limit} bytes", self.name)));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buf)
+    }
+}

@@ -1,0 +1,31 @@
+//! The edge of a process, once for all filters.
+//!
+//! A filter calls [`run`] with its working state and a function. Everything that
+//! all of them share happens here: the command line with environment and config
+//! file behind it, `-` for standard input (once), secrets from files and
+//! descriptors, event lines, the exit status table, signals, a reader that goes
+//! away, and files that appear whole or not at all.
+
+mod args;
+mod defaults;
+mod emit;
+mod failure;
+mod input;
+mod output;
+mod process;
+mod progress;
+mod prompt;
+mod run;
+mod secret;
+mod stage;
+mod tempfile;
+
+pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
+pub use failure::{Failure, OrFail};
+pub use input::Input;
+pub use loader_model::{ErrorCode, UnlockState};
+pub use output::{Content, Output};
+pub use progress::{Counted, Progress};
+pub use run::run;
+pub use secret::{Loose, SecretFrom};
+pub use stage::Stage;

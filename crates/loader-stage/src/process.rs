@@ -1,0 +1,54 @@
+//! What belongs to the process as a whole: signals, panics, core dumps.
+
+use crate::emit::Emitter;
+use crate::{Failure, prompt, tempfile};
+use loader_model::ErrorCode;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io;
+use std::panic;
+use std::sync::Arc;
+
+/// Keeps secrets out of core dumps and away from other processes of the user.
+/// A system that refuses is no reason to stop.
+pub(crate) fn hide_memory() {
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
+/// A thread that ends the process on SIGINT, SIGTERM and SIGHUP: the final
+/// event is written, temporary files are removed, then the signal does what it
+/// does by default, so that the shell sees a process that died of it.
+pub(crate) fn watch_signals(emitter: Arc<Emitter>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::Builder::new().name("signals".to_owned()).stack_size(64 * 1024).spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            let (code, name) = match signal {
+                SIGTERM => (ErrorCode::Terminated, "SIGTERM"),
+                SIGHUP => (ErrorCode::Interrupted, "SIGHUP"),
+                _ => (ErrorCode::Interrupted, "SIGINT"),
+            };
+            tempfile::remove_all();
+            prompt::restore_terminal();
+            emitter.error(&Failure::new(code, format_args!("stopped by {name}")));
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    })?;
+    Ok(())
+}
+
+/// Turns a panic into the final event and exit status 70.
+#[allow(clippy::exit, reason = "a panic in any thread ends the process with the documented status")]
+pub(crate) fn report_panics(emitter: Arc<Emitter>) {
+    panic::set_hook(Box::new(move |info| {
+        let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
+        tempfile::remove_all();
+        prompt::restore_terminal();
+        emitter.error(
+            &Failure::new(ErrorCode::Bug, format_args!("bug in the program{place}"))
+                .hint("please report it with this line".to_owned()),
+        );
+        std::process::exit(i32::from(ErrorCode::Bug.exit()));
+    }));
+}

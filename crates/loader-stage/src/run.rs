@@ -1,0 +1,82 @@
+//! From the command line to the exit status.
+
+use crate::emit::{Emitter, Report};
+use crate::{Failure, Stage, StageArgs, defaults, process};
+use clap::Parser;
+use clap::error::ErrorKind;
+use loader_model::{ErrorCode, UnlockState};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Runs a filter: reads the command line, says `idle`, calls `filter`, says
+/// `ready` or `error`, and gives the exit status. `working` is what
+/// [`Stage::begin`] reports.
+pub fn run<C>(working: UnlockState, filter: impl FnOnce(&C, &Stage) -> anyhow::Result<()>) -> ExitCode
+where
+    C: Parser + AsRef<StageArgs>,
+{
+    process::hide_memory();
+    let command = C::command();
+    let (emitter, problem) = Emitter::from_environment(command.get_name());
+    let emitter = Arc::new(emitter);
+    process::report_panics(emitter.clone());
+    let outcome = match problem {
+        Some(failure) => Err(failure),
+        None => staged(&emitter, command, working, filter),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            emitter.error(&failure);
+            ExitCode::from(failure.code().exit())
+        }
+    }
+}
+
+fn staged<C>(
+    emitter: &Arc<Emitter>,
+    command: clap::Command,
+    working: UnlockState,
+    filter: impl FnOnce(&C, &Stage) -> anyhow::Result<()>,
+) -> Result<ExitCode, Failure>
+where
+    C: Parser + AsRef<StageArgs>,
+{
+    let command = defaults::apply(command)?;
+    let cli = match command.try_get_matches().and_then(|matches| C::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return show(&error);
+        }
+        Err(error) => return Err(usage(&error)),
+    };
+    let args: &StageArgs = cli.as_ref();
+    if let Some(path) = &args.events_file {
+        emitter.append_to(path)?;
+    }
+    emitter.append_to_run_dir()?;
+    process::watch_signals(emitter.clone()).map_err(|error| Failure::io("signals", &error))?;
+    emitter.state(UnlockState::Idle, Report::default());
+    let stage = Stage::new(emitter.clone(), working, args.insecure_perms);
+    filter(&cli, &stage).map_err(Failure::from_error)?;
+    stage.ready();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Help or version on standard output; a reader that left has seen enough.
+fn show(text: &clap::Error) -> Result<ExitCode, Failure> {
+    match std::io::stdout().write_all(text.render().to_string().as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::io("standard output", &error)),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// clap's report as one line, with the usage as the hint.
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let (cause, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let cause = cause.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let usage = rest.lines().find(|line| line.starts_with("Usage: ")).unwrap_or("see --help");
+    Failure::new(ErrorCode::Usage, cause).hint(format!("{usage}; --help tells more"))
+}

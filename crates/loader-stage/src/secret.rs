@@ -1,0 +1,65 @@
+//! Secrets: from a file, a descriptor or standard input, never an argument.
+
+use crate::{Failure, Input};
+use loader_model::ErrorCode;
+use std::path::{Path, PathBuf};
+
+/// Largest secret in bytes.
+pub(crate) const SECRET_MAX: usize = 64 * 1024;
+
+/// Where one secret comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretFrom<'a> {
+    pub(crate) what: &'static str,
+    pub(crate) file: Option<&'a Path>,
+    pub(crate) fd: Option<u32>,
+    pub(crate) stdin_default: bool,
+}
+
+/// What happens to a secret file that group or others can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loose {
+    /// Refused, unless `--insecure-perms` insists.
+    Refuse,
+    /// Used, with an event that says so.
+    Warn,
+}
+
+impl<'a> SecretFrom<'a> {
+    /// The secret called `what` (as in `--<what>-file`) from a file or a descriptor.
+    pub fn new(what: &'static str, file: Option<&'a Path>, fd: Option<u32>) -> Self {
+        Self { what, file, fd, stdin_default: false }
+    }
+
+    /// The same, with standard input where neither is given.
+    pub fn or_stdin(mut self) -> Self {
+        self.stdin_default = true;
+        self
+    }
+
+    /// True where a source is named, or standard input stands in.
+    pub fn is_given(&self) -> bool {
+        self.file.is_some() || self.fd.is_some() || self.stdin_default
+    }
+
+    /// The path to open; `-` for standard input.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        match (self.fd, self.file) {
+            (Some(fd), _) => Some(PathBuf::from(format!("/proc/self/fd/{fd}"))),
+            (None, Some(file)) => Some(file.to_owned()),
+            (None, None) => self.stdin_default.then(|| PathBuf::from("-")),
+        }
+    }
+}
+
+/// The failure for a secret file that group or others can read, or `None`.
+pub(crate) fn loose_permissions(input: &Input, what: &str) -> Option<Failure> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = input.file().metadata().ok()?;
+    let loose = metadata.is_file() && metadata.mode() & 0o077 != 0;
+    loose.then(|| {
+        let name = input.name();
+        Failure::new(ErrorCode::Config, format_args!("{name}: the {what} can be read by group or others"))
+            .hint(format!("chmod 600 {name}, or insist with --insecure-perms"))
+    })
+}

@@ -1,0 +1,144 @@
+//! A running stage: its inputs, outputs, secrets and reports.
+
+use crate::emit::{Emitter, Report};
+use crate::secret::{SECRET_MAX, loose_permissions};
+use crate::{Content, CredentialsArgs, Failure, Input, Loose, Output, OutputArgs, Progress, SecretFrom, prompt};
+use loader_model::{Credentials, ErrorCode, UnlockState};
+use serde_json::{Map, Value};
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+use zeroize::Zeroizing;
+
+/// What a filter's `run` is given.
+pub struct Stage {
+    emitter: Arc<Emitter>,
+    working: UnlockState,
+    progress: Progress,
+    insecure_perms: bool,
+    stdin_claimed: Cell<bool>,
+}
+
+impl Stage {
+    pub(crate) fn new(emitter: Arc<Emitter>, working: UnlockState, insecure_perms: bool) -> Self {
+        let progress = Progress::new(emitter.clone(), Instant::now());
+        Self { emitter, working, progress, insecure_perms, stdin_claimed: Cell::new(false) }
+    }
+
+    /// Says that the work begins: inputs are there, outputs are open.
+    pub fn begin(&self) {
+        if self.working != UnlockState::Idle {
+            self.emitter.state(self.working, Report::default());
+        }
+    }
+
+    /// Says what precisely happens: `step` is lower case with hyphens, `detail`
+    /// pairs of a name and a value, without secrets.
+    pub fn step(&self, step: &str, detail: &[(&str, Value)]) {
+        let detail: Map<_, _> = detail.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let detail = (!detail.is_empty()).then_some(detail);
+        self.emitter.report(Report { step: Some(step), detail, ..Report::default() });
+    }
+
+    /// The count of bytes that progress lines and the final line tell.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    pub(crate) fn ready(&self) {
+        self.emitter.state(UnlockState::Ready, self.progress.report());
+    }
+
+    /// The file at `path`, or standard input for `-`.
+    ///
+    /// # Errors
+    /// `usage` where standard input is read twice, `not_found` or `io` where the
+    /// file cannot be opened.
+    pub fn input(&self, path: &Path) -> Result<Input, Failure> {
+        if path.as_os_str() != "-" {
+            return Input::open(path);
+        }
+        if self.stdin_claimed.replace(true) {
+            return Err(Failure::new(ErrorCode::Usage, "standard input is named twice")
+                .hint("only one input can be - (or left out); name a file for the other".to_owned()));
+        }
+        Input::stdin()
+    }
+
+    /// Standard output, or the file of `-o`.
+    ///
+    /// # Errors
+    /// `usage` for a secret or binary data to a terminal, `cannot_create`.
+    pub fn output(&self, args: &OutputArgs, content: Content) -> Result<Output, Failure> {
+        Output::new(args, content)
+    }
+
+    /// The secret from its source; `None` where none is named. At most 64 KiB.
+    ///
+    /// # Errors
+    /// `no_input` where the source is empty, `config` where the file is readable
+    /// by others and `loose` refuses that, and those of [`Stage::input`].
+    pub fn secret(&self, from: SecretFrom<'_>, loose: Loose) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+        let Some(path) = from.path() else { return Ok(None) };
+        let mut input = match from.fd {
+            Some(fd) => Input::open(&path)
+                .map_err(|_| Failure::new(ErrorCode::NotFound, format_args!("file descriptor {fd} is not open")))?,
+            None => self.input(&path)?,
+        };
+        match loose_permissions(&input, from.what) {
+            Some(failure) if loose == Loose::Refuse && !self.insecure_perms => return Err(failure),
+            Some(_) if !self.insecure_perms => self.step("loose-permissions", &[("file", input.name().into())]),
+            _ => {}
+        }
+        let secret = input.read_all(SECRET_MAX)?;
+        if secret.iter().all(u8::is_ascii_whitespace) {
+            return Err(no_input(from.what, input.name()));
+        }
+        Ok(Some(secret))
+    }
+
+    /// The secret as text without surrounding white space.
+    ///
+    /// # Errors
+    /// Those of [`Stage::secret`]; `malformed` where it is not text; `config`
+    /// with a hint where no source is named.
+    pub fn secret_text(&self, from: SecretFrom<'_>, loose: Loose) -> Result<Zeroizing<String>, Failure> {
+        let what = from.what;
+        let secret = self.secret(from, loose)?.ok_or_else(|| {
+            Failure::new(ErrorCode::Config, format_args!("no {what} given")).hint(format!(
+                "use --{what}-file PATH (- is standard input), --{what}-fd N or AZ_{}_FILE",
+                what.to_uppercase().replace('-', "_")
+            ))
+        })?;
+        match std::str::from_utf8(&secret) {
+            Ok(text) => Ok(Zeroizing::new(text.trim().to_owned())),
+            Err(_) => Err(Failure::new(ErrorCode::Malformed, format_args!("the {what} is not text"))),
+        }
+    }
+
+    /// Email and password from their source; `None` where none is named.
+    ///
+    /// # Errors
+    /// Those of [`Stage::secret`]; `malformed` where it is not the JSON object.
+    pub fn credentials(&self, args: &CredentialsArgs) -> Result<Option<Credentials>, Failure> {
+        let Some(json) = self.secret(args.source(), Loose::Refuse)? else { return Ok(None) };
+        Credentials::from_json(&json).map(Some).ok_or_else(|| {
+            Failure::new(ErrorCode::Malformed, "the credentials are not {\"email\":\"…\",\"password\":\"…\"}")
+        })
+    }
+
+    /// Email and password as typed on the terminal; `None` where there is none.
+    ///
+    /// # Errors
+    /// `io` where the terminal fails.
+    pub fn ask_credentials(&self) -> Result<Option<Credentials>, Failure> {
+        prompt::credentials().map_err(|error| Failure::io("terminal", &error))
+    }
+}
+
+/// The failure for an input where the stage before left nothing.
+pub(crate) fn no_input(what: &str, name: &str) -> Failure {
+    let why = if name == "standard input" { ": the stage before ended without one" } else { ": it is empty" };
+    Failure::new(ErrorCode::NoInput, format_args!("no {what} on {name}{why}"))
+}
