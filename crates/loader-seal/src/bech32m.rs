@@ -61,3 +61,49 @@ fn fault(error: &CheckedHrpstringError) -> &'static str {
         _ => "the line is damaged: its checksum does not match",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bech32::Fe32;
+
+    #[test]
+    fn lines_longer_than_ninety_characters_come_back() {
+        let line = encode("x", &[0x5a; 61], Case::Lower);
+        assert!(line.len() > 90);
+        assert_eq!(*decode::<61>("x", &line).unwrap(), [0x5a; 61]);
+        assert_eq!(*decode::<61>("x", &line.to_uppercase()).unwrap(), [0x5a; 61]);
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_bip_350() {
+        assert_eq!(*encode("a", &[], Case::Lower), *"a1lqfn3a");
+        assert!(decode::<0>("a", "A1LQFN3A").is_ok());
+        // valid under BIP-173, whose checksum is another
+        assert!(decode::<0>("a", "a12uel5l").is_err());
+        assert!(decode::<0>("b", "a1lqfn3a").is_err());
+    }
+
+    #[test]
+    fn one_value_has_one_line() {
+        let line = |fes: &[u8]| -> String {
+            let fes = fes.iter().map(|fe| Fe32::try_from(*fe).unwrap());
+            fes.with_checksum::<Bech32m>(&Hrp::parse_unchecked("a")).chars().collect()
+        };
+        assert_eq!(*decode::<1>("a", &line(&[31, 28])).unwrap(), [0xff]);
+        for bad in [&[31, 29][..], &[31, 30], &[31, 28, 0], &[31]] {
+            assert_eq!(decode::<1>("a", &line(bad)).unwrap_err().code(), "malformed", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_for_a_line_never_grows() {
+        for len in 0..80 {
+            let hrp = "az-frag-";
+            let planned = hrp.len() + 1 + (len * 8_usize).div_ceil(5) + 6;
+            let line = encode(hrp, &vec![1; len], Case::Upper);
+            assert_eq!(line.len(), planned);
+            assert!(line.len() <= hrp.len() + 1 + len.div_ceil(5) * 8 + 6);
+        }
+    }
+}

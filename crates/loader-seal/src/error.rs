@@ -1,5 +1,6 @@
 //! Every way the format can refuse its input.
 
+use crate::FragmentError;
 use crate::key::KeyId;
 use std::fmt;
 use std::io;
@@ -134,15 +135,6 @@ impl Error {
             other => other,
         }
     }
-}
-
-/// Why whole and undamaged fragments do not give the key.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FragmentError {
-    /// There is none.
-    #[error("no fragment given")]
-    Empty,
 }
 
 /// Key ids in a message: all of a few, the first of many.

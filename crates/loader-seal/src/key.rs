@@ -186,3 +186,58 @@ pub(crate) fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 pub(crate) fn begins_with(line: &str, start: &str) -> bool {
     line.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "AZ-SECRET-KEY-1QXNTWHGFXVRSZNQMLKU4EAC9M0GWGUPKKVH79HFPYALVJYX7D5ZUWWK3X5N";
+
+    #[test]
+    fn a_key_document_may_have_comments_and_any_line_ends() {
+        let texts =
+            [LINE.to_owned(), format!("{LINE}\n"), format!("# k\r\n\r\n \t{LINE} \r\n# end"), LINE.to_lowercase()];
+        for text in texts {
+            assert_eq!(*Key::parse(&text).unwrap().to_text(), LINE);
+        }
+    }
+
+    #[test]
+    fn a_document_of_anything_else_is_refused_by_line() {
+        let message = |text: &str| Key::parse(text).unwrap_err().to_string();
+        assert_eq!(message("# only this\n"), "no key line");
+        assert_eq!(message(&format!("{LINE}\n\n{LINE}")), "line 3: a second line after the key");
+        assert_eq!(message("\nhunter2"), "line 2: not a key line");
+        assert_eq!(message(&LINE.replace("QXN", "QXM")), "line 1: the line is damaged: its checksum does not match");
+        assert_eq!(message(&LINE.replace("QXN", "qXN")), "line 1: the line mixes upper and lower case");
+        assert_eq!(message("AZ-FRAG-1QQ"), "line 1: a fragment where a key belongs; join the fragments first");
+        let later = bech32m::encode(KEY_HRP, &[2; 33], Case::Upper);
+        assert_eq!(Key::parse(&later).unwrap_err().code(), "unsupported");
+        let long = bech32m::encode(KEY_HRP, &[1; 34], Case::Upper);
+        assert_eq!(message(&long), "line 1: the line is whole but has the wrong length");
+    }
+
+    #[test]
+    fn a_key_id_is_not_a_key_and_comes_back_from_its_text() {
+        let key = Key::generate().unwrap();
+        let id = key.id();
+        assert_eq!(id.to_string().parse::<KeyId>().unwrap(), id);
+        assert!(Key::parse(&id.to_string()).is_err());
+        assert!(key.to_text().parse::<KeyId>().is_err());
+        assert_ne!(id, Key::generate().unwrap().id());
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(format!("{:?}", Key::from_bytes([7; 32])), "Key(..)");
+    }
+
+    #[test]
+    fn hkdf_is_that_of_the_rfc() {
+        // RFC 5869 appendix A, test case 1, first 16 bytes
+        let info: Vec<u8> = (0xf0..=0xf9).collect();
+        let salt: Vec<u8> = (0..=0x0c).collect();
+        let out = hkdf::<16>(&[0x0b; 22], &salt, &[&info[..3], &info[3..]]);
+        assert_eq!(u128::from_be_bytes(*out), 0x3cb2_5f25_faac_d57a_9043_4f64_d036_2f2a);
+    }
+}

@@ -4,7 +4,10 @@
 
 mod bech32m;
 mod error;
+pub mod fragment;
+mod gf256;
 mod key;
 
-pub use error::{Error, FragmentError};
+pub use error::Error;
+pub use fragment::{Fragment, FragmentError};
 pub use key::{Key, KeyId};

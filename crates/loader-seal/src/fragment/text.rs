@@ -1,0 +1,99 @@
+//! A fragment as bytes and as a line.
+
+use super::{Fragment, Scheme, SetId};
+use crate::bech32m::{self, Case};
+use crate::key::{begins_with, content_lines};
+use crate::{Error, Key, KeyId};
+use zeroize::Zeroizing;
+
+const FRAGMENT_HRP: &str = "az-frag-";
+/// First byte of what a fragment line carries.
+const FRAGMENT_VERSION: u8 = 1;
+
+impl Fragment {
+    /// Length in bytes: version, scheme, k, n, index (1 each), set id 8, key id 16,
+    /// share 32.
+    pub const LEN: usize = 61;
+
+    /// What every fragment line begins with.
+    pub const LINE_START: &'static str = "AZ-FRAG-1";
+
+    /// The fragment with these bytes (format: keys and fragments).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`]: another version or scheme. [`Error::Malformed`]:
+    /// threshold, number and index do not go together.
+    pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Result<Self, Error> {
+        let [version, scheme, k, n, index, ..] = *bytes;
+        if version != FRAGMENT_VERSION {
+            return Err(Error::Unsupported(format!("fragment version {version}")));
+        }
+        let scheme =
+            Scheme::from_byte(scheme).ok_or_else(|| Error::Unsupported(format!("fragment scheme {scheme}")))?;
+        if let Some(what) = scheme.refuses(k, n) {
+            return Err(Error::malformed(what));
+        }
+        if index == 0 || index > n {
+            return Err(Error::malformed("the fragment's index is not one of its set"));
+        }
+        let mut set = SetId([0; SetId::LEN]);
+        let mut key_id = [0; KeyId::LEN];
+        let mut share = Zeroizing::new([0; Key::LEN]);
+        let (set_bytes, rest) = bytes[5..].split_at(SetId::LEN);
+        let (key_id_bytes, share_bytes) = rest.split_at(KeyId::LEN);
+        set.0.copy_from_slice(set_bytes);
+        key_id.copy_from_slice(key_id_bytes);
+        share.copy_from_slice(share_bytes);
+        Ok(Self { scheme, k, n, index, set, key_id: KeyId::from_bytes(key_id), share })
+    }
+
+    /// The 61 bytes of the fragment.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; Self::LEN]> {
+        let mut bytes = Zeroizing::new([0; Self::LEN]);
+        let (head, rest) = bytes.split_at_mut(5);
+        let (set, rest) = rest.split_at_mut(SetId::LEN);
+        let (key_id, share) = rest.split_at_mut(KeyId::LEN);
+        head.copy_from_slice(&[FRAGMENT_VERSION, self.scheme.to_byte(), self.k, self.n, self.index]);
+        set.copy_from_slice(self.set.as_bytes());
+        key_id.copy_from_slice(self.key_id.as_bytes());
+        share.copy_from_slice(self.share.as_slice());
+        bytes
+    }
+
+    /// The fragment's line, `AZ-FRAG-1…`, without a newline.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        bech32m::encode(FRAGMENT_HRP, self.to_bytes().as_slice(), Case::Upper)
+    }
+
+    /// The fragment in one line, without white space around it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`]: a damaged line, or something else. Otherwise as
+    /// [`Fragment::from_bytes`].
+    pub fn parse(line: &str) -> Result<Self, Error> {
+        if !begins_with(line, Self::LINE_START) {
+            let is_key = begins_with(line, Key::LINE_START);
+            return Err(Error::malformed(if is_key {
+                "a key where a fragment belongs"
+            } else {
+                "not a fragment line"
+            }));
+        }
+        Self::from_bytes(&*bech32m::decode::<{ Self::LEN }>(FRAGMENT_HRP, line)?)
+    }
+
+    /// The fragments of a document, at least one, in its order. Empty lines, lines
+    /// that begin with `#`, white space around a line and CR LF are allowed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`]: no fragment at all. Otherwise as [`Fragment::parse`];
+    /// the message has the line's number and none of its text.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, Error> {
+        let parse = |(number, line)| Self::parse(line).map_err(|error| error.at_line(number));
+        let fragments = content_lines(text).map(parse).collect::<Result<Vec<_>, _>>()?;
+        if fragments.is_empty() { Err(Error::malformed("no fragment line")) } else { Ok(fragments) }
+    }
+}
