@@ -1,0 +1,230 @@
+//! The agent: one request in, one answer out.
+
+use crate::retry::parse_retry_after;
+use crate::{Attempts, Body, Error, HttpConfig, Notify, Origin, Retry, fault, tls};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use ureq::http::header::{HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use ureq::http::{HeaderMap, Method, Request, Uri};
+use ureq::{Agent, Proxy, ProxyProtocol};
+use zeroize::Zeroizing;
+
+/// Most bytes kept of the body of an answer that is an error.
+const ERROR_BODY_MAX: usize = 64 * 1024;
+
+/// One request. The same value can be sent again.
+#[derive(Clone)]
+pub struct Call<'a> {
+    /// The method.
+    pub method: Method,
+    /// The whole URL.
+    pub url: String,
+    /// Headers beside those of HTTP itself.
+    pub headers: HeaderMap,
+    /// The body, where there is one.
+    pub body: Option<&'a [u8]>,
+}
+
+impl<'a> Call<'a> {
+    /// A request without headers or body.
+    pub fn new(method: Method, url: impl Into<String>) -> Self {
+        Self { method, url: url.into(), headers: HeaderMap::new(), body: None }
+    }
+
+    /// The same with a header more.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The same with a body.
+    pub fn body(mut self, body: &'a [u8]) -> Self {
+        self.body = Some(body);
+        self
+    }
+}
+
+/// An answer whose body is still to be read.
+#[derive(Debug)]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+}
+
+/// A whole answer. The body is wiped on drop.
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body: whole where the status is 2xx, else its first 64 KiB.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+/// The hardened agent. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Http {
+    agent: Agent,
+    // Loopback is never asked of a proxy: plain http is allowed there only
+    // because it does not leave the machine.
+    direct: Agent,
+    config: Arc<HttpConfig>,
+}
+
+impl Http {
+    /// An agent with these settings. Reads the certificate files, if any; makes
+    /// no connection.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: a certificate file or the proxy cannot be used.
+    pub fn new(config: HttpConfig) -> Result<Self, Error> {
+        let proxy = if config.proxy_from_env { Proxy::try_from_env() } else { None };
+        if let Some(proxy) = &proxy
+            && !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https)
+        {
+            // ureq would go around such a proxy without a word.
+            return Err(Error::config(
+                "the proxy in the environment is a socks proxy; only http and https are supported",
+            ));
+        }
+        let tls = tls::tls_config(&config)?;
+        let build = |proxy| {
+            Agent::new_with_config(
+                Agent::config_builder()
+                    .http_status_as_error(false)
+                    .max_redirects(0)
+                    .proxy(proxy)
+                    .tls_config(tls.clone())
+                    .user_agent(config.user_agent.as_str())
+                    .timeout_resolve(Some(config.connect_timeout))
+                    .timeout_connect(Some(config.connect_timeout))
+                    .timeout_per_read(Some(config.idle_timeout))
+                    .timeout_per_write(Some(config.idle_timeout))
+                    .build(),
+            )
+        };
+        let (agent, direct) = (build(proxy), build(None));
+        Ok(Self { agent, direct, config: Arc::new(config) })
+    }
+
+    /// The rule of repetition.
+    pub fn retry(&self) -> &Retry {
+        &self.config.retry
+    }
+
+    /// A fresh count of attempts, which calls `notify` before each repetition.
+    pub fn attempts<'a>(&'a self, notify: Notify<'a>) -> Attempts<'a> {
+        Attempts::new(&self.config.retry, notify)
+    }
+
+    /// Checks that the server behind `origin` may be spoken to.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: plain http to another machine.
+    pub fn check(&self, origin: &Origin) -> Result<(), Error> {
+        if origin.is_https() || origin.is_loopback() || self.config.insecure_http {
+            return Ok(());
+        }
+        Err(Error::Config(
+            format!("{origin}: plain http is accepted only for loopback"),
+            Some("use https, or insist with --insecure-http"),
+        ))
+    }
+
+    /// Makes one attempt and gives the answer, whatever its status, with the
+    /// body still to be read.
+    ///
+    /// # Errors
+    /// [`Error::Config`] before any traffic; [`Error::Protocol`] also for a 2xx
+    /// body whose end cannot be seen; else how the connection failed.
+    pub fn open(&self, call: &Call<'_>) -> Result<Response, Error> {
+        let uri: Uri = call.url.parse().map_err(|_| Error::config("a URL cannot be parsed"))?;
+        let origin = Origin::of(&uri)?;
+        self.check(&origin)?;
+        let host = origin.to_string();
+        let mut request = Request::new(());
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = call.headers.clone();
+        let agent = if origin.is_loopback() { &self.direct } else { &self.agent };
+        let (connect, idle) = (self.config.connect_timeout, self.config.idle_timeout);
+        let response = match call.body {
+            Some(body) => agent.run(request.map(|()| body)),
+            None => agent.run(request),
+        }
+        .map_err(|error| fault::classify(error, &host, connect, idle))?;
+        let (parts, body) = response.into_parts();
+        let length = body.content_length();
+        let endless = length.is_none() && !parts.headers.contains_key(TRANSFER_ENCODING);
+        if endless && parts.status.is_success() && parts.status != 204 && call.method != Method::HEAD {
+            return Err(Error::Protocol {
+                host,
+                what: "answer without a length, so its end cannot be seen".to_owned(),
+            });
+        }
+        // What a HEAD announces does not follow.
+        let length = if call.method == Method::HEAD { Some(0) } else { length };
+        let body = Body { reader: body.into_reader(), host, length, got: 0, idle };
+        Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+
+    /// As [`Http::open`], with 408, 429 and 5xx as [`Error::Busy`].
+    ///
+    /// # Errors
+    /// [`Error::Busy`], else as [`Http::open`].
+    pub fn open_ready(&self, call: &Call<'_>) -> Result<Response, Error> {
+        let response = self.open(call)?;
+        if matches!(response.status, 408 | 429 | 500..=599) {
+            let retry_after = retry_after(&response.headers);
+            return Err(Error::Busy { host: response.body.host, status: response.status, retry_after });
+        }
+        Ok(response)
+    }
+
+    /// Makes an idempotent request until its whole answer is here: at most `cap`
+    /// bytes of body where the status is 2xx.
+    ///
+    /// # Errors
+    /// [`Error::GaveUp`] after the last attempt; [`Error::TooLong`]; else as
+    /// [`Http::open`].
+    pub fn exchange(&self, call: &Call<'_>, cap: u64, notify: Notify<'_>) -> Result<Answer, Error> {
+        let mut attempts = self.attempts(notify);
+        loop {
+            match self.exchange_once(call, cap) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => attempts.again(error)?,
+            }
+        }
+    }
+
+    fn exchange_once(&self, call: &Call<'_>, cap: u64) -> Result<Answer, Error> {
+        let mut response = self.open_ready(call)?;
+        let body = if (200..300).contains(&response.status) {
+            response.body.read_capped(cap)?
+        } else {
+            response.body.read_front(ERROR_BODY_MAX)
+        };
+        Ok(Answer { status: response.status, headers: response.headers, body })
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, SystemTime::now())
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("method", &self.method).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,118 @@
+//! The body of an answer, whole or an error.
+
+use crate::{Error, fault};
+use std::io::{self, Read};
+use std::time::Duration;
+use ureq::BodyReader;
+use zeroize::Zeroizing;
+
+/// Reads a body to the end that the server announced, never short of it and
+/// never past it.
+pub struct Body {
+    pub(crate) reader: BodyReader<'static>,
+    pub(crate) host: String,
+    pub(crate) length: Option<u64>,
+    pub(crate) got: u64,
+    pub(crate) idle: Duration,
+}
+
+impl Body {
+    /// Bytes in the body as `Content-Length` says; `None` for a chunked body.
+    pub fn content_length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Fills at most `buffer` and gives how many bytes; 0 at the end.
+    ///
+    /// # Errors
+    /// [`Error::Short`]: the connection ended before the announced length.
+    /// [`Error::TimedOut`], [`Error::Broken`], [`Error::Protocol`]: as named.
+    pub fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        match self.reader.read(buffer) {
+            Ok(0) if buffer.is_empty() => Ok(0),
+            Ok(0) => match self.length {
+                Some(expected) if self.got < expected => Err(self.short(expected)),
+                _ => Ok(0),
+            },
+            Ok(n) => {
+                self.got += n as u64;
+                Ok(n)
+            }
+            Err(error) => Err(self.classify(error)),
+        }
+    }
+
+    /// The whole body, at most `cap` bytes. The buffer is wiped on drop.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`]: more than `cap` bytes, by the announced length or by
+    /// count. Else as [`Body::read_some`].
+    pub fn read_capped(&mut self, cap: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let too_long = || Error::TooLong { host: self.host.clone(), cap };
+        if self.length.is_some_and(|length| length > cap) {
+            return Err(too_long());
+        }
+        let expected = self.length.unwrap_or(16 * 1024).min(cap);
+        let mut all = Zeroizing::new(Vec::with_capacity(expected as usize));
+        let mut buffer = Zeroizing::new([0; 16 * 1024]);
+        loop {
+            let n = self.read_some(&mut *buffer)?;
+            if n == 0 {
+                return Ok(all);
+            }
+            if all.len() as u64 + n as u64 > cap {
+                return Err(Error::TooLong { host: self.host.clone(), cap });
+            }
+            if all.capacity() - all.len() < n {
+                // Growing in place may leave a copy behind; move by hand so the
+                // old buffer is wiped.
+                let mut larger = Zeroizing::new(Vec::with_capacity(all.capacity() * 2 + n));
+                larger.extend_from_slice(&all);
+                all = larger;
+            }
+            all.extend_from_slice(&buffer[..n]);
+        }
+    }
+
+    /// At most `cap` bytes from the front, as far as they come: for the body of
+    /// an answer that is an error anyway.
+    pub fn read_front(&mut self, cap: usize) -> Zeroizing<Vec<u8>> {
+        let mut front = Zeroizing::new(vec![0; cap]);
+        let mut filled = 0;
+        while filled < cap {
+            match self.read_some(&mut front[filled..]) {
+                Ok(n) if n > 0 => filled += n,
+                _ => break,
+            }
+        }
+        front.truncate(filled);
+        front
+    }
+
+    fn short(&self, expected: u64) -> Error {
+        Error::Short { host: self.host.clone(), got: self.got, expected }
+    }
+
+    fn classify(&self, error: io::Error) -> Error {
+        let fault = fault::classify(ureq::Error::from(error), &self.host, self.idle, self.idle);
+        match (fault, self.length) {
+            (Error::Broken { .. }, Some(expected)) => self.short(expected),
+            // A record that TLS cannot open in mid-body is a broken line, not a
+            // server that speaks something else.
+            (Error::Protocol { host, what }, _) if what.starts_with("tls: ") => Error::Broken { host, cause: what },
+            (fault, _) => fault,
+        }
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_some(buffer).map_err(io::Error::other)
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("host", &self.host).field("got", &self.got).finish_non_exhaustive()
+    }
+}

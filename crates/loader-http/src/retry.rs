@@ -1,0 +1,156 @@
+//! When a request is repeated, and how long to wait before.
+
+use crate::Error;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+/// The rule of repetition, for idempotent requests: capped exponential back-off
+/// with full jitter, `Retry-After` honoured up to a cap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Most attempts without progress in between, the first included. 5.
+    pub attempts: u32,
+    /// Upper bound of the first wait; it doubles from one to the next. 1.5 s: a
+    /// server that is down costs some 11 s on average, 22 s at worst.
+    pub first_wait: Duration,
+    /// Upper bound of any wait that the server did not ask for. 8 s.
+    pub longest_wait: Duration,
+    /// Upper bound of a wait the server asked for. 20 s.
+    pub longest_retry_after: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            first_wait: Duration::from_millis(1500),
+            longest_wait: Duration::from_secs(8),
+            longest_retry_after: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Retry {
+    /// The wait after failure number `failures`, counted from 1. `random` is a
+    /// uniform fraction in 0..=1; full jitter keeps a fleet that lost its
+    /// server from coming back in step.
+    fn wait(&self, failures: u32, asked: Option<Duration>, random: f64) -> Duration {
+        let bound = self.first_wait.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(self.longest_wait);
+        let jitter = bound.mul_f64(random.clamp(0.0, 1.0));
+        asked.map_or(jitter, |asked| asked.min(self.longest_retry_after).max(jitter.min(self.first_wait)))
+    }
+}
+
+/// Says that a request will be made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryNotice {
+    /// The attempt that failed, counted from 1 since the last progress.
+    pub attempt: u32,
+    /// Most attempts that will be made.
+    pub attempts: u32,
+    /// How long the stage waits now.
+    pub wait: Duration,
+    /// How the attempt failed, one line.
+    pub reason: String,
+}
+
+/// Is told before each repetition.
+pub type Notify<'a> = &'a dyn Fn(&RetryNotice);
+
+/// Counts the attempts of one request.
+pub struct Attempts<'a> {
+    rule: &'a Retry,
+    notify: Notify<'a>,
+    failures: u32,
+}
+
+impl<'a> Attempts<'a> {
+    pub(crate) fn new(rule: &'a Retry, notify: Notify<'a>) -> Self {
+        Self { rule, notify, failures: 0 }
+    }
+
+    /// Takes the failure of one attempt. `Ok` after the wait, when another may
+    /// be made.
+    ///
+    /// # Errors
+    /// `error` itself where repetition does not help; [`Error::GaveUp`] where
+    /// all attempts are used up.
+    pub fn again(&mut self, error: Error) -> Result<(), Error> {
+        if !error.is_passing() {
+            return Err(error);
+        }
+        self.failures += 1;
+        if self.failures >= self.rule.attempts {
+            return Err(match self.failures {
+                1 => error,
+                attempts => Error::GaveUp { attempts, last: Box::new(error) },
+            });
+        }
+        let asked = if let Error::Busy { retry_after, .. } = &error { *retry_after } else { None };
+        let wait = self.rule.wait(self.failures, asked, random_fraction());
+        (self.notify)(&RetryNotice {
+            attempt: self.failures,
+            attempts: self.rule.attempts,
+            wait,
+            reason: error.to_string(),
+        });
+        std::thread::sleep(wait);
+        Ok(())
+    }
+
+    /// Forgets the failures so far, because bytes came.
+    pub fn progressed(&mut self) {
+        self.failures = 0;
+    }
+}
+
+impl fmt::Debug for Attempts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempts").field("failures", &self.failures).finish_non_exhaustive()
+    }
+}
+
+fn random_fraction() -> f64 {
+    // Without entropy the longest wait is the safe one.
+    getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX))
+}
+
+/// The value of `Retry-After`: seconds, or an HTTP date (RFC 9110 section 10.2.3).
+pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_cap() {
+        let rule = Retry::default();
+        let longest: Vec<u64> = (1..=5).map(|n| rule.wait(n, None, 1.0).as_millis() as u64).collect();
+        assert_eq!(longest, [1500, 3000, 6000, 8000, 8000]);
+        assert_eq!(rule.wait(3, None, 0.0), Duration::ZERO);
+        assert_eq!(rule.wait(u32::MAX, None, 1.0), rule.longest_wait);
+    }
+
+    #[test]
+    fn retry_after_is_honoured_up_to_its_cap() {
+        let rule = Retry::default();
+        assert_eq!(rule.wait(1, Some(Duration::from_secs(7)), 0.5), Duration::from_secs(7));
+        assert_eq!(rule.wait(1, Some(Duration::from_secs(3600)), 0.5), rule.longest_retry_after);
+    }
+
+    #[test]
+    fn retry_after_may_be_seconds_or_a_date() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        assert_eq!(parse_retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:47 GMT", now), Some(Duration::from_secs(10)));
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:40:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(parse_retry_after("-5", now), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! The agent against servers that answer, lie, cut, stall and refuse.
+#![allow(clippy::unwrap_used)]
+
+use loader_http::{BaseUrl, Call, Error, Http, HttpConfig, Method, Retry, RetryNotice};
+use loader_model::ErrorCode;
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Answers one connection after the other with the given bytes, then closes it;
+/// `None` holds the connection open without a byte. Gives the requests seen.
+fn serve(answers: Vec<Option<Vec<u8>>>) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/x?secret=1", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        answers
+            .into_iter()
+            .map(|answer| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let request = read_head(&mut stream);
+                match answer {
+                    Some(bytes) => stream.write_all(&bytes).unwrap(),
+                    None => drop(stream.read(&mut [0; 1])),
+                }
+                request
+            })
+            .collect()
+    });
+    (url, server)
+}
+
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+fn ok(body: &str) -> Option<Vec<u8>> {
+    Some(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()).into_bytes())
+}
+
+fn raw(text: &str) -> Option<Vec<u8>> {
+    Some(text.replace('\n', "\r\n").into_bytes())
+}
+
+fn quick() -> HttpConfig {
+    let retry = Retry {
+        first_wait: Duration::from_millis(1),
+        longest_wait: Duration::from_millis(1),
+        longest_retry_after: Duration::from_millis(1),
+        ..Retry::default()
+    };
+    HttpConfig { idle_timeout: Duration::from_millis(300), retry, ..HttpConfig::default() }
+}
+
+fn get(url: &str) -> Call<'static> {
+    Call::new(Method::GET, url)
+}
+
+#[test]
+fn a_body_within_the_cap_is_whole() {
+    let (url, server) = serve(vec![ok("hello")]);
+    let answer = Http::new(quick()).unwrap().exchange(&get(&url), 5, &|_| {}).unwrap();
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
+    let request = server.join().unwrap().remove(0).to_lowercase();
+    assert!(request.contains("user-agent: azaion-loader/"), "{request}");
+    assert!(!request.contains("accept-encoding: gzip"), "{request}");
+}
+
+#[test]
+fn a_body_beyond_the_cap_is_refused_by_length_and_by_count() {
+    let chunked = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n6\nhello!\n0\n\n";
+    for answer in [ok("hello!"), raw(chunked)] {
+        let (url, _server) = serve(vec![answer]);
+        let error = Http::new(quick()).unwrap().exchange(&get(&url), 5, &|_| {}).err().unwrap();
+        assert!(matches!(error, Error::TooLong { cap: 5, .. }), "{error}");
+        assert_eq!(error.code(), ErrorCode::Protocol);
+    }
+}
+
+#[test]
+fn a_short_body_is_an_error_after_all_attempts() {
+    let short = || raw("HTTP/1.1 200 OK\nContent-Length: 10\n\nhello");
+    let (url, server) = serve(vec![short(), short(), short(), short(), short()]);
+    let notices = RefCell::new(Vec::<RetryNotice>::new());
+    let http = Http::new(quick()).unwrap();
+    let error = http.exchange(&get(&url), 100, &|notice| notices.borrow_mut().push(notice.clone())).err().unwrap();
+    assert!(matches!(error.cause(), Error::Short { got: 5, expected: 10, .. }), "{error}");
+    assert_eq!(error.code(), ErrorCode::Temporary);
+    assert!(error.to_string().ends_with("body ended after 5 of 10 bytes, after 5 attempts"), "{error}");
+    assert!(!error.to_string().contains("secret"), "{error}");
+    assert_eq!(server.join().unwrap().len(), 5);
+    assert_eq!(notices.borrow().iter().map(|notice| notice.attempt).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_cut_chunked_body_is_an_error() {
+    let cut = raw("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n10\nhello");
+    let (url, _server) = serve(vec![cut, ok("well")]);
+    assert_eq!(&Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).unwrap().body[..], b"well");
+}
+
+#[test]
+fn an_end_that_cannot_be_seen_is_refused() {
+    let (url, _server) = serve(vec![raw("HTTP/1.1 200 OK\n\nhello")]);
+    let error = Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).err().unwrap();
+    assert_eq!(error.code(), ErrorCode::Protocol);
+}
+
+#[test]
+fn a_busy_server_is_asked_again() {
+    let busy = |status: u16| {
+        Some(
+            format!("HTTP/1.1 {status} X\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .into_bytes(),
+        )
+    };
+    let (url, server) = serve(vec![busy(503), busy(429), busy(408), busy(500), ok("well")]);
+    assert_eq!(&Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).unwrap().body[..], b"well");
+    assert_eq!(server.join().unwrap().len(), 5);
+}
+
+#[test]
+fn a_silent_server_times_out_and_a_slow_one_does_not() {
+    let (url, _server) = serve(vec![None, ok("well")]);
+    assert_eq!(&Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).unwrap().body[..], b"well");
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let _server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n").unwrap();
+        for byte in b"trickles" {
+            std::thread::sleep(Duration::from_millis(60));
+            stream.write_all(&[*byte]).unwrap();
+        }
+    });
+    // 480 ms in all, more than the 300 ms allowed for one silence.
+    assert_eq!(&Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).unwrap().body[..], b"trickles");
+}
+
+#[test]
+fn a_refused_connection_is_temporary() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let error = Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).err().unwrap();
+    assert!(matches!(error.cause(), Error::Refused { .. }), "{error}");
+    assert_eq!(error.code(), ErrorCode::Temporary);
+}
+
+#[test]
+fn plain_http_leaves_only_for_loopback() {
+    let http = Http::new(quick()).unwrap();
+    let error = http.exchange(&get("http://192.0.2.1/"), 1, &|_| {}).err().unwrap();
+    assert_eq!(error.code(), ErrorCode::Config);
+    assert!(error.hint().unwrap().contains("--insecure-http"));
+    let insisted = Http::new(HttpConfig { insecure_http: true, ..quick() }).unwrap();
+    assert!(insisted.check(BaseUrl::parse("http://192.0.2.1").unwrap().origin()).is_ok());
+}
+
+#[test]
+fn a_redirect_is_an_answer_like_any_other() {
+    let (url, server) = serve(vec![raw("HTTP/1.1 302 Found\nLocation: http://127.0.0.1:1/\nContent-Length: 0\n\n")]);
+    assert_eq!(Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).unwrap().status, 302);
+    assert_eq!(server.join().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_not_tls_is_not_retried() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let error = Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).err().unwrap();
+    assert_eq!(error.code(), ErrorCode::Protocol, "{error}");
+    server.join().unwrap();
+}
+
+#[test]
+fn certificate_files_that_cannot_be_used_are_named() {
+    let missing = HttpConfig { ca_file: Some("/nonexistent/ca.pem".into()), ..quick() };
+    let error = Http::new(missing).err().unwrap();
+    assert!(error.to_string().starts_with("/nonexistent/ca.pem: "), "{error}");
+    assert_eq!(error.code(), ErrorCode::Config);
+}
