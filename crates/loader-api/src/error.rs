@@ -1,0 +1,70 @@
+//! Why the API did not give what was asked for.
+
+use loader_model::ErrorCode;
+
+/// A failed call, one variant for each thing a caller would do differently.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The connection, not the answer, is at fault.
+    #[error(transparent)]
+    Http(#[from] loader_http::Error),
+    /// 401 on login: the pair of email and password is wrong.
+    #[error("login refused for {email}")]
+    LoginRefused {
+        /// Who tried.
+        email: String,
+    },
+    /// 403 or 409 on login: the account is locked.
+    #[error("account locked: {email}")]
+    Locked {
+        /// Who tried.
+        email: String,
+    },
+    /// 401: the server does not take this token.
+    #[error("HTTP 401, {0}")]
+    Unauthorized(String),
+    /// 403: the role is too low.
+    #[error("HTTP 403, role {role} may not read {what}")]
+    Forbidden {
+        /// The role in the token.
+        role: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// 404: there is no such thing on the server.
+    #[error("{0}: not on the server")]
+    NotFound(String),
+    /// An answer outside the protocol, and what it looked like.
+    #[error("{call}: {seen}")]
+    Protocol {
+        /// The call, such as `login`.
+        call: String,
+        /// Status, content type and the first characters.
+        seen: String,
+    },
+}
+
+impl Error {
+    /// The class of the failure.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Http(error) => error.code(),
+            Self::LoginRefused { .. } | Self::Locked { .. } | Self::Unauthorized(_) | Self::Forbidden { .. } => {
+                ErrorCode::NotPermitted
+            }
+            Self::NotFound(_) => ErrorCode::NotFound,
+            Self::Protocol { .. } => ErrorCode::Protocol,
+        }
+    }
+
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Http(error) => error.hint(),
+            Self::LoginRefused { .. } => Some("check email and password in the credentials".to_owned()),
+            Self::Locked { .. } => Some("ask an administrator to unlock the account".to_owned()),
+            Self::Unauthorized(_) => Some("log in again, or name --credentials-file".to_owned()),
+            _ => None,
+        }
+    }
+}

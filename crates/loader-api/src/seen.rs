@@ -1,0 +1,41 @@
+//! What an answer outside the protocol looked like, for the error message.
+
+use loader_http::{Answer, header::CONTENT_TYPE};
+use loader_model::printable;
+
+/// Most characters of a body that a message quotes.
+const QUOTE_MAX: usize = 80;
+
+/// Status, content type and the first characters of `answer`, made printable.
+/// The characters are left out where the body repeats one of the `secrets` that
+/// the request held.
+pub(crate) fn describe(answer: &Answer, secrets: &[&str]) -> String {
+    let mut seen = format!("HTTP {}", answer.status);
+    if (300..400).contains(&answer.status) {
+        seen.push_str(", redirects are not followed here");
+    }
+    if let Some(kind) = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
+        seen.push_str(", ");
+        seen.push_str(&clip(kind));
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    if secrets.iter().any(|secret| repeats(&text, secret)) {
+        seen.push_str(", text left out because it repeats the request");
+    } else if text.trim().is_empty() {
+        seen.push_str(", no text");
+    } else {
+        seen.push_str(": ");
+        seen.push_str(&clip(text.trim()));
+    }
+    seen
+}
+
+fn clip(text: &str) -> String {
+    printable(&text.chars().take(QUOTE_MAX).collect::<String>()).chars().take(QUOTE_MAX).collect()
+}
+
+/// True where `text` holds the secret, plain or as a JSON string.
+fn repeats(text: &str, secret: &str) -> bool {
+    let escaped = serde_json::to_string(secret).unwrap_or_default();
+    !secret.is_empty() && (text.contains(secret) || text.contains(escaped.trim_matches('"')))
+}

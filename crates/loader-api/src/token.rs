@@ -1,0 +1,191 @@
+//! A token as the API issues it: a compact JWT, read but not verified.
+
+use crate::claims::Claims;
+use loader_model::{ErrorCode, Role, User};
+use serde_json::{Map, Value};
+use std::fmt;
+use std::time::{Duration, SystemTime};
+use zeroize::Zeroizing;
+
+/// A bearer token and what it says. The text is wiped on drop and never shown
+/// by `Debug`.
+#[derive(Clone)]
+pub struct Token {
+    text: Zeroizing<String>,
+    claims: Claims,
+}
+
+/// Why a text is not a token. No variant quotes it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Longer than [`Token::MAX_BYTES`].
+    #[error("token is longer than 16 KiB")]
+    TooLong,
+    /// Not three parts of base64url (RFC 7515 section 7.1).
+    #[error("not a token: it does not consist of three base64url parts")]
+    Shape,
+    /// The middle part is not a JSON object.
+    #[error("not a token: its claims are not a JSON object")]
+    NotJson,
+    /// A claim cannot be used.
+    #[error("token: claim {0} is out of range")]
+    Claim(&'static str),
+}
+
+impl TokenError {
+    /// The class of the failure, where the token was an input.
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode::Malformed
+    }
+}
+
+impl Token {
+    /// Longest token in bytes.
+    pub const MAX_BYTES: usize = 16 * 1024;
+
+    /// Reads a compact JWT (RFC 7519), white space around it ignored. The
+    /// signature is not verified: the server decides what the token is worth,
+    /// and the claims serve to display and to refuse early.
+    ///
+    /// # Errors
+    /// See [`TokenError`].
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
+        let text = text.trim();
+        if text.len() > Self::MAX_BYTES {
+            return Err(TokenError::TooLong);
+        }
+        if text.split('.').count() != 3 || !text.split('.').all(is_base64url) {
+            return Err(TokenError::Shape);
+        }
+        let claims: Map<String, Value> =
+            jsonwebtoken::dangerous::insecure_decode_claims(text).map_err(|_| TokenError::NotJson)?;
+        let claims = Claims::from_map(&claims).map_err(TokenError::Claim)?;
+        Ok(Self { text: Zeroizing::new(text.to_owned()), claims })
+    }
+
+    /// The text, for the `Authorization` header or the next stage.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whom the token speaks of, not verified.
+    pub fn user(&self) -> User {
+        User {
+            id: self.claims.id.clone(),
+            email: self.claims.email.clone(),
+            role: self.claims.role.clone(),
+            expires: self.expires().map(|time| humantime::format_rfc3339_seconds(time).to_string()),
+            verified: false,
+        }
+    }
+
+    /// The highest role in the token.
+    pub fn role(&self) -> &Role {
+        &self.claims.role
+    }
+
+    /// The end of the token's life; `None` where it names none.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.claims.expires.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    /// True where the token's life is over at `now`.
+    pub fn is_expired(&self, now: SystemTime) -> bool {
+        self.expires().is_some_and(|end| end <= now)
+    }
+
+    /// Why a server may have refused the token at `now`: `token expired at …`,
+    /// `token not valid before …`, or that the server does not accept it.
+    pub(crate) fn refusal(&self, now: SystemTime) -> String {
+        let not_before = self.claims.not_before.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        match (self.expires(), not_before) {
+            (Some(end), _) if end <= now => format!("token expired at {}", humantime::format_rfc3339_seconds(end)),
+            (_, Some(start)) if start > now => {
+                format!("token not valid before {}; check the clock", humantime::format_rfc3339_seconds(start))
+            }
+            _ => "the server does not accept this token".to_owned(),
+        }
+    }
+}
+
+fn is_base64url(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("claims", &self.claims).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // {"alg":"HS256","typ":"JWT"}
+    const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+
+    fn token(claims: &str) -> Result<Token, TokenError> {
+        Token::parse(&format!("{HEADER}.{}.c2ln\n", base64url(claims.as_bytes())))
+    }
+
+    fn base64url(bytes: &[u8]) -> String {
+        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut out = String::new();
+        for chunk in bytes.chunks(3) {
+            let bits = chunk.iter().fold(0u32, |bits, b| bits << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+            for i in 0..=chunk.len() {
+                out.push(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize] as char);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn short_claims_are_read() {
+        let token = token(
+            r#"{"nameid":"01234567-89ab-cdef-0123-456789abcdef","unique_name":"a@b","role":"Operator","exp":1700000000,"nbf":0}"#,
+        )
+        .unwrap();
+        let user = token.user();
+        assert_eq!((user.email.as_str(), &user.role, user.verified), ("a@b", &Role::Operator, false));
+        assert_eq!(user.expires.as_deref(), Some("2023-11-14T22:13:20Z"));
+        assert!(user.id_bytes().is_some());
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        assert!(token.is_expired(end) && !token.is_expired(end - Duration::from_secs(1)));
+        assert_eq!(token.refusal(end), "token expired at 2023-11-14T22:13:20Z");
+        assert!(!format!("{token:?}").contains(HEADER));
+    }
+
+    #[test]
+    fn long_claims_are_read_and_the_highest_role_counts() {
+        let user = token(
+            r#"{"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier":"7","http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name":"a@b",
+            "http://schemas.microsoft.com/ws/2008/06/identity/claims/role":[10,"ApiAdmin"],"role":"Guest"}"#,
+        )
+        .unwrap()
+        .user();
+        assert_eq!(
+            (user.id.as_str(), user.email.as_str(), user.role, user.expires),
+            ("7", "a@b", Role::ApiAdmin, None)
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_token_is_refused_without_being_quoted() {
+        for (text, error) in [
+            ("", TokenError::Shape),
+            ("a.b", TokenError::Shape),
+            ("a.b.c.d", TokenError::Shape),
+            ("a.b.", TokenError::Shape),
+            ("a.b c.d", TokenError::Shape),
+            ("a.bm90.c", TokenError::NotJson),
+            (&"a".repeat(Token::MAX_BYTES + 1), TokenError::TooLong),
+        ] {
+            assert_eq!(Token::parse(text).unwrap_err(), error);
+        }
+        for exp in ["-1", "1e99", "\"soon\"", "253402300800"] {
+            assert_eq!(token(&format!("{{\"exp\":{exp}}}")).unwrap_err(), TokenError::Claim("exp"));
+        }
+    }
+}

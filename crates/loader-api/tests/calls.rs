@@ -1,0 +1,164 @@
+//! The client against an API that answers by the book, and against ones that do not.
+#![allow(clippy::unwrap_used)]
+
+use loader_api::{ApiConfig, ApiPaths, Client, Error, Session, Token};
+use loader_http::{Http, HttpConfig, Retry};
+use loader_model::{Credentials, ErrorCode};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+// nameid 1, unique_name a@b, role Operator, exp 2023-11-14T22:13:20Z; then the same without exp.
+const EXPIRED: &str =
+    "e30.eyJuYW1laWQiOiIxIiwidW5pcXVlX25hbWUiOiJhQGIiLCJyb2xlIjoiT3BlcmF0b3IiLCJleHAiOjE3MDAwMDAwMDB9.c2ln";
+const FRESH: &str = "e30.eyJuYW1laWQiOiIxIiwidW5pcXVlX25hbWUiOiJhQGIiLCJyb2xlIjoiT3BlcmF0b3IifQ.c2ln";
+
+fn serve(answers: Vec<(u16, &'static str)>) -> (ApiConfig, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base_url = format!("http://{}/v1/", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        answers
+            .into_iter()
+            .map(|(status, body)| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let request = read_request(&mut stream);
+                let len = body.len();
+                write!(stream, "HTTP/1.1 {status} X\r\nContent-Type: text/plain\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n{body}").unwrap();
+                request
+            })
+            .collect()
+    });
+    (ApiConfig { base_url, paths: ApiPaths::default() }, server)
+}
+
+fn read_request(stream: &mut TcpStream) -> String {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        request.push(byte[0]);
+    }
+    let head = String::from_utf8(request).unwrap();
+    let len = head
+        .to_lowercase()
+        .split("content-length: ")
+        .nth(1)
+        .map_or(0, |rest| rest.split("\r\n").next().unwrap().parse().unwrap());
+    let mut body = vec![0; len];
+    stream.read_exact(&mut body).unwrap();
+    head + &String::from_utf8(body).unwrap()
+}
+
+fn client(config: ApiConfig) -> Client<'static> {
+    let retry = Retry { first_wait: Duration::from_millis(1), longest_retry_after: Duration::ZERO, ..Retry::default() };
+    Client::new(config, Http::new(HttpConfig { retry, ..HttpConfig::default() }).unwrap(), &|_| {}).unwrap()
+}
+
+fn credentials() -> Credentials {
+    Credentials::from_json(br#"{"email":"a@b","password":"hunter2\""}"#).unwrap()
+}
+
+#[test]
+fn login_gives_the_token() {
+    let (config, server) = serve(vec![(200, r#"{"token":"e30.e30.c2ln"}"#)]);
+    assert_eq!(client(config).login(&credentials()).unwrap().as_str(), "e30.e30.c2ln");
+    let request = server.join().unwrap().remove(0);
+    assert!(request.starts_with("POST /v1/login HTTP/1.1\r\n"), "{request}");
+    assert!(request.ends_with(r#"{"email":"a@b","password":"hunter2\""}"#), "{request}");
+}
+
+#[test]
+fn a_refused_login_names_the_email_and_no_more() {
+    for (status, code, text) in [
+        (401, ErrorCode::NotPermitted, "login refused for a@b"),
+        (409, ErrorCode::NotPermitted, "account locked: a@b"),
+        (403, ErrorCode::NotPermitted, "account locked: a@b"),
+    ] {
+        let (config, _server) = serve(vec![(status, "no")]);
+        let error = client(config).login(&credentials()).unwrap_err();
+        assert_eq!((error.code(), error.to_string().as_str()), (code, text));
+    }
+}
+
+#[test]
+fn login_waits_out_a_limit_and_gives_up_in_the_end() {
+    let (config, server) = serve(vec![(429, ""), (200, r#"{"token":"e30.e30.c2ln"}"#)]);
+    client(config).login(&credentials()).unwrap();
+    assert_eq!(server.join().unwrap().len(), 2);
+    let (config, _server) = serve(vec![(429, ""); 5]);
+    assert_eq!(client(config).login(&credentials()).unwrap_err().code(), ErrorCode::Temporary);
+}
+
+#[test]
+fn what_is_outside_the_protocol_is_shown_without_secrets() {
+    let (config, _server) = serve(vec![(418, "short\x1b and stout")]);
+    let error = client(config).login(&credentials()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Protocol);
+    assert_eq!(error.to_string(), "login: HTTP 418, text/plain: short\\u{1b} and stout");
+    for echo in [r#"you said hunter2""#, r#"{"password":"hunter2\""}"#] {
+        let (config, _server) = serve(vec![(400, echo)]);
+        let error = client(config).login(&credentials()).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let (config, _server) = serve(vec![(200, r#"{"token":"not a token"}"#)]);
+    assert_eq!(client(config).login(&credentials()).unwrap_err().to_string(), "login: HTTP 200 without a usable token");
+}
+
+#[test]
+fn a_resource_is_asked_for_by_folder_name_and_hardware() {
+    let (config, server) = serve(vec![(200, "sealed"), (200, "sealed")]);
+    let (client, token) = (client(config), Token::parse(FRESH).unwrap());
+    let hardware = "ab".repeat(32);
+    assert_eq!(
+        &client.get_resource(&token, &"models/v2/yolo".parse().unwrap(), &hardware, "pw").unwrap()[..],
+        b"sealed"
+    );
+    client.get_resource(&token, &"cdn.yaml".parse().unwrap(), &hardware, "pw").unwrap();
+    let requests = server.join().unwrap();
+    assert!(requests[0].starts_with("POST /v1/resources/get/models/v2 HTTP/1.1\r\n"), "{}", requests[0]);
+    assert!(requests[0].contains(&format!("Bearer {FRESH}\r\n")));
+    assert!(requests[0].ends_with(&format!(r#"{{"fileName":"yolo","hardware":"{hardware}","password":"pw"}}"#)));
+    assert!(requests[1].starts_with("POST /v1/resources/get HTTP/1.1\r\n"), "{}", requests[1]);
+}
+
+#[test]
+fn refusals_say_what_and_why() {
+    for (status, token, code, text) in [
+        (401, EXPIRED, ErrorCode::NotPermitted, "HTTP 401, token expired at 2023-11-14T22:13:20Z"),
+        (401, FRESH, ErrorCode::NotPermitted, "HTTP 401, the server does not accept this token"),
+        (403, FRESH, ErrorCode::NotPermitted, "HTTP 403, role Operator may not read key-fragment"),
+        (404, FRESH, ErrorCode::NotFound, "key-fragment: not on the server"),
+        (
+            302,
+            FRESH,
+            ErrorCode::Protocol,
+            "key-fragment: HTTP 302, redirects are not followed here, text/plain, no text",
+        ),
+    ] {
+        let (config, _server) = serve(vec![(status, "")]);
+        let error = client(config).key_fragment(&Token::parse(token).unwrap()).unwrap_err();
+        assert_eq!((error.code(), error.to_string().as_str()), (code, text));
+    }
+}
+
+#[test]
+fn a_session_logs_in_again_once() {
+    let (config, server) = serve(vec![(401, ""), (200, r#"{"token":"e30.e30.c2ln"}"#), (200, "f"), (401, "")]);
+    let mut session = Session::new(client(config), Token::parse(EXPIRED).unwrap(), Some(credentials()));
+    assert_eq!(&session.call(|client, token| client.key_fragment(token)).unwrap()[..], b"f");
+    assert_eq!(session.token().as_str(), "e30.e30.c2ln");
+    let error = session.call(|client, token| client.key_fragment(token)).unwrap_err();
+    assert!(matches!(error, Error::Unauthorized(_)));
+    assert_eq!(server.join().unwrap().len(), 4);
+}
+
+#[test]
+fn a_list_is_typed() {
+    let (config, server) = serve(vec![(200, r#"[{"name":"a","size":3,"sha256":"00","more":1}]"#), (200, "nonsense")]);
+    let (client, token) = (client(config), Token::parse(FRESH).unwrap());
+    let list = client.list(&token, &"models".parse().unwrap(), Some("a b&c")).unwrap();
+    assert_eq!((list[0].name.as_str(), list[0].size), ("a", Some(3)));
+    assert_eq!(client.list(&token, &"models".parse().unwrap(), None).unwrap_err().code(), ErrorCode::Protocol);
+    assert!(server.join().unwrap()[0].starts_with("GET /v1/resources/list/models?search=a%20b%26c HTTP/1.1"));
+}
