@@ -1,0 +1,293 @@
+//! The header: everything before the stream.
+
+use crate::key::{KeyId, hkdf};
+use crate::layout::{BOUND_LEN, FIXED_LEN, HEADER_LEN, Layout, MAC_LEN, MAGIC, SEGMENT_LOG2};
+use crate::metadata::Tlvs;
+use crate::slot::FileKey;
+use crate::{DeviceSlot, Error, Key, KeySlot, Metadata, Suite};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::io::{self, Read};
+use zeroize::Zeroizing;
+
+/// A header as read: its fixed part and its slots are known, nothing is verified.
+#[derive(Clone, Debug)]
+pub struct Header {
+    bytes: Vec<u8>,
+    layout: Layout,
+    plaintext_len: Option<u64>,
+    key_slots: Vec<KeySlot>,
+    device_slots: Vec<DeviceSlot>,
+}
+
+/// A header whose MAC was checked with a key that opens the file, and the key of
+/// its stream.
+pub struct Unlocked {
+    header: Header,
+    metadata: Metadata,
+    stream_key: Zeroizing<[u8; 32]>,
+}
+
+impl Header {
+    /// Reads a header, up to the first byte of the stream. At most 64 KiB.
+    ///
+    /// # Errors
+    /// [`Error::NotSealed`], [`Error::Unsupported`] (version, suite, flags,
+    /// segment length, header length, in this order), [`Error::Truncated`],
+    /// [`Error::Read`].
+    pub fn read(input: &mut impl Read) -> Result<Self, Error> {
+        let mut bytes = vec![0; FIXED_LEN];
+        let got = read_up_to(input, &mut bytes)?;
+        let compared = got.min(MAGIC.len());
+        if got == 0 || bytes[..compared] != MAGIC[..compared] {
+            return Err(Error::NotSealed { looks_like: looks_like(&bytes[..got]) });
+        }
+        if got < FIXED_LEN {
+            return Err(in_header(got));
+        }
+        let (layout, plaintext_len) = check_fixed(&bytes)?;
+        bytes.resize(layout.header_len, 0);
+        let more = read_up_to(input, &mut bytes[FIXED_LEN..])?;
+        if FIXED_LEN + more < layout.header_len {
+            return Err(in_header(FIXED_LEN + more));
+        }
+        let (key_slots, device_slots) = Tlvs::slots(&bytes[FIXED_LEN..layout.header_len - MAC_LEN]);
+        Ok(Self { bytes, layout, plaintext_len, key_slots, device_slots })
+    }
+
+    /// Makes a header for a new file, with its MAC.
+    pub(crate) fn build(
+        layout: Layout,
+        plaintext_len: Option<u64>,
+        file_id: &[u8; 16],
+        file_key: &FileKey,
+        tlvs: &Tlvs,
+    ) -> Result<Unlocked, Error> {
+        let fields = tlvs.to_bytes()?;
+        let header_len = FIXED_LEN + fields.len() + MAC_LEN;
+        if !HEADER_LEN.contains(&header_len) {
+            return Err(Error::malformed("the header would be longer than 65536 bytes"));
+        }
+        let layout = Layout { header_len, ..layout };
+        let mut bytes = Vec::with_capacity(header_len);
+        bytes.extend(MAGIC);
+        bytes.extend([1, layout.suite.to_byte(), u8::from(plaintext_len.is_some())]);
+        bytes.push(layout.segment_len.trailing_zeros() as u8);
+        bytes.extend(plaintext_len.unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend(file_id);
+        bytes.extend((header_len as u32).to_be_bytes());
+        bytes.extend(fields);
+        bytes.extend(header_mac(file_key, &bytes).finalize().into_bytes());
+        let header = Self {
+            bytes,
+            layout,
+            plaintext_len,
+            key_slots: tlvs.key_slots.clone(),
+            device_slots: tlvs.device_slots.clone(),
+        };
+        Ok(Unlocked { header, metadata: tlvs.metadata.clone(), stream_key: stream_key(file_key) })
+    }
+
+    /// Finds a slot for one of `keys`, unwraps the file key, checks the MAC, then
+    /// the fields.
+    ///
+    /// # Errors
+    /// [`Error::WrongKey`] without such a slot, [`Error::HeaderTampered`],
+    /// [`Error::Unsupported`] for fields this version does not know.
+    pub fn unlock(self, keys: &[Key]) -> Result<Unlocked, Error> {
+        let mut fitting = keys.iter().flat_map(|key| {
+            let id = key.id();
+            self.all_slots().filter(move |slot| slot.key_id == id).map(move |slot| (slot, key))
+        });
+        let Some(first) = fitting.next() else {
+            let held = keys.iter().map(Key::id).collect();
+            return Err(Error::WrongKey { held, slots: self.key_ids().collect() });
+        };
+        let file_key = std::iter::once(first)
+            .chain(fitting)
+            .map(|(slot, key)| slot.unwrap(key, self.file_id()))
+            .find(|file_key| self.mac_fits(file_key))
+            .ok_or(Error::HeaderTampered)?;
+        let tlvs = Tlvs::parse(self.fields())?;
+        Ok(Unlocked { metadata: tlvs.metadata, stream_key: stream_key(&file_key), header: self })
+    }
+
+    /// What the fields say, without any check that they are genuine.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] or [`Error::HeaderTampered`] where they cannot be read.
+    pub fn unverified_metadata(&self) -> Result<Metadata, Error> {
+        Ok(Tlvs::parse(self.fields())?.metadata)
+    }
+
+    /// The header's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The cipher of the stream.
+    pub fn suite(&self) -> Suite {
+        self.layout.suite
+    }
+
+    /// Length of a segment in bytes.
+    pub fn segment_len(&self) -> usize {
+        self.layout.segment_len
+    }
+
+    /// Length of the plaintext in bytes, where the header declares it.
+    pub fn plaintext_len(&self) -> Option<u64> {
+        self.plaintext_len
+    }
+
+    /// Length of the whole file in bytes, where the header declares that of the
+    /// plaintext.
+    pub fn sealed_len(&self) -> Option<u64> {
+        self.layout.sealed_len(self.plaintext_len?)
+    }
+
+    /// The random id of the file.
+    pub fn file_id(&self) -> &[u8; 16] {
+        self.bytes[20..36].as_array().unwrap_or(&[0; 16])
+    }
+
+    /// The slots for keys.
+    pub fn key_slots(&self) -> &[KeySlot] {
+        &self.key_slots
+    }
+
+    /// The slots for devices.
+    pub fn device_slots(&self) -> &[DeviceSlot] {
+        &self.device_slots
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What the stream is bound to: the header without header length and fields.
+    pub(crate) fn bound(&self) -> &[u8; BOUND_LEN] {
+        self.bytes[..BOUND_LEN].as_array().unwrap_or(&[0; BOUND_LEN])
+    }
+
+    fn key_ids(&self) -> impl Iterator<Item = KeyId> {
+        self.all_slots().map(|slot| slot.key_id)
+    }
+
+    fn all_slots(&self) -> impl Iterator<Item = &KeySlot> {
+        self.key_slots.iter().chain(self.device_slots.iter().map(|device| &device.slot))
+    }
+
+    fn fields(&self) -> &[u8] {
+        &self.bytes[FIXED_LEN..self.bytes.len() - MAC_LEN]
+    }
+
+    fn mac_fits(&self, file_key: &FileKey) -> bool {
+        let (text, mac) = self.bytes.split_at(self.bytes.len() - MAC_LEN);
+        header_mac(file_key, text).verify_slice(mac).is_ok()
+    }
+}
+
+impl Unlocked {
+    /// The verified header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// What the publisher said of the content, verified.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    pub(crate) fn stream_key(&self) -> &[u8; 32] {
+        &self.stream_key
+    }
+}
+
+/// Reads until `buffer` is full or the input ends; gives the bytes read.
+pub(crate) fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Error> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::Read(error)),
+        }
+    }
+    Ok(filled)
+}
+
+fn check_fixed(bytes: &[u8]) -> Result<(Layout, Option<u64>), Error> {
+    let unsupported = |what: String| Err(Error::Unsupported(what));
+    if bytes[8] != 1 {
+        return unsupported(format!("version {} of the format", bytes[8]));
+    }
+    let suite = Suite::from_byte(bytes[9])?;
+    let declared = u64::from_be_bytes(*bytes[12..20].as_array().unwrap_or(&[0; 8]));
+    let plaintext_len = match bytes[10] {
+        0 if declared == u64::MAX => None,
+        1 => Some(declared),
+        0 => return unsupported("a plaintext length without its flag".to_owned()),
+        flags => return unsupported(format!("flags {flags:#04x}")),
+    };
+    if !SEGMENT_LOG2.contains(&bytes[11]) {
+        return unsupported(format!("segment length 2^{}", bytes[11]));
+    }
+    let header_len = u32::from_be_bytes(*bytes[36..40].as_array().unwrap_or(&[0; 4])) as usize;
+    if !HEADER_LEN.contains(&header_len) {
+        return unsupported(format!("header length {header_len}"));
+    }
+    Ok((Layout { suite, segment_len: 1 << bytes[11], header_len }, plaintext_len))
+}
+
+fn in_header(at: usize) -> Error {
+    Error::Truncated { at: at as u64, inside: "the header".to_owned() }
+}
+
+fn header_mac(file_key: &FileKey, text: &[u8]) -> Hmac<Sha256> {
+    let key = hkdf::<32>(file_key.as_slice(), b"", &[b"azs/v1/header"]);
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).expect("HMAC takes a key of any length");
+    mac.update(text);
+    mac
+}
+
+fn stream_key(file_key: &FileKey) -> Zeroizing<[u8; 32]> {
+    hkdf(file_key.as_slice(), b"", &[b"azs/v1/stream"])
+}
+
+/// What bytes without the magic look like, for a person.
+fn looks_like(head: &[u8]) -> &'static str {
+    let starts = |magic: &[u8]| head.starts_with(magic);
+    match head {
+        [] => "the input is empty",
+        _ if starts(&[0x1f, 0x8b]) => "it looks like gzip",
+        _ if starts(&[0x28, 0xb5, 0x2f, 0xfd]) => "it looks like zstd",
+        _ if starts(&[0xfd, b'7', b'z', b'X', b'Z']) => "it looks like xz",
+        _ if starts(b"BZh") => "it looks like bzip2",
+        _ if starts(b"age-encryption.org/") => "it looks like an age file",
+        _ if starts(b"-----BEGIN AGE ENCRYPTED") => "it looks like an armored age file",
+        _ if starts(b"-----BEGIN PGP") || starts(&[0x85, 0x02]) || starts(&[0x8c]) => "it looks like OpenPGP",
+        _ if starts(b"Salted__") => "it looks like openssl enc",
+        _ if starts(b"PK\x03\x04") => "it looks like zip",
+        _ if starts(b"{\"parts\":") => "it looks like a published small part; join it with its big part first",
+        _ if starts(b"AZ-SECRET-KEY-1") || starts(b"AZ-FRAG-1") => "it looks like a key or a fragment",
+        _ if starts(b"<") => "it looks like HTML or XML",
+        _ if starts(b"{") || starts(b"[") => "it looks like JSON",
+        _ if looks_like_tar(head) => "it looks like a plain tar",
+        _ if starts(&MAGIC[..4]) || starts(b"\x09AZS") || starts(b"\xc2\x89AZS") => {
+            "a sealed file damaged by a text-mode copy"
+        }
+        _ => "no known kind of file",
+    }
+}
+
+/// A tar begins with a file name: printable text that ends in zeros before the
+/// mode field. The `ustar` mark stands past what was read here.
+fn looks_like_tar(head: &[u8]) -> bool {
+    let name = head.split(|byte| *byte == 0).next().unwrap_or_default();
+    !name.is_empty()
+        && name.iter().all(|byte| (0x20..0x7f).contains(byte))
+        && name.len() < head.len()
+        && head[name.len()..].iter().all(|byte| *byte == 0)
+}

@@ -1,0 +1,167 @@
+//! Segments by several threads, in order.
+//!
+//! Each thread has one buffer. It takes the next segment under the lock of the
+//! source, works on it alone, and waits for its turn at the sink. So reading,
+//! ciphers and writing overlap, memory is one buffer a thread, a slow sink holds
+//! the source back, and nothing behind a failed segment is ever written.
+
+use crate::Error;
+use std::ops::Range;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Runs segments through `work` with `threads` threads, the caller's among them.
+///
+/// `source` fills a buffer of `buffer_len` bytes and gives what `work` has to
+/// know of it, or `None` at the end. `work` gives the range of the buffer to
+/// write. `sink` is called in the order of the source.
+///
+/// # Errors
+/// The first error in that order; everything before it was written.
+pub(crate) fn run<J: Send>(
+    threads: usize,
+    buffer_len: usize,
+    source: impl FnMut(&mut [u8]) -> Result<Option<J>, Error> + Send,
+    work: impl Fn(J, &mut [u8]) -> Result<Range<usize>, Error> + Sync,
+    sink: impl FnMut(&[u8]) -> Result<(), Error> + Send,
+) -> Result<(), Error> {
+    let queue = Queue {
+        source: Mutex::new(Source { next: source, taken: 0, ended: false }),
+        sink: Mutex::new(Sink { put: sink, written: 0, failure: None }),
+        turn: Condvar::new(),
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.max(1) {
+            // Fewer threads than asked for are slower, not wrong.
+            let spawned = std::thread::Builder::new()
+                .stack_size(256 * 1024)
+                .spawn_scoped(scope, || queue.work_off(buffer_len, &work));
+            if spawned.is_err() {
+                break;
+            }
+        }
+        queue.work_off(buffer_len, &work);
+    });
+    let sink = queue.sink.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sink.failure.map_or(Ok(()), Err)
+}
+
+struct Queue<S, K> {
+    source: Mutex<Source<S>>,
+    sink: Mutex<Sink<K>>,
+    turn: Condvar,
+}
+
+struct Source<S> {
+    next: S,
+    taken: u64,
+    ended: bool,
+}
+
+struct Sink<K> {
+    put: K,
+    written: u64,
+    failure: Option<Error>,
+}
+
+impl<S, K> Queue<S, K>
+where
+    K: FnMut(&[u8]) -> Result<(), Error>,
+{
+    fn work_off<J>(&self, buffer_len: usize, work: impl Fn(J, &mut [u8]) -> Result<Range<usize>, Error>)
+    where
+        S: FnMut(&mut [u8]) -> Result<Option<J>, Error>,
+    {
+        let mut buffer = vec![0; buffer_len];
+        while let Some((ticket, job)) = self.take(&mut buffer) {
+            let range = job.and_then(|job| work(job, &mut buffer));
+            if !self.give(ticket, range, &buffer) {
+                break;
+            }
+        }
+    }
+
+    /// The next segment and its place in the order.
+    fn take<J>(&self, buffer: &mut [u8]) -> Option<(u64, Result<J, Error>)>
+    where
+        S: FnMut(&mut [u8]) -> Result<Option<J>, Error>,
+    {
+        let mut source = lock(&self.source);
+        if source.ended {
+            return None;
+        }
+        let job = (source.next)(buffer).transpose();
+        source.ended = !matches!(job, Some(Ok(_)));
+        let ticket = source.taken;
+        source.taken += 1;
+        job.map(|job| (ticket, job))
+    }
+
+    /// Writes the segment when its turn has come; false once something failed.
+    fn give(&self, ticket: u64, range: Result<Range<usize>, Error>, buffer: &[u8]) -> bool {
+        let mut sink = lock(&self.sink);
+        while sink.failure.is_none() && sink.written != ticket {
+            sink = self.turn.wait(sink).unwrap_or_else(PoisonError::into_inner);
+        }
+        if sink.failure.is_some() {
+            return false;
+        }
+        let outcome = range.and_then(|range| (sink.put)(&buffer[range]));
+        sink.written += 1;
+        sink.failure = outcome.err();
+        self.turn.notify_all();
+        sink.failure.is_none()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(threads: usize, fail_at: Option<u8>) -> (Vec<u8>, Result<(), Error>) {
+        let mut next = 0;
+        let mut written = Vec::new();
+        let outcome = run(
+            threads,
+            4,
+            |buffer| {
+                buffer[1] = next;
+                next += 1;
+                Ok((next <= 200).then_some(()))
+            },
+            |(), buffer| {
+                if Some(buffer[1]) == fail_at {
+                    return Err(Error::HeaderTampered);
+                }
+                std::thread::yield_now();
+                Ok(1..2)
+            },
+            |bytes| {
+                written.extend(bytes);
+                Ok(())
+            },
+        );
+        (written, outcome)
+    }
+
+    #[test]
+    fn order_is_kept_with_any_number_of_threads() {
+        for threads in [0, 1, 2, 7] {
+            let (written, outcome) = numbers(threads, None);
+            assert!(outcome.is_ok());
+            assert_eq!(written, (0..200).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn nothing_behind_a_failure_is_written() {
+        for threads in [1, 2, 7] {
+            let (written, outcome) = numbers(threads, Some(17));
+            assert!(matches!(outcome, Err(Error::HeaderTampered)));
+            assert_eq!(written, (0..17).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,112 @@
+use super::*;
+use crate::MAGIC;
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+
+/// An empty file that goes away with its name.
+struct Scratch(PathBuf, File);
+
+impl Scratch {
+    fn new() -> Self {
+        let mut name = [0; 8];
+        getrandom::fill(&mut name).unwrap();
+        let path = std::env::temp_dir().join(format!("loader-seal-{:016x}", u64::from_be_bytes(name)));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+        Self(path, file)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// `len` bytes that begin like a sealed file: suite 2, segments of 4096 bytes, a
+/// header of `header_len` whose plaintext length is `declared`.
+fn sealed(header_len: u32, len: usize, declared: Option<u64>) -> Vec<u8> {
+    let mut file = (0..251).collect::<Vec<u8>>().repeat(len / 251 + 1);
+    file.truncate(len);
+    let mut head = MAGIC.to_vec();
+    head.extend([1, 2, u8::from(declared.is_some()), 12]);
+    head.extend(declared.unwrap_or(u64::MAX).to_be_bytes());
+    head.extend([7; 16]);
+    head.extend(header_len.to_be_bytes());
+    // one field that may be ignored fills the header
+    let field_len = header_len.saturating_sub(40 + 32 + 3) as u16;
+    head.extend([&[0x80], &field_len.to_be_bytes()[..]].concat());
+    head.truncate(len);
+    file[..head.len()].copy_from_slice(&head);
+    file
+}
+
+fn cut(file: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    let mut scratch = Scratch::new();
+    let mut big = Vec::new();
+    let digest = split_parts(file, &mut scratch.1, &mut big)?;
+    let small = std::fs::read(&scratch.0).unwrap();
+    let mut whole = Vec::new();
+    assert_eq!(join_parts(&small[..], &big[..], &mut whole)?, digest);
+    assert_eq!(whole, file);
+    assert_eq!(digest.big, copy_digest(&big[..], io::sink())?);
+    Ok((small, big))
+}
+
+#[test]
+fn the_small_part_is_thirty_percent_between_its_bounds() {
+    assert_eq!(small_len(1_000_009, 72), 300_002);
+    assert_eq!(small_len(1_000_010, 72), 300_003);
+    assert_eq!(small_len((10 << 20) - 1, 72), SMALL_MAX - 1);
+    assert_eq!(small_len(10 << 20, 72), SMALL_MAX);
+    assert_eq!(small_len(u64::MAX, 72), SMALL_MAX);
+    assert_eq!(small_len(200, 75), 116);
+    assert_eq!(small_len(65_600, 65_536), 65_577);
+}
+
+#[test]
+fn every_whole_is_cut_at_its_place() {
+    let mib = 1 << 20;
+    for len in [131, 132, 386, 387, 5000, mib, 10 * mib - 1, 10 * mib, 10 * mib + 1, 13 * mib + 7] {
+        let (small, big) = cut(&sealed(75, len, None)).unwrap();
+        assert_eq!(small.len() as u64, small_len(len as u64, 75), "{len}");
+        assert!(!big.is_empty());
+    }
+    let (small, big) = cut(&sealed(65_536, 65_536 + 56, None)).unwrap();
+    assert_eq!((small.len(), big.len()), (65_577, 15));
+}
+
+#[test]
+fn what_is_too_short_is_truncated() {
+    for len in 8..131 {
+        assert_eq!(cut(&sealed(75, len, None)).unwrap_err().code(), "truncated", "{len}");
+    }
+    // a last segment that has no byte beside its tag
+    assert_eq!(cut(&sealed(75, 75 + 4096 + 16, None)).unwrap_err().code(), "truncated");
+    assert!(cut(&sealed(75, 75 + 4096 + 17, None)).is_ok());
+}
+
+#[test]
+fn a_declared_length_must_be_that_of_the_whole() {
+    for plaintext_len in [0, 10_000, 11 << 20] {
+        let whole = Header::read(&mut &sealed(75, 75, Some(plaintext_len))[..]).unwrap().sealed_len().unwrap();
+        let file = sealed(75, whole as usize + 1, Some(plaintext_len));
+        assert!(matches!(cut(&file), Err(Error::Trailing { offset }) if offset == whole));
+        assert!(cut(&file[..file.len() - 1]).is_ok());
+        assert!(matches!(cut(&file[..file.len() - 2]), Err(Error::Truncated { at, .. }) if at == whole - 1));
+    }
+}
+
+#[test]
+fn what_is_not_sealed_is_refused() {
+    assert_eq!(cut(b"").unwrap_err().code(), "not_sealed");
+    assert_eq!(cut(&[0; 4096]).unwrap_err().code(), "not_sealed");
+    assert_eq!(cut(&sealed(71, 4096, None)).unwrap_err().code(), "unsupported");
+}
+
+#[test]
+fn parts_in_the_wrong_order_are_noticed_before_a_byte_is_written() {
+    let (small, big) = cut(&sealed(75, 5000, None)).unwrap();
+    let mut whole = Vec::new();
+    assert_eq!(join_parts(&big[..], &small[..], &mut whole).unwrap_err().code(), "not_sealed");
+    assert!(whole.is_empty());
+}
