@@ -25,6 +25,7 @@ pub use failure::{Failure, OrFail};
 pub use input::Input;
 pub use loader_model::{ErrorCode, UnlockState};
 pub use output::{Content, Output};
+pub use process::threads;
 pub use progress::{Counted, Progress};
 pub use run::run;
 pub use secret::{Loose, SecretFrom};

@@ -17,6 +17,14 @@ pub(crate) fn hide_memory() {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
+/// Threads to work with: as many as asked for, else one a core, at most four.
+pub fn threads(asked: Option<u16>) -> usize {
+    match asked {
+        Some(threads) => usize::from(threads),
+        None => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4)),
+    }
+}
+
 /// A thread that ends the process on SIGINT, SIGTERM and SIGHUP: the final
 /// event is written, temporary files are removed, then the signal does what it
 /// does by default, so that the shell sees a process that died of it.

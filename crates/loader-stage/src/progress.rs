@@ -55,7 +55,8 @@ impl Progress {
         Report { done: self.done(), total: (total != UNKNOWN).then_some(total), ..Report::default() }
     }
 
-    fn done(&self) -> Option<u64> {
+    /// Bytes counted so far; `None` before the first.
+    pub fn done(&self) -> Option<u64> {
         let done = self.0.done.load(Ordering::Relaxed);
         (done != UNKNOWN).then_some(done)
     }

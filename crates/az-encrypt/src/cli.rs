@@ -1,0 +1,90 @@
+//! The command line of az-encrypt.
+
+use loader_model::ResourceName;
+use loader_seal::Suite;
+use loader_stage::{OutputArgs, StageArgs};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  docker save app:1.4 | az-encrypt --key-file key > images.enc
+  az-encrypt --key-file key --name models/yolo.onnx --release 7 yolo.onnx -o yolo.onnx.enc
+  az-encrypt --key-file site-a.key --key-file site-b.key < app.tar > app.enc";
+
+/// Seal a stream so that only the holders of a key can open it, and no one can change it unseen
+#[derive(Debug, clap::Parser)]
+#[command(name = "az-encrypt", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// Plaintext; - or nothing is standard input
+    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
+    pub(crate) input: PathBuf,
+
+    /// Key line (AZ-SECRET-KEY-1...); - is standard input; several times for several keys, each of which opens the file
+    #[arg(long, value_name = "PATH", env = "AZ_KEY_FILE")]
+    pub(crate) key_file: Vec<PathBuf>,
+
+    /// Key line on this file descriptor
+    #[arg(long, value_name = "N")]
+    pub(crate) key_fd: Vec<u32>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+
+    /// Cipher: gcm (AES-256-GCM) or ctr-hmac (AES-256-CTR with HMAC-SHA-256)
+    #[arg(long, value_name = "NAME", default_value = "gcm", value_parser = parse_suite)]
+    pub(crate) suite: Suite,
+
+    /// Length of a segment, 4K to 16M, a power of two; what one check covers and one buffer holds
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_segment)]
+    pub(crate) segment: u8,
+
+    /// Name of the resource, for the header
+    #[arg(long, value_name = "FOLDER/NAME")]
+    pub(crate) name: Option<ResourceName>,
+
+    /// Number of the release, for the header; only ever grows for one name
+    #[arg(long, value_name = "N")]
+    pub(crate) release: Option<u64>,
+
+    /// Media type of the plaintext, for the header
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) content_type: Option<String>,
+
+    /// A remark, for the header; anyone can read it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+
+    /// Threads that encrypt [default: cores, at most 4]
+    #[arg(long, value_name = "N", env = "AZ_THREADS", hide_env = true, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: Option<u16>,
+
+    #[command(flatten)]
+    pub(crate) stage: StageArgs,
+}
+
+impl AsRef<StageArgs> for Cli {
+    fn as_ref(&self) -> &StageArgs {
+        &self.stage
+    }
+}
+
+fn parse_suite(text: &str) -> Result<Suite, String> {
+    match text {
+        "gcm" => Ok(Suite::AesGcm),
+        "ctr-hmac" => Ok(Suite::AesCtrHmac),
+        _ => Err("expected gcm or ctr-hmac".to_owned()),
+    }
+}
+
+/// log2 of a size such as 4096, 64K or 1M.
+fn parse_segment(text: &str) -> Result<u8, String> {
+    let (digits, shift) = match text.strip_suffix(['K', 'M']) {
+        Some(digits) => (digits, if text.ends_with('K') { 10 } else { 20 }),
+        None => (text, 0),
+    };
+    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    match size {
+        Some(size) if size.is_power_of_two() && (1 << 12..=1 << 24).contains(&size) => Ok(size.trailing_zeros() as u8),
+        _ => Err("expected a power of two from 4K to 16M".to_owned()),
+    }
+}

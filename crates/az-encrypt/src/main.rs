@@ -1,0 +1,10 @@
+//! az-encrypt: plaintext in, a sealed stream out.
+
+mod cli;
+mod run;
+
+use loader_stage::UnlockState;
+
+fn main() -> std::process::ExitCode {
+    loader_stage::run(UnlockState::Idle, run::run)
+}

@@ -1,0 +1,49 @@
+//! What az-encrypt does.
+
+use crate::cli::Cli;
+use loader_seal::{Key, Metadata, SealOptions, seal};
+use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, SecretFrom, Stage};
+use std::path::Path;
+
+pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
+    let mut input = stage.input(&cli.input)?;
+    let keys = keys(cli, stage)?;
+    let mut output = stage.output(&cli.output, Content::Binary)?;
+    let options = SealOptions {
+        suite: cli.suite,
+        segment_log2: cli.segment,
+        plaintext_len: input.known_len(),
+        metadata: Metadata {
+            content_type: cli.content_type.clone(),
+            name: cli.name.as_ref().map(ToString::to_string),
+            release: cli.release,
+            images: None,
+            comment: cli.comment.clone(),
+        },
+        threads: loader_stage::threads(cli.threads),
+    };
+    stage.begin();
+    if let Some(len) = options.plaintext_len {
+        stage.progress().set_total(len);
+    }
+    let place = input.name().to_owned();
+    let mut counted = stage.progress().count(&mut input);
+    seal(&mut counted, &mut output, &keys, &options).or_fail(place, |e| ErrorCode::from_name(e.code()))?;
+    output.commit()?;
+    Ok(())
+}
+
+fn keys(cli: &Cli, stage: &Stage) -> Result<Vec<Key>, Failure> {
+    let files = cli.key_file.iter().map(|path| (Some(path.as_path()), None));
+    let fds = cli.key_fd.iter().map(|fd| (None, Some(*fd)));
+    let mut sources: Vec<(Option<&Path>, Option<u32>)> = files.chain(fds).collect();
+    if sources.is_empty() {
+        // Lets the stage say how a key is given.
+        sources.push((None, None));
+    }
+    let read = |(file, fd)| {
+        let line = stage.secret_text(SecretFrom::new("key", file, fd), Loose::Warn)?;
+        Key::parse(&line).or_fail("the key", |e| ErrorCode::from_name(e.code()))
+    };
+    sources.into_iter().map(read).collect()
+}

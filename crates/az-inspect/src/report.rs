@@ -1,0 +1,92 @@
+//! The header as a JSON document.
+
+use loader_seal::device::Kind;
+use loader_seal::{DeviceSlot, Header, Metadata, STREAM_HEADER_LEN};
+use serde::Serialize;
+use serde_json::Value;
+
+/// What az-inspect prints. Sizes are bytes; what is not known is left out.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    verified: bool,
+    version: u32,
+    suite: &'static str,
+    segment_size: usize,
+    header_size: usize,
+    file_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    complete: Option<bool>,
+    key_slots: Vec<String>,
+    device_slots: Vec<Device>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Device {
+    key_id: String,
+    kind: &'static str,
+    memory_kib: u32,
+    passes: u32,
+    lanes: u8,
+    device_secret: bool,
+}
+
+impl Report {
+    /// The report on `header`, of a file of `file_len` bytes where that is known.
+    pub(crate) fn new(header: &Header, metadata: &Metadata, file_len: Option<u64>, verified: bool) -> Self {
+        let Metadata { content_type, name, release, images, comment } = metadata.clone();
+        let sealed_size = header.sealed_len();
+        Self {
+            verified,
+            version: 1,
+            suite: header.suite().name(),
+            segment_size: header.segment_len(),
+            header_size: header.as_bytes().len(),
+            file_id: header.file_id().iter().map(|byte| format!("{byte:02x}")).collect(),
+            plaintext_size: header.plaintext_len(),
+            sealed_size,
+            // A head alone says nothing of the file it was cut from.
+            file_size: file_len.filter(|len| *len > (header.as_bytes().len() + STREAM_HEADER_LEN) as u64),
+            complete: sealed_size.zip(file_len).map(|(sealed, file)| sealed == file),
+            key_slots: header.key_slots().iter().map(|slot| slot.key_id.to_string()).collect(),
+            device_slots: header.device_slots().iter().map(Device::new).collect(),
+            content_type,
+            name,
+            release,
+            images: images.map(|json| serde_json::from_str(&json).unwrap_or(Value::String(json))),
+            comment,
+        }
+    }
+}
+
+impl Device {
+    fn new(device: &DeviceSlot) -> Self {
+        Self {
+            key_id: device.slot.key_id.to_string(),
+            kind: match device.kind {
+                Kind::SmallPart => "small-part",
+                Kind::Cdn => "cdn",
+                Kind::Fragment => "fragment",
+            },
+            memory_kib: device.cost.memory_kib,
+            passes: device.cost.passes,
+            lanes: device.cost.lanes,
+            device_secret: device.uses_secret,
+        }
+    }
+}
