@@ -1,0 +1,79 @@
+//! Folders and files below one folder, without a way out.
+//!
+//! Each component is opened relative to the folder before it with O_NOFOLLOW,
+//! and holds no slash and no `..`: neither a link planted inside nor a rename
+//! in between leads elsewhere.
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+const DIR_MODE: Mode = Mode::RWXU;
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// An open folder.
+#[derive(Debug)]
+pub(crate) struct Folder(OwnedFd);
+
+impl Folder {
+    pub(crate) fn new(folder: OwnedFd) -> Self {
+        Self(folder)
+    }
+
+    /// The folder `path` below this one; `make` makes what is missing of it,
+    /// for this user alone.
+    pub(crate) fn below<'a>(&self, path: impl Iterator<Item = &'a str>, make: bool) -> Result<Self, Errno> {
+        let mut folder = self.0.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        for component in path {
+            if make {
+                match mkdirat(&folder, component, DIR_MODE) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            folder = openat(&folder, component, flags, Mode::empty())?;
+        }
+        Ok(Self(folder))
+    }
+
+    /// The regular file `name`, to read.
+    pub(crate) fn open(&self, name: &str) -> Result<File, Errno> {
+        // NONBLOCK: a planted FIFO must not hold the stage up.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        regular(openat(&self.0, name, flags, Mode::empty())?)
+    }
+
+    /// The regular file `name`, to write, made where it is missing; not emptied.
+    pub(crate) fn open_to_write(&self, name: &str) -> Result<File, Errno> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        regular(openat(&self.0, name, flags, FILE_MODE)?)
+    }
+
+    /// True where `name` is still the very file that is open.
+    pub(crate) fn is_still(&self, name: &str, file: &File) -> bool {
+        let id = |stat: Stat| (stat.st_dev, stat.st_ino);
+        match (statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), fstat(file)) {
+            (Ok(there), Ok(here)) => id(there) == id(here),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
+        renameat(&self.0, from, &self.0, to)
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Errno> {
+        unlinkat(&self.0, name, AtFlags::empty())
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), Errno> {
+        rustix::fs::fsync(self.0.as_fd())
+    }
+}
+
+fn regular(file: OwnedFd) -> Result<File, Errno> {
+    let kind = rustix::fs::FileType::from_raw_mode(fstat(&file)?.st_mode);
+    if kind.is_file() { Ok(File::from(file)) } else { Err(Errno::INVAL) }
+}

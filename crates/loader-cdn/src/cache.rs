@@ -1,0 +1,226 @@
+//! The cache: `{root}/{folder}/{name}.big`, only ever whole and checked.
+
+use crate::beneath::Folder;
+use crate::expected::Tally;
+use crate::{Error, Expected, Source};
+use loader_model::{ErrorCode, ResourceName};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// A cache folder, open.
+#[derive(Debug)]
+pub struct Cache {
+    root: Folder,
+    path: PathBuf,
+}
+
+/// Why the cache cannot be used. A fetch can go on without it.
+#[derive(Debug, thiserror::Error)]
+#[error("cache {place}: {cause}")]
+pub struct CacheError {
+    place: String,
+    cause: io::Error,
+}
+
+impl CacheError {
+    /// The class of the failure.
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode::Io
+    }
+}
+
+/// What the cache has for a resource.
+#[derive(Debug)]
+pub enum Claim {
+    /// The entry, with the right size and digest.
+    Hit(Entry),
+    /// Nothing yet: a place to put it, held against other fetches of the same
+    /// resource. `damaged` names the file that an entry of the wrong size or
+    /// digest was moved to.
+    Missing {
+        /// Where the bytes go.
+        partial: Partial,
+        /// What became of a bad entry.
+        damaged: Option<String>,
+    },
+}
+
+/// A checked entry, to read from its start.
+#[derive(Debug)]
+pub struct Entry {
+    file: File,
+    place: String,
+    size: u64,
+}
+
+/// An entry in the making, locked. Dropped without [`Partial::commit`], it
+/// leaves nothing behind.
+#[derive(Debug)]
+pub struct Partial {
+    folder: Folder,
+    name: String,
+    place: String,
+    file: File,
+    trouble: Option<io::Error>,
+    done: bool,
+}
+
+impl Cache {
+    /// Opens the cache at `root`, which is made, for this user alone, where it
+    /// does not exist.
+    ///
+    /// # Errors
+    /// [`CacheError`]: the folder cannot be made or opened.
+    pub fn open(root: &Path) -> Result<Self, CacheError> {
+        let open = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            Ok(rustix::fs::open(root, flags, Mode::empty())?)
+        };
+        match open() {
+            Ok(folder) => Ok(Self { root: Folder::new(folder), path: root.to_owned() }),
+            Err(cause) => Err(CacheError { place: root.display().to_string(), cause }),
+        }
+    }
+
+    /// The entry of a resource, checked against `expected` before a byte of it
+    /// is used, or the place for one. Waits while another process fetches the
+    /// same resource, and calls `waiting` before it does.
+    ///
+    /// # Errors
+    /// [`CacheError`]: a folder or file cannot be opened, made or moved.
+    pub fn claim(&self, name: &ResourceName, expected: &Expected, waiting: &dyn Fn()) -> Result<Claim, CacheError> {
+        let place = self.path.join(name.big_key()).display().to_string();
+        self.claim_at(name, &place, expected, waiting).map_err(|cause| CacheError { place, cause })
+    }
+
+    fn claim_at(&self, name: &ResourceName, place: &str, expected: &Expected, waiting: &dyn Fn()) -> io::Result<Claim> {
+        let folder = self.root.below(name.folder().split('/').filter(|part| !part.is_empty()), true)?;
+        let entry_name = format!("{}.big", name.file_name());
+        if let Some(entry) = good_entry(&folder, &entry_name, place, expected)? {
+            return Ok(Claim::Hit(entry));
+        }
+        let file = lock(&folder, &partial_name(&entry_name), waiting)?;
+        let mut partial =
+            Partial { folder, name: entry_name, place: place.to_owned(), file, trouble: None, done: false };
+        // Another fetch may have ended in the meantime.
+        if let Some(entry) = good_entry(&partial.folder, &partial.name, place, expected)? {
+            return Ok(Claim::Hit(entry));
+        }
+        let damaged = format!("{}.damaged", partial.name);
+        let damaged = match partial.folder.rename(&partial.name, &damaged) {
+            Ok(()) => Some(format!("{place}.damaged")),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(error.into()),
+        };
+        partial.file.set_len(0)?;
+        partial.file.rewind()?;
+        Ok(Claim::Missing { partial, damaged })
+    }
+}
+
+/// The entry where it is there and as expected. An entry that cannot be opened
+/// as a regular file counts as a bad one.
+fn good_entry(folder: &Folder, name: &str, place: &str, expected: &Expected) -> io::Result<Option<Entry>> {
+    let mut file = match folder.open(name) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::LOOP | Errno::INVAL | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let size = file.metadata()?.len();
+    if expected.size.is_some_and(|expected| expected != size) {
+        return Ok(None);
+    }
+    let mut tally = Tally::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            n => tally.update(&buffer[..n]),
+        }
+    }
+    file.rewind()?;
+    Ok(tally.check(expected).is_ok().then(|| Entry { file, place: place.to_owned(), size }))
+}
+
+fn partial_name(entry: &str) -> String {
+    format!("{entry}.partial")
+}
+
+/// The partial file, locked, and still the one that others would open.
+fn lock(folder: &Folder, name: &str, waiting: &dyn Fn()) -> io::Result<File> {
+    let mut said = false;
+    loop {
+        let file = folder.open_to_write(name)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                if !said {
+                    waiting();
+                    said = true;
+                }
+                flock(&file, FlockOperation::LockExclusive)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if folder.is_still(name, &file) {
+            return Ok(file);
+        }
+    }
+}
+
+impl Entry {
+    /// Bytes in the entry.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Source for Entry {
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.file.read(buffer).map_err(|cause| CacheError { place: self.place.clone(), cause }.into())
+    }
+}
+
+impl Partial {
+    /// Adds bytes. The first failure is kept for [`Partial::commit`].
+    pub fn write(&mut self, bytes: &[u8]) {
+        if self.trouble.is_none() {
+            self.trouble = self.file.write_all(bytes).err();
+        }
+    }
+
+    /// Makes the bytes the entry, durably. To be called only when size and
+    /// digest were found right.
+    ///
+    /// # Errors
+    /// [`CacheError`]: a write failed, now or before; nothing stays behind.
+    pub fn commit(mut self) -> Result<(), CacheError> {
+        let result = match self.trouble.take() {
+            Some(trouble) => Err(trouble),
+            None => self.publish(),
+        };
+        result.map_err(|cause| CacheError { place: self.place.clone(), cause })
+    }
+
+    fn publish(&mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        self.folder.rename(&partial_name(&self.name), &self.name)?;
+        self.done = true;
+        self.folder.sync()?;
+        Ok(())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.done {
+            // Under the lock, so it is our own.
+            let _ = self.folder.remove(&partial_name(&self.name));
+        }
+    }
+}

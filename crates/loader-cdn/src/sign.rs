@@ -1,0 +1,133 @@
+//! SigV4 by `rust-s3`: URL and headers of a request, without any I/O.
+
+use crate::{Ask, Error};
+use loader_http::{BaseUrl, Call, Method, Origin, Uri, header};
+use loader_model::{CdnCredentials, ResourceName};
+use s3::command::Command;
+use s3::creds::Credentials;
+use s3::request::Request;
+use s3::request::blocking::AttoRequest;
+use s3::{Bucket, Region};
+
+/// The region of a store that names none.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// Signs requests with the keys that may read.
+#[derive(Clone)]
+pub(crate) struct Signer {
+    endpoint: BaseUrl,
+    region: Region,
+    credentials: Credentials,
+    bucket: Option<String>,
+    path_style: bool,
+}
+
+/// Bucket and key of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+}
+
+impl Signer {
+    pub(crate) fn new(cdn: &CdnCredentials) -> Result<Self, Error> {
+        let endpoint = BaseUrl::parse(&cdn.host)?;
+        let region = cdn.region.clone().filter(|region| !region.is_empty()).unwrap_or(DEFAULT_REGION.to_owned());
+        if cdn.downloader_access_key.is_empty() || cdn.downloader_access_secret.is_empty() {
+            return Err(Error::Config("the CDN credentials hold no downloader key".to_owned()));
+        }
+        // Both keys are always given: for a missing one the crate would look in
+        // the environment and ask the metadata address.
+        let (key, secret) = (cdn.downloader_access_key.as_str(), cdn.downloader_access_secret.as_str());
+        let credentials = Credentials::new(Some(key), Some(secret), None, None, None)
+            .map_err(|_| Error::Config("the CDN credentials cannot be used".to_owned()))?;
+        let path_style = cdn.path_style.unwrap_or_else(|| path_style_by_host(endpoint.origin()));
+        let region = Region::Custom { region, endpoint: endpoint.to_string() };
+        Ok(Self { endpoint, region, credentials, bucket: cdn.bucket.clone(), path_style })
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        self.endpoint.origin()
+    }
+
+    /// Where the big part of a resource is: in the bucket of the credentials, or
+    /// in the one that its first folder names.
+    pub(crate) fn place(&self, name: &ResourceName) -> Result<Place, Error> {
+        let key = name.big_key();
+        match &self.bucket {
+            Some(bucket) => Ok(Place { bucket: bucket.clone(), key }),
+            None => match key.split_once('/') {
+                Some((bucket, key)) => Ok(Place { bucket: bucket.to_owned(), key: key.to_owned() }),
+                None => Err(Error::Config(format!(
+                    "the CDN credentials name no bucket and {name} has no folder to take it from"
+                ))),
+            },
+        }
+    }
+
+    /// The request for `place`, signed with the time of now.
+    pub(crate) fn sign(&self, place: &Place, ask: &Ask) -> Result<Call<'static>, Error> {
+        let bad = |_| Error::Config("the request for the CDN cannot be signed".to_owned());
+        let mut bucket = Bucket::new(&place.bucket, self.region.clone(), self.credentials.clone()).map_err(bad)?;
+        if self.path_style {
+            bucket = bucket.with_path_style();
+        }
+        let command = match (&ask.range, ask.head) {
+            (_, true) => Command::HeadObject,
+            (None, _) => Command::GetObject,
+            (Some(range), _) => {
+                Command::GetObjectRange { start: range.start, end: range.end.map(|end| end.saturating_sub(1)) }
+            }
+        };
+        let request = AttoRequest::new(&bucket, &place.key, command).map_err(bad)?;
+        let method = if ask.head { Method::HEAD } else { Method::GET };
+        let mut call = Call::new(method, request.url().map_err(bad)?.as_str());
+        call.headers = request.headers().map_err(bad)?;
+        if let Some(authorization) = call.headers.get_mut(header::AUTHORIZATION) {
+            authorization.set_sensitive(true);
+        }
+        add_if_range(&mut call, ask);
+        Ok(call)
+    }
+
+    /// The request for another URL, without a signature: what it may read, it
+    /// may read by itself.
+    pub(crate) fn unsigned(url: String, ask: &Ask) -> Call<'static> {
+        let mut call = Call::new(if ask.head { Method::HEAD } else { Method::GET }, url);
+        if let Some(range) = &ask.range
+            && let Ok(value) = range.to_string().parse()
+        {
+            call.headers.insert(header::RANGE, value);
+        }
+        add_if_range(&mut call, ask);
+        call
+    }
+
+    /// The place that `uri`, on the store's own origin, names in `bucket`;
+    /// `None` where it names something else or carries its own permission.
+    pub(crate) fn place_of(&self, uri: &Uri, bucket: &str) -> Option<Place> {
+        if uri.query().is_some() || Origin::of(uri).ok()? != *self.origin() || !self.path_style {
+            return None;
+        }
+        let base: Uri = self.endpoint.join(&format!("/{bucket}/")).parse().ok()?;
+        let key = uri.path().strip_prefix(base.path())?;
+        // Only names that stand for themselves: nothing to decode, no way up.
+        let plain: Result<ResourceName, _> = key.parse();
+        plain.ok().map(|key| Place { bucket: bucket.to_owned(), key: key.as_str().to_owned() })
+    }
+}
+
+fn add_if_range(call: &mut Call<'_>, ask: &Ask) {
+    if let Some(etag) = &ask.if_range
+        && let Ok(value) = etag.parse()
+    {
+        call.headers.insert(header::IF_RANGE, value);
+    }
+}
+
+/// Where nothing is said: the bucket stands in the host name on AWS, which is
+/// giving up the other form, and in the path everywhere else, which needs no
+/// wildcard name and no wildcard certificate.
+fn path_style_by_host(origin: &Origin) -> bool {
+    !origin.host().ends_with(".amazonaws.com")
+}

@@ -1,0 +1,186 @@
+//! The store: one signed request, redirects followed with care.
+
+use crate::sign::{Place, Signer};
+use crate::{Ask, Error, Object, Part, s3_error};
+use loader_http::{Call, HeaderMap, Http, Notify, Origin, Response, Uri, header};
+use loader_model::{CdnCredentials, ResourceName, printable};
+use std::fmt;
+
+/// Most redirects that are followed.
+const REDIRECTS_MAX: u32 = 5;
+
+/// Most bytes of an error body that are searched.
+const ERROR_BODY_MAX: usize = 64 * 1024;
+
+/// A store with the keys that may read from it. Can be shared by threads.
+#[derive(Clone)]
+pub struct Store {
+    http: Http,
+    signer: Signer,
+}
+
+/// Size and version of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Size in bytes.
+    pub size: u64,
+    /// Names this version of the object.
+    pub etag: Option<String>,
+}
+
+impl Store {
+    /// The store that the credentials name. Makes no connection.
+    ///
+    /// `host` is `https://` where no scheme stands there; a port that the scheme
+    /// implies is dropped. Without `bucket` the first folder of a name is the
+    /// bucket. Without `region` it is `us-east-1`. Without `path_style` the
+    /// bucket stands in the host name on `*.amazonaws.com`, else in the path.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::Http`]: the host or the keys cannot be used,
+    /// or it is plain http to another machine.
+    pub fn new(cdn: &CdnCredentials, http: Http) -> Result<Self, Error> {
+        let signer = Signer::new(cdn)?;
+        http.check(signer.origin())?;
+        Ok(Self { http, signer })
+    }
+
+    /// The big part of a resource, read in order from `start`. Calls `notify`
+    /// before each repetition.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Clock`],
+    /// [`Error::Protocol`], [`Error::Http`] after the last attempt.
+    pub fn get<'a>(&'a self, name: &ResourceName, start: u64, notify: Notify<'a>) -> Result<Object<'a>, Error> {
+        Object::open(self, name.clone(), start, self.http.attempts(notify))
+    }
+
+    /// Size and version of the big part of a resource.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn head(&self, name: &ResourceName, notify: Notify<'_>) -> Result<Meta, Error> {
+        let ask = Ask { head: true, ..Ask::default() };
+        let mut attempts = self.http.attempts(notify);
+        loop {
+            match self.respond(name, &ask) {
+                Ok(response) => {
+                    let size = response
+                        .headers
+                        .get(header::CONTENT_LENGTH)
+                        .and_then(|value| value.to_str().ok()?.parse().ok());
+                    let size = size.ok_or_else(|| self.protocol(name, "answer without Content-Length"))?;
+                    return Ok(Meta { size, etag: text(&response.headers, header::ETAG) });
+                }
+                Err(Error::Http(error)) => attempts.again(error)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Makes one attempt at what is asked for, without repetition. The whole
+    /// object may come in place of a range; anything else that does not fit the
+    /// range is refused.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn ask(&self, name: &ResourceName, ask: &Ask) -> Result<Part, Error> {
+        let response = self.respond(name, ask)?;
+        Part::from_response(ask, response.status, &response.headers, response.body)
+            .map_err(|what| self.protocol(name, &what))
+    }
+
+    /// The answer with status 200 or 206 at the end of the redirects. Signed
+    /// anew each time, and only for the store's own origin.
+    fn respond(&self, name: &ResourceName, ask: &Ask) -> Result<Response, Error> {
+        let place = self.signer.place(name)?;
+        let mut call = self.signer.sign(&place, ask)?;
+        for _ in 0..=REDIRECTS_MAX {
+            let response = self.http.open_ready(&call)?;
+            match response.status {
+                301 | 302 | 303 | 307 | 308 => call = self.redirected(name, &place, ask, &call, &response.headers)?,
+                200 | 206 => return Ok(response),
+                _ => return Err(self.refusal(name, response)),
+            }
+        }
+        Err(self.protocol(name, "more than 5 redirects"))
+    }
+
+    fn redirected(
+        &self,
+        name: &ResourceName,
+        place: &Place,
+        ask: &Ask,
+        from: &Call<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Call<'static>, Error> {
+        let location =
+            text(headers, header::LOCATION).ok_or_else(|| self.protocol(name, "redirect without a Location"))?;
+        let unusable = || self.protocol(name, "redirect to a location that cannot be used");
+        let base: Uri = from.url.parse().map_err(|_| unusable())?;
+        let url = if location.starts_with('/') && !location.starts_with("//") {
+            format!(
+                "{}://{}{location}",
+                base.scheme_str().unwrap_or("https"),
+                base.authority().map_or("", |a| a.as_str())
+            )
+        } else {
+            location
+        };
+        let uri: Uri = url.parse().map_err(|_| unusable())?;
+        let (from, to) = (Origin::of(&base)?, Origin::of(&uri).map_err(|_| unusable())?);
+        if from.is_https() && !to.is_https() {
+            return Err(self.protocol(name, "redirect from https to plain http"));
+        }
+        if to.is_loopback() && !from.is_loopback() {
+            return Err(self.protocol(name, "redirect to this machine"));
+        }
+        match self.signer.place_of(&uri, &place.bucket) {
+            Some(place) => self.signer.sign(&place, ask),
+            None => Ok(Signer::unsigned(url, ask)),
+        }
+    }
+
+    fn refusal(&self, name: &ResourceName, mut response: Response) -> Error {
+        let (code, message) = s3_error::code_and_message(&response.body.read_front(ERROR_BODY_MAX));
+        let (host, key, status) = (self.host(), name.big_key(), response.status);
+        let named = if code.is_empty() { format!("HTTP {status}") } else { code.clone() };
+        match (status, code.as_str()) {
+            (_, "RequestTimeTooSkewed") => {
+                let date = text(&response.headers, header::DATE);
+                Error::Clock { host, server_says: date.map_or(String::new(), |date| format!("; there it is {date}")) }
+            }
+            (404, _) => Error::NotFound { host, key, code: named },
+            (401 | 403, _) => {
+                Error::Forbidden { host, key, status, code: if code.is_empty() { "refused".into() } else { code } }
+            }
+            _ => {
+                let what = [format!("HTTP {status}"), code, message];
+                let what = what.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ");
+                Error::Protocol { host, key, what }
+            }
+        }
+    }
+
+    pub(crate) fn changed(&self, name: &ResourceName) -> Error {
+        Error::Changed { host: self.host(), key: name.big_key() }
+    }
+
+    pub(crate) fn protocol(&self, name: &ResourceName, what: &str) -> Error {
+        Error::Protocol { host: self.host(), key: name.big_key(), what: what.to_owned() }
+    }
+
+    fn host(&self) -> String {
+        self.signer.origin().to_string()
+    }
+}
+
+fn text(headers: &HeaderMap, name: loader_http::HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(printable)
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("origin", self.signer.origin()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,56 @@
+//! From a source to a sink, checked on the way and kept in the cache.
+
+use crate::expected::Tally;
+use crate::{Error, Expected, Partial};
+use std::io::Write;
+
+/// Bytes moved at a time.
+const BUFFER_LEN: usize = 256 * 1024;
+
+/// What bytes are read from.
+pub trait Source {
+    /// Fills at most `buffer` and gives how many bytes; 0 at the end.
+    ///
+    /// # Errors
+    /// Those of the source.
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
+}
+
+/// Moves everything from `source` to `sink`, and to `keep` where there is a
+/// place in the cache. `what` names the bytes in messages. Size and digest are
+/// checked at the end: the bytes are good only after `Ok`, which counts them.
+/// What goes wrong in `keep` shows when it is committed, and stops nothing here.
+///
+/// # Errors
+/// [`Error::Mismatch`] where the bytes are not the expected ones, as soon as
+/// that is known; [`Error::Sink`]; those of the source.
+pub fn transfer(
+    what: &str,
+    source: &mut dyn Source,
+    expected: &Expected,
+    mut keep: Option<&mut Partial>,
+    sink: &mut dyn Write,
+) -> Result<u64, Error> {
+    let mismatch = |cause| Error::Mismatch { what: what.to_owned(), cause };
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut tally = Tally::new();
+    loop {
+        let n = source.read_some(&mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        tally.update(&buffer[..n]);
+        if let Some(size) = expected.size
+            && tally.size() > size
+        {
+            return Err(mismatch(format!("more than the {size} bytes of the receipt")));
+        }
+        if let Some(keep) = &mut keep {
+            keep.write(&buffer[..n]);
+        }
+        sink.write_all(&buffer[..n]).map_err(Error::Sink)?;
+    }
+    let size = tally.size();
+    tally.check(expected).map_err(mismatch)?;
+    Ok(size)
+}

@@ -1,0 +1,223 @@
+//! The store against servers that cut, lie, redirect and refuse.
+#![allow(clippy::unwrap_used)]
+
+use loader_cdn::{Ask, Error, Expected, Range, Source, Store, transfer};
+use loader_http::{Http, HttpConfig, Retry};
+use loader_model::{CdnCredentials, ErrorCode, PartReceipt, ResourceName};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const SHA256_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+/// Answers one connection after the other as scripted and gives the requests seen.
+fn serve(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        answers
+            .into_iter()
+            .map(|answer| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let request = read_head(&mut stream);
+                stream.write_all(answer.as_bytes()).unwrap();
+                request
+            })
+            .collect()
+    });
+    (host, server)
+}
+
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap().to_lowercase()
+}
+
+fn answer(head: &str, len: usize, body: &str) -> String {
+    format!("HTTP/1.1 {head}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n{body}").replace('|', "\r\n")
+}
+
+fn store(host: &str) -> Store {
+    let cdn = format!(r#"{{"host":"{host}","downloader_access_key":"AKID","downloader_access_secret":"SECRET"}}"#);
+    let cdn: CdnCredentials = credentials(&cdn);
+    let retry = Retry { first_wait: Duration::from_millis(1), ..Retry::default() };
+    Store::new(&cdn, Http::new(HttpConfig { retry, ..HttpConfig::default() }).unwrap()).unwrap()
+}
+
+/// JSON is YAML, and the model reads YAML.
+fn credentials(json: &str) -> CdnCredentials {
+    loader_model::yaml::from_slice(json.as_bytes()).unwrap()
+}
+
+fn name() -> ResourceName {
+    "models/v2/abc".parse().unwrap()
+}
+
+fn read_all(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
+    let mut all = Vec::new();
+    transfer("big part", source, &Expected::default(), None, &mut all).map(|_| all)
+}
+
+#[test]
+fn a_request_is_signed_for_bucket_and_key() {
+    let (host, server) = serve(vec![answer("200 OK|ETag: \"v1\"", 3, "abc")]);
+    let store = store(&host);
+    let mut object = store.get(&name(), 0, &|_| {}).unwrap();
+    assert_eq!((object.size(), object.etag()), (3, Some("\"v1\"")));
+    assert_eq!(read_all(&mut object).unwrap(), b"abc");
+    let request = server.join().unwrap().remove(0);
+    assert!(request.starts_with("get /models/v2/abc.big http/1.1\r\n"), "{request}");
+    assert!(request.contains("authorization: aws4-hmac-sha256 credential=akid/"), "{request}");
+    assert!(request.contains("/us-east-1/s3/aws4_request"), "{request}");
+    assert_eq!(request.matches("\r\nhost: ").count(), 1, "{request}");
+    assert!(!request.contains("secret\r\n"), "{request}");
+}
+
+#[test]
+fn a_broken_line_is_continued_at_the_last_byte() {
+    let (host, server) = serve(vec![
+        answer("200 OK|ETag: \"v1\"", 3, "a"),
+        answer("206 Partial Content|ETag: \"v1\"|Content-Range: bytes 1-2/3", 2, "b"),
+        answer("206 Partial Content|ETag: \"v1\"|Content-Range: bytes 2-2/3", 1, "c"),
+    ]);
+    let (store, retries) = (store(&host), Cell::new(0));
+    let notify = |_: &_| retries.set(retries.get() + 1);
+    let mut object = store.get(&name(), 0, &notify).unwrap();
+    let mut out = Vec::new();
+    let receipt = PartReceipt { size: 3, sha256: SHA256_OF_ABC.to_owned() };
+    assert_eq!(transfer("big part", &mut object, &Expected::from(&receipt), None, &mut out).unwrap(), 3);
+    assert_eq!((out.as_slice(), retries.get()), (&b"abc"[..], 2));
+    let requests = server.join().unwrap();
+    assert!(requests[1].contains("range: bytes=1-\r\n") && requests[1].contains("if-range: \"v1\"\r\n"));
+    assert!(requests[2].contains("range: bytes=2-\r\n"));
+}
+
+#[test]
+fn an_object_that_changed_is_never_appended() {
+    for second in [
+        answer("200 OK|ETag: \"v2\"", 3, "xyz"),
+        answer("206 Partial Content|ETag: \"v2\"|Content-Range: bytes 1-2/3", 2, "yz"),
+        answer("206 Partial Content|ETag: \"v1\"|Content-Range: bytes 1-3/4", 3, "xyz"),
+    ] {
+        let (host, _server) = serve(vec![answer("200 OK|ETag: \"v1\"", 3, "a"), second]);
+        let store = store(&host);
+        let error = read_all(&mut store.get(&name(), 0, &|_| {}).unwrap()).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Changed, "{error}");
+    }
+}
+
+#[test]
+fn a_store_without_ranges_is_read_again_from_the_start() {
+    let whole = || answer("200 OK|ETag: \"v1\"", 3, "abc");
+    let (host, _server) = serve(vec![answer("200 OK|ETag: \"v1\"", 3, "a"), whole()]);
+    let store = store(&host);
+    assert_eq!(read_all(&mut store.get(&name(), 0, &|_| {}).unwrap()).unwrap(), b"abc");
+}
+
+#[test]
+fn without_an_etag_nothing_is_continued() {
+    let (host, server) = serve(vec![answer("200 OK", 3, "a")]);
+    let store = store(&host);
+    let error = read_all(&mut store.get(&name(), 0, &|_| {}).unwrap()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Temporary, "{error}");
+    assert_eq!(server.join().unwrap().len(), 1);
+}
+
+#[test]
+fn a_part_must_be_the_range_that_was_asked_for() {
+    for head in [
+        "206 Partial Content|Content-Range: bytes 2-3/9",
+        "206 Partial Content|Content-Range: bytes 1-3/9",
+        "206 Partial Content|Content-Range: bytes 1-2/*",
+        "206 Partial Content",
+    ] {
+        let (host, _server) = serve(vec![answer(head, 2, "xx")]);
+        let ask = Ask { range: Some(Range { start: 1, end: Some(3) }), ..Ask::default() };
+        let result = store(&host).ask(&name(), &ask);
+        assert_eq!(result.err().map(|error| error.code()), Some(ErrorCode::Protocol), "{head}");
+    }
+    let (host, _server) = serve(vec!["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned()]);
+    assert_eq!(store(&host).get(&name(), 0, &|_| {}).unwrap_err().code(), ErrorCode::Protocol);
+}
+
+#[test]
+fn a_receipt_that_does_not_fit_is_a_mismatch() {
+    for (size, sha256) in [(3, "00".repeat(32)), (2, SHA256_OF_ABC.to_owned()), (4, SHA256_OF_ABC.to_owned())] {
+        let (host, _server) = serve(vec![answer("200 OK", 3, "abc")]);
+        let store = store(&host);
+        let expected = Expected::from(&PartReceipt { size, sha256 });
+        let mut object = store.get(&name(), 0, &|_| {}).unwrap();
+        let error = transfer("big part", &mut object, &expected, None, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::DigestMismatch, "{error}");
+    }
+}
+
+#[test]
+fn refusals_carry_the_code_of_the_store() {
+    for (head, body, code, text) in [
+        ("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>", ErrorCode::NotFound, "NoSuchKey"),
+        ("404 Not Found", "", ErrorCode::NotFound, "HTTP 404"),
+        ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>", ErrorCode::NotPermitted, "AccessDenied"),
+        ("403 Forbidden", "<Code>RequestTimeTooSkewed</Code>", ErrorCode::Clock, "clock of this machine"),
+        ("400 Bad Request", "<Code>Odd</Code><Message>what</Message>", ErrorCode::Protocol, "HTTP 400, Odd, what"),
+    ] {
+        let (host, _server) = serve(vec![answer(head, body.len(), body)]);
+        let error = store(&host).get(&name(), 0, &|_| {}).unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
+#[test]
+fn a_refused_connection_is_an_absent_service() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    assert_eq!(store(&host).get(&name(), 0, &|_| {}).unwrap_err().code(), ErrorCode::Unavailable);
+}
+
+#[test]
+fn secrets_stay_with_their_origin_on_a_redirect() {
+    let (elsewhere, there) = serve(vec![answer("200 OK", 3, "abc")]);
+    let location = format!("{elsewhere}/signed?token=t");
+    let (host, here) = serve(vec![answer(&format!("307 Temporary Redirect|Location: {location}"), 0, "")]);
+    let first = store(&host);
+    assert_eq!(read_all(&mut first.get(&name(), 0, &|_| {}).unwrap()).unwrap(), b"abc");
+    assert!(here.join().unwrap()[0].contains("authorization: "));
+    let request = there.join().unwrap().remove(0);
+    assert!(request.starts_with("get /signed?token=t "), "{request}");
+    assert!(!request.contains("authorization") && !request.contains("x-amz-"), "{request}");
+
+    let (host, here) = serve(vec![
+        answer("301 Moved|Location: /models/elsewhere/abc.big", 0, ""),
+        answer("302 Found|Location: /models/../private/abc.big", 0, ""),
+        answer("200 OK", 3, "abc"),
+    ]);
+    let second = store(&host);
+    assert_eq!(read_all(&mut second.get(&name(), 0, &|_| {}).unwrap()).unwrap(), b"abc");
+    let requests = here.join().unwrap();
+    assert!(requests[1].starts_with("get /models/elsewhere/abc.big ") && requests[1].contains("authorization: "));
+    assert!(!requests[2].contains("authorization: "), "{}", requests[2]);
+}
+
+#[test]
+fn redirects_come_to_an_end() {
+    let around = || answer("302 Found|Location: /models/v2/abc.big", 0, "");
+    let (host, server) = serve((0..6).map(|_| around()).collect());
+    assert_eq!(store(&host).get(&name(), 0, &|_| {}).unwrap_err().code(), ErrorCode::Protocol);
+    assert_eq!(server.join().unwrap().len(), 6);
+}
+
+#[test]
+fn a_head_gives_size_and_version() {
+    let (host, server) = serve(vec![answer("200 OK|ETag: \"v1\"", 1 << 40, "")]);
+    let meta = store(&host).head(&name(), &|_| {}).unwrap();
+    assert_eq!((meta.size, meta.etag.as_deref()), (1 << 40, Some("\"v1\"")));
+    assert!(server.join().unwrap()[0].starts_with("head /models/v2/abc.big "));
+}
