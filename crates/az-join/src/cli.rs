@@ -1,0 +1,50 @@
+//! The command line of az-join.
+
+use loader_stage::{OutputArgs, StageArgs};
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  az-login | az-fetch key-fragment | az-join - device.frag | az-decrypt --key-file - images.enc
+  az-join 1.frag 3.frag 4.frag -o key
+  az-join --parts yolo.onnx.small yolo.onnx.big --receipt receipt.json -o yolo.onnx.enc";
+
+/// Join fragments to the key that they were cut from, or two parts to their sealed file
+#[derive(Debug, clap::Parser)]
+#[command(name = "az-join", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// Fragments, one or more a file; - or nothing is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// The one FILE is a fragment without a text form: its SHA-256 is the key
+    #[arg(long)]
+    pub(crate) raw_sha256: bool,
+
+    /// Join two FILEs, the small part and then the big one; a receipt in front of the small part is checked and left out
+    #[arg(long, conflicts_with = "raw_sha256")]
+    pub(crate) parts: bool,
+
+    /// Check the parts against this receipt of az-split; with -o nothing appears where they differ
+    #[arg(long, value_name = "PATH", requires = "parts")]
+    pub(crate) receipt: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+
+    #[command(flatten)]
+    pub(crate) stage: StageArgs,
+}
+
+impl Cli {
+    /// The files named, or standard input.
+    pub(crate) fn inputs(&self) -> Vec<&Path> {
+        if self.files.is_empty() { vec![Path::new("-")] } else { self.files.iter().map(PathBuf::as_path).collect() }
+    }
+}
+
+impl AsRef<StageArgs> for Cli {
+    fn as_ref(&self) -> &StageArgs {
+        &self.stage
+    }
+}

@@ -1,0 +1,64 @@
+//! Fragments to a key.
+
+use crate::cli::Cli;
+use loader_seal::fragment::{Fragment, join};
+use loader_seal::{Error, Key};
+use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, SecretFrom, Stage};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Fragments that a hint lists before it only counts them.
+const LISTED: usize = 5;
+
+pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
+    let mut output = stage.output(&cli.output, Content::Secret)?;
+    let key = if cli.raw_sha256 { raw(cli, stage)? } else { joined(cli, stage)? };
+    output.put(&Zeroizing::new([key.to_text().as_bytes(), b"\n"].concat()))?;
+    Ok(output.commit()?)
+}
+
+fn raw(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
+    let [path] = cli.inputs()[..] else {
+        return Err(Failure::new(ErrorCode::Usage, "--raw-sha256 takes one file"));
+    };
+    let fragment = read(stage, path)?;
+    stage.begin();
+    Ok(Key::from_raw_fragment(&fragment))
+}
+
+fn joined(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
+    let mut fragments = Vec::new();
+    let mut sources = Vec::new();
+    for path in cli.inputs() {
+        let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
+        let bytes = read(stage, path)?;
+        let text = str::from_utf8(&bytes).map_err(|_| {
+            Failure::new(ErrorCode::Malformed, format_args!("{name}: not text"))
+                .hint("a fragment without a text form needs --raw-sha256".to_owned())
+        })?;
+        let found = Fragment::parse_all(text).or_fail(&name, |error| ErrorCode::from_name(error.code()))?;
+        sources.extend(found.iter().map(|_| name.clone()));
+        fragments.extend(found);
+    }
+    stage.begin();
+    let key = join(&fragments).map_err(Error::from);
+    key.or_fail("", |error| ErrorCode::from_name(error.code()))
+        .map_err(|failure| failure.hint(listing(&fragments, &sources)))
+}
+
+fn read(stage: &Stage, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let fragment = stage.secret(SecretFrom::new("fragment", Some(path), None), Loose::Warn)?;
+    Ok(fragment.unwrap_or_default())
+}
+
+/// What was given, as far as it is public.
+fn listing(fragments: &[Fragment], sources: &[String]) -> String {
+    let describe = |(fragment, source): (&Fragment, &String)| {
+        format!("{} of {} of set {} in {source}", fragment.index(), fragment.shares(), fragment.set())
+    };
+    let mut listed: Vec<_> = fragments.iter().zip(sources).take(LISTED).map(describe).collect();
+    if fragments.len() > LISTED {
+        listed.push(format!("{} more", fragments.len() - LISTED));
+    }
+    format!("given: {}", listed.join(", "))
+}

@@ -1,0 +1,97 @@
+//! What az-split does.
+
+use crate::cli::Cli;
+use crate::files::{Pending, commit_all};
+use loader_model::{PartReceipt, PartsReceipt};
+use loader_seal::fragment::{Fragment, split};
+use loader_seal::parts::split_parts;
+use loader_seal::{Digest, Error, Key};
+use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, Stage};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
+    match (&cli.parts, &cli.output_dir) {
+        (Some(name), _) => cut_file(cli, stage, name),
+        (None, Some(dir)) => fragments_to_files(cli, stage, dir),
+        (None, None) => fragments_to_lines(cli, stage),
+    }
+}
+
+fn fragments_to_lines(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
+    let mut output = stage.output(&cli.output, Content::Secret)?;
+    for fragment in cut_key(cli, stage)? {
+        output.put(&line(&fragment))?;
+    }
+    Ok(output.commit()?)
+}
+
+fn fragments_to_files(cli: &Cli, stage: &Stage, dir: &Path) -> anyhow::Result<()> {
+    let n = cli.shares;
+    let mut files = Vec::with_capacity(n.into());
+    for i in 1..=n {
+        let path = dir.join(format!("fragment-{i}-of-{n}.frag"));
+        if !cli.output.force && path.symlink_metadata().is_ok() {
+            let why = format_args!("{}: exists, and may be the only copy of a fragment", path.display());
+            return Err(Failure::new(ErrorCode::CannotCreate, why)
+                .hint("name another folder, or replace it with --force".to_owned())
+                .into());
+        }
+        files.push(Pending::new(path)?);
+    }
+    for (file, fragment) in files.iter_mut().zip(cut_key(cli, stage)?) {
+        file.output.put(&line(&fragment))?;
+    }
+    Ok(commit_all(files)?)
+}
+
+fn cut_key(cli: &Cli, stage: &Stage) -> Result<Vec<Fragment>, Failure> {
+    let key = if cli.new_key {
+        Key::generate().or_fail("", code)?
+    } else {
+        let text = stage.secret_text(cli.key.source().or_stdin(), Loose::Warn)?;
+        Key::parse(&text).or_fail("the key", code)?
+    };
+    stage.begin();
+    let threshold = cli.threshold.unwrap_or(cli.shares);
+    match split(&key, cli.scheme, threshold, cli.shares) {
+        Err(error @ Error::Malformed { .. }) => Err(Failure::new(ErrorCode::Usage, error)
+            .hint("--scheme shamir --threshold K --shares N makes N, of which K are enough".to_owned())),
+        outcome => outcome.or_fail("", code),
+    }
+}
+
+fn line(fragment: &Fragment) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new([fragment.to_text().as_bytes(), b"\n"].concat())
+}
+
+fn cut_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
+    let mut receipt_to = stage.output(&cli.output, Content::Text)?;
+    let mut input = stage.input(&cli.input)?;
+    let mut small = Pending::new(with_suffix(name, ".small"))?;
+    let mut big = Pending::new(with_suffix(name, ".big"))?;
+    stage.begin();
+    if let Some(len) = input.known_len() {
+        stage.progress().set_total(len);
+    }
+    let counted = stage.progress().count(&mut input);
+    let digest = match split_parts(counted, small.output.as_file(), &mut big.output) {
+        Err(Error::Write(error)) => Err(Failure::io(format_args!("{}.small or .big", name.display()), &error)),
+        outcome => outcome.or_fail(input.name(), code),
+    }?;
+    commit_all(vec![big, small])?;
+    let part = |digest: Digest| PartReceipt { size: digest.len, sha256: digest.hex() };
+    let receipt = PartsReceipt { parts: 1, name: cli.name.clone(), small: part(digest.small), big: part(digest.big) };
+    receipt_to.put(&receipt.to_line())?;
+    Ok(receipt_to.commit()?)
+}
+
+fn with_suffix(name: &Path, suffix: &str) -> std::path::PathBuf {
+    let mut path = name.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+fn code(error: &Error) -> ErrorCode {
+    ErrorCode::from_name(error.code())
+}
