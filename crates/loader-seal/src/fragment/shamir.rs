@@ -77,14 +77,16 @@ mod tests {
 
     #[test]
     fn two_shares_of_three_say_nothing_of_the_key() {
-        for secret in [0, 0x53] {
+        let mut highs = [0; 32];
+        for secret in [0, 1, 0x53, 255] {
             let mut seen = vec![0_u8; 65536];
-            for low in 0..=255 {
-                for high in 0..=255 {
-                    let mut coefficients = [low; 64];
-                    coefficients[32..].fill(high);
-                    let pair = [7, 200].map(|x| share_at(x, &[secret; 32], &coefficients)[31]);
-                    seen[usize::from(u16::from_be_bytes(pair))] += 1;
+            // Each of the 32 bytes of a share stands for a polynomial of its own.
+            for (low, block) in (0..=255).flat_map(|low| (0..8).map(move |block| (low, block))) {
+                (block * 32..=block * 32 + 31).zip(&mut highs).for_each(|(high, byte)| *byte = high);
+                let coefficients = [[low; 32], highs].concat();
+                let [one, two] = [7, 200].map(|x| share_at(x, &[secret; 32], &coefficients));
+                for pair in one.iter().zip(two.iter()) {
+                    seen[usize::from(u16::from_be_bytes([*pair.0, *pair.1]))] += 1;
                 }
             }
             assert!(seen.iter().all(|count| *count == 1), "secret {secret}");
