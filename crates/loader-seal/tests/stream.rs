@@ -1,5 +1,7 @@
 //! Sealing and opening: round trips at every border, ranges, and damage.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
 use loader_seal::{Error, Header, Key, Metadata, SealOptions, Suite, seal};
 use std::io::Cursor;
 
