@@ -1,0 +1,67 @@
+//! Layers that the engine has already and that need not be sent.
+
+use crate::content::File;
+use crate::{Image, Layer};
+use std::collections::HashSet;
+
+/// Which layers of an archive are left out of what passes. They are hashed all
+/// the same, and one that turns out to be another layer ends the scan.
+#[derive(Clone, Debug, Default)]
+pub struct Omit {
+    digests: HashSet<String>,
+    sizes: HashSet<u64>,
+}
+
+impl Omit {
+    /// Leaves out the layers of `images` that `present` says the engine has: it is
+    /// asked with the unpacked digests of an image from the lowest layer up to
+    /// and including the one in question, since an engine knows a layer only on
+    /// top of those below it.
+    ///
+    /// A layer that several images share is left out only where it is present for
+    /// each of them. The oldest layout names layers by something else than their
+    /// digest; there a layer is known by its size, where all layers of that size
+    /// are present.
+    pub fn new(images: &[Image], mut present: impl FnMut(&[&str]) -> bool) -> Self {
+        let (mut there, mut needed): (Vec<&Layer>, Vec<&Layer>) = (Vec::new(), Vec::new());
+        for image in images {
+            let ids = image.diff_ids().unwrap_or_default();
+            for (at, layer) in image.layers.iter().enumerate() {
+                let known = ids.len() > at && present(&ids[..=at]);
+                if known { there.push(layer) } else { needed.push(layer) }
+            }
+        }
+        let names = |layer: &&Layer| [layer.diff_id.clone(), layer.digest.clone()].into_iter().flatten();
+        let mut digests: HashSet<String> = there.iter().flat_map(names).collect();
+        for digest in needed.iter().flat_map(names) {
+            digests.remove(&digest);
+        }
+        let mut sizes: HashSet<u64> = there.iter().filter_map(|layer| layer.size).collect();
+        for size in needed.iter().filter_map(|layer| layer.size) {
+            sizes.remove(&size);
+        }
+        if needed.iter().any(|layer| layer.size.is_none()) {
+            sizes.clear();
+        }
+        Self { digests, sizes }
+    }
+
+    /// True where nothing is left out.
+    pub fn is_empty(&self) -> bool {
+        self.digests.is_empty()
+    }
+
+    /// Whether the member is one of the layers to leave out.
+    pub(crate) fn covers(&self, member: &str, size: u64) -> bool {
+        if member.ends_with("/layer.tar") {
+            return self.sizes.contains(&size);
+        }
+        let digits = member.strip_prefix("blobs/sha256/").or_else(|| member.strip_suffix(".tar"));
+        digits.is_some_and(|digits| self.digests.contains(&format!("sha256:{digits}")))
+    }
+
+    /// Whether a member that was left out was the layer it was taken for.
+    pub(crate) fn was_right(&self, file: &File) -> bool {
+        self.digests.contains(&file.digest())
+    }
+}

@@ -1,0 +1,232 @@
+//! Archives whole, cut, flipped, packed and malformed.
+
+mod sample;
+
+use loader_archive::{Archive, Error, Expected, Omit, Passed, Scanner, Unpacked, compare};
+use sample::{Tar, config, gzip, layer, legacy, oci, sha256};
+
+/// The verdict on `bytes` in pieces of `piece`, and what passed.
+fn scan(bytes: &[u8], piece: usize, omit: Omit) -> (Result<Archive, Error>, Vec<u8>) {
+    let mut scanner = Scanner::new(omit);
+    let mut passed = Vec::new();
+    for piece in bytes.chunks(piece) {
+        let outcome = scanner.push::<Error>(piece, &mut |what| {
+            if let Passed::Bytes(bytes) = what {
+                passed.extend(bytes);
+            }
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            return (Err(error), passed);
+        }
+    }
+    (scanner.finish(), passed)
+}
+
+fn verdict(bytes: &[u8]) -> Result<Archive, Error> {
+    scan(bytes, 4096, Omit::default()).0
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+fn members(bytes: &[u8]) -> Vec<String> {
+    let mut archive = tar::Archive::new(bytes);
+    let names = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+    names.collect()
+}
+
+#[test]
+fn images_tags_and_layers_are_learned() {
+    let archive = verdict(&legacy()).unwrap();
+    assert_eq!(archive.images.len(), 2);
+    assert_eq!(archive.images[0].tags, ["app:1.4", "app:latest"]);
+    assert_eq!(archive.images[1].layers[0], archive.images[0].layers[0], "through the link");
+    for front in [true, false] {
+        let archive = verdict(&oci(front)).unwrap();
+        assert_eq!(archive.images[0].tags, ["app:1.4"]);
+        assert!(archive.images[0].manifest.is_some());
+        assert_ne!(archive.images[0].layers[1].digest, archive.images[0].layers[1].diff_id);
+    }
+}
+
+#[test]
+fn what_passes_names_no_image_and_with_the_tail_it_is_whole() {
+    for (bytes, names) in [(legacy(), 2), (oci(true), 3), (oci(false), 3)] {
+        for piece in [1, 7, 511, 512, 513, 100_000] {
+            let (archive, passed) = scan(&bytes, piece, Omit::default());
+            let archive = archive.unwrap();
+            for name in ["manifest.json", "index.json", "oci-layout", "repositories"] {
+                assert!(!contains(&passed, name.as_bytes()), "{name} passed");
+            }
+            let whole = [passed, archive.tail].concat();
+            assert_eq!(members(&whole).len(), members(&bytes).len());
+            let last = &members(&whole)[members(&bytes).len() - names..];
+            assert!(last.contains(&"manifest.json".to_owned()));
+            assert_eq!(verdict(&whole).unwrap().images, archive.images);
+        }
+    }
+}
+
+#[test]
+fn a_cut_anywhere_is_seen() {
+    for bytes in [legacy(), oci(true), oci(false)] {
+        let end = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
+        let end = end.next_multiple_of(512) + 1024;
+        assert!(verdict(&bytes[..end]).is_ok());
+        for cut in 0..end {
+            assert!(verdict(&bytes[..cut]).is_err(), "cut at {cut} of {end}");
+        }
+    }
+}
+
+#[test]
+fn a_flip_anywhere_is_seen_or_changes_nothing() {
+    for bytes in [legacy(), oci(true), oci(false)] {
+        let images = verdict(&bytes).unwrap().images;
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            if let Ok(archive) = verdict(&flipped) {
+                assert_eq!(archive.images, images, "flip at {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_follows_the_end_is_refused_unless_it_is_padding() {
+    let mut bytes = legacy();
+    bytes.extend([0; 20_000]);
+    assert!(verdict(&bytes).is_ok());
+    bytes.push(1);
+    assert!(matches!(verdict(&bytes), Err(Error::Trailing { .. })));
+    assert!(matches!(verdict(&[legacy(), legacy()].concat()), Err(Error::Trailing { .. })));
+}
+
+#[test]
+fn what_is_no_archive_is_named() {
+    assert!(matches!(verdict(b""), Err(Error::Empty)));
+    assert!(matches!(verdict(&[0; 4096]), Err(Error::NotArchive { .. })));
+    assert!(matches!(verdict(b"<html>"), Err(Error::NotArchive { looks_like: "it looks like HTML or XML" })));
+    assert!(matches!(verdict(&layer("x", 100)), Err(Error::NotArchive { .. })));
+    let noise: Vec<u8> = (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    assert!(matches!(verdict(&noise), Err(Error::NotArchive { .. })));
+}
+
+#[test]
+fn a_missing_layer_or_config_is_named() {
+    let base = layer("base", 100);
+    let config = config(&[&base]);
+    let manifest =
+        format!(r#"[{{"Config":"{}.json","RepoTags":["app:1"],"Layers":["a/layer.tar"]}}]"#, sha256(&config));
+    let mut without_layer = Tar::new();
+    without_layer.file(&format!("{}.json", sha256(&config)), &config).file("manifest.json", manifest.as_bytes());
+    assert!(matches!(verdict(&without_layer.end()), Err(Error::Missing { what, .. }) if what == "a/layer.tar"));
+    let mut without_config = Tar::new();
+    without_config.file("a/layer.tar", &base).file("manifest.json", manifest.as_bytes());
+    assert!(matches!(verdict(&without_config.end()), Err(Error::Missing { .. })));
+}
+
+#[test]
+fn the_commit_cannot_be_smuggled_past() {
+    let mut through_link = Tar::new();
+    through_link.link("x", ".").file("x/manifest.json", b"[]");
+    assert!(matches!(verdict(&through_link.end()), Err(Error::Unsupported(_))));
+    let mut as_link = Tar::new();
+    as_link.file("other", b"[]").link("manifest.json", "other");
+    assert!(matches!(verdict(&as_link.end()), Err(Error::Malformed { .. })));
+    let mut twice = Tar::new();
+    twice.file("manifest.json", b"[]").file("./manifest.json", b"[]");
+    assert!(matches!(verdict(&twice.end()), Err(Error::Malformed { .. })));
+    let mut large = Tar::new();
+    large.file("manifest.json", &vec![b' '; 3 << 20]);
+    assert!(matches!(verdict(&large.end()), Err(Error::Unsupported(_))));
+}
+
+#[test]
+fn long_names_are_held_back_with_their_member() {
+    let base = layer("base", 100);
+    let config = config(&[&base]);
+    let long = format!("{}/layer.tar", "d".repeat(300));
+    let manifest = format!(r#"[{{"Config":"{}.json","RepoTags":["app:1"],"Layers":["{long}"]}}]"#, sha256(&config));
+    let mut tar = Tar::new();
+    tar.file(&format!("{}.json", sha256(&config)), &config)
+        .file(&long, &base)
+        .file("manifest.json", manifest.as_bytes());
+    assert_eq!(verdict(&tar.end()).unwrap().images[0].tags, ["app:1"]);
+}
+
+#[test]
+fn packed_layers_are_looked_into_where_the_name_promises_nothing() {
+    let base = layer("base", 100);
+    let config = config(&[&base]);
+    let manifest =
+        format!(r#"[{{"Config":"{}.json","RepoTags":["app:1"],"Layers":["a/layer.tar"]}}]"#, sha256(&config));
+    let with = |layer: &[u8]| {
+        let mut tar = Tar::new();
+        tar.file(&format!("{}.json", sha256(&config)), &config).file("a/layer.tar", layer);
+        tar.file("manifest.json", manifest.as_bytes());
+        verdict(&tar.end())
+    };
+    let packed = gzip(&base);
+    assert!(with(&packed).is_ok());
+    assert!(with(&packed[..packed.len() - 8]).is_err(), "without its checksum");
+    assert!(matches!(with(&gzip(&layer("other", 100))), Err(Error::Digest { .. })));
+    assert!(matches!(with(b"\x28\xb5\x2f\xfd zstd"), Err(Error::Unsupported(_))));
+}
+
+#[test]
+fn gzip_around_everything_is_unpacked_and_checked() {
+    let read = |bytes: &[u8]| {
+        let mut input = Unpacked::new(bytes)?;
+        let (mut out, mut buffer) = (Vec::<u8>::new(), [0; 1000]);
+        loop {
+            match input.read(&mut buffer)? {
+                0 => return Ok::<_, Error>(out),
+                read => out.extend(&buffer[..read]),
+            }
+        }
+    };
+    let packed = gzip(&legacy());
+    assert_eq!(read(&packed).unwrap(), legacy());
+    assert_eq!(read(&legacy()).unwrap(), legacy());
+    for cut in 1..9 {
+        assert!(read(&packed[..packed.len() - cut]).is_err(), "{cut} bytes off");
+    }
+    assert!(read(&[&packed[..], b"x"].concat()).is_err());
+    assert!(matches!(read(b"\xfd7zXZ\0\0"), Err(Error::Packed { coding: "xz" })));
+    assert!(matches!(read(b""), Err(Error::Empty)));
+}
+
+#[test]
+fn what_was_sealed_is_compared() {
+    let images = verdict(&legacy()).unwrap().images;
+    let json = serde_json::to_vec(&images).unwrap();
+    let expected = Expected::from_json(&json).unwrap();
+    assert!(compare(&images, &expected.images).is_ok());
+    let mut other = expected.images.clone();
+    other[0].tags[0] = "app:1.5".to_owned();
+    assert!(matches!(compare(&images, &other), Err(Error::Unexpected(_))));
+    assert!(compare(&images[..1], &expected.images).is_err());
+    assert!(compare(&images, &expected.images[..1]).is_err());
+    let inspected = format!(r#"{{"verified":true,"images":{}}}"#, String::from_utf8(json).unwrap());
+    assert_eq!(Expected::from_json(inspected.as_bytes()).unwrap().images, images);
+    assert!(Expected::from_json(b"{}").is_err());
+}
+
+#[test]
+fn layers_that_are_there_are_left_out() {
+    for bytes in [legacy(), oci(true)] {
+        let images = verdict(&bytes).unwrap().images;
+        let base = images[0].layers[0].diff_id.clone().unwrap();
+        let omit = Omit::new(&images, |chain| chain == [base.as_str()]);
+        let (archive, passed) = scan(&bytes, 1000, omit);
+        let archive = archive.unwrap();
+        assert_eq!(archive.omitted, 1);
+        assert!(archive.omitted_len > 2000);
+        assert!(passed.len() + archive.tail.len() + 2000 < bytes.len());
+        assert_eq!(archive.images, images);
+    }
+}
