@@ -1,0 +1,59 @@
+//! Answers that are not 200.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// An answer `{"error":"code","message":"…"}` with its status.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    retry_after_seconds: Option<u64>,
+}
+
+impl ApiError {
+    /// The error `code` with a message that holds no secret.
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), retry_after_seconds: None }
+    }
+
+    /// 400: the request is not what the call takes.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// 404: there is no such resource.
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("{what}: not found"))
+    }
+
+    /// 429: to be tried again after `seconds`.
+    pub(crate) fn too_many(seconds: u64) -> Self {
+        let message = format!("too many failed logins; try again in {seconds} s");
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_logins", message);
+        Self { retry_after_seconds: Some(seconds), ..error }
+    }
+
+    /// 500: `cause` hit the server.
+    pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", cause.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = Json(json!({"error": self.code, "message": self.message}));
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

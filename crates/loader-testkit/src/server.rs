@@ -1,0 +1,255 @@
+//! Starting and stopping both listeners.
+
+use crate::access_log::AccessLog;
+use crate::api::{self, App};
+use crate::seed::{self, Seed, SeedError};
+use crate::token::Signer;
+use crate::users::Users;
+use crate::{Config, RequestLine, s3};
+use axum::Router;
+use axum::serve::ListenerExt;
+use loader_model::CdnCredentials;
+use serde::Serialize;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// How long open answers may go on after a stop was asked for.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address is not on loopback.
+    #[error("{0}: not a loopback address")]
+    NotLoopback(IpAddr),
+    /// The address or port cannot be bound.
+    #[error("{0}: {1}")]
+    Bind(String, #[source] io::Error),
+    /// The name of the bucket is not one path component.
+    #[error("{0:?}: not a name of a bucket")]
+    Bucket(String),
+    /// The seed cannot be served.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    /// A thread or the temporary folder cannot be made.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Where a server can be reached.
+#[derive(Clone, Debug, Serialize)]
+pub struct Urls {
+    /// Base URL of the API, without a slash at the end.
+    pub api: String,
+    /// Base URL of the S3 store, without a slash at the end.
+    pub s3: String,
+    /// The bucket.
+    pub bucket: String,
+    /// Id of the process.
+    pub pid: u32,
+}
+
+/// A running server. Dropping it closes both listeners, waits at most half a
+/// second for open answers, and removes the temporary folder.
+pub struct DevServer {
+    urls: Urls,
+    cdn: CdnCredentials,
+    app: Arc<App>,
+    log: Arc<AccessLog>,
+    folder: TempDir,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DevServer {
+    /// Starts a server with threads of its own; both listeners are bound and
+    /// every object is in place when it returns.
+    ///
+    /// # Errors
+    /// [`StartError`]: the address is not on loopback or taken, or the seed is unusable.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        if !config.bind.is_loopback() {
+            return Err(StartError::NotLoopback(config.bind));
+        }
+        if !is_bucket(&config.bucket) {
+            return Err(StartError::Bucket(config.bucket));
+        }
+        let (api, api_url) = listen(config.bind, config.port)?;
+        let (s3, s3_url) = listen(config.bind, config.s3_port)?;
+        let urls = Urls { api: api_url, s3: s3_url, bucket: config.bucket.clone(), pid: std::process::id() };
+
+        let folder = tempfile::Builder::new().prefix("az-devserver-").tempdir()?;
+        let [resources, incoming, store] = ["resources", "incoming", "store"].map(|name| folder.path().join(name));
+        for dir in [&resources, &incoming, &store.join(&config.bucket)] {
+            std::fs::create_dir_all(dir)?;
+        }
+        let seed = Seed::read(&config)?;
+        seed::copy_resources(config.seed.as_deref(), &resources)?;
+        let cdn = seed::cdn(&resources, &seed.settings, &urls.s3, &config.bucket)?;
+        let secret = seed.settings.jwt_secret.clone().unwrap_or_else(|| seed::random_hex(32));
+        let app = Arc::new(App::new(
+            Users::new(seed.users)?,
+            Signer::new(secret.into_bytes(), seed.settings.role_claim.clone()),
+            seed.settings,
+            seed.fragment,
+            (resources, incoming),
+        ));
+
+        let log = Arc::new(AccessLog::new(config.log));
+        let objects = config.seed.map(|seed| seed.join("cdn"));
+        let routers = Routers { app: app.clone(), log: log.clone(), cdn: cdn.clone(), store, objects };
+        let (stop, stopped) = watch::channel(false);
+        let (ready, wait) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("az-devserver".to_owned())
+            .spawn(move || run((api, s3), routers, stopped, &ready))?;
+        let server = Self { urls, cdn, app, log, folder, stop, thread: Some(thread) };
+        wait.recv().map_err(|_| io::Error::other("the server's thread ended"))??;
+        Ok(server)
+    }
+
+    /// Where the server can be reached.
+    pub fn urls(&self) -> &Urls {
+        &self.urls
+    }
+
+    /// Base URL of the API.
+    pub fn api_url(&self) -> &str {
+        &self.urls.api
+    }
+
+    /// Base URL of the S3 store.
+    pub fn s3_url(&self) -> &str {
+        &self.urls.s3
+    }
+
+    /// The store with both key pairs, as the generated `cdn.yaml` has them.
+    pub fn cdn(&self) -> &CdnCredentials {
+        &self.cdn
+    }
+
+    /// The secret of the HS256 signatures.
+    pub fn jwt_secret(&self) -> &[u8] {
+        self.app.signer.secret()
+    }
+
+    /// A token for the user with this email that ends `seconds` from now (in the
+    /// past where negative), or `None` where there is no such user.
+    pub fn token(&self, email: &str, seconds: i64) -> Option<String> {
+        let account = self.app.users.by_email(email)?;
+        Some(self.app.token_for(account, seconds))
+    }
+
+    /// The last 4096 requests of both listeners, oldest first. A request is in
+    /// the list before the first byte of its answer leaves.
+    pub fn requests(&self) -> Vec<RequestLine> {
+        self.log.requests()
+    }
+
+    /// The folder of the resources as they are now, uploads included.
+    pub fn resources_dir(&self) -> PathBuf {
+        self.folder.path().join("resources")
+    }
+
+    /// The folder of the bucket's objects as they are now, one file an object,
+    /// under its key.
+    pub fn objects_dir(&self) -> PathBuf {
+        self.folder.path().join("store").join(&self.urls.bucket)
+    }
+}
+
+impl Drop for DevServer {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn is_bucket(name: &str) -> bool {
+    !name.contains('/') && name.parse::<loader_model::ResourceName>().is_ok()
+}
+
+fn listen(bind: IpAddr, port: u16) -> Result<(TcpListener, String), StartError> {
+    let failed = |error| StartError::Bind(std::net::SocketAddr::new(bind, port).to_string(), error);
+    let listener = TcpListener::bind((bind, port)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let url = format!("http://{}", listener.local_addr().map_err(failed)?);
+    Ok((listener, url))
+}
+
+/// What the thread needs to build its routers.
+struct Routers {
+    app: Arc<App>,
+    log: Arc<AccessLog>,
+    cdn: CdnCredentials,
+    store: PathBuf,
+    objects: Option<PathBuf>,
+}
+
+impl Routers {
+    async fn build(&self) -> Result<(Router, Router), StartError> {
+        let bucket = self.cdn.bucket.as_deref().unwrap_or_default();
+        let store = s3::Store::open(&self.store)?;
+        store.seed(bucket, self.objects.as_deref().unwrap_or(Path::new(""))).await?;
+        Ok((api::router(self.app.clone(), self.log.clone()), s3::router(store, &self.cdn, self.log.clone())))
+    }
+}
+
+/// The server's thread: reports readiness once, then serves until it is stopped.
+fn run(
+    listeners: (TcpListener, TcpListener),
+    routers: Routers,
+    stopped: watch::Receiver<bool>,
+    ready: &mpsc::Sender<Result<(), StartError>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(ready.send(Err(error.into()))),
+    };
+    let both = runtime.block_on(async {
+        let (api, s3) = routers.build().await?;
+        Ok((serve(listeners.0, api, stopped.clone())?, serve(listeners.1, s3, stopped.clone())?))
+    });
+    match both {
+        Err(error) => drop(ready.send(Err(error))),
+        Ok((api, s3)) => {
+            let _ = ready.send(Ok(()));
+            runtime.block_on(async move {
+                let serving = async { tokio::join!(api, s3) };
+                let overdue = async {
+                    asked_to_stop(stopped).await;
+                    tokio::time::sleep(GRACE).await;
+                };
+                tokio::select! { _ = serving => {}, () = overdue => {} }
+            });
+        }
+    }
+    runtime.shutdown_timeout(GRACE);
+}
+
+fn serve(
+    listener: TcpListener,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+) -> Result<impl Future<Output = io::Result<()>>, StartError> {
+    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
+        // a small answer must not wait for the acknowledgement of its head
+        let _ = stream.set_nodelay(true);
+    });
+    Ok(axum::serve(listener, router).with_graceful_shutdown(asked_to_stop(stopped)).into_future())
+}
+
+async fn asked_to_stop(mut stopped: watch::Receiver<bool>) {
+    // an error says that the handle is gone, which is a stop too
+    let _ = stopped.wait_for(|stop| *stop).await;
+}

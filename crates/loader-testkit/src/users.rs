@@ -1,0 +1,138 @@
+//! The users of the server.
+
+use crate::seed::SeedError;
+use loader_model::uuid_bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// One entry of `users.json`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserRecord {
+    /// UUID, the claim `nameid`.
+    pub id: String,
+    /// Email address, the claim `unique_name`; letters of either case are the same.
+    pub email: String,
+    /// Password, in plain text: these users are made up.
+    pub password: String,
+    /// The claim `role` as it goes into the token: text, a number or a list.
+    pub role: Value,
+    /// True to refuse the login with 409.
+    #[serde(default)]
+    pub locked: bool,
+    /// Hardware id in 64 hexadecimal digits; a request with another one gets 409.
+    #[serde(default)]
+    pub hardware: Option<String>,
+}
+
+/// The users of a server whose seed has no `users.json`: `operator@example.com`
+/// (Operator), `uploader@example.com` (ResourceUploader) and `admin@example.com`
+/// (ApiAdmin), with the passwords `operator`, `uploader` and `admin`.
+pub fn default_users() -> Vec<UserRecord> {
+    [("operator", "Operator"), ("uploader", "ResourceUploader"), ("admin", "ApiAdmin")]
+        .into_iter()
+        .enumerate()
+        .map(|(i, (name, role))| UserRecord {
+            id: format!("00000000-0000-4000-8000-00000000000{}", i + 1),
+            email: format!("{name}@example.com"),
+            password: name.to_owned(),
+            role: json!(role),
+            locked: false,
+            hardware: None,
+        })
+        .collect()
+}
+
+/// A user with id and hardware as bytes.
+pub(crate) struct Account {
+    pub(crate) record: UserRecord,
+    pub(crate) id: [u8; 16],
+    pub(crate) hardware: Option<[u8; 32]>,
+}
+
+impl Account {
+    /// True where `password` is the user's. The time does not tell how much of it is right.
+    pub(crate) fn has_password(&self, password: &str) -> bool {
+        same_text(&self.record.password, password)
+    }
+}
+
+/// All accounts of a server.
+pub(crate) struct Users(Vec<Account>);
+
+impl Users {
+    /// Checks the ids and hardware ids of `records`.
+    pub(crate) fn new(records: Vec<UserRecord>) -> Result<Self, SeedError> {
+        let account = |record: UserRecord| {
+            let id = uuid_bytes(&record.id).ok_or_else(|| SeedError::User(record.email.clone(), "id is not a UUID"))?;
+            let hardware =
+                match &record.hardware {
+                    None => None,
+                    Some(text) => Some(hardware_bytes(text).ok_or_else(|| {
+                        SeedError::User(record.email.clone(), "hardware is not 64 hexadecimal digits")
+                    })?),
+                };
+            Ok(Account { record, id, hardware })
+        };
+        Ok(Self(records.into_iter().map(account).collect::<Result<_, _>>()?))
+    }
+
+    /// The user with this email address.
+    pub(crate) fn by_email(&self, email: &str) -> Option<&Account> {
+        self.0.iter().find(|account| account.record.email.eq_ignore_ascii_case(email))
+    }
+
+    /// The user with this email and password; an email nobody has takes as long.
+    pub(crate) fn check(&self, email: &str, password: &str) -> Option<&Account> {
+        let account = self.by_email(email);
+        let right = same_text(account.map_or("", |account| &account.record.password), password);
+        account.filter(|_| right)
+    }
+
+    /// The user with this UUID.
+    pub(crate) fn by_id(&self, id: &str) -> Option<&Account> {
+        let id = uuid_bytes(id)?;
+        self.0.iter().find(|account| account.id == id)
+    }
+}
+
+fn same_text(a: &str, b: &str) -> bool {
+    Sha256::digest(a).as_slice().ct_eq(Sha256::digest(b).as_slice()).into()
+}
+
+/// The 32 bytes of a hardware id in 64 hexadecimal digits.
+pub(crate) fn hardware_bytes(text: &str) -> Option<[u8; 32]> {
+    let text = text.as_bytes();
+    if text.len() != 64 {
+        return None;
+    }
+    let digit = |b: u8| (b as char).to_digit(16);
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_checked_whole() {
+        let users = Users::new(default_users()).unwrap();
+        assert!(users.check("Operator@example.com", "operator").is_some());
+        for (email, password) in [("operator@example.com", "operato"), ("operator@example.com", ""), ("x@y", "")] {
+            assert!(users.check(email, password).is_none(), "{email}");
+        }
+    }
+
+    #[test]
+    fn hardware_is_64_digits() {
+        assert_eq!(hardware_bytes(&"0aF1".repeat(16)).unwrap()[..2], [0x0a, 0xf1]);
+        assert_eq!(hardware_bytes(&"0".repeat(63)), None);
+        assert_eq!(hardware_bytes(&"0g".repeat(32)), None);
+    }
+}
