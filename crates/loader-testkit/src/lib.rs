@@ -29,6 +29,7 @@ mod users;
 
 pub use access_log::RequestLine;
 pub use config::{Config, FragmentForm, KeyPair, SealCost, Settings};
+pub use seed::SeedError;
 pub use server::{DevServer, StartError, Urls};
 pub use users::{UserRecord, default_users};
 
