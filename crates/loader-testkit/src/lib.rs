@@ -18,6 +18,7 @@
 
 mod access_log;
 mod api;
+pub mod archive;
 mod config;
 mod s3;
 mod sealing;
