@@ -73,6 +73,15 @@ impl Emitter {
         (Self { stage: stage.to_owned(), run, fixed_time, mode, state: Mutex::new(state) }, problem)
     }
 
+    /// The same emitter, but with text instead of JSON where standard error is a
+    /// terminal.
+    pub(crate) fn text_on_terminal(mut self) -> Self {
+        if self.mode == Style::Json && std::io::stderr().is_terminal() {
+            self.mode = Style::Human;
+        }
+        self
+    }
+
     /// Appends all further events to the file at `path` too.
     ///
     /// # Errors

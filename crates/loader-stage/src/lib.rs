@@ -27,6 +27,6 @@ pub use loader_model::{ErrorCode, UnlockState};
 pub use output::{Content, Output};
 pub use process::threads;
 pub use progress::{Counted, Progress};
-pub use run::run;
+pub use run::{run, watch};
 pub use secret::{Loose, SecretFrom};
 pub use stage::Stage;

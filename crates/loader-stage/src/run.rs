@@ -34,6 +34,44 @@ where
     }
 }
 
+/// Runs a program that watches stages and is none itself: reads the command line
+/// as [`run`] does, calls `watcher`, and gives the exit status that it picks. It
+/// says nothing but the `error` of a watcher that fails, on a terminal as text.
+/// Signals stay with the watcher, which has to outlive what it watches.
+pub fn watch<C: Parser>(watcher: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
+    let command = C::command();
+    let (emitter, problem) = Emitter::from_environment(command.get_name());
+    let emitter = Arc::new(emitter.text_on_terminal());
+    process::report_panics(emitter.clone());
+    let outcome = problem.map_or(Ok(()), Err).and_then(|()| parse::<C>(command)).and_then(|parsed| match parsed {
+        Parsed::Command(cli) => watcher(&cli).map_err(Failure::from_error),
+        Parsed::Shown => Ok(ExitCode::SUCCESS),
+    });
+    outcome.unwrap_or_else(|failure| {
+        emitter.error(&failure);
+        ExitCode::from(failure.code().exit())
+    })
+}
+
+/// What a command line asks for.
+enum Parsed<C> {
+    /// The work.
+    Command(C),
+    /// Help or version, which was written.
+    Shown,
+}
+
+fn parse<C: Parser>(command: clap::Command) -> Result<Parsed<C>, Failure> {
+    let command = defaults::apply(command)?;
+    match command.try_get_matches().and_then(|matches| C::from_arg_matches(&matches)) {
+        Ok(cli) => Ok(Parsed::Command(cli)),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            show(&error).map(|()| Parsed::Shown)
+        }
+        Err(error) => Err(usage(&error)),
+    }
+}
+
 fn staged<C>(
     emitter: &Arc<Emitter>,
     command: clap::Command,
@@ -43,14 +81,7 @@ fn staged<C>(
 where
     C: Parser + AsRef<StageArgs>,
 {
-    let command = defaults::apply(command)?;
-    let cli = match command.try_get_matches().and_then(|matches| C::from_arg_matches(&matches)) {
-        Ok(cli) => cli,
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            return show(&error);
-        }
-        Err(error) => return Err(usage(&error)),
-    };
+    let Parsed::Command(cli) = parse::<C>(command)? else { return Ok(ExitCode::SUCCESS) };
     let args: &StageArgs = cli.as_ref();
     if let Some(path) = &args.events_file {
         emitter.append_to(path)?;
@@ -65,10 +96,10 @@ where
 }
 
 /// Help or version on standard output; a reader that left has seen enough.
-fn show(text: &clap::Error) -> Result<ExitCode, Failure> {
+fn show(text: &clap::Error) -> Result<(), Failure> {
     match std::io::stdout().write_all(text.render().to_string().as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::io("standard output", &error)),
-        _ => Ok(ExitCode::SUCCESS),
+        _ => Ok(()),
     }
 }
 
