@@ -138,8 +138,9 @@ impl<'n> Client<'n> {
     /// is 64 hexadecimal digits. At most [`RESOURCE_MAX`] bytes; wiped on drop.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`], [`Error::Forbidden`], [`Error::NotFound`],
-    /// [`Error::Protocol`], [`Error::Http`].
+    /// [`Error::Unauthorized`], [`Error::Forbidden`], [`Error::Denied`],
+    /// [`Error::OtherHardware`], [`Error::NotFound`], [`Error::Protocol`],
+    /// [`Error::Http`].
     pub fn get_resource(
         &self,
         token: &Token,
@@ -202,16 +203,18 @@ impl fmt::Debug for Client<'_> {
 
 /// The answer where its status is 200, else the error it stands for.
 fn accept(answer: Answer, token: &Token, what: &str, secrets: &[&str]) -> Result<Answer, Error> {
-    match answer.status {
-        200 => Ok(answer),
-        401 => Err(Error::Unauthorized(token.refusal(SystemTime::now()))),
-        403 => Err(Error::Forbidden { role: token.role().to_string(), what: what.to_owned() }),
-        404 => Err(Error::NotFound(what.to_owned())),
-        _ => {
-            let mut all = vec![token.as_str()];
-            all.extend(secrets);
-            Err(protocol(what, &answer, &all))
-        }
+    let mut all = vec![token.as_str()];
+    all.extend(secrets);
+    let what = what.to_owned();
+    match (answer.status, seen::server_words(&answer, &all)) {
+        (200, _) => Ok(answer),
+        (401, _) => Err(Error::Unauthorized(token.refusal(SystemTime::now()))),
+        (403, Some((code, why))) if code != "role" => Err(Error::Denied { what, why }),
+        (403, _) => Err(Error::Forbidden { role: token.role().to_string(), what }),
+        (404, _) => Err(Error::NotFound(what)),
+        (409, Some((_, why))) => Err(Error::OtherHardware { what, why }),
+        (409, None) => Err(Error::OtherHardware { what, why: "the user belongs to other hardware".to_owned() }),
+        _ => Err(protocol(&what, &answer, &all)),
     }
 }
 

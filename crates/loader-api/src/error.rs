@@ -31,6 +31,22 @@ pub enum Error {
         /// What was asked for.
         what: String,
     },
+    /// 403 for another reason than the role, in the server's words.
+    #[error("HTTP 403 for {what}: {why}")]
+    Denied {
+        /// What was asked for.
+        what: String,
+        /// The server's message.
+        why: String,
+    },
+    /// 409: the user belongs to other hardware.
+    #[error("HTTP 409 for {what}: {why}")]
+    OtherHardware {
+        /// What was asked for.
+        what: String,
+        /// The server's message.
+        why: String,
+    },
     /// 404: there is no such thing on the server.
     #[error("{0}: not on the server")]
     NotFound(String),
@@ -49,9 +65,12 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Http(error) => error.code(),
-            Self::LoginRefused { .. } | Self::Locked { .. } | Self::Unauthorized(_) | Self::Forbidden { .. } => {
-                ErrorCode::NotPermitted
-            }
+            Self::LoginRefused { .. }
+            | Self::Locked { .. }
+            | Self::Unauthorized(_)
+            | Self::Forbidden { .. }
+            | Self::Denied { .. } => ErrorCode::NotPermitted,
+            Self::OtherHardware { .. } => ErrorCode::WrongDevice,
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::Protocol { .. } => ErrorCode::Protocol,
         }

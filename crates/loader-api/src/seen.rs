@@ -30,6 +30,21 @@ pub(crate) fn describe(answer: &Answer, secrets: &[&str]) -> String {
     seen
 }
 
+/// The server's own words in an answer `{"error":"code","message":"…"}`: code
+/// and message, made printable; `None` where the body is something else or
+/// repeats one of the `secrets`.
+pub(crate) fn server_words(answer: &Answer, secrets: &[&str]) -> Option<(String, String)> {
+    #[derive(serde::Deserialize)]
+    struct Words {
+        #[serde(default)]
+        error: String,
+        message: String,
+    }
+    let words: Words = serde_json::from_slice(&answer.body).ok()?;
+    let leaks = secrets.iter().any(|secret| repeats(&words.message, secret) || repeats(&words.error, secret));
+    (!leaks && !words.message.trim().is_empty()).then(|| (clip(&words.error), clip(words.message.trim())))
+}
+
 fn clip(text: &str) -> String {
     printable(&text.chars().take(QUOTE_MAX).collect::<String>()).chars().take(QUOTE_MAX).collect()
 }

@@ -143,6 +143,25 @@ fn refusals_say_what_and_why() {
 }
 
 #[test]
+fn other_refusals_are_told_in_the_words_of_the_server() {
+    let role = r#"{"error":"role","message":"role X may not"}"#;
+    let password = r#"{"error":"password_mismatch","message":"the password is not the user's"}"#;
+    let leak = r#"{"error":"e","message":"pw is wrong"}"#;
+    let hardware = r#"{"error":"hardware_mismatch","message":"bound to other hardware"}"#;
+    for (status, body, code, text) in [
+        (403, role, ErrorCode::NotPermitted, "HTTP 403, role Operator may not read m/a"),
+        (403, password, ErrorCode::NotPermitted, "HTTP 403 for m/a: the password is not the user's"),
+        (403, leak, ErrorCode::NotPermitted, "HTTP 403, role Operator may not read m/a"),
+        (409, hardware, ErrorCode::WrongDevice, "HTTP 409 for m/a: bound to other hardware"),
+    ] {
+        let (config, _server) = serve(vec![(status, body)]);
+        let token = Token::parse(FRESH).unwrap();
+        let error = client(config).get_resource(&token, &"m/a".parse().unwrap(), "00", "pw").unwrap_err();
+        assert_eq!((error.code(), error.to_string().as_str()), (code, text));
+    }
+}
+
+#[test]
 fn a_session_logs_in_again_once() {
     let (config, server) = serve(vec![(401, ""), (200, r#"{"token":"e30.e30.c2ln"}"#), (200, "f"), (401, "")]);
     let mut session = Session::new(client(config), Token::parse(EXPIRED).unwrap(), Some(credentials()));
