@@ -1,0 +1,139 @@
+//! Groups of options of the networked filters.
+
+use crate::http_failure;
+use clap::builder::FalseyValueParser;
+use loader_api::{ApiConfig, ApiPaths, Client};
+use loader_http::{ClientCertFiles, Http, HttpConfig, Notify, Retry};
+use loader_stage::{CredentialsArgs, ErrorCode, Failure};
+use std::path::PathBuf;
+
+/// How connections are made.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection options")]
+pub struct HttpArgs {
+    /// Trust only the certificates in this PEM file
+    #[arg(long, value_name = "PATH", env = "AZ_CA_FILE", hide_env = true)]
+    pub ca_file: Option<PathBuf>,
+
+    /// Show this certificate (PEM) to servers that ask for one
+    #[arg(long, value_name = "PATH", env = "AZ_CLIENT_CERT_FILE", hide_env = true)]
+    pub client_cert_file: Option<PathBuf>,
+
+    /// Private key (PEM) of the client certificate
+    #[arg(long, value_name = "PATH", env = "AZ_CLIENT_KEY_FILE", hide_env = true)]
+    pub client_key_file: Option<PathBuf>,
+
+    /// Accept plain http to other machines
+    #[arg(long, env = "AZ_INSECURE_HTTP", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub insecure_http: bool,
+
+    /// Repeat a request that the network failed at most N times
+    #[arg(long, value_name = "N", env = "AZ_RETRIES", hide_env = true, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub retries: u32,
+}
+
+impl HttpArgs {
+    /// The agent with these options.
+    ///
+    /// # Errors
+    /// `config` where a certificate or the proxy cannot be used.
+    pub fn agent(&self) -> Result<Http, Failure> {
+        let client_cert = match (&self.client_cert_file, &self.client_key_file) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(ClientCertFiles { cert: cert.clone(), key: key.clone() }),
+            _ => {
+                return Err(Failure::new(
+                    ErrorCode::Config,
+                    "a client certificate needs its key, and the key its certificate",
+                )
+                .hint("name both --client-cert-file and --client-key-file".to_owned()));
+            }
+        };
+        let config = HttpConfig {
+            insecure_http: self.insecure_http,
+            ca_file: self.ca_file.clone(),
+            client_cert,
+            retry: Retry { attempts: self.retries + 1, ..Retry::default() },
+            ..HttpConfig::default()
+        };
+        Http::new(config).map_err(|error| http_failure(&error))
+    }
+}
+
+/// Where the API is. Its paths can be changed, but seldom need to be, so they do
+/// not stand in the help.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ApiArgs {
+    /// Base URL of the API
+    #[arg(long, value_name = "URL", env = "AZ_API_URL")]
+    pub api_url: Option<String>,
+
+    /// Path of the call that logs in
+    #[arg(long, value_name = "PATH", env = "AZ_LOGIN_PATH", hide = true)]
+    pub login_path: Option<String>,
+
+    /// Path of the call that gets a resource, with `{folder}` in it
+    #[arg(long, value_name = "PATH", env = "AZ_RESOURCES_GET_PATH", hide = true)]
+    pub resources_get_path: Option<String>,
+
+    /// Path of the call that lists a folder, with `{folder}` in it
+    #[arg(long, value_name = "PATH", env = "AZ_RESOURCES_LIST_PATH", hide = true)]
+    pub resources_list_path: Option<String>,
+
+    /// Path of the call that gets the fragment
+    #[arg(long, value_name = "PATH", env = "AZ_KEY_FRAGMENT_PATH", hide = true)]
+    pub key_fragment_path: Option<String>,
+
+    /// How connections are made.
+    #[command(flatten)]
+    pub http: HttpArgs,
+}
+
+impl ApiArgs {
+    /// A client with these options, which calls `notify` before each repetition.
+    ///
+    /// # Errors
+    /// `config` where no URL is given or an option cannot be used.
+    pub fn client<'n>(&self, notify: Notify<'n>) -> Result<Client<'n>, Failure> {
+        let base_url = self.api_url.clone().filter(|url| !url.trim().is_empty()).ok_or_else(|| {
+            Failure::new(ErrorCode::Config, "no API named")
+                .hint("use --api-url URL, AZ_API_URL, or api_url in config.yaml".to_owned())
+        })?;
+        let default = ApiPaths::default();
+        let paths = ApiPaths {
+            login: path(&self.login_path, default.login)?,
+            get: path(&self.resources_get_path, default.get)?,
+            list: path(&self.resources_list_path, default.list)?,
+            key_fragment: path(&self.key_fragment_path, default.key_fragment)?,
+        };
+        Client::new(ApiConfig { base_url, paths }, self.http.agent()?, notify)
+            .map_err(|error| crate::api_failure(&error))
+    }
+}
+
+fn path(given: &Option<String>, default: String) -> Result<String, Failure> {
+    match given {
+        Some(path) if !path.starts_with('/') => {
+            let path = loader_model::printable(path);
+            Err(Failure::new(ErrorCode::Config, format_args!("the path {path} of a call does not begin with a slash")))
+        }
+        Some(path) => Ok(path.clone()),
+        None => Ok(default),
+    }
+}
+
+/// Whom and what answers of the server are sealed to.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BindingArgs {
+    /// Email and password; the password opens what is sealed to the user.
+    #[command(flatten)]
+    pub credentials: CredentialsArgs,
+
+    /// Hardware id, 64 hexadecimal digits on a line
+    #[arg(long, value_name = "PATH", env = "AZ_HWID_FILE")]
+    pub hwid_file: Option<PathBuf>,
+
+    /// Device secret, 64 hexadecimal digits on a line
+    #[arg(long, value_name = "PATH", env = "AZ_DEVICE_SECRET_FILE", hide_env = true)]
+    pub device_secret_file: Option<PathBuf>,
+}

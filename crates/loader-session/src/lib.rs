@@ -1,0 +1,14 @@
+//! What the filters that speak to the API share, once: their options, the token
+//! they work with, and the user and device that answers are sealed to.
+//!
+//! It stands between the edge of a process (`loader-stage`, which knows no
+//! socket) and the API (`loader-api`, which knows no command line); only `az-*`
+//! crates use it.
+
+mod args;
+mod binding;
+mod connect;
+
+pub use args::{ApiArgs, BindingArgs, HttpArgs};
+pub use binding::{Device, is_sealed, kind_of};
+pub use connect::{RetryStep, api_failure, http_failure, open_session, read_token};
