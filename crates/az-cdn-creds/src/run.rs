@@ -1,0 +1,66 @@
+//! What az-cdn-creds does.
+
+use crate::cli::{Cli, Format};
+use loader_model::{CdnCredentials, yaml};
+use loader_session::{Device, RetryStep, api_failure, kind_of, open_session, read_token};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+/// What AWS tools expect of a `credential_process`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct AwsCredentials<'a> {
+    version: u32,
+    access_key_id: &'a str,
+    secret_access_key: &'a str,
+}
+
+pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
+    let token = read_token(stage, &cli.token)?;
+    let device = Device::read(stage, &cli.binding)?;
+    let (password, hardware) = (device.password()?, device.hardware_hex()?);
+    let notify = |notice: &_| stage.retry_step(notice);
+    let client = cli.api.client(&notify)?;
+    let mut output = stage.output(&cli.output, Content::Secret)?;
+    stage.begin();
+    let mut session = open_session(client, token, device.credentials());
+    let name = &cli.cdn_resource;
+    let sealed = session
+        .call(|client, token| client.get_resource(token, name, &hardware, password))
+        .map_err(|error| api_failure(&error))?;
+    let document = device.open(session.token(), kind_of(name), &sealed, name.as_str())?;
+    let cdn: CdnCredentials = yaml::from_slice(&document).or_fail(name, |_| ErrorCode::Malformed)?;
+    if cli.uploader && (cdn.uploader_access_key.is_none() || cdn.uploader_access_secret.is_none()) {
+        let role = session.token().role();
+        return Err(Failure::new(
+            ErrorCode::NotPermitted,
+            format_args!("{name} holds no keys that may write for role {role}"),
+        )
+        .into());
+    }
+    output.put(&line(cli, cdn).or_fail("CDN JSON", |_| ErrorCode::Bug)?)?;
+    output.commit()?;
+    Ok(())
+}
+
+/// The line to print. The buffer has room for all of it, so that no growing
+/// leaves a copy behind.
+fn line(cli: &Cli, cdn: CdnCredentials) -> serde_json::Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(4 * yaml::MAX_BYTES));
+    match (cli.format, &cdn.uploader_access_key, &cdn.uploader_access_secret) {
+        (Format::Json, ..) if cli.uploader => serde_json::to_writer(&mut *line, &cdn)?,
+        (Format::Json, ..) => serde_json::to_writer(&mut *line, &cdn.without_uploader())?,
+        (Format::Aws, Some(key), Some(secret)) if cli.uploader => serde_json::to_writer(&mut *line, &aws(key, secret))?,
+        (Format::Aws, ..) => {
+            let pair = aws(&cdn.downloader_access_key, &cdn.downloader_access_secret);
+            serde_json::to_writer(&mut *line, &pair)?;
+        }
+    }
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn aws<'a>(access_key_id: &'a str, secret_access_key: &'a str) -> AwsCredentials<'a> {
+    AwsCredentials { version: 1, access_key_id, secret_access_key }
+}

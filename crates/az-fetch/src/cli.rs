@@ -1,0 +1,88 @@
+//! The command line of az-fetch.
+
+use loader_model::{NameError, ResourceName};
+use loader_session::{ApiArgs, BindingArgs};
+use loader_stage::{OutputArgs, SecretFrom, StageArgs, TokenArgs};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+const EXAMPLES: &str = "\
+Examples:
+  az-login | az-fetch key-fragment | az-join - device.frag > key
+  az-fetch --token-file jwt --cdn-file cdn.json models/yolo.onnx | az-decrypt --key-file key > yolo.onnx
+  az-login | az-fetch --cache-dir /var/cache/azaion --cdn-file cdn.json models/yolo.onnx -o yolo.onnx.enc";
+
+/// Fetch a resource, whole and in order, or the server's fragment of the key
+///
+/// The small part comes from the API, the big part from the cache or the CDN; size and digest are checked.
+#[derive(Debug, clap::Parser)]
+#[command(name = "az-fetch", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// folder/name of a resource, or key-fragment
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Name,
+
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+
+    #[command(flatten)]
+    pub(crate) binding: BindingArgs,
+
+    #[command(flatten)]
+    pub(crate) cdn: CdnArgs,
+
+    /// Keep big parts here, and use those that are there
+    #[arg(long, value_name = "DIR", env = "AZ_CACHE_DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+
+    #[command(flatten)]
+    pub(crate) stage: StageArgs,
+}
+
+impl AsRef<StageArgs> for Cli {
+    fn as_ref(&self) -> &StageArgs {
+        &self.stage
+    }
+}
+
+/// Where the credentials of the CDN come from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CdnArgs {
+    /// CDN JSON as az-cdn-creds prints it
+    #[arg(long, value_name = "PATH", env = "AZ_CDN_FILE")]
+    cdn_file: Option<PathBuf>,
+
+    /// CDN JSON on this file descriptor
+    #[arg(long, value_name = "N", conflicts_with = "cdn_file")]
+    cdn_fd: Option<u32>,
+}
+
+impl CdnArgs {
+    /// The source of the secret called "cdn".
+    pub(crate) fn source(&self) -> SecretFrom<'_> {
+        SecretFrom::new("cdn", self.cdn_file.as_deref(), self.cdn_fd)
+    }
+}
+
+/// What to fetch.
+#[derive(Clone, Debug)]
+pub(crate) enum Name {
+    /// The server's fragment of the key.
+    KeyFragment,
+    /// A resource.
+    Resource(ResourceName),
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text == "key-fragment" { Ok(Self::KeyFragment) } else { text.parse().map(Self::Resource) }
+    }
+}

@@ -1,0 +1,181 @@
+//! A resource: the small part from the API, the big part from the cache or the CDN.
+
+use crate::cli::Cli;
+use loader_api::Session;
+use loader_cdn::{Cache, Claim, Expected, Source, Store, transfer};
+use loader_http::Notify;
+use loader_model::{CdnCredentials, PartsReceipt, ResourceName};
+use loader_seal::Header;
+use loader_session::{Device, api_failure, is_sealed, kind_of};
+use loader_stage::{ErrorCode, Failure, Loose, OrFail, Output, Stage};
+use std::io::Write;
+use zeroize::Zeroizing;
+
+/// One fetch of one resource.
+pub(crate) struct Fetch<'a> {
+    pub(crate) cli: &'a Cli,
+    pub(crate) stage: &'a Stage,
+    pub(crate) device: &'a Device,
+    pub(crate) name: &'a ResourceName,
+    pub(crate) notify: Notify<'a>,
+}
+
+/// What is known of the big part before it is there.
+enum Big {
+    /// There is none.
+    Absent,
+    /// There is one, of this size, and of this digest where a receipt says so.
+    Expected(Expected),
+    /// Perhaps there is one.
+    Unknown,
+}
+
+impl Fetch<'_> {
+    /// Writes the resource to `output`: nothing before both parts are within
+    /// reach, and all of it right when this returns `Ok`.
+    pub(crate) fn run(&self, session: &mut Session<'_>, output: &mut Output) -> Result<(), Failure> {
+        let published = self.small_part(session)?;
+        let (small, big) = self.plan(&published)?;
+        self.stage.step("small-part", &[("size", small.len().into())]);
+        match big {
+            Big::Absent => self.put(small, small.len() as u64, output),
+            Big::Expected(expected) => self.big_part(small, &expected, output),
+            Big::Unknown => self.big_part_if_any(small, output),
+        }
+    }
+
+    fn small_part(&self, session: &mut Session<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let (password, hardware) = (self.device.password()?, self.device.hardware_hex()?);
+        let sealed = session
+            .call(|client, token| client.get_resource(token, self.name, &hardware, password))
+            .map_err(|error| api_failure(&error))?;
+        self.device.open(session.token(), kind_of(self.name), &sealed, self.name.as_str())
+    }
+
+    /// The bytes of the small part, and what they say of the big one: by the
+    /// receipt in front of them, else by the length in a sealed header.
+    fn plan<'p>(&self, published: &'p [u8]) -> Result<(&'p [u8], Big), Failure> {
+        let place = format!("{}: small part", self.name);
+        if let Some(taken) = PartsReceipt::take_from(published) {
+            let (receipt, small) = taken.map_err(|_| {
+                Failure::new(ErrorCode::Malformed, format_args!("{place}: its receipt cannot be parsed"))
+            })?;
+            if let Some(other) = receipt.name.as_ref().filter(|name| *name != self.name) {
+                let what = format_args!("{place}: its receipt is that of {other}");
+                return Err(Failure::new(ErrorCode::DigestMismatch, what));
+            }
+            Expected::from(&receipt.small)
+                .check(small)
+                .map_err(|cause| Failure::new(ErrorCode::DigestMismatch, format_args!("{place}: {cause}")))?;
+            let big = if receipt.big.size == 0 { Big::Absent } else { Big::Expected(Expected::from(&receipt.big)) };
+            return Ok((small, big));
+        }
+        if !is_sealed(published) {
+            return Ok((published, Big::Absent));
+        }
+        let header = Header::read(&mut &*published).or_fail(place, |error| ErrorCode::from_name(error.code()))?;
+        let big = match header.sealed_len().map(|len| len.checked_sub(published.len() as u64)) {
+            Some(Some(0) | None) => Big::Absent,
+            Some(missing) => Big::Expected(Expected { size: missing, sha256: None }),
+            None => Big::Unknown,
+        };
+        Ok((published, big))
+    }
+
+    fn big_part(&self, small: &[u8], expected: &Expected, output: &mut Output) -> Result<(), Failure> {
+        let total = small.len() as u64 + expected.size.unwrap_or(0);
+        // Without a digest nothing could tell a good entry from a bad one.
+        let cache = self.cli.cache_dir.as_ref().filter(|_| expected.sha256.is_some());
+        let claim = cache.and_then(|dir| {
+            let waiting = || self.stage.step("cache-wait", &[]);
+            let claim = Cache::open(dir).and_then(|cache| cache.claim(self.name, expected, &waiting));
+            claim.map_err(|error| self.cache_off(&error)).ok()
+        });
+        let mut partial = match claim {
+            Some(Claim::Hit(mut entry)) => {
+                self.stage.step("cache-hit", &[("size", entry.size().into())]);
+                return self.join(small, total, &mut entry, expected, None, output);
+            }
+            Some(Claim::Missing { partial, damaged }) => {
+                if let Some(moved_to) = damaged {
+                    self.stage.step("cache-damaged", &[("moved_to", moved_to.into())]);
+                }
+                Some(partial)
+            }
+            None => None,
+        };
+        let store = self.store()?;
+        let mut object = store.get(self.name, 0, self.notify).map_err(|error| cdn_failure(&error, output))?;
+        if let Some(size) = expected.size.filter(|size| *size != object.size()) {
+            let what =
+                format_args!("{}: {} bytes on the CDN where {size} are expected", self.name.big_key(), object.size());
+            return Err(Failure::new(ErrorCode::DigestMismatch, what)
+                .hint("the parts belong to different releases; ask the publisher".to_owned()));
+        }
+        self.stage.step("big-part", &[("size", object.size().into())]);
+        self.join(small, total, &mut object, expected, partial.as_mut(), output)?;
+        if let Some(Err(error)) = partial.map(loader_cdn::Partial::commit) {
+            self.cache_off(&error);
+        }
+        Ok(())
+    }
+
+    /// For a small part that does not tell: what the CDN has belongs to it.
+    fn big_part_if_any(&self, small: &[u8], output: &mut Output) -> Result<(), Failure> {
+        let store = self.store()?;
+        match store.get(self.name, 0, self.notify) {
+            Ok(mut object) => {
+                self.stage.step("big-part", &[("size", object.size().into())]);
+                let total = small.len() as u64 + object.size();
+                self.join(small, total, &mut object, &Expected::default(), None, output)
+            }
+            Err(loader_cdn::Error::NotFound { .. }) => self.put(small, small.len() as u64, output),
+            Err(error) => Err(cdn_failure(&error, output)),
+        }
+    }
+
+    fn join(
+        &self,
+        small: &[u8],
+        total: u64,
+        big: &mut dyn Source,
+        expected: &Expected,
+        keep: Option<&mut loader_cdn::Partial>,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        self.put(small, total, output)?;
+        let sink = &mut self.stage.progress().count(&mut *output);
+        transfer(&self.name.big_key(), big, expected, keep, sink).map(drop).map_err(|error| cdn_failure(&error, output))
+    }
+
+    fn put(&self, small: &[u8], total: u64, output: &mut Output) -> Result<(), Failure> {
+        self.stage.progress().set_total(total);
+        let written = self.stage.progress().count(&mut *output).write_all(small);
+        written.map_err(|error| Failure::io(output.name(), &error))
+    }
+
+    /// The store behind `--cdn-file`.
+    fn store(&self) -> Result<Store, Failure> {
+        let json = self.stage.secret(self.cli.cdn.source(), Loose::Warn)?.ok_or_else(|| {
+            let what = format_args!("{} has a big part, and no CDN credentials are given", self.name);
+            Failure::new(ErrorCode::Config, what)
+                .hint("use --cdn-file PATH or AZ_CDN_FILE with what az-cdn-creds printed".to_owned())
+        })?;
+        let cdn: CdnCredentials = serde_json::from_slice(&json)
+            .map_err(|_| Failure::new(ErrorCode::Malformed, "the CDN file is not the JSON that az-cdn-creds prints"))?;
+        let http = self.cli.api.http.agent()?;
+        Store::new(&cdn, http).map_err(|error| Failure::new(error.code(), &error).hint(error.hint()))
+    }
+
+    fn cache_off(&self, error: &loader_cdn::CacheError) {
+        self.stage.step("cache-off", &[("reason", error.to_string().into())]);
+    }
+}
+
+/// The failure that an error of the CDN, or of the output it flows to, is.
+fn cdn_failure(error: &loader_cdn::Error, output: &Output) -> Failure {
+    match error {
+        loader_cdn::Error::Sink(error) => Failure::io(output.name(), error),
+        other => Failure::new(other.code(), other).hint(other.hint()),
+    }
+}

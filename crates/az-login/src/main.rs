@@ -1,0 +1,60 @@
+//! az-login: nothing in (credentials from a file, a descriptor or a prompt), one JWT and a newline out.
+
+use loader_session::{ApiArgs, RetryStep, api_failure};
+use loader_stage::{Content, CredentialsArgs, ErrorCode, Failure, OutputArgs, Stage, StageArgs, UnlockState};
+use zeroize::Zeroizing;
+
+const EXAMPLES: &str = "\
+Examples:
+  az-login --api-url https://api.example --credentials-file creds.json > jwt
+  az-login | az-fetch key-fragment | az-join - device.frag > key
+  az-login | az-whoami";
+
+/// Log in and print the token
+///
+/// Email and password come from --credentials-file, --credentials-fd, the systemd credential "credentials",
+/// AZ_CREDENTIALS_FILE, or a prompt on the terminal; never from the command line.
+#[derive(Debug, clap::Parser)]
+#[command(name = "az-login", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    credentials: CredentialsArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    api: ApiArgs,
+
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
+impl AsRef<StageArgs> for Cli {
+    fn as_ref(&self) -> &StageArgs {
+        &self.stage
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    loader_stage::run(UnlockState::Authenticating, run)
+}
+
+fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
+    let notify = |notice: &_| stage.retry_step(notice);
+    let client = cli.api.client(&notify)?;
+    let mut output = stage.output(&cli.output, Content::Secret)?;
+    let credentials = match stage.credentials(&cli.credentials)? {
+        Some(credentials) => Some(credentials),
+        None => stage.ask_credentials()?,
+    };
+    let credentials = credentials.ok_or_else(|| {
+        Failure::new(ErrorCode::Config, "no credentials given, and no terminal to ask on")
+            .hint("use --credentials-file PATH, --credentials-fd N or AZ_CREDENTIALS_FILE".to_owned())
+    })?;
+    stage.begin();
+    let token = client.login(&credentials).map_err(|error| api_failure(&error))?;
+    output.put(Zeroizing::new(format!("{}\n", *token)).as_bytes())?;
+    output.commit()?;
+    Ok(())
+}

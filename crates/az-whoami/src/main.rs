@@ -1,0 +1,46 @@
+//! az-whoami: a JWT in, the User as one line of JSON out.
+
+use loader_session::read_token;
+use loader_stage::{Content, ErrorCode, OrFail, OutputArgs, Stage, StageArgs, TokenArgs, UnlockState};
+
+const EXAMPLES: &str = "\
+Examples:
+  az-login | az-whoami
+  az-whoami --token-file jwt | jq -r .role";
+
+/// Show whom a token speaks of: id, email, role, expires, verified
+///
+/// The token is read, not verified ("verified":false): what it says is for display, and the server decides.
+#[derive(Debug, clap::Parser)]
+#[command(name = "az-whoami", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    token: TokenArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
+impl AsRef<StageArgs> for Cli {
+    fn as_ref(&self) -> &StageArgs {
+        &self.stage
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    loader_stage::run(UnlockState::Authenticating, run)
+}
+
+fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
+    let token = read_token(stage, &cli.token)?;
+    let mut output = stage.output(&cli.output, Content::Text)?;
+    stage.begin();
+    let mut line = serde_json::to_vec(&token.user()).or_fail("user", |_| ErrorCode::Bug)?;
+    line.push(b'\n');
+    output.put(&line)?;
+    output.commit()?;
+    Ok(())
+}
