@@ -11,7 +11,11 @@ const PACKED_LEN: usize = 64 * 1024;
 /// Reads an archive, unpacking gzip on the way: an engine would accept it packed,
 /// but nobody could look into it before it is committed. Other packings are
 /// refused for the same reason.
-pub struct Unpacked<R: Read>(Inner<R>);
+pub struct Unpacked<R: Read> {
+    inner: Inner<R>,
+    /// Unpacked bytes so far.
+    given: u64,
+}
 
 /// The bytes that were looked at, then the rest.
 type Whole<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
@@ -35,10 +39,10 @@ impl<R: Read> Unpacked<R> {
         let packing = packing(&start);
         let input = io::Cursor::new(start).chain(input);
         match packing {
-            None => Ok(Self(Inner::Plain(input))),
+            None => Ok(Self { inner: Inner::Plain(input), given: 0 }),
             Some("gzip") => {
                 let buffered = BufReader::with_capacity(PACKED_LEN, input);
-                Ok(Self(Inner::Gzip(Box::new(MultiGzDecoder::new(buffered)))))
+                Ok(Self { inner: Inner::Gzip(Box::new(MultiGzDecoder::new(buffered))), given: 0 })
             }
             Some(coding) => Err(Error::Packed { coding }),
         }
@@ -46,7 +50,7 @@ impl<R: Read> Unpacked<R> {
 
     /// True where the input is gzip.
     pub fn is_packed(&self) -> bool {
-        matches!(self.0, Inner::Gzip(_))
+        matches!(self.inner, Inner::Gzip(_))
     }
 
     /// Reads unpacked bytes; 0 at the end, which for gzip is reached only where
@@ -56,7 +60,7 @@ impl<R: Read> Unpacked<R> {
     /// [`Error::Truncated`] and [`Error::Malformed`] for gzip, [`Error::Read`].
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
-            let outcome = match &mut self.0 {
+            let outcome = match &mut self.inner {
                 Inner::Plain(input) => input.read(buffer),
                 Inner::Gzip(input) => input.read(buffer),
             };
@@ -64,15 +68,18 @@ impl<R: Read> Unpacked<R> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => Err(self.explain(error)),
                 Ok(0) => self.check_end().map(|()| 0),
-                Ok(read) => Ok(read),
+                Ok(read) => {
+                    self.given += read as u64;
+                    Ok(read)
+                }
             };
         }
     }
 
     fn explain(&self, error: io::Error) -> Error {
-        match (&self.0, error.kind()) {
+        match (&self.inner, error.kind()) {
             (Inner::Gzip(_), ErrorKind::UnexpectedEof) => {
-                Error::Malformed { member: "the gzip around the archive".into(), why: "ends too early".into() }
+                Error::Truncated { at: self.given, inside: "the gzip around it".to_owned() }
             }
             (Inner::Gzip(_), ErrorKind::InvalidData | ErrorKind::InvalidInput) => {
                 Error::Malformed { member: "the gzip around the archive".into(), why: error.to_string() }
@@ -82,7 +89,7 @@ impl<R: Read> Unpacked<R> {
     }
 
     fn check_end(&mut self) -> Result<(), Error> {
-        let Inner::Gzip(input) = &mut self.0 else { return Ok(()) };
+        let Inner::Gzip(input) = &mut self.inner else { return Ok(()) };
         match input.get_mut().fill_buf() {
             Ok([]) => Ok(()),
             Ok(_) => Err(Error::Malformed {

@@ -1,0 +1,92 @@
+//! A command that writes the archive, run by az-load itself.
+
+use loader_stage::{ErrorCode, Failure};
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Size in bytes of the pipe from the command, where the system allows it.
+const PIPE_LEN: usize = 1 << 20;
+
+/// How long a command may take to end once nobody reads it any more.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// A running command.
+pub(crate) struct Producer {
+    name: String,
+    child: Child,
+    ended: bool,
+}
+
+impl Producer {
+    /// Starts `command`; `None` where there is none.
+    ///
+    /// # Errors
+    /// `not_found` where it cannot be started.
+    pub(crate) fn start(command: &[OsString]) -> Result<Option<Self>, Failure> {
+        let Some((program, arguments)) = command.split_first() else { return Ok(None) };
+        let name = program.to_string_lossy().into_owned();
+        let child =
+            Command::new(program).args(arguments).stdout(Stdio::piped()).spawn().map_err(|error| {
+                Failure::new(ErrorCode::NotFound, format_args!("{name}: cannot be started: {error}"))
+            })?;
+        Ok(Some(Self { name, child, ended: false }))
+    }
+
+    /// What it writes; once.
+    pub(crate) fn output(&mut self) -> Option<ChildStdout> {
+        let output = self.child.stdout.take()?;
+        // Refused where the user's pipe quota is used up; smaller pipes work too.
+        let _ = rustix::pipe::fcntl_setpipe_size(&output, PIPE_LEN);
+        Some(output)
+    }
+
+    /// Waits until it has ended well.
+    ///
+    /// # Errors
+    /// Its failure: with the code whose exit status it had, `temporary` where it
+    /// was killed.
+    pub(crate) fn ending(&mut self) -> Result<(), Failure> {
+        let name = &self.name;
+        let status = self.child.wait().map_err(|error| Failure::io(name, &error))?;
+        self.ended = true;
+        match status {
+            _ if status.success() => Ok(()),
+            _ => Err(Failure::new(code(status), format_args!("{name} ended with {status}; nothing was loaded"))),
+        }
+    }
+
+    fn wait_for(&mut self, patience: Duration) -> io::Result<Option<ExitStatus>> {
+        let start = Instant::now();
+        loop {
+            match self.child.try_wait()? {
+                None if start.elapsed() < patience => sleep(Duration::from_millis(20)),
+                ended => return Ok(ended),
+            }
+        }
+    }
+}
+
+fn code(status: ExitStatus) -> ErrorCode {
+    // An exit status without a class of its own means that the data is not good.
+    let known = |exit: i32| ErrorCode::ALL.iter().copied().find(|code| i32::from(code.exit()) == exit);
+    match (status.signal(), status.code()) {
+        (Some(_), _) => ErrorCode::Temporary,
+        (None, Some(65) | None) => ErrorCode::Malformed,
+        (None, Some(exit)) => known(exit).unwrap_or(ErrorCode::Malformed),
+    }
+}
+
+impl Drop for Producer {
+    /// A command whose reader is gone ends by itself, as a rule.
+    fn drop(&mut self) {
+        if !self.ended && !matches!(self.wait_for(GRACE), Ok(Some(_))) {
+            // It may have ended in this very moment.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

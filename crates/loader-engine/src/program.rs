@@ -1,0 +1,72 @@
+//! A program such as `podman load` in the place of an engine's socket.
+
+use crate::Error;
+use std::io::Write;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+
+/// A program that reads an archive on its standard input. Dropped before
+/// [`Program::commit`] it is killed, so that it never sees the end of its input;
+/// what it did with the bytes before is its own affair.
+pub struct Program {
+    name: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    done: bool,
+}
+
+impl Program {
+    /// Starts `command`: words separated by spaces, without a shell.
+    ///
+    /// # Errors
+    /// [`Error::NoProgram`].
+    pub fn start(command: &str) -> Result<Self, Error> {
+        let mut words = command.split_whitespace();
+        let name = words.next().unwrap_or_default().to_owned();
+        let child = Command::new(&name).args(words).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+        let mut child = child.map_err(|source| Error::NoProgram { name: name.clone(), source })?;
+        let input = child.stdin.take();
+        Ok(Self { name, child, input, done: false })
+    }
+
+    /// Sends the next bytes of the archive.
+    ///
+    /// # Errors
+    /// [`Error::Program`] where it stopped reading.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let sent = self.input.as_mut().map_or(Ok(()), |input| input.write_all(bytes));
+        sent.or_else(|error| {
+            self.input = None;
+            let status = self.wait()?;
+            let why = if status.success() { error.to_string() } else { status.to_string() };
+            Err(Error::Program { name: self.name.clone(), why })
+        })
+    }
+
+    /// Ends its input and waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Program`] where it ends with another status than 0.
+    pub fn commit(mut self) -> Result<(), Error> {
+        self.input = None;
+        let status = self.wait()?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(Error::Program { name: self.name.clone(), why: status.to_string() }),
+        }
+    }
+
+    fn wait(&mut self) -> Result<ExitStatus, Error> {
+        self.done = true;
+        self.child.wait().map_err(|source| Error::NoProgram { name: self.name.clone(), source })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if !self.done {
+            // It may have ended by itself already.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
