@@ -86,7 +86,7 @@ impl Source for Object<'_> {
             };
             match read {
                 Ok(n) => {
-                    self.attempts.progressed();
+                    self.attempts.progressed(n as u64);
                     self.position += n as u64;
                     return Ok(n);
                 }

@@ -73,6 +73,7 @@ pub struct Http {
     // Loopback is never asked of a proxy: plain http is allowed there only
     // because it does not leave the machine.
     direct: Agent,
+    proxy: Option<Proxy>,
     config: Arc<HttpConfig>,
 }
 
@@ -108,8 +109,8 @@ impl Http {
                     .build(),
             )
         };
-        let (agent, direct) = (build(proxy), build(None));
-        Ok(Self { agent, direct, config: Arc::new(config) })
+        let (agent, direct) = (build(proxy.clone()), build(None));
+        Ok(Self { agent, direct, proxy, config: Arc::new(config) })
     }
 
     /// The rule of repetition.
@@ -146,7 +147,7 @@ impl Http {
         let uri: Uri = call.url.parse().map_err(|_| Error::config("a URL cannot be parsed"))?;
         let origin = Origin::of(&uri)?;
         self.check(&origin)?;
-        let host = origin.to_string();
+        let host = self.label(&origin, &uri);
         let mut request = Request::new(());
         *request.method_mut() = call.method.clone();
         *request.uri_mut() = uri;
@@ -171,6 +172,14 @@ impl Http {
         let length = if call.method == Method::HEAD { Some(0) } else { length };
         let body = Body { reader: body.into_reader(), host, length, got: 0, idle };
         Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+
+    /// What messages call the server: its host, and the proxy on the way to it.
+    fn label(&self, origin: &Origin, uri: &Uri) -> String {
+        match self.proxy.as_ref().filter(|proxy| !origin.is_loopback() && !proxy.is_no_proxy(uri)) {
+            Some(proxy) => format!("{origin} by proxy {}:{}", proxy.host(), proxy.port()),
+            None => origin.to_string(),
+        }
     }
 
     /// As [`Http::open`], with 408, 429 and 5xx as [`Error::Busy`].

@@ -3,8 +3,9 @@
 use loader_model::ErrorCode;
 use std::time::Duration;
 
-/// Why a request has no usable answer. `host` is `host` or `host:port`; no text
-/// holds a path, a query string or a header.
+/// Why a request has no usable answer. `host` is `host` or `host:port`, with
+/// ` by proxy host:port` where one is on the way; no text holds a path, a query
+/// string or a header.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A setting cannot be used; the second text says how to mend it.
@@ -59,7 +60,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// The proxy does not let the connection through.
-    #[error("proxy for {host}: {cause}")]
+    #[error("{host}: {cause}")]
     Proxy {
         /// The server behind the proxy.
         host: String,

@@ -41,6 +41,10 @@ impl Retry {
     }
 }
 
+/// Bytes without a failure that count as progress. A line that passes less each
+/// time it is opened is as good as down.
+const PROGRESS_MIN: u64 = 16 * 1024;
+
 /// Says that a request will be made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryNotice {
@@ -62,11 +66,12 @@ pub struct Attempts<'a> {
     rule: &'a Retry,
     notify: Notify<'a>,
     failures: u32,
+    passed: u64,
 }
 
 impl<'a> Attempts<'a> {
     pub(crate) fn new(rule: &'a Retry, notify: Notify<'a>) -> Self {
-        Self { rule, notify, failures: 0 }
+        Self { rule, notify, failures: 0, passed: 0 }
     }
 
     /// Takes the failure of one attempt. `Ok` after the wait, when another may
@@ -80,6 +85,7 @@ impl<'a> Attempts<'a> {
             return Err(error);
         }
         self.failures += 1;
+        self.passed = 0;
         if self.failures >= self.rule.attempts {
             return Err(match self.failures {
                 1 => error,
@@ -98,9 +104,13 @@ impl<'a> Attempts<'a> {
         Ok(())
     }
 
-    /// Forgets the failures so far, because bytes came.
-    pub fn progressed(&mut self) {
-        self.failures = 0;
+    /// Takes note of `bytes` that came. Enough of them since the last failure,
+    /// 16 KiB, and the failures so far are forgotten.
+    pub fn progressed(&mut self, bytes: u64) {
+        self.passed = self.passed.saturating_add(bytes);
+        if self.passed >= PROGRESS_MIN {
+            self.failures = 0;
+        }
     }
 }
 
@@ -136,6 +146,22 @@ mod tests {
         assert_eq!(longest, [1500, 3000, 6000, 8000, 8000]);
         assert_eq!(rule.wait(3, None, 0.0), Duration::ZERO);
         assert_eq!(rule.wait(u32::MAX, None, 1.0), rule.longest_wait);
+    }
+
+    #[test]
+    fn only_real_progress_resets_the_count() {
+        let broken = || Error::Broken { host: "h".to_owned(), cause: "c".to_owned() };
+        let rule = Retry { first_wait: Duration::ZERO, attempts: 3, ..Retry::default() };
+        let mut attempts = Attempts::new(&rule, &|_| {});
+        for _ in 0..10 {
+            attempts.again(broken()).unwrap();
+            attempts.progressed(PROGRESS_MIN);
+        }
+        attempts.again(broken()).unwrap();
+        attempts.progressed(PROGRESS_MIN - 1);
+        attempts.again(broken()).unwrap();
+        attempts.progressed(1);
+        assert!(matches!(attempts.again(broken()), Err(Error::GaveUp { attempts: 3, .. })));
     }
 
     #[test]
