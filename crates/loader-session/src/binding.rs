@@ -83,8 +83,10 @@ impl Device {
         let secret = self.secret.as_ref().map(|secret| **secret);
         let binding = Binding { user, password: self.password()?, hardware: self.hardware()?, secret };
         open(sealed, kind, &binding).or_fail(place, |error| ErrorCode::from_name(error.code())).map_err(|failure| {
-            let hint = (failure.code() == ErrorCode::WrongDevice)
-                .then(|| "it was sealed to another user, password, hardware id or device secret".to_owned());
+            let hint = (failure.code() == ErrorCode::WrongDevice).then(|| {
+                "check --credentials-file, --hwid-file and --device-secret-file against those of the token's user"
+                    .to_owned()
+            });
             failure.hint(hint)
         })
     }
