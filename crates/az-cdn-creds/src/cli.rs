@@ -10,9 +10,7 @@ Examples:
   az-cdn-creds --token-file jwt --hwid-file hwid --uploader > cdn-upload.json
   credential_process = az-cdn-creds --token-file /run/azaion/jwt --format aws   (in ~/.aws/config)";
 
-/// Get the credentials of the CDN
-///
-/// They are in cdn.yaml, which the server seals to the user's password and to this device's hardware id.
+/// Get the credentials of the CDN, which the server seals to the user's password and this device
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-cdn-creds", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -53,8 +51,6 @@ impl AsRef<StageArgs> for Cli {
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// CDN JSON.
     Json,
-    /// The JSON of an AWS credential_process.
     Aws,
 }

@@ -12,9 +12,7 @@ Examples:
   az-fetch --token-file jwt --cdn-file cdn.json models/yolo.onnx | az-decrypt --key-file key > yolo.onnx
   az-login | az-fetch --cache-dir /var/cache/azaion --cdn-file cdn.json models/yolo.onnx -o yolo.onnx.enc";
 
-/// Fetch a resource, whole and in order, or the server's fragment of the key
-///
-/// The small part comes from the API, the big part from the cache or the CDN; size and digest are checked.
+/// Fetch a resource, whole and checked: small part from the API, big part from the cache or the CDN
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-fetch", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {

@@ -10,10 +10,7 @@ Examples:
   az-login | az-fetch key-fragment | az-join - device.frag > key
   az-login | az-whoami";
 
-/// Log in and print the token
-///
-/// Email and password come from --credentials-file, --credentials-fd, the systemd credential "credentials",
-/// AZ_CREDENTIALS_FILE, or a prompt on the terminal; never from the command line.
+/// Log in and print the token; without credentials in a file, ask for them on the terminal
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-login", version, after_help = EXAMPLES)]
 struct Cli {

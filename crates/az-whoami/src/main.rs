@@ -8,9 +8,7 @@ Examples:
   az-login | az-whoami
   az-whoami --token-file jwt | jq -r .role";
 
-/// Show whom a token speaks of: id, email, role, expires, verified
-///
-/// The token is read, not verified ("verified":false): what it says is for display, and the server decides.
+/// Show whom a token speaks of; it is read, not verified, and the server decides
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-whoami", version, after_help = EXAMPLES)]
 struct Cli {
