@@ -81,6 +81,9 @@ impl Unlocked {
             return Ok(0);
         }
         let (mut next, stop) = (layout.segment_of(offset), layout.segment_of(end - 1));
+        if stop > last {
+            return Err(Error::Truncated { at: sealed_len, inside: format!("segment {last}") });
+        }
         seek(input, layout.offset(next))?;
         ordered::run(
             threads,
