@@ -21,9 +21,16 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 
 fn sealed(cli: &Cli, stage: &Stage, key: Key, input: &mut Input, output: &mut Output) -> Result<(), Failure> {
     let place = input.name().to_owned();
-    let unlocked = Header::read(input).and_then(|header| header.unlock(&[key])).or_fail(&place, code)?;
+    let header = match Header::read(input) {
+        Err(error) if error.is_empty_input() && !input.is_seekable() => {
+            return Err(Failure::no_input("sealed stream", &place));
+        }
+        header => header.or_fail(&place, code)?,
+    };
+    let unlocked = header.unlock(&[key]).or_fail(&place, code)?;
     let threads = loader_stage::threads(cli.threads);
     let progress = stage.progress();
+    let target = output.name().to_owned();
     let outcome = match cli.range {
         None => {
             if let Some(len) = unlocked.header().plaintext_len() {
@@ -43,11 +50,11 @@ fn sealed(cli: &Cli, stage: &Stage, key: Key, input: &mut Input, output: &mut Ou
                 .map(drop)
         }
     };
-    outcome.map_err(|error| explain(error, &place, stage))
+    outcome.map_err(|error| explain(error, &place, &target, stage))
 }
 
 /// The failure of a stream, with what was released before it.
-fn explain(error: Error, place: &str, stage: &Stage) -> Failure {
+fn explain(error: Error, place: &str, target: &str, stage: &Stage) -> Failure {
     let class = code(&error);
     let released = stage.progress().done().unwrap_or(0);
     match error {
@@ -55,7 +62,16 @@ fn explain(error: Error, place: &str, stage: &Stage) -> Failure {
             Failure::new(class, format_args!("{place}: {error}; nothing after byte {released} was released"))
                 .hint("copy the file again, or compare it with the publisher's digest".to_owned())
         }
-        other => Err::<(), _>(other).or_fail(place, code).err().unwrap_or_else(|| Failure::new(class, place)),
+        other => at_either_end(other, place, target),
+    }
+}
+
+/// The failure at the output where writing failed, else at the input.
+fn at_either_end(error: Error, place: &str, target: &str) -> Failure {
+    match error {
+        Error::Write(cause) => Failure::io(target, &cause),
+        Error::Read(cause) => Failure::io(place, &cause),
+        other => Failure::new(code(&other), format_args!("{place}: {other}")),
     }
 }
 
@@ -73,7 +89,9 @@ fn plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output: &mu
         input.file().seek(SeekFrom::Start(start)).map_err(io)?;
     }
     let mut hashed = Hashed::new(&mut *input);
-    PlainCtr::new(key).open(&mut hashed, stage.progress().count(output)).or_fail(&place, code)?;
+    let target = output.name().to_owned();
+    let opened = PlainCtr::new(key).open(&mut hashed, stage.progress().count(output));
+    opened.map_err(|error| at_either_end(error, &place, &target))?;
     match cli.sha256 {
         Some(promised) => check_digest(hashed.finish(), promised, &place, "it was changed while it was read"),
         None => Ok(()),

@@ -1,7 +1,7 @@
 //! What az-encrypt does.
 
 use crate::cli::Cli;
-use loader_seal::{Key, Metadata, SealOptions, seal};
+use loader_seal::{Error, Key, Metadata, SealOptions, seal};
 use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, SecretFrom, Stage};
 use std::path::Path;
 
@@ -28,7 +28,11 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     }
     let place = input.name().to_owned();
     let mut counted = stage.progress().count(&mut input);
-    seal(&mut counted, &mut output, &keys, &options).or_fail(place, |e| ErrorCode::from_name(e.code()))?;
+    seal(&mut counted, &mut output, &keys, &options).map_err(|error| match error {
+        Error::Write(cause) => Failure::io(output.name(), &cause),
+        Error::Read(cause) => Failure::io(&place, &cause),
+        other => Failure::new(ErrorCode::from_name(other.code()), format_args!("{place}: {other}")),
+    })?;
     output.commit()?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 mod report;
 
 use loader_seal::{Header, Key};
-use loader_stage::{Content, ErrorCode, KeyArgs, Loose, OrFail, OutputArgs, Stage, StageArgs, UnlockState};
+use loader_stage::{Content, ErrorCode, Failure, KeyArgs, Loose, OrFail, OutputArgs, Stage, StageArgs, UnlockState};
 use report::Report;
 use std::path::PathBuf;
 
@@ -51,7 +51,12 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let place = input.name().to_owned();
     let file_len = input.known_len();
     let code = |error: &loader_seal::Error| ErrorCode::from_name(error.code());
-    let header = Header::read(&mut input).or_fail(&place, code)?;
+    let header = match Header::read(&mut input) {
+        Err(error) if error.is_empty_input() && !input.is_seekable() => {
+            return Err(Failure::no_input("sealed stream", &place).into());
+        }
+        header => header.or_fail(&place, code)?,
+    };
     let report = match key {
         Some(line) => {
             let key = Key::parse(&line).or_fail("the key", code)?;

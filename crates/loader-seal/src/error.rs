@@ -121,6 +121,11 @@ impl Error {
         }
     }
 
+    /// True where there was not a single byte: a writer that failed looks so.
+    pub fn is_empty_input(&self) -> bool {
+        matches!(self, Self::NotSealed { looks_like } if *looks_like == crate::header::EMPTY)
+    }
+
     /// [`Error::Malformed`] without a line number.
     pub(crate) fn malformed(what: &'static str) -> Self {
         Self::Malformed { line: None, what }

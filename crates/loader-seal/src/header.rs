@@ -256,11 +256,14 @@ fn stream_key(file_key: &FileKey) -> Zeroizing<[u8; 32]> {
     hkdf(file_key.as_slice(), b"", &[b"azs/v1/stream"])
 }
 
+/// What no bytes at all look like.
+pub(crate) const EMPTY: &str = "the input is empty";
+
 /// What bytes without the magic look like, for a person.
 fn looks_like(head: &[u8]) -> &'static str {
     let starts = |magic: &[u8]| head.starts_with(magic);
     match head {
-        [] => "the input is empty",
+        [] => EMPTY,
         _ if starts(&[0x1f, 0x8b]) => "it looks like gzip",
         _ if starts(&[0x28, 0xb5, 0x2f, 0xfd]) => "it looks like zstd",
         _ if starts(&[0xfd, b'7', b'z', b'X', b'Z']) => "it looks like xz",

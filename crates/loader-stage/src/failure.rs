@@ -26,6 +26,13 @@ impl Failure {
         self
     }
 
+    /// The failure for an input called `name` that is empty where `what` should
+    /// be, which is what a stage that failed leaves to the next.
+    pub fn no_input(what: &str, name: &str) -> Self {
+        let why = if name == "standard input" { ": the stage before ended without one" } else { ": it is empty" };
+        Self::new(ErrorCode::NoInput, format_args!("no {what} on {name}{why}"))
+    }
+
     /// The failure of reading or writing `place`; a reader that went away is
     /// [`ErrorCode::ReaderGone`], everything else [`ErrorCode::Io`].
     pub fn io(place: impl fmt::Display, error: &io::Error) -> Self {

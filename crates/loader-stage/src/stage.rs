@@ -93,7 +93,7 @@ impl Stage {
         }
         let secret = input.read_all(SECRET_MAX)?;
         if secret.iter().all(u8::is_ascii_whitespace) {
-            return Err(no_input(from.what, input.name()));
+            return Err(Failure::no_input(from.what, input.name()));
         }
         Ok(Some(secret))
     }
@@ -135,10 +135,4 @@ impl Stage {
     pub fn ask_credentials(&self) -> Result<Option<Credentials>, Failure> {
         prompt::credentials().map_err(|error| Failure::io("terminal", &error))
     }
-}
-
-/// The failure for an input where the stage before left nothing.
-pub(crate) fn no_input(what: &str, name: &str) -> Failure {
-    let why = if name == "standard input" { ": the stage before ended without one" } else { ": it is empty" };
-    Failure::new(ErrorCode::NoInput, format_args!("no {what} on {name}{why}"))
 }
