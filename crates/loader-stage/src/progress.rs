@@ -28,9 +28,10 @@ impl Progress {
         Self(Arc::new(Inner { emitter, done, total, last: Mutex::new(start) }))
     }
 
-    /// Sets how many bytes there are in all.
+    /// Sets how many bytes there are in all; the count begins, at 0.
     pub fn set_total(&self, bytes: u64) {
         self.0.total.store(bytes, Ordering::Relaxed);
+        let _ = self.0.done.compare_exchange(UNKNOWN, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Counts `bytes` more, and says so where it is time.

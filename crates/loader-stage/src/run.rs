@@ -108,6 +108,7 @@ fn usage(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let (cause, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
     let cause = cause.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
-    let usage = rest.lines().find(|line| line.starts_with("Usage: ")).unwrap_or("see --help");
-    Failure::new(ErrorCode::Usage, cause).hint(format!("{usage}; --help tells more"))
+    let usage = rest.lines().find(|line| line.starts_with("Usage: "));
+    let hint = usage.map_or("see --help".to_owned(), |usage| format!("{usage}; --help tells more"));
+    Failure::new(ErrorCode::Usage, cause).hint(hint)
 }
