@@ -6,7 +6,7 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   az-join device.frag server.frag | az-decrypt --key-file - images.enc | docker load
-  az-fetch --token-file jwt --cdn-file cdn.json models/yolo.onnx | az-decrypt --key-file key > yolo.onnx
+  az-fetch --token-file jwt --cdn-file cdn.json models/yolo.onnx | az-decrypt --key-file key > yolo
   az-decrypt --key-file key --range 0:4096 yolo.onnx.enc | xxd | head";
 
 /// Open a sealed stream: every byte is verified before it leaves
@@ -23,15 +23,15 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 
-    /// Only LENGTH bytes of plaintext from OFFSET on (OFFSET: is the rest); needs a regular file
+    /// Only LENGTH bytes from OFFSET on (OFFSET: is the rest) of a regular file
     #[arg(long, value_name = "OFFSET:LENGTH", value_parser = parse_range, conflicts_with = "plain_ctr")]
     pub(crate) range: Option<ByteRange>,
 
-    /// Read the old layout, AES-256-CTR without authentication: whoever can write the file can change what comes out
+    /// Read the old layout, AES-256-CTR, which authenticates nothing
     #[arg(long)]
     pub(crate) plain_ctr: bool,
 
-    /// With --plain-ctr: SHA-256 of the whole file, checked before the first byte leaves
+    /// With --plain-ctr: SHA-256 of the file, checked before a byte leaves
     #[arg(long, value_name = "HEX", requires = "plain_ctr", value_parser = parse_sha256)]
     pub(crate) sha256: Option<[u8; 32]>,
 

@@ -19,7 +19,7 @@ pub(crate) struct Cli {
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
     pub(crate) input: PathBuf,
 
-    /// Key line (AZ-SECRET-KEY-1...); - is standard input; several times for several keys, each of which opens the file
+    /// Key line; - is standard input; once for each key
     #[arg(long, value_name = "PATH", env = "AZ_KEY_FILE")]
     pub(crate) key_file: Vec<PathBuf>,
 
@@ -30,11 +30,11 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 
-    /// Cipher: gcm (AES-256-GCM) or ctr-hmac (AES-256-CTR with HMAC-SHA-256)
+    /// gcm (AES-256-GCM) or ctr-hmac (AES-256-CTR, HMAC-SHA-256)
     #[arg(long, value_name = "NAME", default_value = "gcm", value_parser = parse_suite)]
     pub(crate) suite: Suite,
 
-    /// Length of a segment, 4K to 16M, a power of two; what one check covers and one buffer holds
+    /// What one check covers: 4K to 16M, a power of two
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_segment)]
     pub(crate) segment: u8,
 
@@ -42,7 +42,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FOLDER/NAME")]
     pub(crate) name: Option<ResourceName>,
 
-    /// Number of the release, for the header; only ever grows for one name
+    /// Number of the release, for the header; only ever grows
     #[arg(long, value_name = "N")]
     pub(crate) release: Option<u64>,
 

@@ -31,7 +31,7 @@ pub struct OutputArgs {
 /// Where the key comes from.
 #[derive(Debug, Default, Clone, clap::Args)]
 pub struct KeyArgs {
-    /// Key line (AZ-SECRET-KEY-1...); - is standard input
+    /// Key line; - is standard input
     #[arg(long, value_name = "PATH", env = "AZ_KEY_FILE")]
     pub key_file: Option<PathBuf>,
 
