@@ -1,0 +1,22 @@
+//! az-status: the merged event lines of a pipeline in, one verdict out.
+
+mod board;
+mod cli;
+mod clock;
+mod event;
+mod journal;
+mod judge;
+mod lines;
+mod outlook;
+mod prometheus;
+mod replace;
+mod run;
+mod screen;
+mod signals;
+mod source;
+mod verdict;
+mod wording;
+
+fn main() -> std::process::ExitCode {
+    loader_stage::watch(run::run)
+}

@@ -1,0 +1,104 @@
+//! Metrics in the text format of Prometheus, for the textfile collector.
+
+use crate::board::Process;
+use crate::outlook::{self, StageReport};
+use crate::verdict::Verdict;
+use loader_model::{Unit, UnlockState};
+use std::fmt::Write;
+use std::io::Read;
+use std::path::Path;
+
+const STATES: [UnlockState; 7] = [
+    UnlockState::Idle,
+    UnlockState::Authenticating,
+    UnlockState::DownloadingKey,
+    UnlockState::Decrypting,
+    UnlockState::LoadingImages,
+    UnlockState::Ready,
+    UnlockState::Error,
+];
+const LAST_SUCCESS: &str = "az_unlock_last_success_timestamp_seconds";
+/// What is read of a file that is there: more than any we write.
+const OLD_FILE_MAX: u64 = 256 * 1024;
+
+/// The time of the last success, in seconds since 1970, that the file tells.
+pub(crate) fn last_success(path: &Path) -> Option<u64> {
+    let mut text = String::new();
+    std::fs::File::open(path).ok()?.take(OLD_FILE_MAX).read_to_string(&mut text).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok())
+}
+
+/// The metrics of `processes`; of the whole too once there is a `verdict`.
+pub(crate) fn render(processes: &[&Process], verdict: Option<&Verdict>, last_success: Option<u64>) -> Vec<u8> {
+    let mut out = Metrics(String::new());
+    let state = verdict.map_or_else(|| outlook::standing(processes), |verdict| verdict.state);
+    out.head("az_unlock_state", "gauge", "1 for the state that the unlock is in.");
+    for known in STATES {
+        out.sample("az_unlock_state", Some(("state", known.as_str())), u64::from(known == state));
+    }
+    if let Some(seconds) = last_success {
+        out.head(LAST_SUCCESS, "gauge", "When an unlock last became ready.");
+        out.sample(LAST_SUCCESS, None, seconds);
+    }
+    if let Some(verdict) = verdict {
+        out.head("az_unlock_exit_code", "gauge", "Exit status of the first cause; 0 for ready.");
+        out.sample("az_unlock_exit_code", None, verdict.exit);
+        if let Some(seconds) = verdict.seconds {
+            out.head("az_unlock_duration_seconds", "gauge", "How long the unlock took.");
+            out.sample("az_unlock_duration_seconds", None, seconds);
+        }
+    }
+    let labels = outlook::labels(processes);
+    let bytes: Vec<_> =
+        labels.iter().filter(|(process, _)| process.unit == Unit::Bytes && process.done.is_some()).collect();
+    if !bytes.is_empty() {
+        out.head("az_stage_bytes_total", "counter", "Bytes that the stage has handled in this run.");
+    }
+    for (process, label) in bytes {
+        out.sample("az_stage_bytes_total", Some(("stage", label)), process.done.unwrap_or_default());
+    }
+    let ended: Vec<_> = labels
+        .iter()
+        .filter_map(|(process, label)| Some((label, StageReport::new(process, verdict.is_some()).exit?)))
+        .collect();
+    if !ended.is_empty() {
+        out.head("az_stage_exit_code", "gauge", "Exit status of a stage that told its end.");
+    }
+    for (label, exit) in ended {
+        out.sample("az_stage_exit_code", Some(("stage", label)), exit);
+    }
+    out.0.into_bytes()
+}
+
+struct Metrics(String);
+
+impl Metrics {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn sample(&mut self, name: &str, label: Option<(&str, &str)>, value: impl std::fmt::Display) {
+        let _ = match label {
+            Some((key, text)) => writeln!(self.0, "{name}{{{key}=\"{}\"}} {value}", escape(text)),
+            None => writeln!(self.0, "{name} {value}"),
+        };
+    }
+}
+
+/// A label's value: backslash, quote and newline escaped.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut out = Metrics(String::new());
+        out.sample("m", Some(("stage", "a\\b\"c\nd")), 1);
+        assert_eq!(out.0, "m{stage=\"a\\\\b\\\"c\\nd\"} 1\n");
+    }
+}

@@ -1,0 +1,275 @@
+//! What az-status does: reads, keeps, shows, judges.
+
+use crate::board::{Board, Change, Process};
+use crate::cli::Cli;
+use crate::clock;
+use crate::event;
+use crate::journal::Journal;
+use crate::lines::Line;
+use crate::outlook;
+use crate::prometheus;
+use crate::replace::Replaced;
+use crate::screen::{self, Screen, printable_line};
+use crate::signals;
+use crate::source::{Message, Source};
+use crate::verdict::{Ending, Verdict};
+use loader_stage::{ErrorCode, Failure, Output};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+/// Lines that wait at most; each may have 64 KiB.
+const QUEUE_LINES: usize = 32;
+/// How often moving bars are drawn, and time is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// Least time between two status files that differ in counts alone.
+const COUNT_INTERVAL: Duration = Duration::from_millis(500);
+/// The same for those that differ in a state: a flood of lines is no flood of files.
+const STATE_INTERVAL: Duration = Duration::from_millis(20);
+/// How long after a signal the stages may take to end.
+const STOP_MAX: Duration = Duration::from_secs(5);
+/// How long after Ctrl-C, which a terminal sends to all, they are left alone.
+const STOP_ALONE: Duration = Duration::from_secs(1);
+/// How long after the end of the command something else may hold its standard
+/// error open without a line.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// Everything that is kept while lines come.
+struct Watch {
+    board: Board,
+    screen: Screen,
+    journal: Option<Journal>,
+    status: Option<Replaced>,
+    metrics: Option<Replaced>,
+    last_success: Option<u64>,
+    last_kept: Instant,
+    /// Something changed that the files do not tell yet; true for a state.
+    unkept: Option<bool>,
+    run: Option<String>,
+    cut: u64,
+    broken: Option<String>,
+    ending: Ending,
+    whole: bool,
+}
+
+pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let source = Source::open(cli)?;
+    let is_command = matches!(source, Source::Command(..));
+    let recorded = matches!(source, Source::Recorded(_));
+    let command_run = match &source {
+        Source::Command(_, run) => Some(run.clone()),
+        _ => None,
+    };
+    let file = match cli.output.as_deref() {
+        Some(path) if path.as_os_str() != "-" => Some(Output::file(path)?),
+        _ => None,
+    };
+    let mut watch = Watch::new(cli, command_run, recorded)?;
+    let (to, messages) = sync_channel(QUEUE_LINES);
+    signals::watch(to.clone())?;
+    let before = (Instant::now(), oom_kills());
+    let inputs = source.start(&to)?;
+    drop(to);
+    watch.follow(&messages, inputs, is_command);
+    if is_command {
+        watch.ending.seconds = Some(before.0.elapsed().as_secs_f64());
+    }
+    watch.ending.oom_kills = oom_kills().saturating_sub(before.1);
+    let verdict = watch.end();
+
+    let line = if cli.json { verdict.to_json() } else { verdict.text.clone() } + "\n";
+    let written = match (file, is_command && cli.output.is_none()) {
+        (Some(mut file), _) => file.put(line.as_bytes()).and_then(|()| file.commit()),
+        (None, true) => {
+            std::io::stderr().write_all(line.as_bytes()).map_err(|error| Failure::io("standard error", &error))
+        }
+        (None, false) => {
+            std::io::stdout().write_all(line.as_bytes()).map_err(|error| Failure::io("standard output", &error))
+        }
+    };
+    if verdict.exit == 0 {
+        written?;
+        if let Some(broken) = watch.broken {
+            return Err(Failure::new(ErrorCode::Io, broken).into());
+        }
+    }
+    if let Some((signal, _)) = watch.ending.signal.filter(|_| verdict.exit != 0) {
+        // The shell shall see a process that died of the signal.
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    }
+    Ok(ExitCode::from(verdict.exit))
+}
+
+impl Watch {
+    fn new(cli: &Cli, command_run: Option<String>, recorded: bool) -> Result<Self, Failure> {
+        let is_command = command_run.is_some();
+        let now = clock::now();
+        let journal = match &cli.log_dir {
+            Some(dir) => Some(Journal::open(dir, cli.log_keep, now)?),
+            None => None,
+        };
+        let mut status = cli.status_file.as_deref().map(Replaced::new).transpose()?;
+        if let Some(file) = &mut status {
+            file.begin(&outlook::status_file(&[], command_run.as_deref(), None, now))?;
+        }
+        let last_success = cli.prometheus.as_deref().and_then(prometheus::last_success);
+        let mut metrics = None;
+        if let Some(path) = &cli.prometheus {
+            let mut file = Replaced::new(path)?;
+            file.begin(&prometheus::render(&[], None, last_success))?;
+            metrics = Some(file);
+        }
+        Ok(Self {
+            board: Board::new(is_command),
+            screen: Screen::new(recorded),
+            journal,
+            status,
+            metrics,
+            last_success,
+            last_kept: Instant::now(),
+            unkept: None,
+            run: command_run.or_else(|| cli.run.clone()),
+            cut: 0,
+            broken: None,
+            ending: Ending { by_arrival: is_command, recorded, run: cli.run.clone(), ..Ending::default() },
+            whole: is_command,
+        })
+    }
+
+    /// Takes messages until the inputs and the command have ended, or until
+    /// waiting for them makes no sense.
+    fn follow(&mut self, messages: &Receiver<Message>, mut inputs: usize, is_command: bool) {
+        let mut command_runs = is_command;
+        let mut stop: Option<Instant> = None;
+        let mut pass_on: Option<Instant> = None;
+        let mut drained: Option<Instant> = None;
+        while inputs > 0 || command_runs {
+            let message = messages.recv_timeout(TICK);
+            let now = Instant::now();
+            match message {
+                Ok(Message::Line(line)) => {
+                    self.line(&line);
+                    drained = drained.map(|_| now + DRAIN_MAX);
+                }
+                Ok(Message::End) => inputs -= 1,
+                Ok(Message::Broken(what)) => {
+                    self.screen.text(&format!("az-status: {what}"));
+                    self.broken = Some(what);
+                }
+                Ok(Message::Exited(status)) => {
+                    command_runs = false;
+                    self.ending.command = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+                    drained = Some(now + DRAIN_MAX);
+                }
+                Ok(Message::Signal(signal)) => {
+                    if self.ending.signal.is_some() {
+                        return;
+                    }
+                    self.ending.signal = Some((signal, self.board.events()));
+                    stop = Some(now + STOP_MAX);
+                    pass_on = Some(if signal == signal_hook::consts::SIGINT { now + STOP_ALONE } else { now });
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.keep_in_time();
+            self.screen.tick();
+            if pass_on.is_some_and(|at| at <= now) {
+                pass_on = None;
+                signals::stop_descendants();
+            }
+            if [stop, drained].iter().flatten().any(|at| *at <= now) {
+                return;
+            }
+        }
+    }
+
+    fn line(&mut self, line: &Line) {
+        if let Some(trouble) = self.journal.as_mut().and_then(|journal| journal.line(&line.bytes, clock::now())) {
+            self.screen.text(&trouble);
+        }
+        self.cut += u64::from(line.cut);
+        let Some(event) = event::parse(&line.bytes).filter(|_| !line.cut) else {
+            let text = printable_line(&line.bytes, line.cut);
+            self.screen.text(&text);
+            if !text.trim().is_empty() {
+                self.ending.last_text = Some(loader_model::printable(text.trim()));
+            }
+            return;
+        };
+        let shown = event.clone();
+        let Some((process, change)) = self.board.take(event) else { return };
+        self.screen.event(process, change, &shown);
+        self.unkept = self.unkept.max(Some(change != Change::Progress));
+    }
+
+    /// Writes what changed, where it is time.
+    fn keep_in_time(&mut self) {
+        let Some(moved) = self.unkept.filter(|_| !self.ending.recorded) else { return };
+        if self.last_kept.elapsed() >= if moved { STATE_INTERVAL } else { COUNT_INTERVAL } {
+            self.keep(moved, None);
+        }
+    }
+
+    fn selected(&self) -> Vec<&Process> {
+        // Whatever a command tells is of its run, even a stage that lost AZ_RUN
+        // on its way, as under sudo.
+        if self.whole && self.ending.run.is_none() {
+            self.board.select_all()
+        } else {
+            self.board.select(self.ending.run.as_deref())
+        }
+    }
+
+    /// Writes the status file, and where `moved` the metrics too.
+    fn keep(&mut self, moved: bool, verdict: Option<&Verdict>) {
+        self.last_kept = Instant::now();
+        self.unkept = None;
+        if self.status.is_none() && self.metrics.is_none() {
+            return;
+        }
+        let now = clock::now();
+        let processes = self.selected();
+        let status = self.status.is_some().then(|| outlook::status_file(&processes, self.run.as_deref(), verdict, now));
+        let metrics =
+            (self.metrics.is_some() && moved).then(|| prometheus::render(&processes, verdict, self.last_success));
+        let mut troubles = Vec::new();
+        if let (Some(file), Some(content)) = (&mut self.status, status) {
+            troubles.extend(file.put(&content, verdict.is_some()));
+        }
+        if let (Some(file), Some(content)) = (&mut self.metrics, metrics) {
+            troubles.extend(file.put(&content, verdict.is_some()));
+        }
+        for trouble in troubles {
+            self.screen.text(&trouble);
+        }
+    }
+
+    /// The verdict, after the last of all that is kept was written.
+    fn end(&mut self) -> Verdict {
+        self.screen.end();
+        self.ending.lost = self.cut + self.board.ignored;
+        let verdict = Verdict::new(&self.selected(), &self.ending);
+        if verdict.exit == 0 {
+            self.last_success = Some(clock::seconds(clock::now()));
+        }
+        self.keep(true, Some(&verdict));
+        if let Some(journal) = &mut self.journal {
+            let now = clock::now();
+            let line = format!("{} az-status: {}", clock::stamp(now), verdict.text);
+            if let Some(trouble) = journal.line(line.as_bytes(), now) {
+                screen::put(format!("{trouble}\n").as_bytes());
+            }
+        }
+        verdict
+    }
+}
+
+/// Processes that the kernel has killed for lack of memory since it started.
+fn oom_kills() -> u64 {
+    let counters = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let count = counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+    count.unwrap_or_default()
+}

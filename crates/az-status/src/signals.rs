@@ -1,0 +1,62 @@
+//! Signals: noted, passed on, obeyed at the end.
+
+use crate::source::Message;
+use loader_stage::Failure;
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::collections::BTreeMap;
+use std::sync::mpsc::SyncSender;
+
+/// Sends every SIGINT, SIGTERM and SIGHUP as a message instead of ending the
+/// process: the verdict comes after the stages have ended.
+///
+/// # Errors
+/// `io` where the system refuses.
+pub(crate) fn watch(to: SyncSender<Message>) -> Result<(), Failure> {
+    let fail = |error: std::io::Error| Failure::io("signals", &error);
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(fail)?;
+    let run = move || {
+        for signal in signals.forever() {
+            if to.send(Message::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).stack_size(64 * 1024).spawn(run).map_err(fail)?;
+    Ok(())
+}
+
+/// Sends SIGTERM to all processes below this one. A terminal tells the whole
+/// group by itself; a supervisor may tell only this process, and a shell that
+/// ends does not end its pipeline.
+pub(crate) fn stop_descendants() {
+    let parents = parents();
+    let own = std::process::id();
+    for &pid in parents.keys() {
+        let mut at = pid;
+        // A chain longer than this has a loop: ids were used again meanwhile.
+        let below = (0..64).any(|_| {
+            at = parents.get(&at).copied().unwrap_or_default();
+            at == own
+        });
+        if let Some(pid) = Pid::from_raw(pid.cast_signed()).filter(|_| below) {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+}
+
+/// The parent of every process of this machine.
+fn parents() -> BTreeMap<u32, u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return BTreeMap::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter_map(|pid| {
+        // "PID (NAME) STATE PARENT ..."
+        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let stat = String::from_utf8_lossy(&stat);
+        let (_, tail) = stat.rsplit_once(") ")?;
+        Some((pid, tail.split(' ').nth(1)?.parse().ok()?))
+    })
+    .collect()
+}

@@ -1,0 +1,238 @@
+//! Recorded events in, one verdict and its exit status out.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+
+mod events;
+
+use events::{Ended, az_status, error, line, recorded, run};
+
+/// The line for each recording, and the exit status.
+const VERDICTS: &[(&str, &str, i32)] = &[
+    ("all_ready", "READY: az-login, az-fetch, az-join, az-decrypt, az-load in 4.2 s", 0),
+    (
+        "upstream_refused",
+        "FAILED in az-fetch (downloading_key): HTTP 403, role Operator may not read key-fragment. \
+         az-join, az-decrypt, az-load stopped because of it.",
+        77,
+    ),
+    (
+        "sink_disk_full",
+        "FAILED in az-load (loading_images): no space left on device. az-decrypt stopped because of it. \
+         Hint: free some space in /var/lib/docker.",
+        74,
+    ),
+    (
+        "decrypt_killed",
+        "FAILED in az-decrypt (decrypting): killed: it ended without a final line. az-load stopped because of it. \
+         Hint: out of memory, or a signal from outside? dmesg and the journal tell; then run it again.",
+        75,
+    ),
+    (
+        "load_killed",
+        "FAILED in az-load (loading_images): killed: it ended without a final line. az-decrypt stopped because of it. \
+         Hint: out of memory, or a signal from outside? dmesg and the journal tell; then run it again.",
+        75,
+    ),
+    (
+        "own_error_and_silent_sink",
+        "FAILED in az-decrypt (decrypting): the key does not open the file. \
+         Also in az-load (loading_images): killed: it ended without a final line.",
+        79,
+    ),
+    (
+        "corrupt_file",
+        "FAILED in az-decrypt (decrypting): images.enc: segment 70 at offset 73400384 fails its check; nothing after \
+         byte 73400240 was released. az-load stopped because of it. \
+         Hint: copy the file again, or compare it with the publisher's digest.",
+        65,
+    ),
+    (
+        "truncated_file",
+        "FAILED in az-decrypt (decrypting): images.enc: ends in segment 70. az-load stopped because of it.",
+        65,
+    ),
+    (
+        "reader_outside",
+        "FAILED in az-decrypt (decrypting): standard output: Broken pipe. az-fetch stopped because of it.",
+        141,
+    ),
+    (
+        "two_causes",
+        "FAILED in az-load (idle): unix:/var/run/docker.sock: connection refused. \
+         az-fetch, az-join, az-decrypt stopped because of it. \
+         Also in az-login (authenticating): api.azaion.com: timed out.",
+        69,
+    ),
+    ("two_runs", "READY: az-login, az-fetch in 1.5 s", 0),
+    ("stage_run_again", "READY: az-fetch, az-decrypt in 2.0 s", 0),
+    (
+        "one_stage_twice",
+        "FAILED in az-fetch (downloading_key): models/x: no such resource. az-decrypt stopped because of it.",
+        66,
+    ),
+    (
+        "no_common_run",
+        "FAILED in az-login (authenticating): no credentials given. az-fetch, az-join stopped because of it.",
+        78,
+    ),
+    ("interrupted", "FAILED in az-decrypt (decrypting): stopped by SIGINT. az-load stopped because of it.", 130),
+    ("fixed_time", "FAILED in az-fetch (downloading_key): HTTP 403. az-join stopped because of it.", 77),
+];
+
+#[test]
+fn every_recording_has_its_verdict_from_a_file_and_from_a_pipe() {
+    for (name, verdict, status) in VERDICTS {
+        let path = recorded(name);
+        let expected = Ended { out: format!("{verdict}\n"), err: String::new(), status: Some(*status) };
+        assert_eq!(run(az_status().arg(&path), b""), expected, "{name}");
+        let lines = std::fs::read(&path).unwrap();
+        let piped = run(az_status().env("AZ_EVENTS", "off").arg("-"), &lines);
+        assert_eq!((piped.out, piped.status), (expected.out, expected.status), "{name} from a pipe");
+    }
+    let files = std::fs::read_dir(recorded("x").parent().unwrap()).unwrap().count();
+    assert_eq!(files, VERDICTS.len(), "a recording without a verdict");
+}
+
+#[test]
+fn recordings_are_events_as_the_stages_write_them() {
+    for (name, ..) in VERDICTS {
+        for line in std::fs::read_to_string(recorded(name)).unwrap().lines() {
+            let event: loader_model::Event = serde_json::from_str(line).unwrap();
+            assert_eq!(String::from_utf8(event.to_line()).unwrap(), format!("{line}\n"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_run_is_picked_by_its_name() {
+    let two = recorded("two_runs");
+    let old = run(az_status().args(["--run", "old"]).arg(&two), b"");
+    assert_eq!(old.out, "FAILED in az-login (authenticating): login refused. az-fetch stopped because of it.\n");
+    assert_eq!(old.status, Some(77));
+    let env = run(az_status().env("AZ_RUN", "old").arg(&two), b"");
+    assert_eq!(env, old);
+    let none = run(az_status().args(["--run", "other"]).arg(&two), b"");
+    assert_eq!((none.out.as_str(), none.status), ("FAILED: no stage reported anything in run other\n", Some(66)));
+}
+
+#[test]
+fn a_run_directory_is_read_in_the_order_of_the_stamps() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = std::fs::read_to_string(recorded("sink_disk_full")).unwrap();
+    for stage in ["az-login", "az-fetch", "az-join", "az-decrypt", "az-load"] {
+        let of_stage: String =
+            all.lines().filter(|line| line.contains(&format!("\"{stage}\""))).map(|line| format!("{line}\n")).collect();
+        std::fs::write(dir.path().join(format!("{stage}.jsonl")), of_stage).unwrap();
+    }
+    std::fs::write(dir.path().join("notes.jsonl"), "not read").unwrap();
+    let expected = VERDICTS.iter().find(|(name, ..)| *name == "sink_disk_full").unwrap();
+    let named = run(az_status().arg("--run-dir").arg(dir.path()), b"");
+    assert_eq!((named.out, named.status), (format!("{}\n", expected.1), Some(expected.2)));
+    // Standard input is a device, so the environment's folder is read.
+    let mut command = az_status();
+    let output = command.env("AZ_RUN_DIR", dir.path()).stdin(std::process::Stdio::null()).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{}\n", expected.1));
+}
+
+#[test]
+fn the_json_verdict_names_cause_consequences_and_stages() {
+    let ended = run(az_status().arg("--json").arg(recorded("two_causes")), b"");
+    let verdict: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(verdict["v"], 1);
+    assert_eq!(verdict["run"], "5f0c2a91");
+    assert_eq!(verdict["state"], "error");
+    assert_eq!(verdict["exit"], 69);
+    assert_eq!(verdict["cause"]["stage"], "az-load");
+    assert_eq!(verdict["cause"]["code"], "unavailable");
+    assert_eq!(verdict["stopped"], serde_json::json!(["az-fetch", "az-join", "az-decrypt"]));
+    assert_eq!(verdict["also"][0]["stage"], "az-login");
+    assert_eq!(verdict["stages"]["az-decrypt"]["code"], "no_input");
+    assert_eq!(ended.out.lines().count(), 1);
+}
+
+#[test]
+fn a_stage_that_still_runs_is_not_called_killed() {
+    // This test is the process that is still alive.
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let sleeper = dir.path().join("az-fetch");
+    std::fs::copy("/bin/sleep", &sleeper).unwrap();
+    let mut child = std::process::Command::new(&sleeper).arg("600").spawn().unwrap();
+    let lines = line(0, "az-fetch", child.id(), "idle", "") + &line(1, "az-fetch", child.id(), "downloading_key", "");
+    let file = dir.path().join("run.jsonl");
+    std::fs::write(&file, &lines).unwrap();
+    let alive = run(az_status().arg(&file), b"");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((alive.out.as_str(), alive.status), ("RUNNING: az-fetch (downloading_key) has not ended\n", Some(75)));
+    let gone = run(az_status().arg(&file), b"");
+    assert!(gone.out.starts_with("FAILED in az-fetch (downloading_key): killed"), "{} in {name}", gone.out);
+}
+
+#[test]
+fn what_is_no_event_is_passed_on_escaped() {
+    let mut input = b"docker: \x1b[31mno\xff\r\n\n{\"v\":2}\n".to_vec();
+    input.extend_from_slice(line(0, "az-evil\\u001b[2J", 1, "ready", "").as_bytes());
+    input.extend_from_slice(line(1, "az-load", 1, "idle", "").as_bytes());
+    input.extend_from_slice(line(2, "az-load", 1, "error", &error("io", 74, "a\\u001b[2Jb\\u202ec")).as_bytes());
+    input.extend_from_slice(&vec![b'x'; 70_000]);
+    let ended = run(az_status().env("AZ_EVENTS", "off"), &input);
+    assert_eq!(ended.out, "FAILED in az-load (idle): a\\u{1b}[2Jb\\u{202e}c.\n");
+    let lines: Vec<_> = ended.err.lines().collect();
+    assert_eq!(lines[0], "docker: \\u{1b}[31mno\u{fffd}");
+    assert_eq!(lines[2], "{\"v\":2}");
+    assert!(lines[3].contains("az-evil\\\\u001b") || lines[3].contains("az-evil\\u001b"), "{}", lines[3]);
+    assert_eq!(lines.last().map(|last| last.len()), Some(65_536 + " [cut]".len()));
+    assert!(!ended.err.chars().any(|c| c.is_control() && c != '\n'));
+}
+
+#[test]
+fn absurd_values_are_survived() {
+    let mut input = String::new();
+    for (at, more) in [
+        ",\"done\":18446744073709551615,\"total\":1,\"unit\":\"bytes\"",
+        ",\"done\":1,\"total\":0,\"unit\":\"bytes\"",
+        ",\"done\":0,\"total\":18446744073709551615,\"unit\":\"layers\"",
+        ",\"done\":-1",
+        ",\"done\":1e400",
+        ",\"step\":\"\\u0000\"",
+    ]
+    .iter()
+    .enumerate()
+    {
+        input.push_str(&line(at as u16, "az-load", u32::MAX, "loading_images", more));
+    }
+    input.push_str(&line(9, "az-load", u32::MAX, "error", &error("", 0, "")).replace("2026-11", "9999-12"));
+    input.push_str(&line(9, "az-load", 7, "ready", "").replace("2026-11-23T08:23:00.009Z", "never"));
+    input.push_str(&"[".repeat(60_000));
+    input.push('\n');
+    input.push_str(&format!("{{\"v\":1,\"detail\":{}", "{\"a\":".repeat(10_000)));
+    let ended = run(&mut az_status(), input.as_bytes());
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(ended.out, "READY: az-load\n");
+}
+
+#[test]
+fn thousands_of_runs_and_stages_take_bounded_room() {
+    let mut input = String::new();
+    for at in 0..3000 {
+        let name: String = format!("{at:04}").bytes().map(|digit| char::from(digit + 49)).collect();
+        input.push_str(
+            &line(1, &format!("az-{name}"), at + 1, "idle", "").replace("\"r1\"", &format!("\"r{}\"", at % 700)),
+        );
+    }
+    input.push_str(&line(999, "az-load", 1, "error", &error("io", 74, "disk full")).replace("\"r1\"", "\"last\""));
+    let ended = run(&mut az_status(), input.as_bytes());
+    assert!(ended.out.starts_with("FAILED in az-load (idle): disk full. "), "{}", ended.out);
+    assert!(ended.out.len() < 1000);
+    assert_eq!(ended.status, Some(74));
+}
+
+#[test]
+fn nothing_to_judge_is_a_failure() {
+    let ended = run(&mut az_status(), b"");
+    assert_eq!((ended.out.as_str(), ended.status), ("FAILED: no stage reported anything\n", Some(65)));
+    let missing = run(az_status().arg("/nonexistent/x"), b"");
+    assert_eq!(missing.status, Some(66));
+    assert!(missing.err.contains("\"code\":\"not_found\""));
+}
