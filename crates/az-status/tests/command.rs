@@ -1,0 +1,235 @@
+//! Commands whose standard error az-status owns: real shells and pipelines.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+
+mod events;
+
+use events::{Ended, az_status, run};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// Shell functions that speak as a stage does: `say STAGE STATE [MORE]`,
+/// `fail STAGE CODE EXIT MESSAGE`.
+const SPEAK: &str = r#"
+say() { echo "{\"v\":1,\"ts\":\"$(date -u +%FT%T.%3NZ)\",\"run\":\"$AZ_RUN\",\"stage\":\"$1\",\"pid\":$BASHPID,\"state\":\"$2\"$3}" >&2; }
+fail() { say $1 error ",\"error\":{\"code\":\"$2\",\"exit\":$3,\"message\":\"$4\"}"; exit $3; }
+"#;
+
+/// Runs `script` with bash and pipefail under az-status with `options`.
+fn shell(options: &[&str], script: &str) -> Ended {
+    let script = format!("{SPEAK}{script}");
+    run(az_status().args(options).args(["--", "bash", "-o", "pipefail", "-c", &script]), b"from stdin")
+}
+
+/// The last line of standard error, where the verdict is.
+fn verdict(ended: &Ended) -> &str {
+    ended.err.lines().last().unwrap_or_default()
+}
+
+/// The verdict without its time.
+fn timeless(ended: &Ended) -> &str {
+    verdict(ended).rsplit_once(" in ").map_or(verdict(ended), |(text, _)| text)
+}
+
+#[test]
+fn standard_output_and_input_are_the_command_s() {
+    let ended = shell(&[], "say az-load idle; say az-load loading_images; cat; say az-load ready");
+    assert_eq!((ended.out.as_str(), ended.status), ("from stdin", Some(0)));
+    assert_eq!(timeless(&ended), "READY: az-load");
+    assert_eq!(ended.err.lines().next(), Some("az-load: loading_images"));
+    let asked = shell(&["-o", "-"], "say az-load ready");
+    assert!(asked.out.starts_with("READY: az-load in "), "{}", asked.out);
+}
+
+#[test]
+fn the_stages_of_a_pipeline_are_judged_together() {
+    let script = r#"
+        (say az-fetch idle; say az-fetch downloading_key; echo "curl: (22) 403" >&2; fail az-fetch not_permitted 77 "HTTP 403") |
+        (say az-join idle; [ -n "$(cat)" ] || fail az-join no_input 65 "no fragment") |
+        (say az-load idle; [ -n "$(cat)" ] || fail az-load no_input 65 "empty")"#;
+    let ended = shell(&[], script);
+    assert_eq!(
+        verdict(&ended),
+        "FAILED in az-fetch (downloading_key): HTTP 403. az-join, az-load stopped because of it."
+    );
+    assert_eq!(ended.status, Some(77));
+    assert!(ended.err.lines().any(|line| line == "curl: (22) 403"), "{}", ended.err);
+}
+
+#[test]
+fn the_first_line_counts_whatever_the_clock_says() {
+    let script = r#"
+        date() { echo 2026-11-23T00:00:00.000Z; }
+        say az-load idle; say az-fetch idle
+        (fail az-load io 74 "disk full")
+        date() { echo 2026-01-01T00:00:00.000Z; }
+        (fail az-fetch temporary 75 "timed out")"#;
+    let ended = shell(&[], script);
+    assert_eq!(verdict(&ended), "FAILED in az-load (idle): disk full. Also in az-fetch (idle): timed out.");
+}
+
+#[test]
+fn the_command_s_own_failure_is_told_where_all_stages_were_ready() {
+    let script = "say az-decrypt decrypting; say az-decrypt ready; echo 'Error: no space left' >&2; exit 3";
+    let ended = shell(&[], script);
+    assert_eq!(
+        (verdict(&ended), ended.status),
+        ("FAILED: the command ended with 3 although every stage was ready: Error: no space left", Some(3))
+    );
+    let silent = shell(&[], "say az-decrypt ready; exit 3");
+    assert_eq!(verdict(&silent), "FAILED: the command ended with 3 although every stage was ready");
+}
+
+#[test]
+fn a_sink_that_is_no_stage_and_leaves_is_the_cause() {
+    let script = r#"
+        (say az-decrypt decrypting; fail az-decrypt reader_gone 141 "standard output: Broken pipe") |
+        (echo "Cannot connect to the Docker daemon" >&2; exit 1)"#;
+    let ended = shell(&["--json"], script);
+    let json: serde_json::Value = serde_json::from_str(verdict(&ended)).unwrap();
+    assert_eq!(
+        json["verdict"],
+        "FAILED after az-decrypt (decrypting): its reader went away and the command ended with 1: \
+         Cannot connect to the Docker daemon."
+    );
+    assert_eq!(ended.status, Some(1));
+}
+
+#[test]
+fn an_empty_pipeline_still_runs_the_command() {
+    assert_eq!(verdict(&shell(&[], "true")), "READY: the command ended with 0; no stage reported anything");
+    let failed = shell(&[], "exit 9");
+    assert_eq!(
+        (verdict(&failed), failed.status),
+        ("FAILED: the command ended with 9; no stage reported anything", Some(9))
+    );
+    let missing = run(az_status().args(["--", "/nonexistent/x"]), b"");
+    assert_eq!(missing.status, Some(66));
+}
+
+/// A shell under the name of a stage, so that it is found as a process.
+fn stage_shell(dir: &Path, stage: &str) -> String {
+    let path = dir.join(stage);
+    fs::copy("/bin/bash", &path).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_stage_killed_by_its_id_is_the_cause_though_another_error_is_louder() {
+    let dir = tempfile::tempdir().unwrap();
+    let decrypt = stage_shell(dir.path(), "az-decrypt");
+    fs::write(dir.path().join("speak"), SPEAK).unwrap();
+    // The sink tells an error that looks like its own, after the stage died.
+    let script = format!(
+        r#"
+        ({decrypt} -c '. {dir}/speak; say az-decrypt idle; say az-decrypt decrypting; echo $$; kill -9 $$') |
+        (say az-load idle; read pid; cat; while grep -q . /proc/$pid/cmdline 2>/dev/null; do :; done
+         fail az-load unavailable 69 "the stage before is not there")"#,
+        dir = dir.path().display(),
+    );
+    let ended = shell(&[], &script);
+    assert!(
+        verdict(&ended).starts_with(
+            "FAILED in az-decrypt (decrypting): killed: it ended without a final line. \
+             Also in az-load (idle): the stage before is not there. Hint: "
+        ),
+        "{}",
+        verdict(&ended)
+    );
+    assert_eq!(ended.status, Some(75));
+}
+
+#[test]
+fn the_signal_is_named_where_the_command_tells_it() {
+    let killed = shell(&[], "say az-load idle; say az-load loading_images; kill -9 $$");
+    assert!(
+        verdict(&killed).starts_with("FAILED in az-load (loading_images): killed by SIGKILL before its final line. "),
+        "{}",
+        verdict(&killed)
+    );
+    assert_eq!(killed.status, Some(75));
+    let crashed = shell(&[], "say az-load idle; kill -SEGV $$");
+    assert!(verdict(&crashed).contains("crashed by SIGSEGV"), "{}", verdict(&crashed));
+    assert_eq!(crashed.status, Some(70));
+}
+
+#[test]
+fn stages_share_a_run_and_write_json_whatever_the_caller_prefers() {
+    let ended = run(
+        az_status().env("AZ_EVENTS", "human").args(["--run", "mine", "--", "sh", "-c", "echo $AZ_RUN $AZ_EVENTS"]),
+        b"",
+    );
+    assert_eq!(ended.out, "mine json\n");
+}
+
+#[test]
+fn events_are_handed_on_where_they_are_asked_for() {
+    let script = format!("{SPEAK} say az-load idle; say az-load ready; echo text >&2");
+    let ended = run(az_status().env("AZ_EVENTS", "json").args(["--", "bash", "-c", &script]), b"");
+    let lines: Vec<_> = ended.err.lines().collect();
+    assert!(lines[0].starts_with("{\"v\":1,") && lines[1].contains("\"ready\""), "{lines:?}");
+    assert_eq!(lines[2], "text");
+    let off = run(az_status().env("AZ_EVENTS", "off").args(["--", "bash", "-c", &script]), b"");
+    assert_eq!(off.err.lines().next(), Some("text"));
+}
+
+#[test]
+fn something_that_keeps_standard_error_open_does_not_hold_the_verdict() {
+    // The sleeper ends with the pipe that it inherits as standard input.
+    let ended = shell(&[], "say az-load ready; (trap '' HUP; exec sleep 5) >/dev/null </dev/null & exit 0");
+    assert_eq!(timeless(&ended), "READY: az-load");
+}
+
+/// az-status over a script that says READY on standard output when it runs.
+fn started(script: &str, options: &[&str]) -> Child {
+    let script = format!("{SPEAK}{script}");
+    let mut command: Command = az_status();
+    command.args(options).args(["--", "bash", "-c", &script]).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "READY\n");
+    child
+}
+
+fn signalled(mut child: Child, signal: &str) -> (String, std::process::ExitStatus) {
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    (err.lines().last().unwrap_or_default().to_owned(), child.wait().unwrap())
+}
+
+#[test]
+fn a_signal_to_az_status_alone_stops_the_stages_and_the_verdict_follows() {
+    // A pipeline does not end with its shell: both ends have to be told.
+    let script = r#"
+        (trap 'kill $sleep; fail az-fetch terminated 143 "stopped by SIGTERM"' TERM
+         say az-fetch downloading_key; sleep 600 & sleep=$!; echo READY >&3; wait) 3>&1 >/dev/null | cat"#;
+    let (verdict, status) = signalled(started(script, &[]), "-TERM");
+    assert_eq!(verdict, "STOPPED by SIGTERM: az-fetch (downloading_key) did not end");
+    assert_eq!(status.signal(), Some(15));
+
+    let (verdict, status) = signalled(started(script, &[]), "-INT");
+    assert_eq!(verdict, "STOPPED by SIGINT: az-fetch (downloading_key) did not end");
+    assert_eq!(status.signal(), Some(2), "a shell shows 130");
+}
+
+#[test]
+fn a_failure_before_the_signal_stays_the_cause() {
+    let script =
+        r#"(fail az-fetch not_found 66 "no such resource"); say az-load loading_images; echo READY; exec sleep 600"#;
+    let dir = tempfile::tempdir().unwrap();
+    let status_file = dir.path().join("status.json");
+    let child = started(script, &["--status-file", status_file.to_str().unwrap()]);
+    // The events were read when the status file tells the last of them.
+    while !fs::read_to_string(&status_file).is_ok_and(|text| text.contains("az-load")) {
+        std::thread::yield_now();
+    }
+    let (verdict, status) = signalled(child, "-TERM");
+    assert!(verdict.starts_with("FAILED in az-fetch (idle): no such resource."), "{verdict}");
+    assert_eq!(status.signal(), Some(15));
+}
