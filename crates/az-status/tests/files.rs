@@ -1,0 +1,203 @@
+//! The status file, the logs and the metrics.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+
+mod events;
+
+use events::{az_status, error, line, recorded, run};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// 2026-11-23T08:23:00Z.
+const EPOCH: &str = "1795422180";
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_status_file_tells_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("status.json");
+    let mut command = az_status();
+    command.env("SOURCE_DATE_EPOCH", EPOCH).arg("--status-file").arg(&path).arg(recorded("upstream_refused"));
+    assert_eq!(run(&mut command, b"").status, Some(77));
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with("{\"v\":1,\"run\":\"5f0c2a91\",\"state\":\"error\",\"stages\":{\"az-login\":"), "{text}");
+    let status: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(status["updated"], "2026-11-23T08:23:00.000Z");
+    assert_eq!(status["exit"], 77);
+    assert_eq!(status["stages"]["az-load"]["code"], "no_input");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(names(dir.path()), ["status.json"], "no temporary file is left");
+}
+
+#[test]
+fn the_status_file_follows_every_state_and_is_always_whole() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("status.json");
+    let mut command = az_status();
+    command.env("AZ_EVENTS", "off").arg("--status-file").arg(&path);
+    let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Polls, as a poller does, until the state is there.
+    let wait_for = |state: &str| loop {
+        let Ok(text) = fs::read(&path) else { continue };
+        let status: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        if status["state"] == state {
+            return status;
+        }
+        assert!(status["state"] != "ready", "ready before the end");
+        std::thread::yield_now();
+    };
+    assert_eq!(wait_for("idle")["run"], serde_json::Value::Null);
+    for (lines, state) in [
+        (line(0, "az-load", 5, "idle", "") + &line(1, "az-login", 1, "authenticating", ""), "authenticating"),
+        (line(2, "az-login", 1, "ready", "") + &line(3, "az-fetch", 2, "downloading_key", ""), "downloading_key"),
+        (line(4, "az-load", 5, "loading_images", ""), "loading_images"),
+        // All are ready, but the pipe is open: another stage may start.
+        (line(5, "az-load", 5, "ready", "") + &line(6, "az-fetch", 2, "ready", ""), "loading_images"),
+        (line(7, "az-push", 9, "error", &error("no_input", 65, "empty")), "loading_images"),
+        (line(8, "az-hwid", 8, "error", &error("io", 74, "disk full")), "error"),
+    ] {
+        stdin.write_all(lines.as_bytes()).unwrap();
+        assert_eq!(wait_for(state)["run"], if state == "idle" { "" } else { "r1" });
+    }
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(65));
+}
+
+#[test]
+fn a_folder_that_takes_no_file_is_told_before_the_command_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let marker = dir.path().join("ran");
+    for option in ["--status-file", "--prometheus", "--log-dir", "-o"] {
+        let mut command = az_status();
+        command.args([option, "/proc/nothing/here", "--", "touch"]).arg(&marker);
+        let ended = run(&mut command, b"");
+        assert_eq!(ended.status, Some(73), "{option}: {}", ended.err);
+        assert!(!marker.exists());
+    }
+}
+
+#[test]
+fn logs_are_daily_and_old_ones_go_by_their_names() {
+    let dir = tempfile::tempdir().unwrap();
+    for day in ["20261109", "20261110", "20261120", "20261122", "20991231"] {
+        fs::write(dir.path().join(format!("log_loader_{day}.txt")), "old\n").unwrap();
+    }
+    fs::write(dir.path().join("log_loader_20261131.txt"), "no such day").unwrap();
+    fs::write(dir.path().join("log_loader_1.txt"), "other").unwrap();
+    let mut command = az_status();
+    command.env("SOURCE_DATE_EPOCH", EPOCH).env("AZ_EVENTS", "off");
+    command.args(["--log-keep", "3", "--log-dir"]).arg(dir.path());
+    let input = b"text \x1b\xff\n".to_vec();
+    let events = line(0, "az-load", 1, "idle", "") + &line(1, "az-load", 1, "ready", "");
+    assert_eq!(run(&mut command, &[input.clone(), events.clone().into_bytes()].concat()).status, Some(0));
+    assert_eq!(
+        names(dir.path()),
+        [
+            "log_loader_1.txt",
+            "log_loader_20261122.txt",
+            "log_loader_20261123.txt",
+            "log_loader_20261131.txt",
+            "log_loader_20991231.txt"
+        ]
+    );
+    let log = dir.path().join("log_loader_20261123.txt");
+    let verdict = "2026-11-23T08:23:00.000Z az-status: READY: az-load in 0.0 s\n";
+    assert_eq!(fs::read(&log).unwrap(), [input, events.into_bytes(), verdict.into()].concat());
+    assert_eq!(fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// Checks one file of the text format, line by line; gives its samples.
+fn samples(text: &str) -> Vec<(String, f64)> {
+    let mut typed = Vec::new();
+    let mut samples = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# ") {
+            let mut words = rest.splitn(3, ' ');
+            let (what, name, more) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+            match what {
+                "HELP" => assert!(!more.is_empty()),
+                "TYPE" => {
+                    assert!(["gauge", "counter"].contains(&more), "{line}");
+                    assert_eq!(more == "counter", name.ends_with("_total"), "{line}");
+                    assert!(!typed.contains(&name), "{name} has two types");
+                    typed.push(name);
+                }
+                _ => panic!("{line}"),
+            }
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let name = series.split('{').next().unwrap();
+        assert_eq!(typed.last(), Some(&name), "a sample stands under its type: {line}");
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{line}");
+        if let Some(labels) = series.strip_prefix(name).filter(|labels| !labels.is_empty()) {
+            let inside = labels.strip_prefix('{').and_then(|rest| rest.strip_suffix("\"}")).unwrap();
+            let (key, text) = inside.split_once("=\"").unwrap();
+            assert!(key.bytes().all(|b| b.is_ascii_lowercase()), "{line}");
+            assert!(!text.contains(['"', '\\', '\n']), "{line}");
+        }
+        assert!(!samples.iter().any(|(other, _)| other == series), "{series} comes twice");
+        samples.push((series.to_owned(), value.parse().unwrap()));
+    }
+    assert!(text.ends_with('\n'));
+    samples
+}
+
+#[test]
+fn metrics_are_valid_and_remember_the_last_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("az.prom");
+    let watch = |name: &str, epoch: &str| {
+        let mut command = az_status();
+        command.env("SOURCE_DATE_EPOCH", epoch).arg("--prometheus").arg(&path).arg(recorded(name));
+        run(&mut command, b"");
+        samples(&fs::read_to_string(&path).unwrap())
+    };
+    let value = |samples: &[(String, f64)], series: &str| {
+        samples.iter().find(|(name, _)| name == series).map(|(_, value)| *value)
+    };
+    let failed = watch("sink_disk_full", EPOCH);
+    assert_eq!(value(&failed, "az_unlock_last_success_timestamp_seconds"), None);
+
+    let ready = watch("all_ready", EPOCH);
+    assert_eq!(value(&ready, "az_unlock_last_success_timestamp_seconds"), Some(1_795_422_180.0));
+    assert_eq!(value(&ready, "az_unlock_state{state=\"ready\"}"), Some(1.0));
+    assert_eq!(ready.iter().filter(|(name, _)| name.starts_with("az_unlock_state{")).count(), 7);
+    assert_eq!(value(&ready, "az_unlock_duration_seconds"), Some(4.2));
+    assert_eq!(value(&ready, "az_stage_bytes_total{stage=\"az-decrypt\"}"), Some(100_689_920.0));
+    assert_eq!(value(&ready, "az_stage_exit_code{stage=\"az-load\"}"), Some(0.0));
+
+    let failed = watch("sink_disk_full", "1795430000");
+    assert_eq!(value(&failed, "az_unlock_last_success_timestamp_seconds"), Some(1_795_422_180.0));
+    assert_eq!(value(&failed, "az_unlock_state{state=\"ready\"}"), Some(0.0));
+    assert_eq!(value(&failed, "az_unlock_state{state=\"error\"}"), Some(1.0));
+    assert_eq!(value(&failed, "az_unlock_exit_code"), Some(74.0));
+    assert_eq!(value(&failed, "az_stage_exit_code{stage=\"az-load\"}"), Some(74.0));
+    assert_eq!(value(&failed, "az_stage_exit_code{stage=\"az-decrypt\"}"), Some(141.0));
+
+    let twice = watch("one_stage_twice", EPOCH);
+    assert_eq!(value(&twice, "az_stage_exit_code{stage=\"az-fetch\"}"), Some(66.0));
+    assert_eq!(value(&twice, "az_stage_exit_code{stage=\"az-fetch#2\"}"), Some(0.0));
+    assert_eq!(names(dir.path()), ["az.prom"]);
+}
+
+#[test]
+fn the_verdict_goes_to_a_file_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("verdict");
+    let ended = run(az_status().arg("-o").arg(&path).arg(recorded("all_ready")), b"");
+    assert_eq!((ended.out.as_str(), ended.status), ("", Some(0)));
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        "READY: az-login, az-fetch, az-join, az-decrypt, az-load in 4.2 s\n"
+    );
+}
