@@ -5,7 +5,7 @@
 mod sample;
 
 use loader_archive::{Archive, Error, Expected, Omit, Passed, Scanner, Unpacked, compare};
-use sample::{Tar, config, gzip, layer, legacy, oci, sha256};
+use sample::{SMALL, Tar, config, gzip, layer, sha256};
 
 /// The verdict on `bytes` in pieces of `piece`, and what passed.
 fn scan(bytes: &[u8], piece: usize, omit: Omit) -> (Result<Archive, Error>, Vec<u8>) {
@@ -41,12 +41,12 @@ fn members(bytes: &[u8]) -> Vec<String> {
 
 #[test]
 fn images_tags_and_layers_are_learned() {
-    let archive = verdict(&legacy()).unwrap();
+    let archive = verdict(&SMALL.legacy()).unwrap();
     assert_eq!(archive.images.len(), 2);
     assert_eq!(archive.images[0].tags, ["app:1.4", "app:latest"]);
     assert_eq!(archive.images[1].layers[0], archive.images[0].layers[0], "through the link");
     for front in [true, false] {
-        let archive = verdict(&oci(front)).unwrap();
+        let archive = verdict(&SMALL.oci(front)).unwrap();
         assert_eq!(archive.images[0].tags, ["app:1.4"]);
         assert!(archive.images[0].manifest.is_some());
         assert_ne!(archive.images[0].layers[1].digest, archive.images[0].layers[1].diff_id);
@@ -55,7 +55,7 @@ fn images_tags_and_layers_are_learned() {
 
 #[test]
 fn what_passes_names_no_image_and_with_the_tail_it_is_whole() {
-    for (bytes, names) in [(legacy(), 2), (oci(true), 3), (oci(false), 3)] {
+    for (bytes, names) in [(SMALL.legacy(), 2), (SMALL.oci(true), 3), (SMALL.oci(false), 3)] {
         for piece in [1, 7, 511, 512, 513, 100_000] {
             let (archive, passed) = scan(&bytes, piece, Omit::default());
             let archive = archive.unwrap();
@@ -73,7 +73,7 @@ fn what_passes_names_no_image_and_with_the_tail_it_is_whole() {
 
 #[test]
 fn a_cut_anywhere_is_seen() {
-    for bytes in [legacy(), oci(true), oci(false)] {
+    for bytes in [SMALL.legacy(), SMALL.oci(true), SMALL.oci(false)] {
         let end = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
         let end = end.next_multiple_of(512) + 1024;
         assert!(verdict(&bytes[..end]).is_ok());
@@ -85,7 +85,7 @@ fn a_cut_anywhere_is_seen() {
 
 #[test]
 fn a_flip_anywhere_is_seen_or_changes_nothing() {
-    for bytes in [legacy(), oci(true), oci(false)] {
+    for bytes in [SMALL.legacy(), SMALL.oci(true), SMALL.oci(false)] {
         let images = verdict(&bytes).unwrap().images;
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
@@ -99,12 +99,12 @@ fn a_flip_anywhere_is_seen_or_changes_nothing() {
 
 #[test]
 fn what_follows_the_end_is_refused_unless_it_is_padding() {
-    let mut bytes = legacy();
+    let mut bytes = SMALL.legacy();
     bytes.extend([0; 20_000]);
     assert!(verdict(&bytes).is_ok());
     bytes.push(1);
     assert!(matches!(verdict(&bytes), Err(Error::Trailing { .. })));
-    assert!(matches!(verdict(&[legacy(), legacy()].concat()), Err(Error::Trailing { .. })));
+    assert!(matches!(verdict(&[SMALL.legacy(), SMALL.legacy()].concat()), Err(Error::Trailing { .. })));
 }
 
 #[test]
@@ -191,9 +191,9 @@ fn gzip_around_everything_is_unpacked_and_checked() {
             }
         }
     };
-    let packed = gzip(&legacy());
-    assert_eq!(read(&packed).unwrap(), legacy());
-    assert_eq!(read(&legacy()).unwrap(), legacy());
+    let packed = gzip(&SMALL.legacy());
+    assert_eq!(read(&packed).unwrap(), SMALL.legacy());
+    assert_eq!(read(&SMALL.legacy()).unwrap(), SMALL.legacy());
     for cut in 1..9 {
         assert!(read(&packed[..packed.len() - cut]).is_err(), "{cut} bytes off");
     }
@@ -204,7 +204,7 @@ fn gzip_around_everything_is_unpacked_and_checked() {
 
 #[test]
 fn what_was_sealed_is_compared() {
-    let images = verdict(&legacy()).unwrap().images;
+    let images = verdict(&SMALL.legacy()).unwrap().images;
     let json = serde_json::to_vec(&images).unwrap();
     let expected = Expected::from_json(&json).unwrap();
     assert!(compare(&images, &expected.images).is_ok());
@@ -220,7 +220,7 @@ fn what_was_sealed_is_compared() {
 
 #[test]
 fn layers_that_are_there_are_left_out() {
-    for bytes in [legacy(), oci(true)] {
+    for bytes in [SMALL.legacy(), SMALL.oci(true)] {
         let images = verdict(&bytes).unwrap().images;
         let base = images[0].layers[0].diff_id.clone().unwrap();
         let omit = Omit::new(&images, |chain| chain == [base.as_str()]);

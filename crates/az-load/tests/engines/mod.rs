@@ -1,0 +1,185 @@
+//! Real engines for the tests: the machine's Docker, podman where it is
+//! installed, and Docker daemons of our own that may be killed or filled up.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The engine of this machine, or `None` with a word about it; a failure where
+/// `AZ_REQUIRE_DOCKER=1` says that there has to be one.
+#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+pub(crate) fn docker() -> Option<Engine> {
+    let engine = Engine { socket: PathBuf::from("/var/run/docker.sock"), child: None, folder: None };
+    if engine.answers() {
+        return Some(engine);
+    }
+    assert_ne!(std::env::var("AZ_REQUIRE_DOCKER").as_deref(), Ok("1"), "no container engine, but one is required");
+    eprintln!("skipped: no container engine");
+    None
+}
+
+/// An engine that answers on a socket; one of our own ends with the value.
+pub(crate) struct Engine {
+    socket: PathBuf,
+    child: Option<Child>,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Engine {
+    /// Podman with a store of its own.
+    #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+    pub(crate) fn podman() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let mut command = Command::new("podman");
+        command.args(["--root", &path("root"), "--runroot", &path("run"), "system", "service", "--time=0"]);
+        command.arg(format!("unix://{}", path("sock")));
+        let engine = Self::start(command, folder);
+        if engine.is_none() {
+            eprintln!("skipped: no podman");
+        }
+        engine
+    }
+
+    /// A Docker daemon with its store in `root`.
+    pub(crate) fn dockerd(root: &Path) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let mut command = Command::new("dockerd");
+        command.args(["--config-file", &path("config.json"), "--data-root", &root.display().to_string()]);
+        command.args(["--exec-root", &path("exec"), "--pidfile", &path("pid"), "--host"]);
+        command.arg(format!("unix://{}", path("sock")));
+        command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs"]);
+        let containerd = Path::new("/var/run/docker/containerd/containerd.sock");
+        if containerd.exists() {
+            command.args(["--containerd", &containerd.display().to_string(), "--containerd-namespace", "az-load-test"]);
+        }
+        Self::start(command, folder)
+    }
+
+    fn start(mut command: Command, folder: tempfile::TempDir) -> Option<Self> {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        let engine = Self { socket: folder.path().join("sock"), child: Some(child), folder: Some(folder) };
+        let start = Instant::now();
+        while !engine.answers() {
+            if start.elapsed() > Duration::from_secs(30) {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(engine)
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    fn answers(&self) -> bool {
+        self.ask("GET", "/_ping").is_some_and(|answer| answer.contains("OK"))
+    }
+
+    fn ask(&self, method: &str, path: &str) -> Option<String> {
+        let mut stream = UnixStream::connect(&self.socket).ok()?;
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: engine\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    /// Whether an image is listed with `name` in one of its names.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.ask("GET", "/images/json?all=1").unwrap().contains(name)
+    }
+
+    pub(crate) fn remove(&self, tag: &str) {
+        self.ask("DELETE", &format!("/images/{tag}?force=true"));
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    /// `az-load` against this engine.
+    pub(crate) fn az_load(&self) -> Command {
+        let mut command = az_load();
+        command.env("DOCKER_HOST", self.url());
+        command
+    }
+
+    /// Runs `az-load` with `input` and gives what it did.
+    pub(crate) fn load(&self, input: &[u8], set: impl for<'c> FnOnce(&'c mut Command) -> &'c mut Command) -> Ran {
+        let mut command = self.az_load();
+        set(&mut command);
+        run(command, input)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // SIGTERM lets it unmount and end what it started.
+            let _ = Command::new("kill").arg(child.id().to_string()).status();
+            let start = Instant::now();
+            while matches!(child.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(15) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        drop(self.folder.take());
+    }
+}
+
+/// What a run of `az-load` gave.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) exit: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+pub(crate) fn az_load() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_az-load"));
+    for name in ["AZ_RUN", "AZ_RUN_DIR", "AZ_EVENTS", "DOCKER_HOST", "SOURCE_DATE_EPOCH"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub(crate) fn run(mut command: Command, input: &[u8]) -> Ran {
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // It may refuse before it has read everything.
+            let _ = stdin.write_all(input);
+        });
+        Ran::from(child.wait_with_output().unwrap())
+    })
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            exit: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// A name that no other run uses.
+pub(crate) fn unique(what: &str) -> String {
+    let mut random = [0; 6];
+    getrandom::fill(&mut random).unwrap();
+    let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("az-load-test-{what}-{digits}")
+}
