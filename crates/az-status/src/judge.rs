@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Data,
     /// Nobody read its output any more.
     ReaderGone,
+    /// The failure of another stage, told once more.
+    Hearsay,
 }
 
 /// What a set of processes amounts to.
@@ -57,7 +59,8 @@ pub(crate) fn is_dependent(error: &EventError) -> bool {
 /// pipe arrive in order whatever the clock does, those of several files do not.
 pub(crate) fn judge<'a>(processes: &[&'a Process], by_arrival: bool) -> Option<Judgement<'a>> {
     let key = |moment: Moment| (if by_arrival { 0 } else { moment.ms.unwrap_or(u64::MAX) }, moment.seq);
-    let failed: Vec<_> = processes.iter().filter_map(|process| Some((*process, kind(process)?))).collect();
+    let kind_of = |process: &Process| if is_hearsay(process, processes) { Some(Kind::Hearsay) } else { kind(process) };
+    let failed: Vec<_> = processes.iter().filter_map(|process| Some((*process, kind_of(process)?))).collect();
     let earliest = |wanted: &dyn Fn(&Process, Kind) -> bool| {
         failed
             .iter()
@@ -71,7 +74,8 @@ pub(crate) fn judge<'a>(processes: &[&'a Process], by_arrival: bool) -> Option<J
     };
     let told = earliest(&|process, kind| match kind {
         Kind::Gone => process.gone.is_some(),
-        kind => kind != Kind::ReaderGone,
+        Kind::ReaderGone | Kind::Hearsay => false,
+        Kind::Own | Kind::Data => true,
     });
     let silent = earliest(&|process, kind| kind == Kind::Gone && process.gone.is_none());
     let (cause, kind) = match (told, silent) {
@@ -87,9 +91,20 @@ pub(crate) fn judge<'a>(processes: &[&'a Process], by_arrival: bool) -> Option<J
         (None, None) => earliest(&|_, _| true)?,
     };
     let others = failed.iter().filter(|(process, _)| !std::ptr::eq(*process, cause));
-    let (stopped, also): (Vec<_>, Vec<_>) = others.partition(|(process, _)| follows(process, cause));
+    let (stopped, also): (Vec<_>, Vec<_>) =
+        others.partition(|(process, kind)| *kind == Kind::Hearsay || follows(process, cause));
     let bare = |list: Vec<&(&'a Process, Kind)>| list.into_iter().map(|(process, _)| *process).collect();
     Some(Judgement { cause, kind, stopped: bare(stopped), also: bare(also) })
+}
+
+/// True where the message of `process` begins with the name of another stage that
+/// failed, as in `az-decrypt failed: ...`: az-load looks at the stage before it,
+/// and takes over its code.
+fn is_hearsay(process: &Process, processes: &[&Process]) -> bool {
+    let Some(error) = &process.error else { return false };
+    let word = error.message.split(' ').next().unwrap_or_default().trim_end_matches(':');
+    let name = word.rsplit('/').next().unwrap_or(word);
+    processes.iter().any(|other| other.stage == name && other.stage != process.stage && kind(other).is_some())
 }
 
 /// True where the failure of `process` can be a consequence of `cause`.

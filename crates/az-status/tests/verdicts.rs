@@ -28,6 +28,17 @@ const VERDICTS: &[(&str, &str, i32)] = &[
         75,
     ),
     (
+        "load_tells_of_a_kill",
+        "FAILED in az-decrypt (decrypting): killed: it ended without a final line. az-load stopped because of it. \
+         Hint: out of memory, or a signal from outside? dmesg and the journal tell; then run it again.",
+        75,
+    ),
+    (
+        "load_takes_over_a_code",
+        "FAILED in az-decrypt (decrypting): images.enc: the key does not open it. az-load stopped because of it.",
+        79,
+    ),
+    (
         "load_killed",
         "FAILED in az-load (loading_images): killed: it ended without a final line. az-decrypt stopped because of it. \
          Hint: out of memory, or a signal from outside? dmesg and the journal tell; then run it again.",
