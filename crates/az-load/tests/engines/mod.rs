@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// `AZ_REQUIRE_DOCKER=1` says that there has to be one.
 #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 pub(crate) fn docker() -> Option<Engine> {
-    let engine = Engine { socket: PathBuf::from("/var/run/docker.sock"), child: None, folder: None };
+    let engine =
+        Engine { socket: PathBuf::from("/var/run/docker.sock"), child: None, folder: None, mounted: PathBuf::new() };
     if engine.answers() {
         return Some(engine);
     }
@@ -25,6 +26,8 @@ pub(crate) struct Engine {
     socket: PathBuf,
     child: Option<Child>,
     folder: Option<tempfile::TempDir>,
+    /// What it mounts on itself, and leaves mounted when it does not end in peace.
+    mounted: PathBuf,
 }
 
 impl Engine {
@@ -36,7 +39,8 @@ impl Engine {
         let mut command = Command::new("podman");
         command.args(["--root", &path("root"), "--runroot", &path("run"), "system", "service", "--time=0"]);
         command.arg(format!("unix://{}", path("sock")));
-        let engine = Self::start(command, folder);
+        let mounted = folder.path().join("root/overlay");
+        let engine = Self::start(command, folder, mounted);
         if engine.is_none() {
             eprintln!("skipped: no podman");
         }
@@ -57,12 +61,12 @@ impl Engine {
         if containerd.exists() {
             command.args(["--containerd", &containerd.display().to_string(), "--containerd-namespace", "az-load-test"]);
         }
-        Self::start(command, folder)
+        Self::start(command, folder, root.to_owned())
     }
 
-    fn start(mut command: Command, folder: tempfile::TempDir) -> Option<Self> {
+    fn start(mut command: Command, folder: tempfile::TempDir, mounted: PathBuf) -> Option<Self> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        let engine = Self { socket: folder.path().join("sock"), child: Some(child), folder: Some(folder) };
+        let engine = Self { socket: folder.path().join("sock"), child: Some(child), folder: Some(folder), mounted };
         let start = Instant::now();
         while !engine.answers() {
             if start.elapsed() > Duration::from_secs(30) {
@@ -78,7 +82,12 @@ impl Engine {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
+            self.unmount();
         }
+    }
+
+    fn unmount(&self) {
+        let _ = Command::new("umount").arg(&self.mounted).stderr(Stdio::null()).status();
     }
 
     fn answers(&self) -> bool {
@@ -132,6 +141,9 @@ impl Drop for Engine {
             }
             let _ = child.kill();
             let _ = child.wait();
+            if self.mounted.ends_with("overlay") {
+                self.unmount();
+            }
         }
         drop(self.folder.take());
     }
