@@ -40,6 +40,9 @@ impl Header {
         let got = read_up_to(input, &mut bytes)?;
         let compared = got.min(MAGIC.len());
         if got == 0 || bytes[..compared] != MAGIC[..compared] {
+            // More of it tells better what it is; a tar says so at byte 257.
+            bytes.resize(LOOK_LEN, 0);
+            let got = got + read_up_to(input, &mut bytes[got..])?;
             return Err(Error::NotSealed { looks_like: looks_like(&bytes[..got]) });
         }
         if got < FIXED_LEN {
@@ -256,6 +259,9 @@ fn stream_key(file_key: &FileKey) -> Zeroizing<[u8; 32]> {
     hkdf(file_key.as_slice(), b"", &[b"azs/v1/stream"])
 }
 
+/// Bytes that are looked at to say what an input is that is not sealed.
+const LOOK_LEN: usize = 512;
+
 /// What no bytes at all look like.
 pub(crate) const EMPTY: &str = "the input is empty";
 
@@ -277,7 +283,7 @@ fn looks_like(head: &[u8]) -> &'static str {
         _ if starts(b"AZ-SECRET-KEY-1") || starts(b"AZ-FRAG-1") => "it looks like a key or a fragment",
         _ if starts(b"<") => "it looks like HTML or XML",
         _ if starts(b"{") || starts(b"[") => "it looks like JSON",
-        _ if looks_like_tar(head) => "it looks like a plain tar",
+        _ if head.get(257..262) == Some(b"ustar") => "it looks like a plain tar",
         _ if starts(&MAGIC[..4]) || starts(b"\x09AZS") || starts(b"\xc2\x89AZS") => {
             "a sealed file damaged by a text-mode copy"
         }
@@ -285,12 +291,3 @@ fn looks_like(head: &[u8]) -> &'static str {
     }
 }
 
-/// A tar begins with a file name: printable text that ends in zeros before the
-/// mode field. The `ustar` mark stands past what was read here.
-fn looks_like_tar(head: &[u8]) -> bool {
-    let name = head.split(|byte| *byte == 0).next().unwrap_or_default();
-    !name.is_empty()
-        && name.iter().all(|byte| (0x20..0x7f).contains(byte))
-        && name.len() < head.len()
-        && head[name.len()..].iter().all(|byte| *byte == 0)
-}

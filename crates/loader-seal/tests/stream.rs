@@ -155,6 +155,7 @@ fn what_is_not_sealed_is_named() {
     let look = |head: &[u8]| Header::read(&mut &head[..]).unwrap_err().to_string();
     let mut tar = [0; 512];
     tar[..13].copy_from_slice(b"manifest.json");
+    tar[257..262].copy_from_slice(b"ustar");
     assert!(look(&tar).contains("plain tar"), "{}", look(&tar));
     assert!(look(&[0x1f, 0x8b, 8, 0]).contains("gzip"));
     assert!(look(b"age-encryption.org/v1\n-> X25519").contains("age"));
