@@ -290,4 +290,3 @@ fn looks_like(head: &[u8]) -> &'static str {
         _ => "no known kind of file",
     }
 }
-
