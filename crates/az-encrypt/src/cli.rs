@@ -50,6 +50,10 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "TYPE")]
     pub(crate) content_type: Option<String>,
 
+    /// List of images for the header [default: read from FILE first]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) images_file: Option<PathBuf>,
+
     /// A remark, for the header; anyone can read it
     #[arg(long, value_name = "TEXT")]
     pub(crate) comment: Option<String>,

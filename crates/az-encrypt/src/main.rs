@@ -1,6 +1,7 @@
 //! az-encrypt: plaintext in, a sealed stream out.
 
 mod cli;
+mod images;
 mod run;
 
 use loader_stage::UnlockState;

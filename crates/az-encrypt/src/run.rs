@@ -1,6 +1,7 @@
 //! What az-encrypt does.
 
 use crate::cli::Cli;
+use crate::images;
 use loader_seal::{Error, Key, Metadata, SealOptions, seal};
 use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, SecretFrom, Stage};
 use std::path::Path;
@@ -9,15 +10,17 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
     let keys = keys(cli, stage)?;
     let mut output = stage.output(&cli.output, Content::Binary)?;
+    let images = images::list(cli, stage, &input)?;
+    let archive = images.as_ref().map(|_| images::DOCKER_ARCHIVE.to_owned());
     let options = SealOptions {
         suite: cli.suite,
         segment_log2: cli.segment,
         plaintext_len: input.known_len(),
         metadata: Metadata {
-            content_type: cli.content_type.clone(),
+            content_type: cli.content_type.clone().or(archive),
             name: cli.name.as_ref().map(ToString::to_string),
             release: cli.release,
-            images: None,
+            images,
             comment: cli.comment.clone(),
         },
         threads: loader_stage::threads(cli.threads),

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::content::packing;
+use crate::header::BLOCK_LEN;
 use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
@@ -26,13 +27,13 @@ enum Inner<R: Read> {
 }
 
 impl<R: Read> Unpacked<R> {
-    /// Looks at the first bytes of `input`.
+    /// Looks at the first block of `input`.
     ///
     /// # Errors
     /// [`Error::Packed`], [`Error::Empty`], [`Error::Read`].
     pub fn new(mut input: R) -> Result<Self, Error> {
-        let mut start = Vec::with_capacity(6);
-        (&mut input).take(6).read_to_end(&mut start).map_err(Error::Read)?;
+        let mut start = Vec::with_capacity(BLOCK_LEN);
+        (&mut input).take(BLOCK_LEN as u64).read_to_end(&mut start).map_err(Error::Read)?;
         if start.is_empty() {
             return Err(Error::Empty);
         }
@@ -53,7 +54,7 @@ impl<R: Read> Unpacked<R> {
         matches!(self.inner, Inner::Gzip(_))
     }
 
-    /// Reads unpacked bytes; 0 at the end, which for gzip is reached only where
+    /// Reads unpacked bytes, at first a whole block where there is one; 0 at the end, which for gzip is reached only where
     /// its checksum fits and nothing follows.
     ///
     /// # Errors

@@ -25,4 +25,4 @@ pub use gzip::Unpacked;
 pub use image::{Image, Layer};
 pub use name::familiar;
 pub use omit::Omit;
-pub use scan::{Archive, Passed, Scanner};
+pub use scan::{Archive, Passed, Scanner, may_hold_images};

@@ -11,7 +11,7 @@ use crate::content::Content;
 use crate::contents::Contents;
 use crate::header::{BLOCK_LEN, Block, RawHeader, is_zero};
 use crate::manifest::{self, Held};
-use crate::name::{clean, promised};
+use crate::name::{clean, is_sha256, promised};
 use crate::pax::{EXTENSION_MAX, Extension};
 use crate::{Error, Image, Omit};
 
@@ -351,6 +351,24 @@ impl Member {
         }
         content.push(&self.name, bytes)
     }
+}
+
+/// Whether `start`, at least one block, begins with a member that archives of
+/// images begin with, or with one that says nothing, such as `./`. A guess, to
+/// spare a long read; a scan decides.
+pub fn may_hold_images(start: &[u8]) -> bool {
+    let header = start.first_chunk().and_then(|block| RawHeader::parse(block).ok());
+    let Some(header) = header else { return false };
+    let name = String::from_utf8_lossy(&header.name);
+    let name = name.trim_start_matches("./");
+    let part = name.split('/').next().unwrap_or_default();
+    let stem = part.split('.').next().unwrap_or_default();
+    let digits = stem.strip_prefix("sha256:").unwrap_or(stem);
+    name.is_empty()
+        || is_sha256(digits)
+        || part == "blobs"
+        || Held::is_held(part)
+        || Extension::is_extension(header.kind)
 }
 
 fn at_most(left: u64, len: usize) -> usize {
