@@ -10,39 +10,39 @@ Examples:
   az-load --expect-images sealed.json -- az-decrypt --key-file key images.enc
   az-inspect images.enc | az-load --present || ./fetch-and-load
 
-Before the engine is given what names the images, everything has to be right: the archive is complete, every layer and
-config has its SHA-256, and the stage before ended well. How that stage ended is known where it runs as COMMAND, or from
-AZ_RUN_DIR with AZ_RUN; else an event says \"upstream\":\"unknown\". Until then the engine tags nothing.
+Nothing is tagged before everything is right: the archive is complete, every layer and config
+has its SHA-256, and the stage before ended well. How that stage ended is known where it runs
+as COMMAND, or from AZ_RUN_DIR with AZ_RUN; else an event says \"upstream\":\"unknown\".
 
-Exit status: 65 the archive is damaged or not what was sealed; 66 with --present: an image is not there; 69 no engine, or
-it went away; 74 its disk is full; 75 the stage before was killed; 76 the engine refused, or the images are not there
-afterwards; where the stage before failed, the status of that failure.";
+Exit status: 65 the archive is damaged or not what was sealed; 66 with --present, an image is
+not there; 69 no engine, or it went away; 74 its disk is full; 75 the stage before was killed;
+76 the engine refused; where the stage before failed, the status of its failure.";
 
 /// Load an archive of images into the container engine: all of it or nothing
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-load", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// Archive as docker save or podman save writes it, plain or gzip; - or nothing is standard input
+    /// What docker save or podman save wrote, plain or gzip; - or nothing is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
     pub(crate) input: PathBuf,
 
-    /// Run this command, read the archive from its output and look at its exit status
+    /// Writes the archive; its exit status is part of the verdict
     #[arg(value_name = "COMMAND", last = true, conflicts_with_all = ["input", "present"])]
     pub(crate) producer: Vec<OsString>,
 
-    /// Stage whose final line in AZ_RUN_DIR must be ready [default: az-decrypt, where it took part in the run]
+    /// Stage in AZ_RUN_DIR that must have ended well [default: az-decrypt]
     #[arg(long, value_name = "STAGE", value_parser = parse_stage, conflicts_with_all = ["producer", "present"])]
     pub(crate) after: Option<String>,
 
-    /// What az-inspect printed: the archive must hold just these images, with these ids, tags and layers
+    /// What az-inspect printed: just these images must come
     #[arg(long, value_name = "FILE")]
     pub(crate) expect_images: Option<PathBuf>,
 
-    /// Do not send layers that the engine has already (Docker's own store; elsewhere everything is sent)
+    /// Do not send layers that Docker's own store has already
     #[arg(long, requires = "expect_images", conflicts_with = "command")]
     pub(crate) skip_present_layers: bool,
 
-    /// Load nothing: read what az-inspect printed from FILE, and succeed where the engine has all of its images
+    /// FILE is what az-inspect printed: are its images there?
     #[arg(long, conflicts_with_all = ["expect_images", "command"])]
     pub(crate) present: bool,
 
@@ -50,7 +50,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "unix://PATH", env = "DOCKER_HOST")]
     pub(crate) host: Option<String>,
 
-    /// Pipe into this command, such as 'podman load', instead of a socket; nobody can say then what it tagged
+    /// Pipe into this, such as 'podman load': no gate then
     #[arg(long, value_name = "COMMAND")]
     pub(crate) command: Option<String>,
 
