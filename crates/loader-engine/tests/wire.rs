@@ -1,0 +1,228 @@
+//! Engines that answer as the real ones were seen to answer, and worse.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its case may panic")]
+
+use loader_archive::{Image, Layer};
+use loader_engine::{Engine, Error, Host, Said, Store};
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// What an answer is, by the path that is asked for.
+type Answers = Vec<(&'static str, String)>;
+
+/// An engine on a socket of its own. `load` answers the load.
+struct Fake {
+    host: Host,
+    folder: PathBuf,
+    body: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Fake {
+    fn new(name: &str, answers: Answers, load: fn(&mut UnixStream, &Mutex<Vec<u8>>)) -> Self {
+        let folder = std::env::temp_dir().join(format!("loader-engine-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let socket = folder.join("sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let body = Arc::new(Mutex::new(Vec::new()));
+        let kept = body.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, answers, kept) = (stream.unwrap(), answers.clone(), kept.clone());
+                std::thread::spawn(move || {
+                    let head = head(&mut stream);
+                    if head.starts_with("POST /images/load") {
+                        return load(&mut stream, &kept);
+                    }
+                    let path = head.split(' ').nth(1).unwrap().to_owned();
+                    let answer = answers.iter().find(|(known, _)| path.starts_with(known));
+                    let answer =
+                        answer.map_or_else(|| with_length("404 Not Found", "{}"), |(_, answer)| answer.clone());
+                    let _ = stream.write_all(answer.as_bytes());
+                });
+            }
+        });
+        let host = Host::new(Some(&format!("unix://{}", socket.display()))).unwrap();
+        Self { host, folder, body }
+    }
+
+    fn engine(&self) -> Engine {
+        Engine::connect(self.host.clone()).unwrap()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn head(stream: &mut UnixStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+fn with_length(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+fn chunked(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+}
+
+fn docker(more: Answers) -> Answers {
+    let version = r#"{"Version":"28.0.0","Components":[{"Name":"Engine"}]}"#;
+    let mut all = vec![("/_ping", with_length("200 OK", "OK")), ("/version", with_length("200 OK", version))];
+    all.extend(more);
+    all.push(("/info", chunked(r#"{"Driver":"overlay2","DriverStatus":[["Backing Filesystem","extfs"]]}"#)));
+    all
+}
+
+fn read_to_final_chunk(stream: &mut UnixStream, kept: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return,
+            Ok(read) => {
+                let mut kept = kept.lock().unwrap();
+                kept.extend(&buffer[..read]);
+                if kept.ends_with(b"\r\n0\r\n\r\n") {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_load_that_is_dropped_never_ends_its_body() {
+    let fake = Fake::new("drop", docker(vec![]), read_to_final_chunk);
+    let mut upload = fake.engine().upload().unwrap();
+    upload.send(&[7; 200_000]).unwrap();
+    upload.send(b"small").unwrap();
+    drop(upload);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let body = fake.body.lock().unwrap();
+    assert!(body.len() > 200_000 && !body.ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn what_is_said_on_the_way_is_told() {
+    let fake = Fake::new("said", docker(vec![]), |stream, kept| {
+        read_to_final_chunk(stream, kept);
+        let lines = concat!(
+            "{\"status\":\"Loading layer\",\"progressDetail\":{\"current\":1,\"total\":2},\"id\":\"aa\"}\r\n",
+            "{\"status\":\"Loading layer\",\"progressDetail\":{\"current\":2,\"total\":2},\"id\":\"aa\"}\r\n",
+            "{\"stream\":\"Loaded image: app:1\\n\"}\r\n"
+        );
+        stream.write_all(chunked(lines).as_bytes()).unwrap();
+    });
+    let mut upload = fake.engine().upload().unwrap();
+    upload.send(b"tail").unwrap();
+    let mut said = Vec::new();
+    upload.commit(|what| said.push(what)).unwrap();
+    assert_eq!(said, [Said::Layer("aa".to_owned()), Said::Loaded("Loaded image: app:1".to_owned())]);
+    assert!(fake.body.lock().unwrap().starts_with(b"4\r\ntail\r\n0\r\n"));
+}
+
+fn outcome(name: &str, load: fn(&mut UnixStream, &Mutex<Vec<u8>>)) -> Error {
+    let fake = Fake::new(name, docker(vec![]), load);
+    let mut upload = fake.engine().upload().unwrap();
+    let mut sent = Ok(());
+    for _ in 0..64 {
+        sent = sent.and_then(|()| upload.send(&[7; 100_000]));
+    }
+    sent.and_then(|()| upload.commit(|_| {})).unwrap_err()
+}
+
+#[test]
+fn an_error_inside_an_answer_that_says_200() {
+    let error = outcome("error-200", |stream, kept| {
+        read_to_final_chunk(stream, kept);
+        let line = "{\"errorDetail\":{\"message\":\"invalid diffID\"},\"error\":\"invalid diffID\"}\r\n";
+        stream.write_all(chunked(line).as_bytes()).unwrap();
+    });
+    assert!(matches!(error, Error::Refused(text) if text == "invalid diffID"));
+}
+
+#[test]
+fn a_refusal_whose_connection_stays_open() {
+    let error = outcome("error-500", |stream, kept| {
+        read_to_final_chunk(stream, kept);
+        let body = r#"{"cause":"x","message":"payload does not match","response":500}"#;
+        stream.write_all(with_length("500 Internal Server Error", body).as_bytes()).unwrap();
+        std::thread::park();
+    });
+    assert!(matches!(error, Error::Refused(text) if text == "payload does not match"));
+}
+
+#[test]
+fn an_engine_that_hangs_up_early_is_asked_why() {
+    let error = outcome("hang-up", |stream, _| {
+        let mut buffer = [0; 4096];
+        let _ = stream.read(&mut buffer).unwrap();
+        let line = "{\"errorDetail\":{\"message\":\"write /x: no space left on device\"}}\r\n";
+        stream.write_all(chunked(line).as_bytes()).unwrap();
+    });
+    assert!(matches!(error, Error::Full(_)), "{error}");
+}
+
+#[test]
+fn an_engine_that_dies_is_gone() {
+    let error = outcome("dies", |stream, _| drop(stream.read(&mut [0; 4096])));
+    assert!(matches!(error, Error::Gone { .. }), "{error}");
+    let error = outcome("dies-late", |stream, kept| {
+        read_to_final_chunk(stream, kept);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    });
+    assert!(matches!(error, Error::Gone { .. }), "{error}");
+}
+
+fn digest(digit: char) -> String {
+    format!("sha256:{}", digit.to_string().repeat(64))
+}
+
+/// The containerd image store knows an image by its manifest, and tells whether
+/// all of it is there.
+#[test]
+fn the_containerd_store_is_asked_in_its_own_way() {
+    let image = Image {
+        config: Some(digest('a')),
+        manifest: Some(digest('b')),
+        tags: vec!["app:1".to_owned()],
+        layers: vec![Layer { diff_id: Some(digest('c')), ..Layer::default() }],
+    };
+    let check = |name: &str, id: char, layer: char, available: bool| {
+        let list = format!(
+            r#"[{{"Id":"{}","RepoTags":["app:1"],"Manifests":[{{"Kind":"image","Available":{available}}},{{"Kind":"attestation","Available":true}}]}}]"#,
+            digest(id)
+        );
+        let inspected =
+            format!(r#"{{"Id":"{}","RootFS":{{"Type":"layers","Layers":["{}"]}}}}"#, digest(id), digest(layer));
+        let info = r#"{"Driver":"overlayfs","DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#;
+        let answers = vec![
+            ("/info", with_length("200 OK", info)),
+            ("/images/json?manifests=1", chunked(&list)),
+            ("/images/app:1/json", chunked(&inspected)),
+        ];
+        let fake = Fake::new(name, docker(answers), |_, _| {});
+        let engine = fake.engine();
+        assert_eq!(engine.store(), Store::Containerd);
+        engine.check(&image, &engine.list().unwrap()).unwrap()
+    };
+    assert_eq!(check("store-good", 'b', 'c', true).unwrap().id, digest('b'));
+    assert!(check("store-config", 'a', 'c', true).is_err(), "the config is no id there");
+    assert!(check("store-layers", 'b', 'd', true).is_err());
+    assert!(check("store-half", 'b', 'c', false).is_err());
+}
+
+#[test]
+fn something_else_on_the_socket() {
+    let fake = Fake::new("else", vec![("/_ping", "hello\r\n\r\n".to_owned())], |_, _| {});
+    assert!(matches!(Engine::connect(fake.host.clone()), Err(Error::Protocol(_))));
+}
