@@ -178,9 +178,12 @@ fn events_are_handed_on_where_they_are_asked_for() {
 
 #[test]
 fn something_that_keeps_standard_error_open_does_not_hold_the_verdict() {
-    // The sleeper ends with the pipe that it inherits as standard input.
-    let ended = shell(&[], "say az-load ready; (trap '' HUP; exec sleep 5) >/dev/null </dev/null & exit 0");
+    let ended = shell(&[], "say az-load ready; sleep 60 </dev/null >/dev/null & echo $!; exit 0");
     assert_eq!(timeless(&ended), "READY: az-load");
+    // It is still there (what has ended has no command line), and goes now.
+    let pid = ended.out.trim();
+    assert!(!fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().is_empty());
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
 }
 
 /// az-status over a script that says READY on standard output when it runs.
@@ -203,33 +206,45 @@ fn signalled(mut child: Child, signal: &str) -> (String, std::process::ExitStatu
     (err.lines().last().unwrap_or_default().to_owned(), child.wait().unwrap())
 }
 
+/// The same once the events of `stage` were read.
+fn signalled_after(script: &str, stage: &str, signal: &str) -> (String, std::process::ExitStatus) {
+    let dir = tempfile::tempdir().unwrap();
+    let status_file = dir.path().join("status.json");
+    let child = started(script, &["--status-file", status_file.to_str().unwrap()]);
+    while !fs::read_to_string(&status_file).is_ok_and(|text| text.contains(stage)) {
+        std::thread::yield_now();
+    }
+    signalled(child, signal)
+}
+
 #[test]
 fn a_signal_to_az_status_alone_stops_the_stages_and_the_verdict_follows() {
     // A pipeline does not end with its shell: both ends have to be told.
     let script = r#"
         (trap 'kill $sleep; fail az-fetch terminated 143 "stopped by SIGTERM"' TERM
          say az-fetch downloading_key; sleep 600 & sleep=$!; echo READY >&3; wait) 3>&1 >/dev/null | cat"#;
-    let (verdict, status) = signalled(started(script, &[]), "-TERM");
-    assert_eq!(verdict, "STOPPED by SIGTERM: az-fetch (downloading_key) did not end");
-    assert_eq!(status.signal(), Some(15));
+    for (signal, name, number) in [("-TERM", "SIGTERM", 15), ("-INT", "SIGINT", 2)] {
+        let (verdict, status) = signalled(started(script, &["--json"]), signal);
+        let verdict: serde_json::Value = serde_json::from_str(&verdict).unwrap();
+        assert_eq!(verdict["verdict"], format!("STOPPED by {name}: az-fetch (downloading_key) did not end"));
+        assert_eq!(verdict["stages"]["az-fetch"]["code"], "terminated", "its final line was waited for");
+        assert_eq!(verdict["exit"], 128 + number);
+        assert_eq!(status.signal(), Some(number), "which a shell shows as 128 and the number");
+    }
+}
 
-    let (verdict, status) = signalled(started(script, &[]), "-INT");
-    assert_eq!(verdict, "STOPPED by SIGINT: az-fetch (downloading_key) did not end");
-    assert_eq!(status.signal(), Some(2), "a shell shows 130");
+#[test]
+fn stages_that_were_quicker_to_obey_than_az_status_are_no_failures() {
+    let script = r#"(fail az-fetch interrupted 130 "stopped by SIGINT"); say az-load idle; echo READY; exec sleep 600"#;
+    let (verdict, _) = signalled_after(script, "az-load", "-INT");
+    assert_eq!(verdict, "STOPPED by SIGINT: az-fetch (idle), az-load (idle) did not end");
 }
 
 #[test]
 fn a_failure_before_the_signal_stays_the_cause() {
     let script =
         r#"(fail az-fetch not_found 66 "no such resource"); say az-load loading_images; echo READY; exec sleep 600"#;
-    let dir = tempfile::tempdir().unwrap();
-    let status_file = dir.path().join("status.json");
-    let child = started(script, &["--status-file", status_file.to_str().unwrap()]);
-    // The events were read when the status file tells the last of them.
-    while !fs::read_to_string(&status_file).is_ok_and(|text| text.contains("az-load")) {
-        std::thread::yield_now();
-    }
-    let (verdict, status) = signalled(child, "-TERM");
+    let (verdict, status) = signalled_after(script, "az-load", "-TERM");
     assert!(verdict.starts_with("FAILED in az-fetch (idle): no such resource."), "{verdict}");
     assert_eq!(status.signal(), Some(15));
 }

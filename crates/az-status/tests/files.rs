@@ -45,31 +45,37 @@ fn the_status_file_follows_every_state_and_is_always_whole() {
     command.env("AZ_EVENTS", "off").arg("--status-file").arg(&path);
     let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // Polls, as a poller does, until the state is there.
-    let wait_for = |state: &str| loop {
+    // Polls, as a poller does, until a stage is in its state.
+    let poll = |stage: &str, state: &str| loop {
         let Ok(text) = fs::read(&path) else { continue };
         let status: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        if status["state"] == state {
+        if stage.is_empty() || status["stages"][stage]["state"] == state {
             return status;
         }
-        assert!(status["state"] != "ready", "ready before the end");
         std::thread::yield_now();
     };
-    assert_eq!(wait_for("idle")["run"], serde_json::Value::Null);
-    for (lines, state) in [
-        (line(0, "az-load", 5, "idle", "") + &line(1, "az-login", 1, "authenticating", ""), "authenticating"),
-        (line(2, "az-login", 1, "ready", "") + &line(3, "az-fetch", 2, "downloading_key", ""), "downloading_key"),
-        (line(4, "az-load", 5, "loading_images", ""), "loading_images"),
+    let first = poll("", "");
+    assert_eq!((&first["state"], &first["run"]), (&"idle".into(), &serde_json::Value::Null));
+    for (stage, pid, state, more, whole) in [
+        ("az-load", 5, "idle", "", "idle"),
+        ("az-login", 1, "authenticating", "", "authenticating"),
+        ("az-login", 1, "ready", "", "authenticating"),
+        ("az-fetch", 2, "downloading_key", "", "downloading_key"),
+        ("az-load", 5, "loading_images", "", "loading_images"),
+        ("az-load", 5, "ready", "", "loading_images"),
         // All are ready, but the pipe is open: another stage may start.
-        (line(5, "az-load", 5, "ready", "") + &line(6, "az-fetch", 2, "ready", ""), "loading_images"),
-        (line(7, "az-push", 9, "error", &error("no_input", 65, "empty")), "loading_images"),
-        (line(8, "az-hwid", 8, "error", &error("io", 74, "disk full")), "error"),
+        ("az-fetch", 2, "ready", "", "loading_images"),
+        // A victim whose cause is not known yet.
+        ("az-push", 9, "error", &error("no_input", 65, "empty"), "loading_images"),
+        ("az-hwid", 8, "error", &error("io", 74, "disk full"), "error"),
     ] {
-        stdin.write_all(lines.as_bytes()).unwrap();
-        assert_eq!(wait_for(state)["run"], if state == "idle" { "" } else { "r1" });
+        stdin.write_all(line(0, stage, pid, state, more).as_bytes()).unwrap();
+        let status = poll(stage, state);
+        assert_eq!((&status["state"], &status["run"]), (&whole.into(), &"r1".into()), "{stage} {state}");
+        assert!(status.get("verdict").is_none());
     }
     drop(stdin);
-    assert_eq!(child.wait().unwrap().code(), Some(65));
+    assert_eq!(child.wait().unwrap().code(), Some(74), "all stamps are equal: the error of its own goes first");
 }
 
 #[test]
