@@ -1,9 +1,9 @@
 //! What was seen in an archive.
 
-use crate::Error;
 use crate::content::File;
 use crate::name::{follow, promised};
-use std::collections::HashMap;
+use crate::{Error, Omit};
+use std::collections::{HashMap, HashSet};
 
 /// Most bytes that names and documents may take in memory: a few MiB, far more
 /// than the configs of a hundred images.
@@ -23,9 +23,52 @@ pub(crate) struct Contents {
     links: HashMap<String, String>,
     documents: HashMap<String, Vec<u8>>,
     kept: usize,
+    omit: Omit,
+    /// Members that were left out.
+    omitted: HashSet<String>,
+}
+
+/// What a document's name for a layer leads to.
+pub(crate) enum Found<'a> {
+    /// A file, by its own name.
+    File(&'a str, &'a File),
+    /// A layer that the engine has, so that it was left out or never there.
+    LeftOut,
+    Nothing,
 }
 
 impl Contents {
+    pub(crate) fn new(omit: Omit) -> Self {
+        Self { omit, ..Self::default() }
+    }
+
+    /// Whether a member is one of the layers to leave out.
+    pub(crate) fn leaves_out(&self, name: &str, size: u64) -> bool {
+        self.omit.covers(name, size)
+    }
+
+    /// Remembers a member that was left out.
+    pub(crate) fn add_left_out(&mut self, name: &str) {
+        self.omitted.insert(name.to_owned());
+    }
+
+    /// The layer called `name`, which should have `digest`, stored or
+    /// unpacked.
+    ///
+    /// # Errors
+    /// [`Error::Unexpected`] where it was left out, but is not one that the engine has.
+    pub(crate) fn layer<'a>(&'a self, name: &'a str, digest: &str) -> Result<Found<'a>, Error> {
+        let name = self.resolve(name);
+        match self.files.get(name) {
+            Some(file) => Ok(Found::File(name, file)),
+            None if self.omit.has(digest) => Ok(Found::LeftOut),
+            None if self.omitted.contains(name) => {
+                Err(Error::Unexpected(format!("{name}: was left out, but is no layer that the engine has")))
+            }
+            None => Ok(Found::Nothing),
+        }
+    }
+
     /// Remembers a file.
     ///
     /// # Errors
@@ -90,14 +133,18 @@ impl Contents {
 
     /// The file that `name` leads to, with its own name.
     pub(crate) fn file<'a>(&'a self, name: &'a str) -> Option<(&'a str, &'a File)> {
-        let mut name = name;
+        let name = self.resolve(name);
+        self.files.get(name).map(|file| (name, file))
+    }
+
+    fn resolve<'a>(&'a self, mut name: &'a str) -> &'a str {
         for _ in 0..LINKS_MAX {
             match self.links.get(name) {
                 Some(target) => name = target,
-                None => return self.files.get(name).map(|file| (name, file)),
+                None => break,
             }
         }
-        None
+        name
     }
 
     /// The text of the document `name`, which is there.

@@ -1,6 +1,6 @@
 //! `index.json`: the OCI image layout (OCI image-spec 1.1, image-layout).
 
-use crate::contents::Contents;
+use crate::contents::{Contents, Found};
 use crate::manifest::{Config, Held, check_layer};
 use crate::name::{digits, familiar};
 use crate::{Error, Image, Layer};
@@ -128,13 +128,19 @@ fn collect(
     let beside = is_attestation(descriptor);
     let mut known = Vec::new();
     for (at, layer) in layers.iter().enumerate() {
-        let member = blob(contents, layer, label)?;
         let diff_id = diff_ids.as_ref().filter(|ids| ids.len() == layers.len()).and_then(|ids| ids.get(at));
+        let digest = Some(layer.digest.clone());
+        let name = format!("blobs/sha256/{}", digits(&layer.digest).unwrap_or_default());
+        if let Found::LeftOut = contents.layer(&name, &layer.digest)? {
+            known.push(Layer { diff_id: diff_id.cloned(), digest, size: layer.size });
+            continue;
+        }
+        let member = blob(contents, layer, label)?;
         if let (Some(diff_id), Some((_, file)), false) = (diff_id, contents.file(&member), beside) {
             check_layer(&member, file, diff_id)?;
         }
         let size = contents.file(&member).map(|(_, file)| file.size);
-        known.push(Layer { diff_id: diff_id.cloned(), digest: Some(layer.digest.clone()), size });
+        known.push(Layer { diff_id: diff_id.cloned(), digest, size });
     }
     if !beside {
         found.push(Image { config: Some(config.digest), manifest: None, tags: Vec::new(), layers: known });

@@ -1,7 +1,7 @@
 //! `manifest.json` and `repositories`: what `docker load` reads first.
 
 use crate::content::{Coding, File};
-use crate::contents::Contents;
+use crate::contents::{Contents, Found};
 use crate::index::{self, Index};
 use crate::name::{clean, digits, familiar, promised};
 use crate::{Error, Image, Layer};
@@ -134,10 +134,15 @@ fn image(contents: &Contents, entry: Entry) -> Result<Image, Error> {
     }
     let layer = |(path, diff_id): (&String, &String)| {
         let name = clean(path)?;
-        let (member, file) = contents.file(&name).ok_or_else(|| missing(path))?;
-        check_layer(member, file, diff_id)?;
-        let (digest, size) = (Some(file.digest()), Some(file.size));
-        Ok(Layer { diff_id: Some(diff_id.clone()), digest, size })
+        match contents.layer(&name, diff_id)? {
+            Found::File(member, file) => {
+                check_layer(member, file, diff_id)?;
+                let (digest, size) = (Some(file.digest()), Some(file.size));
+                Ok(Layer { diff_id: Some(diff_id.clone()), digest, size })
+            }
+            Found::LeftOut => Ok(Layer { diff_id: Some(diff_id.clone()), ..Layer::default() }),
+            Found::Nothing => Err(missing(path)),
+        }
     };
     let layers = paths.iter().zip(&diff_ids).map(layer).collect::<Result<_, Error>>()?;
     Ok(Image { config: Some(file.digest()), manifest: None, tags, layers })

@@ -1,11 +1,11 @@
 //! Layers that the engine has already and that need not be sent.
 
-use crate::content::File;
 use crate::{Image, Layer};
 use std::collections::HashSet;
 
-/// Which layers of an archive are left out of what passes. They are hashed all
-/// the same, and one that turns out to be another layer ends the scan.
+/// Which layers of an archive are left out of what passes; they may be absent
+/// altogether. Their bytes are not looked at, since no one gets them: what counts
+/// is the digest that the config has for them.
 #[derive(Clone, Debug, Default)]
 pub struct Omit {
     digests: HashSet<String>,
@@ -60,8 +60,8 @@ impl Omit {
         digits.is_some_and(|digits| self.digests.contains(&format!("sha256:{digits}")))
     }
 
-    /// Whether a member that was left out was the layer it was taken for.
-    pub(crate) fn was_right(&self, file: &File) -> bool {
-        self.digests.contains(&file.digest())
+    /// Whether the engine has the layer with this digest, stored or unpacked.
+    pub(crate) fn has(&self, digest: &str) -> bool {
+        self.digests.contains(digest)
     }
 }

@@ -62,7 +62,6 @@ pub struct Scanner {
     extension: Extension,
     contents: Contents,
     held: Held,
-    omit: Omit,
     omitted: u64,
     omitted_len: u64,
 }
@@ -113,9 +112,8 @@ impl Scanner {
             filled: 0,
             head: Vec::new(),
             extension: Extension::default(),
-            contents: Contents::default(),
+            contents: Contents::new(omit),
             held: Held::default(),
-            omit,
             omitted: 0,
             omitted_len: 0,
         }
@@ -303,10 +301,10 @@ impl Scanner {
         if size > i64::MAX as u64 {
             return Err(Error::Header { at, why: "its size is impossible" });
         }
-        if file && self.omit.covers(&name, size) {
+        if file && self.contents.leaves_out(&name, size) {
             route = Route::Omit;
         }
-        let content = (file && !held).then(|| Content::new(size, promised(&name).is_none()));
+        let content = (file && route == Route::Pass).then(|| Content::new(size, promised(&name).is_none()));
         let member = Member { name, route, size, content, document: None };
         self.place = Place::Content { member: Box::new(member), left: size };
         Ok(())
@@ -319,23 +317,21 @@ impl Scanner {
         if left > 0 {
             self.place = Place::Padding { route, left: left as usize };
         }
-        let Some(content) = content else { return Ok(()) };
-        let file = content.finish(&name)?;
-        let omitted = route == Route::Omit;
-        if omitted {
-            if !self.omit.was_right(&file) {
-                return Err(Error::Unexpected(format!("{name}: not the layer that was to be left out")).into());
-            }
+        if route == Route::Omit {
             self.omitted += 1;
             self.omitted_len += size;
+            self.contents.add_left_out(&name);
+            return pass(Passed::Layer { name: &name, size, omitted: true });
         }
+        let Some(content) = content else { return Ok(()) };
+        let file = content.finish(&name)?;
         let layer =
             document.is_none() && (name.ends_with(".tar") || name.ends_with(".gz") || name.starts_with("blobs/"));
         self.contents.add_file(&name, file)?;
         if let Some(document) = document {
             self.contents.add_document(&name, document);
         }
-        if layer { pass(Passed::Layer { name: &name, size, omitted }) } else { Ok(()) }
+        if layer { pass(Passed::Layer { name: &name, size, omitted: false }) } else { Ok(()) }
     }
 }
 

@@ -229,6 +229,22 @@ fn layers_that_are_there_are_left_out() {
         assert_eq!(archive.omitted, 1);
         assert!(archive.omitted_len > 2000);
         assert!(passed.len() + archive.tail.len() + 2000 < bytes.len());
-        assert_eq!(archive.images, images);
+        assert!(compare(&archive.images, &images).is_ok());
+        let whole = [passed, archive.tail].concat();
+        let again = Omit::new(&images, |chain| chain == [base.as_str()]);
+        assert!(scan(&whole, 1000, again).0.is_ok(), "layers that are there may be absent");
+        assert!(matches!(verdict(&whole), Err(Error::Missing { .. })), "others may not");
     }
+}
+
+#[test]
+fn a_layer_that_only_has_the_size_of_one_that_is_there_is_refused() {
+    let images = verdict(&SMALL.legacy()).unwrap().images;
+    let mut claimed = images.clone();
+    let other = format!("sha256:{}", "0".repeat(64));
+    claimed[0].layers[0].diff_id = Some(other.clone());
+    claimed[0].layers[0].digest = None;
+    claimed[1].layers.clear();
+    let omit = Omit::new(&claimed, |chain| chain == [other.as_str()]);
+    assert!(matches!(scan(&SMALL.legacy(), 1000, omit).0, Err(Error::Unexpected(_))));
 }
