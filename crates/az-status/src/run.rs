@@ -216,11 +216,7 @@ impl Watch {
     fn selected(&self) -> Vec<&Process> {
         // Whatever a command tells is of its run, even a stage that lost AZ_RUN
         // on its way, as under sudo.
-        if self.whole && self.ending.run.is_none() {
-            self.board.select_all()
-        } else {
-            self.board.select(self.ending.run.as_deref())
-        }
+        if self.whole { self.board.select_all() } else { self.board.select(self.ending.run.as_deref()) }
     }
 
     /// Writes the status file, and where `moved` the metrics too.

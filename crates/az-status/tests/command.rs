@@ -166,6 +166,13 @@ fn stages_share_a_run_and_write_json_whatever_the_caller_prefers() {
 }
 
 #[test]
+fn a_stage_that_lost_its_run_is_judged_too() {
+    let script = r#"say az-decrypt decrypting; say az-decrypt ready; (unset AZ_RUN; AZ_RUN=other; fail az-load io 74 "disk full")"#;
+    let ended = shell(&["--run", "mine"], script);
+    assert_eq!((verdict(&ended), ended.status), ("FAILED in az-load (idle): disk full.", Some(74)));
+}
+
+#[test]
 fn events_are_handed_on_where_they_are_asked_for() {
     let script = format!("{SPEAK} say az-load idle; say az-load ready; echo text >&2");
     let ended = run(az_status().env("AZ_EVENTS", "json").args(["--", "bash", "-c", &script]), b"");
