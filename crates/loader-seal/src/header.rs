@@ -98,6 +98,13 @@ impl Header {
     /// [`Error::WrongKey`] without such a slot, [`Error::HeaderTampered`],
     /// [`Error::Unsupported`] for fields this version does not know.
     pub fn unlock(self, keys: &[Key]) -> Result<Unlocked, Error> {
+        let file_key = self.file_key(keys)?;
+        let tlvs = self.tlvs()?;
+        Ok(Unlocked { metadata: tlvs.metadata, stream_key: stream_key(&file_key), header: self })
+    }
+
+    /// The file key in a slot for one of `keys`, once the MAC was checked with it.
+    pub(crate) fn file_key(&self, keys: &[Key]) -> Result<FileKey, Error> {
         let mut fitting = keys.iter().flat_map(|key| {
             let id = key.id();
             self.all_slots().filter(move |slot| slot.key_id == id).map(move |slot| (slot, key))
@@ -106,13 +113,16 @@ impl Header {
             let held = keys.iter().map(Key::id).collect();
             return Err(Error::WrongKey { held, slots: self.key_ids().collect() });
         };
-        let file_key = std::iter::once(first)
+        std::iter::once(first)
             .chain(fitting)
             .map(|(slot, key)| slot.unwrap(key, self.file_id()))
             .find(|file_key| self.mac_fits(file_key))
-            .ok_or(Error::HeaderTampered)?;
-        let tlvs = Tlvs::parse(self.fields())?;
-        Ok(Unlocked { metadata: tlvs.metadata, stream_key: stream_key(&file_key), header: self })
+            .ok_or(Error::HeaderTampered)
+    }
+
+    /// The fields, by every rule of the format.
+    pub(crate) fn tlvs(&self) -> Result<Tlvs, Error> {
+        Tlvs::parse(self.fields())
     }
 
     /// What the fields say, without any check that they are genuine.
@@ -120,7 +130,7 @@ impl Header {
     /// # Errors
     /// [`Error::Unsupported`] or [`Error::HeaderTampered`] where they cannot be read.
     pub fn unverified_metadata(&self) -> Result<Metadata, Error> {
-        Ok(Tlvs::parse(self.fields())?.metadata)
+        Ok(self.tlvs()?.metadata)
     }
 
     /// The header's bytes.

@@ -18,6 +18,7 @@ mod open;
 mod ordered;
 pub mod parts;
 mod plain_ctr;
+pub mod rekey;
 mod seal;
 mod slot;
 
