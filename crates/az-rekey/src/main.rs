@@ -1,0 +1,23 @@
+//! az-rekey: a sealed file in, the same with other key slots out.
+
+mod cli;
+mod in_place;
+mod overwrite;
+mod published;
+mod request;
+mod stream;
+mod target;
+
+use loader_stage::{Stage, UnlockState};
+
+fn main() -> std::process::ExitCode {
+    loader_stage::run(UnlockState::Idle, run)
+}
+
+fn run(cli: &cli::Cli, stage: &Stage) -> anyhow::Result<()> {
+    match cli.in_place() {
+        Some(path) if cli.recover => in_place::recover(stage, path),
+        Some(path) => in_place::run(cli, stage, path),
+        None => stream::run(cli, stage),
+    }
+}

@@ -1,0 +1,78 @@
+//! The file that is changed in place, and what stands beside it.
+
+use loader_stage::{ErrorCode, Failure};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A regular file that no other az-rekey works on.
+pub(crate) struct Target {
+    /// The file itself, without links.
+    pub(crate) path: PathBuf,
+    /// What messages call it.
+    pub(crate) name: String,
+    pub(crate) file: File,
+}
+
+impl Target {
+    /// Opens the file and waits until no other az-rekey works on it.
+    pub(crate) fn lock(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        loop {
+            let path = fs::canonicalize(path).map_err(|error| refused(&name, &error))?;
+            if !path.metadata().map_err(|error| refused(&name, &error))?.is_file() {
+                let why = format_args!("{name}: is not a regular file");
+                let hint = "name standard output to change a stream: az-rekey ... < IN > OUT".to_owned();
+                return Err(Failure::new(ErrorCode::Usage, why).hint(hint));
+            }
+            let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|error| refused(&name, &error))?;
+            lock_file(&file).map_err(|error| Failure::io(&name, &error.into()))?;
+            // Another one may have put a new file in its place while this one waited.
+            let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+            let held = file.metadata().map_err(|error| Failure::io(&name, &error))?;
+            if path.metadata().is_ok_and(|named| id(named) == id(held)) {
+                return Ok(Self { path, name, file });
+            }
+        }
+    }
+
+    /// Where the journal of a rewrite stands while one is under way.
+    pub(crate) fn journal_path(&self) -> PathBuf {
+        let mut name = std::ffi::OsString::from(".");
+        name.push(self.path.file_name().unwrap_or_default());
+        name.push(".rekey");
+        self.path.with_file_name(name)
+    }
+
+    /// Makes names in the file's folder durable.
+    pub(crate) fn sync_folder(&self) -> io::Result<()> {
+        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    }
+}
+
+fn lock_file(file: &File) -> Result<(), Errno> {
+    loop {
+        match flock(file, FlockOperation::LockExclusive) {
+            Err(Errno::INTR) => {}
+            // A file system without locks: the journal's name is the lock that is left.
+            Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => return Ok(()),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn refused(name: &str, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Failure::new(ErrorCode::NotFound, format_args!("{name}: no such file"))
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Failure::new(ErrorCode::CannotCreate, format_args!("{name}: {error}"))
+                .hint("a file that cannot be changed can be copied: az-rekey ... -o OUT FILE".to_owned())
+        }
+        _ => Failure::io(name, error),
+    }
+}
