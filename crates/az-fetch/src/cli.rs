@@ -1,8 +1,8 @@
 //! The command line of az-fetch.
 
 use loader_model::{NameError, ResourceName};
-use loader_session::{ApiArgs, BindingArgs};
-use loader_stage::{OutputArgs, SecretFrom, StageArgs, TokenArgs};
+use loader_session::{ApiArgs, BindingArgs, CdnArgs};
+use loader_stage::{OutputArgs, StageArgs, TokenArgs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -46,25 +46,6 @@ pub(crate) struct Cli {
 impl AsRef<StageArgs> for Cli {
     fn as_ref(&self) -> &StageArgs {
         &self.stage
-    }
-}
-
-/// Where the credentials of the CDN come from.
-#[derive(Debug, clap::Args)]
-pub(crate) struct CdnArgs {
-    /// CDN JSON as az-cdn-creds prints it
-    #[arg(long, value_name = "PATH", env = "AZ_CDN_FILE")]
-    cdn_file: Option<PathBuf>,
-
-    /// CDN JSON on this file descriptor
-    #[arg(long, value_name = "N", conflicts_with = "cdn_file")]
-    cdn_fd: Option<u32>,
-}
-
-impl CdnArgs {
-    /// The source of the secret called "cdn".
-    pub(crate) fn source(&self) -> SecretFrom<'_> {
-        SecretFrom::new("cdn", self.cdn_file.as_deref(), self.cdn_fd)
     }
 }
 

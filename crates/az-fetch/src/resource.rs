@@ -4,10 +4,10 @@ use crate::cli::Cli;
 use loader_api::Session;
 use loader_cdn::{Cache, Claim, Expected, Source, Store, transfer};
 use loader_http::Notify;
-use loader_model::{CdnCredentials, PartsReceipt, ResourceName};
+use loader_model::{PartsReceipt, ResourceName};
 use loader_seal::Header;
 use loader_session::{Device, api_failure, is_sealed, kind_of};
-use loader_stage::{ErrorCode, Failure, Loose, OrFail, Output, Stage};
+use loader_stage::{ErrorCode, Failure, OrFail, Output, Stage};
 use std::io::Write;
 use zeroize::Zeroizing;
 
@@ -156,13 +156,11 @@ impl Fetch<'_> {
 
     /// The store behind `--cdn-file`.
     fn store(&self) -> Result<Store, Failure> {
-        let json = self.stage.secret(self.cli.cdn.source(), Loose::Warn)?.ok_or_else(|| {
+        let cdn = self.cli.cdn.read(self.stage)?.ok_or_else(|| {
             let what = format_args!("{} has a big part, and no CDN credentials are given", self.name);
             Failure::new(ErrorCode::Config, what)
                 .hint("use --cdn-file PATH or AZ_CDN_FILE with what az-cdn-creds printed".to_owned())
         })?;
-        let cdn: CdnCredentials = serde_json::from_slice(&json)
-            .map_err(|_| Failure::new(ErrorCode::Malformed, "the CDN file is not the JSON that az-cdn-creds prints"))?;
         let http = self.cli.api.http.agent()?;
         Store::new(&cdn, http).map_err(|error| Failure::new(error.code(), &error).hint(error.hint()))
     }

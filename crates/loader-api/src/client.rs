@@ -1,5 +1,6 @@
 //! The calls of the API.
 
+use crate::form::Form;
 use crate::{Error, Token, seen};
 use loader_http::header::{AUTHORIZATION, CONTENT_TYPE};
 use loader_http::{Answer, BaseUrl, Call, HeaderValue, Http, Method, Notify};
@@ -38,6 +39,8 @@ pub struct ApiPaths {
     pub get: String,
     /// List a folder.
     pub list: String,
+    /// Put a resource.
+    pub put: String,
     /// The server's fragment of the key.
     pub key_fragment: String,
 }
@@ -48,21 +51,22 @@ impl Default for ApiPaths {
             login: "/login".to_owned(),
             get: "/resources/get/{folder}".to_owned(),
             list: "/resources/list/{folder}".to_owned(),
+            put: "/resources/{folder}".to_owned(),
             key_fragment: "/binary-split/key-fragment".to_owned(),
         }
     }
 }
 
 /// One entry of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// Name below the folder.
     pub name: String,
     /// Size in bytes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// SHA-256 in hexadecimal.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
 
@@ -85,8 +89,8 @@ struct GetResource<'a> {
     password: &'a str,
 }
 
-/// The API. Every call here only reads on the server, so each is repeated where
-/// that may help; no redirect is followed.
+/// The API. Every call here may be made twice without harm, so each is repeated
+/// where that may help; no redirect is followed.
 #[derive(Clone)]
 pub struct Client<'n> {
     http: Http,
@@ -166,18 +170,37 @@ impl<'n> Client<'n> {
         Ok(accept(self.authorized(call, token, FRAGMENT_MAX)?, token, "key-fragment", &[])?.body)
     }
 
-    /// Lists a folder, of which `search` picks names.
+    /// Puts a resource in place of the one with this name, if any: `content` as
+    /// the multipart field `data` (RFC 7578).
+    ///
+    /// # Errors
+    /// As [`Client::get_resource`]; [`Error::Protocol`] where no boundary can be
+    /// found for the form.
+    pub fn put_resource(&self, token: &Token, name: &ResourceName, content: &[u8]) -> Result<(), Error> {
+        let form = Form::new(name, content);
+        let call = Call::new(Method::POST, self.folder_url(&self.paths.put, name.folder()))
+            .header(CONTENT_TYPE, form.content_type)
+            .body(&form.body);
+        let answer = self.authorized(call, token, JSON_MAX)?;
+        match accept(answer, token, name.as_str(), &[]) {
+            Err(Error::Forbidden { role, .. }) => Err(Error::Forbidden { role, what: format!("upload {name}") }),
+            outcome => outcome.map(drop),
+        }
+    }
+
+    /// Lists a folder, of which `search` picks names. The empty folder is the
+    /// one above all.
     ///
     /// # Errors
     /// As [`Client::get_resource`].
-    pub fn list(&self, token: &Token, folder: &ResourceName, search: Option<&str>) -> Result<Vec<Listed>, Error> {
-        let mut url = self.folder_url(&self.paths.list, folder.as_str());
+    pub fn list(&self, token: &Token, folder: &str, search: Option<&str>) -> Result<Vec<Listed>, Error> {
+        let mut url = self.folder_url(&self.paths.list, folder);
         if let Some(search) = search {
             url.push_str("?search=");
             url.push_str(&percent_encode(search));
         }
         let answer = self.authorized(Call::new(Method::GET, url), token, JSON_MAX)?;
-        let answer = accept(answer, token, folder.as_str(), &[])?;
+        let answer = accept(answer, token, folder, &[])?;
         serde_json::from_slice(&answer.body).map_err(|_| protocol("list", &answer, &[token.as_str()]))
     }
 
@@ -210,7 +233,7 @@ fn accept(answer: Answer, token: &Token, what: &str, secrets: &[&str]) -> Result
         (200, _) => Ok(answer),
         (401, _) => Err(Error::Unauthorized(token.refusal(SystemTime::now()))),
         (403, Some((code, why))) if code != "role" => Err(Error::Denied { what, why }),
-        (403, _) => Err(Error::Forbidden { role: token.role().to_string(), what }),
+        (403, _) => Err(Error::Forbidden { role: token.role().to_string(), what: format!("read {what}") }),
         (404, _) => Err(Error::NotFound(what)),
         (409, Some((_, why))) => Err(Error::OtherHardware { what, why }),
         (409, None) => Err(Error::OtherHardware { what, why: "the user belongs to other hardware".to_owned() }),

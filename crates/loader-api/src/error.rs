@@ -24,11 +24,11 @@ pub enum Error {
     #[error("HTTP 401, {0}")]
     Unauthorized(String),
     /// 403: the role is too low.
-    #[error("HTTP 403, role {role} may not read {what}")]
+    #[error("HTTP 403, role {role} may not {what}")]
     Forbidden {
         /// The role in the token.
         role: String,
-        /// What was asked for.
+        /// What was tried, such as `read key-fragment`.
         what: String,
     },
     /// 403 for another reason than the role, in the server's words.

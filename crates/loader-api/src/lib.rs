@@ -5,6 +5,7 @@
 mod claims;
 mod client;
 mod error;
+mod form;
 mod seen;
 mod session;
 mod token;

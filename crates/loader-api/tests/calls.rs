@@ -176,8 +176,8 @@ fn a_session_logs_in_again_once() {
 fn a_list_is_typed() {
     let (config, server) = serve(vec![(200, r#"[{"name":"a","size":3,"sha256":"00","more":1}]"#), (200, "nonsense")]);
     let (client, token) = (client(config), Token::parse(FRESH).unwrap());
-    let list = client.list(&token, &"models".parse().unwrap(), Some("a b&c")).unwrap();
+    let list = client.list(&token, "models", Some("a b&c")).unwrap();
     assert_eq!((list[0].name.as_str(), list[0].size), ("a", Some(3)));
-    assert_eq!(client.list(&token, &"models".parse().unwrap(), None).unwrap_err().code(), ErrorCode::Protocol);
+    assert_eq!(client.list(&token, "models", None).unwrap_err().code(), ErrorCode::Protocol);
     assert!(server.join().unwrap()[0].starts_with("GET /v1/resources/list/models?search=a%20b%26c HTTP/1.1"));
 }

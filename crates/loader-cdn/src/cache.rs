@@ -20,13 +20,23 @@ pub struct Cache {
 
 /// Why the cache cannot be used. A fetch can go on without it.
 #[derive(Debug, thiserror::Error)]
-#[error("cache {place}: {cause}")]
+#[error("{what} {place}: {cause}")]
 pub struct CacheError {
+    what: &'static str,
     place: String,
     cause: io::Error,
 }
 
 impl CacheError {
+    fn cache(place: &str, cause: io::Error) -> Self {
+        Self { what: "cache", place: place.to_owned(), cause }
+    }
+
+    /// The same for the state of an upload.
+    pub(crate) fn state(place: &str, cause: io::Error) -> Self {
+        Self { what: "upload state", place: place.to_owned(), cause }
+    }
+
     /// The class of the failure.
     pub fn code(&self) -> ErrorCode {
         ErrorCode::Io
@@ -83,7 +93,7 @@ impl Cache {
         };
         match open() {
             Ok(folder) => Ok(Self { root: Folder::new(folder), path: root.to_owned() }),
-            Err(cause) => Err(CacheError { place: root.display().to_string(), cause }),
+            Err(cause) => Err(CacheError::cache(&root.display().to_string(), cause)),
         }
     }
 
@@ -95,7 +105,7 @@ impl Cache {
     /// [`CacheError`]: a folder or file cannot be opened, made or moved.
     pub fn claim(&self, name: &ResourceName, expected: &Expected, waiting: &dyn Fn()) -> Result<Claim, CacheError> {
         let place = self.path.join(name.big_key()).display().to_string();
-        self.claim_at(name, &place, expected, waiting).map_err(|cause| CacheError { place, cause })
+        self.claim_at(name, &place, expected, waiting).map_err(|cause| CacheError::cache(&place, cause))
     }
 
     fn claim_at(&self, name: &ResourceName, place: &str, expected: &Expected, waiting: &dyn Fn()) -> io::Result<Claim> {
@@ -182,7 +192,7 @@ impl Entry {
 
 impl Source for Entry {
     fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.file.read(buffer).map_err(|cause| CacheError { place: self.place.clone(), cause }.into())
+        self.file.read(buffer).map_err(|cause| CacheError::cache(&self.place, cause).into())
     }
 }
 
@@ -204,7 +214,7 @@ impl Partial {
             Some(trouble) => Err(trouble),
             None => self.publish(),
         };
-        result.map_err(|cause| CacheError { place: self.place.clone(), cause })
+        result.map_err(|cause| CacheError::cache(&self.place, cause))
     }
 
     fn publish(&mut self) -> io::Result<()> {

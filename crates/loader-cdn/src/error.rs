@@ -72,6 +72,9 @@ pub enum Error {
     /// The cache failed in the middle of an entry.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The stream to send cannot be read.
+    #[error("input: {0}")]
+    Source(io::Error),
     /// The sink did not take the bytes.
     #[error("output: {0}")]
     Sink(io::Error),
@@ -93,7 +96,7 @@ impl Error {
             Self::Mismatch { .. } => ErrorCode::DigestMismatch,
             Self::Cache(error) => error.code(),
             Self::Sink(error) if error.kind() == io::ErrorKind::BrokenPipe => ErrorCode::ReaderGone,
-            Self::Sink(_) => ErrorCode::Io,
+            Self::Source(_) | Self::Sink(_) => ErrorCode::Io,
         }
     }
 

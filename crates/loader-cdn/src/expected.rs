@@ -51,6 +51,11 @@ impl Tally {
         self.size
     }
 
+    /// The SHA-256 in hexadecimal.
+    pub(crate) fn hex(self) -> String {
+        hex(self.digest.finish().as_ref())
+    }
+
     /// What differs from `expected`, wanted and found.
     pub(crate) fn check(self, expected: &Expected) -> Result<(), String> {
         if let Some(size) = expected.size
@@ -58,10 +63,20 @@ impl Tally {
         {
             return Err(format!("{} bytes where the receipt says {size}", self.size));
         }
-        let found: String = self.digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = self.hex();
         match &expected.sha256 {
             Some(sha256) if *sha256 != found => Err(format!("sha256 is {found} where the receipt says {sha256}")),
             _ => Ok(()),
         }
     }
+}
+
+/// `bytes` as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The SHA-256 of `bytes` in hexadecimal.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(ring::digest::digest(&SHA256, bytes).as_ref())
 }

@@ -1,18 +1,32 @@
 //! SigV4 by `rust-s3`: URL and headers of a request, without any I/O.
 
+use crate::expected::hex;
 use crate::{Ask, Error};
-use loader_http::{BaseUrl, Call, Method, Origin, Uri, header};
+use loader_http::{BaseUrl, Call, HeaderMap, HeaderName, HeaderValue, Method, Origin, Uri, header};
 use loader_model::{CdnCredentials, ResourceName};
+use ring::hmac;
 use s3::command::Command;
 use s3::creds::Credentials;
 use s3::request::Request;
 use s3::request::blocking::AttoRequest;
-use s3::{Bucket, Region};
+use s3::{Bucket, Region, signing};
 
 /// The region of a store that names none.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// Signs requests with the keys that may read.
+const DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const PAYLOAD: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+
+/// Which keys of the credentials sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Those that may read.
+    Downloader,
+    /// Those that may write too.
+    Uploader,
+}
+
+/// Signs requests with one pair of keys.
 #[derive(Clone)]
 pub(crate) struct Signer {
     endpoint: BaseUrl,
@@ -30,15 +44,19 @@ pub(crate) struct Place {
 }
 
 impl Signer {
-    pub(crate) fn new(cdn: &CdnCredentials) -> Result<Self, Error> {
+    pub(crate) fn new(cdn: &CdnCredentials, keys: Keys) -> Result<Self, Error> {
         let endpoint = BaseUrl::parse(&cdn.host)?;
         let region = cdn.region.clone().filter(|region| !region.is_empty()).unwrap_or(DEFAULT_REGION.to_owned());
-        if cdn.downloader_access_key.is_empty() || cdn.downloader_access_secret.is_empty() {
-            return Err(Error::Config("the CDN credentials hold no downloader key".to_owned()));
-        }
+        let (what, key, secret) = match keys {
+            Keys::Downloader => ("downloader", Some(&cdn.downloader_access_key), Some(&cdn.downloader_access_secret)),
+            Keys::Uploader => ("uploader", cdn.uploader_access_key.as_ref(), cdn.uploader_access_secret.as_ref()),
+        };
         // Both keys are always given: for a missing one the crate would look in
         // the environment and ask the metadata address.
-        let (key, secret) = (cdn.downloader_access_key.as_str(), cdn.downloader_access_secret.as_str());
+        let (Some(key), Some(secret)) = (key.filter(|key| !key.is_empty()), secret.filter(|key| !key.is_empty()))
+        else {
+            return Err(Error::Config(format!("the CDN credentials hold no {what} key")));
+        };
         let credentials = Credentials::new(Some(key), Some(secret), None, None, None)
             .map_err(|_| Error::Config("the CDN credentials cannot be used".to_owned()))?;
         let path_style = cdn.path_style.unwrap_or_else(|| path_style_by_host(endpoint.origin()));
@@ -67,11 +85,7 @@ impl Signer {
 
     /// The request for `place`, signed with the time of now.
     pub(crate) fn sign(&self, place: &Place, ask: &Ask) -> Result<Call<'static>, Error> {
-        let bad = |_| Error::Config("the request for the CDN cannot be signed".to_owned());
-        let mut bucket = Bucket::new(&place.bucket, self.region.clone(), self.credentials.clone()).map_err(bad)?;
-        if self.path_style {
-            bucket = bucket.with_path_style();
-        }
+        let bucket = self.bucket_of(place)?;
         let command = match (&ask.range, ask.head) {
             (_, true) => Command::HeadObject,
             (None, _) => Command::GetObject,
@@ -79,15 +93,63 @@ impl Signer {
                 Command::GetObjectRange { start: range.start, end: range.end.map(|end| end.saturating_sub(1)) }
             }
         };
-        let request = AttoRequest::new(&bucket, &place.key, command).map_err(bad)?;
+        let request = AttoRequest::new(&bucket, &place.key, command).map_err(unsignable)?;
         let method = if ask.head { Method::HEAD } else { Method::GET };
-        let mut call = Call::new(method, request.url().map_err(bad)?.as_str());
-        call.headers = request.headers().map_err(bad)?;
+        let mut call = Call::new(method, request.url().map_err(unsignable)?.as_str());
+        call.headers = request.headers().map_err(unsignable)?;
         if let Some(authorization) = call.headers.get_mut(header::AUTHORIZATION) {
             authorization.set_sensitive(true);
         }
         add_if_range(&mut call, ask);
         Ok(call)
+    }
+
+    /// A request with a query and a body for `place`, signed with the time of
+    /// now. `payload` is the SHA-256 of the body in hexadecimal, so the store
+    /// checks every byte.
+    ///
+    /// Put together from the crate's parts: its own commands leave the digest of
+    /// a part out, do not escape the id of an upload, and cannot list parts.
+    pub(crate) fn sign_query(
+        &self,
+        place: &Place,
+        method: Method,
+        query: &[(&str, &str)],
+        payload: &str,
+    ) -> Result<Call<'static>, Error> {
+        let bucket = self.bucket_of(place)?;
+        let request = AttoRequest::new(&bucket, &place.key, Command::HeadObject).map_err(unsignable)?;
+        let mut url = request.url().map_err(unsignable)?;
+        url.query_pairs_mut().extend_pairs(query);
+        let all = request.headers().map_err(unsignable)?;
+        let mut headers = HeaderMap::new();
+        for name in [header::HOST, DATE] {
+            if let Some(value) = all.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        headers.insert(PAYLOAD, value(payload)?);
+        let (now, secret) = (request.datetime(), self.credentials.secret_key.as_deref().unwrap_or_default());
+        let canonical = signing::canonical_request(method.as_str(), &url, &headers, payload).map_err(unsignable)?;
+        let text = signing::string_to_sign(&now, &self.region, &canonical).map_err(unsignable)?;
+        let key = signing::signing_key(&now, secret, &self.region, "s3").map_err(unsignable)?;
+        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), text.as_bytes());
+        let access_key = self.credentials.access_key.as_deref().unwrap_or_default();
+        let signed = signing::signed_header_string(&headers);
+        let authorization =
+            signing::authorization_header(access_key, &now, &self.region, &signed, &hex(signature.as_ref()))
+                .map_err(unsignable)?;
+        let mut authorization = value(&authorization)?;
+        authorization.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, authorization);
+        let mut call = Call::new(method, url.as_str());
+        call.headers = headers;
+        Ok(call)
+    }
+
+    fn bucket_of(&self, place: &Place) -> Result<Box<Bucket>, Error> {
+        let bucket = Bucket::new(&place.bucket, self.region.clone(), self.credentials.clone()).map_err(unsignable)?;
+        Ok(if self.path_style { bucket.with_path_style() } else { bucket })
     }
 
     /// The request for another URL, without a signature: what it may read, it
@@ -115,6 +177,14 @@ impl Signer {
         let plain: Result<ResourceName, _> = key.parse();
         plain.ok().map(|key| Place { bucket: bucket.to_owned(), key: key.as_str().to_owned() })
     }
+}
+
+fn unsignable(_: s3::error::S3Error) -> Error {
+    Error::Config("the request for the CDN cannot be signed".to_owned())
+}
+
+fn value(text: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(text).map_err(|_| Error::Config("the request for the CDN cannot be signed".to_owned()))
 }
 
 fn add_if_range(call: &mut Call<'_>, ask: &Ask) {

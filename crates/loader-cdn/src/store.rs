@@ -1,7 +1,7 @@
 //! The store: one signed request, redirects followed with care.
 
-use crate::sign::{Place, Signer};
-use crate::{Ask, Error, Object, Part, s3_error};
+use crate::sign::{Keys, Place, Signer};
+use crate::{Ask, Error, Object, Part, xml};
 use loader_http::{Call, HeaderMap, Http, Notify, Origin, Response, Uri, header};
 use loader_model::{CdnCredentials, ResourceName, printable};
 use std::fmt;
@@ -12,11 +12,12 @@ const REDIRECTS_MAX: u32 = 5;
 /// Most bytes of an error body that are searched.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
-/// A store with the keys that may read from it. Can be shared by threads.
+/// A store with the keys that may read from it, or write too. Can be shared by
+/// threads.
 #[derive(Clone)]
 pub struct Store {
-    http: Http,
-    signer: Signer,
+    pub(crate) http: Http,
+    pub(crate) signer: Signer,
 }
 
 /// Size and version of an object.
@@ -40,7 +41,19 @@ impl Store {
     /// [`Error::Config`], [`Error::Http`]: the host or the keys cannot be used,
     /// or it is plain http to another machine.
     pub fn new(cdn: &CdnCredentials, http: Http) -> Result<Self, Error> {
-        let signer = Signer::new(cdn)?;
+        Self::with_keys(cdn, Keys::Downloader, http)
+    }
+
+    /// The same store with the keys that may write.
+    ///
+    /// # Errors
+    /// As [`Store::new`].
+    pub fn for_upload(cdn: &CdnCredentials, http: Http) -> Result<Self, Error> {
+        Self::with_keys(cdn, Keys::Uploader, http)
+    }
+
+    fn with_keys(cdn: &CdnCredentials, keys: Keys, http: Http) -> Result<Self, Error> {
+        let signer = Signer::new(cdn, keys)?;
         http.check(signer.origin())?;
         Ok(Self { http, signer })
     }
@@ -141,8 +154,8 @@ impl Store {
         }
     }
 
-    fn refusal(&self, name: &ResourceName, mut response: Response) -> Error {
-        let (code, message) = s3_error::code_and_message(&response.body.read_front(ERROR_BODY_MAX));
+    pub(crate) fn refusal(&self, name: &ResourceName, mut response: Response) -> Error {
+        let (code, message) = xml::code_and_message(&response.body.read_front(ERROR_BODY_MAX));
         let (host, key, status) = (self.host(), name.big_key(), response.status);
         let named = if code.is_empty() { format!("HTTP {status}") } else { code.clone() };
         match (status, code.as_str()) {
@@ -175,7 +188,7 @@ impl Store {
     }
 }
 
-fn text(headers: &HeaderMap, name: loader_http::HeaderName) -> Option<String> {
+pub(crate) fn text(headers: &HeaderMap, name: loader_http::HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(printable)
 }
 

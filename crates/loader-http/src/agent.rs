@@ -5,7 +5,7 @@ use crate::{Attempts, Body, Error, HttpConfig, Notify, Origin, Retry, fault, tls
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use ureq::http::header::{HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use ureq::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
 use ureq::http::{HeaderMap, Method, Request, Uri};
 use ureq::{Agent, Proxy, ProxyProtocol};
 use zeroize::Zeroizing;
@@ -160,7 +160,9 @@ impl Http {
         }
         .map_err(|error| fault::classify(error, &host, connect, idle))?;
         let (parts, body) = response.into_parts();
-        let length = body.content_length();
+        // ureq tells no length of a body that is announced as empty.
+        let empty = parts.headers.get(CONTENT_LENGTH).is_some_and(|value| value.as_bytes() == b"0");
+        let length = body.content_length().or(empty.then_some(0));
         let endless = length.is_none() && !parts.headers.contains_key(TRANSFER_ENCODING);
         if endless && parts.status.is_success() && parts.status != 204 && call.method != Method::HEAD {
             return Err(Error::Protocol {

@@ -4,7 +4,8 @@ use crate::http_failure;
 use clap::builder::FalseyValueParser;
 use loader_api::{ApiConfig, ApiPaths, Client};
 use loader_http::{ClientCertFiles, Http, HttpConfig, Notify, Retry};
-use loader_stage::{CredentialsArgs, ErrorCode, Failure};
+use loader_model::CdnCredentials;
+use loader_stage::{CredentialsArgs, ErrorCode, Failure, Loose, SecretFrom, Stage};
 use std::path::PathBuf;
 
 /// How connections are made.
@@ -80,6 +81,10 @@ pub struct ApiArgs {
     #[arg(long, value_name = "PATH", env = "AZ_RESOURCES_LIST_PATH", hide = true)]
     pub resources_list_path: Option<String>,
 
+    /// Path of the call that puts a resource, with `{folder}` in it
+    #[arg(long, value_name = "PATH", env = "AZ_RESOURCES_PUT_PATH", hide = true)]
+    pub resources_put_path: Option<String>,
+
     /// Path of the call that gets the fragment
     #[arg(long, value_name = "PATH", env = "AZ_KEY_FRAGMENT_PATH", hide = true)]
     pub key_fragment_path: Option<String>,
@@ -104,6 +109,7 @@ impl ApiArgs {
             login: path(&self.login_path, default.login)?,
             get: path(&self.resources_get_path, default.get)?,
             list: path(&self.resources_list_path, default.list)?,
+            put: path(&self.resources_put_path, default.put)?,
             key_fragment: path(&self.key_fragment_path, default.key_fragment)?,
         };
         Client::new(ApiConfig { base_url, paths }, self.http.agent()?, notify)
@@ -136,4 +142,30 @@ pub struct BindingArgs {
     /// Device secret, 64 hexadecimal digits on a line
     #[arg(long, value_name = "PATH", env = "AZ_DEVICE_SECRET_FILE", hide_env = true)]
     pub device_secret_file: Option<PathBuf>,
+}
+
+/// Where the credentials of the CDN come from.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CdnArgs {
+    /// CDN JSON as az-cdn-creds prints it
+    #[arg(long, value_name = "PATH", env = "AZ_CDN_FILE")]
+    pub cdn_file: Option<PathBuf>,
+
+    /// CDN JSON on this file descriptor
+    #[arg(long, value_name = "N", conflicts_with = "cdn_file")]
+    pub cdn_fd: Option<u32>,
+}
+
+impl CdnArgs {
+    /// The credentials of the CDN; `None` where no source is named.
+    ///
+    /// # Errors
+    /// `malformed` where it is not their JSON, and those of [`Stage::secret`].
+    pub fn read(&self, stage: &Stage) -> Result<Option<CdnCredentials>, Failure> {
+        let from = SecretFrom::new("cdn", self.cdn_file.as_deref(), self.cdn_fd);
+        let Some(json) = stage.secret(from, Loose::Warn)? else { return Ok(None) };
+        let cdn = serde_json::from_slice(&json)
+            .map_err(|_| Failure::new(ErrorCode::Malformed, "the CDN file is not the JSON that az-cdn-creds prints"))?;
+        Ok(Some(cdn))
+    }
 }

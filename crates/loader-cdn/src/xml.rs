@@ -1,4 +1,4 @@
-//! What a store says in the XML body of an error.
+//! What a store says in an XML body, found without parsing it.
 
 use loader_model::printable;
 
@@ -14,9 +14,20 @@ pub(crate) fn code_and_message(body: &[u8]) -> (String, String) {
 }
 
 fn element(text: &str, name: &str) -> String {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let inner = text.split_once(&open).and_then(|(_, rest)| rest.split_once(&close)).map_or("", |(inner, _)| inner);
+    let inner = inner(text, name).unwrap_or_default();
     printable(&inner.trim().chars().take(TEXT_MAX).collect::<String>())
+}
+
+/// What stands between the first `<name>` and its end.
+pub(crate) fn inner<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    Some(text.split_once(&open)?.1.split_once(&close)?.0)
+}
+
+/// Text of an element with the five entities of XML taken back.
+pub(crate) fn unescape(text: &str) -> String {
+    let text = text.trim().replace("&quot;", "\"").replace("&#34;", "\"").replace("&apos;", "'");
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
 #[cfg(test)]

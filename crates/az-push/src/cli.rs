@@ -1,0 +1,72 @@
+//! The command line of az-push.
+
+use loader_cdn::PART_LEN_MIN;
+use loader_model::ResourceName;
+use loader_session::{ApiArgs, CdnArgs};
+use loader_stage::{CredentialsArgs, OutputArgs, StageArgs, TokenArgs};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  az-cdn-creds --token-file jwt --uploader > cdn.json
+  az-encrypt --key-file key yolo.onnx | az-push --token-file jwt --cdn-file cdn.json models/yolo.onnx
+  az-push --token-file jwt --cdn-file cdn.json --state-dir ~/.cache/az-push --replace images/app.tar app.enc
+
+A name that holds another release is refused (73) without --replace; the same release again sends nothing.";
+
+/// Publish a sealed stream: big part to the CDN, then small part with the receipt to the API
+#[derive(Debug, clap::Parser)]
+#[command(name = "az-push", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// folder/name of the resource
+    #[arg(value_name = "NAME")]
+    pub(crate) name: ResourceName,
+
+    /// Sealed file; - or nothing is standard input
+    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
+    pub(crate) input: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+
+    #[command(flatten)]
+    pub(crate) credentials: CredentialsArgs,
+
+    #[command(flatten)]
+    pub(crate) cdn: CdnArgs,
+
+    /// Put this in place of another release of the same name
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    /// Refuse a stream whose header does not say that it is release N
+    #[arg(long, value_name = "N")]
+    pub(crate) release: Option<u64>,
+
+    /// Keep what was sent in DIR, so that a later run with the same file goes on there
+    #[arg(long, value_name = "DIR", env = "AZ_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// Send N parts at the same time
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) jobs: u8,
+
+    /// Length of a part in MiB; memory is N + 1 parts
+    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u64).range(PART_LEN_MIN >> 20..=1024))]
+    pub(crate) part: u64,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+
+    #[command(flatten)]
+    pub(crate) stage: StageArgs,
+}
+
+impl AsRef<StageArgs> for Cli {
+    fn as_ref(&self) -> &StageArgs {
+        &self.stage
+    }
+}

@@ -1,0 +1,58 @@
+//! What is published under a name now.
+
+use loader_api::{Listed, Session};
+use loader_cdn::Store;
+use loader_http::Notify;
+use loader_model::{PartReceipt, ResourceName};
+use loader_session::api_failure;
+use loader_stage::{ErrorCode, Failure};
+
+/// What API and CDN have under a name.
+pub(crate) struct Published {
+    /// The small part with its receipt, as the API lists it.
+    pub(crate) small: Option<Listed>,
+    /// Size in bytes and ETag of the big part.
+    pub(crate) big: Option<(u64, Option<String>)>,
+}
+
+impl Published {
+    pub(crate) fn ask(
+        session: &mut Session<'_>,
+        store: &Store,
+        name: &ResourceName,
+        notify: Notify<'_>,
+    ) -> Result<Self, Failure> {
+        let small = listed(session, name)?;
+        let big = match store.head(name, notify) {
+            Ok(meta) => Some((meta.size, meta.etag)),
+            Err(loader_cdn::Error::NotFound { .. }) => None,
+            Err(error) => return Err(cdn_failure(&error)),
+        };
+        Ok(Self { small, big })
+    }
+
+    /// True where exactly these bytes are published.
+    pub(crate) fn is(&self, small: &PartReceipt, big_len: u64) -> bool {
+        let is_small = self.small.as_ref().is_some_and(|listed| {
+            listed.sha256.as_ref().is_some_and(|sha256| sha256.eq_ignore_ascii_case(&small.sha256))
+        });
+        is_small && self.big.as_ref().is_some_and(|(size, _)| *size == big_len)
+    }
+}
+
+/// The entry of `name` in the list of its folder.
+pub(crate) fn listed(session: &mut Session<'_>, name: &ResourceName) -> Result<Option<Listed>, Failure> {
+    let found = session.call(|client, token| client.list(token, name.folder(), Some(name.file_name())));
+    let found = found.map_err(|error| api_failure(&error))?;
+    Ok(found.into_iter().find(|listed| listed.name == name.file_name()))
+}
+
+/// The failure for a name that holds another release.
+pub(crate) fn taken(name: &ResourceName, why: &str) -> Failure {
+    Failure::new(ErrorCode::CannotCreate, format_args!("{name}: another release is published{why}"))
+        .hint("put this one in its place with --replace, or choose another name".to_owned())
+}
+
+pub(crate) fn cdn_failure(error: &loader_cdn::Error) -> Failure {
+    Failure::new(error.code(), error).hint(error.hint())
+}

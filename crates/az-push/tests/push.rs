@@ -1,0 +1,122 @@
+//! The binary against the real servers.
+#![allow(clippy::unwrap_used)]
+
+mod site;
+
+use site::{NAME, Site, file, ran, sealed};
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn a_stream_from_a_pipe_is_published_in_two_parts() {
+    let site = Site::new();
+    for (len, declared) in [(1, true), (5000, false), (9 * MIB, false), (11 * MIB, true), (30 * MIB, false)] {
+        let stream = sealed(len, declared, None);
+        let ran = site.push(&["--replace", "--part", "5"], &stream);
+        assert_eq!(ran.status, 0, "{len}: {}", ran.events);
+        assert!(site.published() == stream, "{len}");
+        let (small, big) = (&ran.receipt["small"], &ran.receipt["big"]);
+        let sizes = (small["size"].as_u64().unwrap(), big["size"].as_u64().unwrap());
+        assert_eq!((sizes.0 + sizes.1, &ran.receipt["changed"]), (stream.len() as u64, &true.into()));
+        assert_eq!(std::fs::metadata(site.object()).unwrap().len(), sizes.1);
+    }
+}
+
+#[test]
+fn the_same_bytes_again_send_nothing() {
+    let site = Site::new();
+    let stream = sealed(12 * MIB, false, Some(7));
+    let first = site.push(&["--release", "7"], &stream);
+    assert_eq!(first.status, 0, "{}", first.events);
+    let again = site.push(&[], &stream);
+    assert_eq!((again.status, &again.receipt["changed"]), (0, &false.into()), "{}", again.events);
+    assert_eq!((&again.receipt["etag"], &again.receipt["release"]), (&first.receipt["etag"], &7.into()));
+    let path = file(&site.path("sealed"), &stream);
+    let third = ran(site.command("uploader", &["--replace", NAME, &path]).output().unwrap());
+    assert_eq!((third.status, &third.receipt["changed"]), (0, &false.into()), "{}", third.events);
+    assert_eq!((site.count("POST", NAME), site.count("POST", ".big")), (0, 2));
+}
+
+#[test]
+fn another_release_needs_replace() {
+    let site = Site::new();
+    let (old, new) = (sealed(12 * MIB, true, Some(1)), sealed(13 * MIB, true, Some(2)));
+    assert_eq!(site.push(&[], &old).status, 0);
+    let refused = site.push(&[], &new);
+    assert_eq!(refused.status, 73, "{}", refused.events);
+    assert!(refused.events.contains("another release is published"), "{}", refused.events);
+    assert!(site.published() == old);
+    for from_file in [false, true] {
+        let stream = if from_file { sealed(14 * MIB, true, Some(3)) } else { new.clone() };
+        let ran = if from_file {
+            let path = file(&site.path("sealed"), &stream);
+            ran(site.command("uploader", &["--replace", NAME, &path]).output().unwrap())
+        } else {
+            site.push(&["--replace"], &stream)
+        };
+        assert_eq!((ran.status, &ran.receipt["changed"]), (0, &true.into()), "{}", ran.events);
+        assert!(site.published() == stream);
+    }
+}
+
+#[test]
+fn a_low_role_is_refused_before_any_request() {
+    let site = Site::new();
+    let path = file(&site.path("sealed"), &sealed(100, true, None));
+    let refused = ran(site.command("operator", &[NAME, &path]).output().unwrap());
+    assert_eq!(refused.status, 77);
+    let text = "role Operator may not upload; needs ResourceUploader or ApiAdmin";
+    assert!(refused.events.contains(text), "{}", refused.events);
+    assert!(site.server.requests().is_empty());
+}
+
+#[test]
+fn what_is_no_whole_sealed_stream_is_not_published() {
+    let site = Site::new();
+    let stream = sealed(12 * MIB, true, Some(1));
+    let longer = [&stream[..], b"x"].concat();
+    for (bytes, status, text) in [
+        (&stream[..stream.len() - 1], 65, "truncated"),
+        (&stream[..MIB], 65, "truncated"),
+        (&longer, 65, "after the end"),
+        (b"plain text", 65, "not a sealed stream"),
+        (b"", 65, "empty"),
+    ] {
+        let ran = site.push(&["--part", "5"], bytes);
+        assert_eq!(ran.status, status, "{}", ran.events);
+        assert!(ran.events.contains(text), "{}", ran.events);
+    }
+    let ran = site.push(&["--release", "2"], &stream);
+    assert!(ran.status == 65 && ran.events.contains("release 1, not 2"), "{}", ran.events);
+    assert!(!site.object().exists() && !site.server.resources_dir().join(NAME).exists());
+    // Every upload that had begun was given up.
+    assert_eq!(site.count("DELETE", ".big"), 2);
+}
+
+#[test]
+fn keys_that_only_read_are_refused() {
+    let site = Site::new();
+    let cdn = site.server.cdn().clone().without_uploader();
+    site.secret("cdn.json", &serde_json::to_vec(&cdn).unwrap());
+    let ran = site.push(&[], &sealed(100, true, None));
+    assert!(ran.status == 78 && ran.events.contains("az-cdn-creds --uploader"), "{}", ran.events);
+}
+
+#[test]
+fn a_later_run_goes_on_where_the_first_ended() {
+    let site = Site::new();
+    let state = site.path("state");
+    let args = ["--state-dir", state.to_str().unwrap(), "--part", "5", "--jobs", "1"];
+    let stream = sealed(30 * MIB, true, None);
+    // The stream breaks off; what had arrived stays with the store.
+    let cut = site.push(&args, &stream[..20 * MIB]);
+    assert_eq!(cut.status, 65, "{}", cut.events);
+    assert!(cut.events.contains("truncated") || cut.events.contains("nothing was published"), "{}", cut.events);
+    let puts = site.count("PUT", ".big");
+    let again = site.push(&args, &stream);
+    assert_eq!(again.status, 0, "{}", again.events);
+    assert!(again.events.contains("resumed"), "{}", again.events);
+    assert!(site.published() == stream);
+    assert!(site.count("PUT", ".big") - puts < 5, "{} after {puts}", site.count("PUT", ".big"));
+    assert!(!state.join(format!("{NAME}.upload")).exists());
+}

@@ -1,0 +1,289 @@
+//! A stream of unknown length into an object: parts side by side, in bounded memory.
+
+use crate::expected::{Tally, sha256_hex};
+use crate::journal::{Known, SentPart};
+use crate::upload::{PARTS_MAX, Upload, is_gone};
+use crate::{Error, Journal, Store, StoredPart};
+use loader_http::{Notify, RetryNotice};
+use loader_model::ResourceName;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read};
+use std::sync::{Mutex, PoisonError, mpsc};
+
+/// How a stream is cut and sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushPlan {
+    /// Parts sent at the same time.
+    pub jobs: usize,
+    /// Length of a part in bytes. Memory: `jobs + 1` parts.
+    pub part_len: u64,
+}
+
+/// An upload in progress. Dropped before [`Push::complete`], it stays open on
+/// the store; [`Push::abort`] gives it up.
+#[derive(Debug)]
+pub struct Push<'a> {
+    upload: Upload<'a>,
+    plan: PushPlan,
+    journal: Option<Journal>,
+    known: BTreeMap<u32, SentPart>,
+    done: Option<String>,
+}
+
+/// What was read from the stream and is with the store, in parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Bytes of the stream.
+    pub size: u64,
+    /// SHA-256 of the stream, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Bytes that an earlier run had sent.
+    pub resumed: u64,
+    parts: Vec<StoredPart>,
+}
+
+enum Report {
+    Retry(RetryNotice),
+    Part { part: SentPart, buffer: Vec<u8>, sent: bool },
+    Failed(Error),
+}
+
+impl<'a> Push<'a> {
+    /// Begins an upload of the big part of `name`, or takes up the one in
+    /// `journal` where the store still has it. `stream` names the stream that
+    /// will be sent: an upload of another is not taken up.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::NotFound`] (no such bucket), [`Error::Cache`]
+    /// and those of the connection.
+    pub fn begin(
+        store: &'a Store,
+        name: &'a ResourceName,
+        plan: PushPlan,
+        stream: &str,
+        mut journal: Option<Journal>,
+        notify: Notify<'_>,
+    ) -> Result<Self, Error> {
+        if let Some(known) = journal.as_ref().and_then(Journal::known).cloned() {
+            let upload = Upload { store, name, id: known.id.clone() };
+            if let Some(push) = Self::take_up(upload, plan, stream, &mut journal, known, notify)? {
+                return Ok(push);
+            }
+        }
+        let upload = Upload::begin(store, name, notify)?;
+        if let Some(journal) = &mut journal {
+            journal.begin(&upload.id, plan.part_len, stream)?;
+        }
+        Ok(Self { upload, plan, journal, known: BTreeMap::new(), done: None })
+    }
+
+    /// The upload of an earlier run, with those of its parts that the store has.
+    fn take_up(
+        upload: Upload<'a>,
+        plan: PushPlan,
+        stream: &str,
+        journal: &mut Option<Journal>,
+        known: Known,
+        notify: Notify<'_>,
+    ) -> Result<Option<Self>, Error> {
+        if known.part_len != plan.part_len || known.stream != stream {
+            // Its parts cannot be used, and nobody will come back for them.
+            if known.complete.is_none() {
+                let _ = upload.abort();
+            }
+            return Ok(None);
+        }
+        if let Some(etag) = known.complete {
+            let there = upload.store.head(upload.name, notify);
+            let same = there.is_ok_and(|meta| meta.etag.as_deref() == Some(etag.as_str()));
+            let journal = journal.take_if(|_| same);
+            return Ok(same.then(|| Self { upload, plan, journal, known: known.parts, done: Some(etag) }));
+        }
+        let listed = match upload.parts(notify) {
+            Ok(listed) => listed,
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut parts = known.parts;
+        parts.retain(|_, part| listed.contains(&part.stored()));
+        Ok(Some(Self { upload, plan, journal: journal.take(), known: parts, done: None }))
+    }
+
+    /// Reads `input` to its end and sends it, save for parts that are there
+    /// already. Calls `passed` with the bytes of each part that is done.
+    ///
+    /// # Errors
+    /// [`Error::Source`] where the input fails; [`Error::Config`] where it has
+    /// more than 10 000 parts; those of the store and of the journal.
+    pub fn send(&mut self, input: &mut dyn Read, notify: Notify<'_>, passed: &dyn Fn(u64)) -> Result<Sent, Error> {
+        let (jobs, reports) = (mpsc::channel::<(u32, Vec<u8>)>(), mpsc::channel::<Report>());
+        let queue = Mutex::new(jobs.1);
+        let Self { upload, plan, journal, known, done } = self;
+        let mut desk = Desk { free: plan.jobs.max(1) + 1, idle: Vec::new(), parts: BTreeMap::new(), resumed: 0 };
+        let mut tally = Tally::new();
+        std::thread::scope(|scope| {
+            let (to_workers, from_workers) = (jobs.0, reports.1);
+            for _ in 0..plan.jobs.max(1) {
+                let (queue, reports, upload, known, done) = (&queue, reports.0.clone(), &*upload, &*known, &*done);
+                scope.spawn(move || work(queue, &reports, upload, known, done.is_some()));
+            }
+            drop(reports.0);
+            let mut number = 0;
+            loop {
+                while desk.free == 0 || number > 0 {
+                    // What has come is looked at; where no buffer is free, waited for.
+                    let report = if desk.free == 0 { from_workers.recv().ok() } else { from_workers.try_recv().ok() };
+                    let Some(report) = report else { break };
+                    desk.take(report, journal, notify, passed)?;
+                }
+                let mut buffer = desk.idle.pop().unwrap_or_default();
+                fill(input, &mut buffer, plan.part_len).map_err(Error::Source)?;
+                tally.update(&buffer);
+                let last = (buffer.len() as u64) < plan.part_len;
+                if !buffer.is_empty() || number == 0 {
+                    number += 1;
+                    if number > PARTS_MAX {
+                        return Err(Error::Config(format!("more than {PARTS_MAX} parts of {} bytes", plan.part_len)));
+                    }
+                    desk.free -= 1;
+                    let _ = to_workers.send((number, buffer));
+                }
+                if last {
+                    break;
+                }
+            }
+            drop(to_workers);
+            for report in from_workers {
+                desk.take(report, journal, notify, passed)?;
+            }
+            Ok(())
+        })?;
+        let parts = desk.parts.into_values().map(|part| part.stored()).collect();
+        Ok(Sent { size: tally.size(), sha256: tally.hex(), resumed: desk.resumed, parts })
+    }
+
+    /// Makes the object of what was sent, reads back what the store says of it,
+    /// and gives its ETag and the journal, which is to be removed when the
+    /// release is out.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] where the object is another; those of the store.
+    pub fn complete(mut self, sent: &Sent, notify: Notify<'_>) -> Result<(Option<String>, Option<Journal>), Error> {
+        let Upload { store, name, .. } = self.upload;
+        let etag = match self.done.take() {
+            Some(etag) => Some(etag),
+            None => self.upload.complete(&sent.parts, notify)?,
+        };
+        let there = store.head(name, notify)?;
+        let what = || name.big_key();
+        if there.size != sent.size {
+            let cause = format!("{} bytes on the CDN after {} were sent", there.size, sent.size);
+            return Err(Error::Mismatch { what: what(), cause });
+        }
+        if let (Some(etag), Some(found)) = (&etag, &there.etag)
+            && etag.trim_matches('"') != found.trim_matches('"')
+        {
+            let cause = format!("ETag on the CDN is {found} after {etag} was sent");
+            return Err(Error::Mismatch { what: what(), cause });
+        }
+        if let (Some(journal), Some(etag)) = (&mut self.journal, &there.etag) {
+            journal.complete(etag)?;
+        }
+        Ok((there.etag, self.journal))
+    }
+
+    /// Ends a push that failed: without a journal the upload is given up, so that
+    /// its parts cost nothing; with one it stays, to be taken up.
+    ///
+    /// # Errors
+    /// Those of the store; one attempt is made.
+    pub fn abort(self) -> Result<(), Error> {
+        if self.journal.is_some() || self.done.is_some() { Ok(()) } else { self.upload.abort() }
+    }
+
+    /// True where a later run can take this upload up.
+    pub fn is_resumable(&self) -> bool {
+        self.journal.is_some()
+    }
+}
+
+/// What the thread that reads keeps an eye on.
+struct Desk {
+    /// Buffers that may be filled.
+    free: usize,
+    idle: Vec<Vec<u8>>,
+    parts: BTreeMap<u32, SentPart>,
+    resumed: u64,
+}
+
+impl Desk {
+    fn take(
+        &mut self,
+        report: Report,
+        journal: &mut Option<Journal>,
+        notify: Notify<'_>,
+        passed: &dyn Fn(u64),
+    ) -> Result<(), Error> {
+        match report {
+            Report::Retry(notice) => notify(&notice),
+            Report::Failed(error) => return Err(error),
+            Report::Part { part, buffer, sent } => {
+                self.free += 1;
+                self.idle.push(buffer);
+                passed(part.size);
+                if let Some(journal) = journal.as_mut().filter(|_| sent) {
+                    journal.sent(&part)?;
+                }
+                if !sent {
+                    self.resumed += part.size;
+                }
+                self.parts.insert(part.number, part);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends parts until there are no more, or nobody wants to hear of them.
+fn work(
+    queue: &Mutex<mpsc::Receiver<(u32, Vec<u8>)>>,
+    reports: &mpsc::Sender<Report>,
+    upload: &Upload<'_>,
+    known: &BTreeMap<u32, SentPart>,
+    complete: bool,
+) {
+    let notify = |notice: &RetryNotice| drop(reports.send(Report::Retry(notice.clone())));
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((number, buffer)) = next else { return };
+        let (sha256, size) = (sha256_hex(&buffer), buffer.len() as u64);
+        let there = known.get(&number).filter(|part| part.size == size && part.sha256 == sha256);
+        let report = match there {
+            Some(part) => Report::Part { part: part.clone(), buffer, sent: false },
+            None if complete => Report::Failed(Error::Mismatch {
+                what: upload.name.big_key(),
+                cause: "an earlier run has sent other bytes behind the same header".to_owned(),
+            }),
+            None => match upload.put(number, &buffer, &sha256, &notify) {
+                Ok(etag) => Report::Part { part: SentPart { number, size, sha256, etag }, buffer, sent: true },
+                Err(error) => Report::Failed(error),
+            },
+        };
+        let failed = matches!(report, Report::Failed(_));
+        if reports.send(report).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// `buffer` with the next `len` bytes of `input`, fewer only at its end.
+fn fill(input: &mut dyn Read, buffer: &mut Vec<u8>, len: u64) -> io::Result<()> {
+    buffer.clear();
+    buffer.reserve_exact(len as usize);
+    loop {
+        match Read::take(&mut *input, len - buffer.len() as u64).read_to_end(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => return outcome.map(drop),
+        }
+    }
+}
