@@ -5,7 +5,10 @@ use crate::http::{self, lost};
 use crate::{Error, Host};
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, IoSlice, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long the engine may take no byte while it is sent to, and say nothing
@@ -17,6 +20,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Bytes that are gathered before they become a chunk of the body.
 const CHUNK_LEN: usize = 64 * 1024;
+
+/// Buffers that wait to be written.
+const QUEUE_LEN: usize = 2;
 
 const SENDING: &str = "while it was sent to";
 const LOADING: &str = "while it loaded";
@@ -32,9 +38,18 @@ pub enum Said {
 
 /// An archive on its way into the engine. Dropped before [`Upload::commit`], it
 /// breaks the connection off, and the engine tags nothing.
+///
+/// A thread writes, so that the caller hashes while the engine takes its time.
 pub struct Upload {
+    /// Bytes of the next chunk.
+    gathered: Vec<u8>,
+    /// Full buffers to the thread; `None` once it is done.
+    full: Option<SyncSender<Vec<u8>>>,
+    /// Empty ones back from it.
+    empty: Receiver<Vec<u8>>,
+    thread: Option<JoinHandle<Result<Wire, Error>>>,
+    /// The same connection, to break it off under a thread that waits.
     stream: UnixStream,
-    buffer: Vec<u8>,
 }
 
 impl Upload {
@@ -43,11 +58,14 @@ impl Upload {
     /// # Errors
     /// [`Error::NotThere`], [`Error::NotPermitted`], [`Error::Gone`].
     pub fn begin(host: &Host) -> Result<Self, Error> {
-        let mut stream = http::connect(host, PATIENCE)?;
-        let head = "POST /images/load?quiet=0 HTTP/1.1\r\nHost: engine\r\nContent-Type: application/x-tar\r\n\
-                    Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
-        stream.write_all(head.as_bytes()).map_err(|error| lost(error, SENDING, PATIENCE))?;
-        Ok(Self { stream, buffer: Vec::with_capacity(CHUNK_LEN) })
+        let wire = Wire::open(host)?;
+        let failed = |error| lost(error, SENDING, PATIENCE);
+        let stream = wire.stream.try_clone().map_err(failed)?;
+        let (full, taken) = mpsc::sync_channel(QUEUE_LEN);
+        let (given, empty) = mpsc::sync_channel(QUEUE_LEN + 1);
+        let thread = std::thread::Builder::new().name("upload".to_owned()).stack_size(256 * 1024);
+        let thread = thread.spawn(move || wire.write_all(&taken, &given)).map_err(failed)?;
+        Ok(Self { gathered: Vec::new(), full: Some(full), empty, thread: Some(thread), stream })
     }
 
     /// Sends the next bytes of the archive; small pieces are gathered.
@@ -55,11 +73,19 @@ impl Upload {
     /// # Errors
     /// [`Error::Gone`], [`Error::Silent`], or what the engine said when it hung up.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if self.buffer.len() + bytes.len() < CHUNK_LEN {
-            self.buffer.extend(bytes);
-            return Ok(());
+        self.gathered.extend(bytes);
+        if self.gathered.len() < CHUNK_LEN { Ok(()) } else { self.hand_over() }
+    }
+
+    fn hand_over(&mut self) -> Result<(), Error> {
+        let mut buffer = self.empty.try_recv().unwrap_or_default();
+        buffer.clear();
+        let buffer = std::mem::replace(&mut self.gathered, buffer);
+        match self.full.as_ref().map(|full| full.send(buffer)) {
+            Some(Ok(())) => Ok(()),
+            // The thread has ended, so it has an error to tell.
+            _ => self.join().and(Err(lost(ErrorKind::BrokenPipe.into(), SENDING, PATIENCE))),
         }
-        self.write_chunk(bytes)
     }
 
     /// Sends what is left and the end of the body, and waits until the engine has
@@ -69,23 +95,57 @@ impl Upload {
     /// [`Error::Refused`] or [`Error::Full`] by the engine's own words, whatever
     /// its status was, else as for [`Upload::send`].
     pub fn commit(mut self, said: impl FnMut(Said)) -> Result<(), Error> {
-        self.write_chunk(&[])?;
-        self.write(&mut [IoSlice::new(b"0\r\n\r\n")])?;
-        read_loaded(self.stream, LOADING, PATIENCE, said)
+        if !self.gathered.is_empty() {
+            self.hand_over()?;
+        }
+        let mut wire = self.join()?.ok_or_else(|| lost(ErrorKind::BrokenPipe.into(), SENDING, PATIENCE))?;
+        wire.write(&mut [IoSlice::new(b"0\r\n\r\n")])?;
+        read_loaded(&wire.stream, LOADING, PATIENCE, said)
     }
 
-    fn write_chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let len = self.buffer.len() + bytes.len();
-        if len == 0 {
-            return Ok(());
+    /// Waits until the thread has written everything; `None` the second time.
+    fn join(&mut self) -> Result<Option<Wire>, Error> {
+        self.full = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(outcome)) => outcome.map(Some),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(None),
         }
-        let head = format!("{len:x}\r\n");
-        let buffer = std::mem::take(&mut self.buffer);
-        let pieces = [head.as_bytes(), &buffer, bytes, b"\r\n"];
-        let outcome = self.write(&mut pieces.map(IoSlice::new));
-        self.buffer = buffer;
-        self.buffer.clear();
-        outcome
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            // The engine may have gone already.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// The connection.
+struct Wire {
+    stream: UnixStream,
+}
+
+impl Wire {
+    fn open(host: &Host) -> Result<Self, Error> {
+        let mut stream = http::connect(host, PATIENCE)?;
+        let head = "POST /images/load?quiet=0 HTTP/1.1\r\nHost: engine\r\nContent-Type: application/x-tar\r\n\
+                    Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).map_err(|error| lost(error, SENDING, PATIENCE))?;
+        Ok(Self { stream })
+    }
+
+    /// Writes each buffer of `full` as a chunk until nothing comes any more.
+    fn write_all(mut self, full: &Receiver<Vec<u8>>, empty: &SyncSender<Vec<u8>>) -> Result<Self, Error> {
+        for bytes in full {
+            let head = format!("{:x}\r\n", bytes.len());
+            self.write(&mut [head.as_bytes(), &bytes, b"\r\n"].map(IoSlice::new))?;
+            // Nobody takes it any more where the load is broken off.
+            let _ = empty.try_send(bytes);
+        }
+        Ok(self)
     }
 
     fn write(&mut self, mut pieces: &mut [IoSlice<'_>]) -> Result<(), Error> {
@@ -106,10 +166,8 @@ impl Upload {
         if !matches!(lost, Error::Gone { .. }) {
             return lost;
         }
-        let answer = self.stream.try_clone().and_then(|stream| {
-            stream.set_read_timeout(Some(LAST_WORDS))?;
-            Ok(read_loaded(stream, SENDING, LAST_WORDS, |_| {}))
-        });
+        let timeout = self.stream.set_read_timeout(Some(LAST_WORDS));
+        let answer = timeout.map(|()| read_loaded(&self.stream, SENDING, LAST_WORDS, |_| {}));
         match answer {
             Ok(Err(said @ (Error::Refused(_) | Error::Full(_)))) => said,
             _ => lost,
@@ -118,11 +176,12 @@ impl Upload {
 }
 
 fn read_loaded(
-    stream: UnixStream,
+    stream: &UnixStream,
     when: &'static str,
     timeout: Duration,
     mut said: impl FnMut(Said),
 ) -> Result<(), Error> {
+    let stream = stream.try_clone().map_err(|error| lost(error, when, timeout))?;
     let answer = http::read_answer(stream, when, timeout)?;
     let good = answer.status == 200;
     let mut failed: Option<String> = None;
