@@ -1,10 +1,12 @@
 //! A key cut into fragments, and joined from them again.
 
+mod card;
 mod error;
 mod shamir;
 mod text;
 mod xor;
 
+pub use card::{CardError, SetCard};
 pub use error::FragmentError;
 
 use crate::key::random;
