@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Examples:
   az-login | az-fetch key-fragment | az-join - device.frag | az-decrypt --key-file - images.enc
-  az-join 1.frag 3.frag 4.frag -o key
+  az-join --set-card card.json 1.frag 3.frag 4.frag -o key
   az-join --parts yolo.onnx.small yolo.onnx.big --receipt receipt.json -o yolo.onnx.enc";
 
 /// Join fragments to the key that they were cut from, or two parts to their sealed file
@@ -20,6 +20,10 @@ pub(crate) struct Cli {
     /// The one FILE is a fragment without a text form: its SHA-256 is the key
     #[arg(long)]
     pub(crate) raw_sha256: bool,
+
+    /// Check each fragment against this card of az-split first, so that a bad one is named
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["raw_sha256", "parts"])]
+    pub(crate) set_card: Option<PathBuf>,
 
     /// Join two FILEs, the small part and then the big one; a receipt in front of the small part is checked and left out
     #[arg(long, conflicts_with = "raw_sha256")]

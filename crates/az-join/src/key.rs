@@ -1,7 +1,7 @@
 //! Fragments to a key.
 
 use crate::cli::Cli;
-use loader_seal::fragment::{Fragment, join};
+use loader_seal::fragment::{CardError, Fragment, SetCard, join};
 use loader_seal::{Error, Key};
 use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, SecretFrom, Stage};
 use std::path::Path;
@@ -40,10 +40,27 @@ fn joined(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
         sources.extend(found.iter().map(|_| name.clone()));
         fragments.extend(found);
     }
+    let card = cli.set_card.as_deref().map(|path| read_card(stage, path)).transpose()?;
     stage.begin();
+    if let Some(card) = card {
+        for (fragment, source) in fragments.iter().zip(&sources) {
+            let checked = card.check(fragment).or_fail(source, card_code);
+            checked.map_err(|failure| failure.hint(listing(&fragments, &sources)))?;
+        }
+    }
     let key = join(&fragments).map_err(Error::from);
     key.or_fail("", |error| ErrorCode::from_name(error.code()))
         .map_err(|failure| failure.hint(listing(&fragments, &sources)))
+}
+
+fn read_card(stage: &Stage, path: &Path) -> Result<SetCard, Failure> {
+    let mut input = stage.input(path)?;
+    let json = input.read_all(SetCard::LEN_MAX)?;
+    SetCard::from_json(&json).or_fail(input.name(), card_code)
+}
+
+fn card_code(error: &CardError) -> ErrorCode {
+    ErrorCode::from_name(error.code())
 }
 
 fn read(stage: &Stage, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
@@ -60,5 +77,10 @@ fn listing(fragments: &[Fragment], sources: &[String]) -> String {
     if fragments.len() > LISTED {
         listed.push(format!("{} more", fragments.len() - LISTED));
     }
-    format!("given: {}", listed.join(", "))
+    // The key id is public, and two sets of one key are what cutting it again leaves.
+    let (first, rest) = (&fragments[0], &fragments[1..]);
+    let is_stale = rest.iter().all(|other| other.key_id() == first.key_id())
+        && rest.iter().any(|other| other.set() != first.set());
+    let stale = if is_stale { "the key was cut again: take all fragments of one set; " } else { "" };
+    format!("{stale}given: {}", listed.join(", "))
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be set up is a failed test")]
 
 use loader_model::{PartReceipt, PartsReceipt};
-use loader_seal::fragment::{Scheme, split};
+use loader_seal::fragment::{Fragment, Scheme, SetCard, split};
 use loader_seal::{Key, copy_digest};
 use std::fs;
 use std::io::Write;
@@ -126,4 +126,77 @@ fn parts_are_joined_and_held_to_their_receipt() {
     refused(&az_join(&folder, &["--parts", "small"], b""), 2, "usage");
     refused(&az_join(&folder, &["--parts", "small", "big", "--receipt", "small"], b""), 65, "malformed");
     assert!(!folder.0.join("bad").exists());
+}
+
+#[test]
+fn each_mismatch_has_its_own_message() {
+    let folder = Folder::new("messages");
+    let key = Key::generate().unwrap();
+    let (set, again, wide) = (lines(&key, 2, 3), lines(&key, 2, 3), lines(&key, 3, 3));
+    let foreign = lines(&Key::generate().unwrap(), 2, 3);
+    let message = |parts: &[&str]| {
+        let output = az_join(&folder, &[], parts.concat().as_bytes());
+        refused(&output, 79, "wrong_fragment");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let stale = "the key was cut again: take all fragments of one set";
+    for (parts, expected) in [
+        (&[&set[0][..]][..], &["needs 2 fragments, has 1"][..]),
+        (&[&set[1], &set[1]], &["fragment 2 is given twice"]),
+        (&[&set[0], &again[1]], &["fragment 2 is of another set", stale]),
+        (&[&set[0], &wide[1]], &["fragment 2 is of a set that needs 3, the first one of a set that needs 2", stale]),
+        (&[&set[0], &foreign[2]], &["fragment 3 is of another set"]),
+    ] {
+        let message = message(parts);
+        for text in expected {
+            assert!(message.contains(text), "{text}: {message}");
+        }
+    }
+    assert!(!message(&[&set[0], &foreign[2]]).contains(stale));
+    let damaged =
+        az_join(&folder, &[], [&set[0], &set[1].replacen("AZ-FRAG-1Q", "AZ-FRAG-1P", 1)[..]].concat().as_bytes());
+    refused(&damaged, 65, "malformed");
+    assert!(String::from_utf8_lossy(&damaged.stderr).contains("line 2: the line is damaged"));
+}
+
+#[test]
+fn a_set_card_names_the_fragment_that_is_bad() {
+    let folder = Folder::new("card");
+    let key = Key::generate().unwrap();
+    let fragments = split(&key, Scheme::Shamir, 2, 4).unwrap();
+    folder.put("card", &SetCard::of(&fragments).unwrap().to_line());
+    let line = |fragment: &Fragment| format!("{}\n", *fragment.to_text());
+    for fragment in &fragments {
+        folder.put(&format!("{}.frag", fragment.index()), line(fragment).as_bytes());
+    }
+    // A whole line, so only the card can tell which one of the two it is.
+    let mut bytes = fragments[2].to_bytes();
+    bytes[60] ^= 1;
+    folder.put("altered.frag", line(&Fragment::from_bytes(&bytes).unwrap()).as_bytes());
+    folder.put("stale.frag", lines(&key, 2, 4)[1].as_bytes());
+    folder.put("foreign.frag", lines(&Key::generate().unwrap(), 2, 4)[1].as_bytes());
+
+    let output = az_join(&folder, &["--set-card", "card", "4.frag", "2.frag"], b"");
+    assert_eq!(output.stdout, format!("{}\n", *key.to_text()).as_bytes());
+    assert_eq!(
+        az_join(&folder, &["--set-card", "-", "4.frag", "2.frag"], &fs::read(folder.0.join("card")).unwrap()).stdout,
+        output.stdout
+    );
+    for (name, why) in [
+        ("altered.frag", "altered.frag: fragment 3 was altered: its hash is not the one on the set card"),
+        ("stale.frag", "stale.frag: fragment 2 is stale: of set "),
+        ("foreign.frag", "foreign.frag: fragment 2 is foreign: of key azkey1"),
+    ] {
+        let output = az_join(&folder, &["--set-card", "card", "1.frag", name], b"");
+        refused(&output, 79, "wrong_fragment");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.is_empty());
+    }
+    let without = az_join(&folder, &["1.frag", "altered.frag"], b"");
+    refused(&without, 79, "wrong_fragment");
+    assert!(String::from_utf8_lossy(&without.stderr).contains("the result does not match key"));
+    refused(&az_join(&folder, &["--set-card", "card", "1.frag"], b""), 79, "wrong_fragment");
+    refused(&az_join(&folder, &["--set-card", "1.frag", "1.frag", "2.frag"], b""), 65, "malformed");
+    refused(&az_join(&folder, &["--set-card", "none", "1.frag", "2.frag"], b""), 66, "not_found");
+    refused(&az_join(&folder, &["--set-card", "card", "--raw-sha256", "1.frag"], b""), 2, "usage");
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   az-split --output-dir . < key        # fragment-1-of-2.frag for the server, fragment-2-of-2.frag for the device
+  az-join old-*.frag | az-split --set-card card.json -d new     # cut again: the old fragments fit no new one
   az-split --scheme shamir --threshold 3 --shares 5 --key-file key | split -l 1 - share.
   az-encrypt --key-file key yolo.onnx | az-split --parts yolo.onnx --name models/yolo.onnx > receipt.json";
 
@@ -42,8 +43,12 @@ pub(crate) struct Cli {
     #[arg(short = 'd', long, value_name = "DIR", conflicts_with = "output")]
     pub(crate) output_dir: Option<PathBuf>,
 
+    /// Write what is public of the set to FILE: ids, and a hash of each fragment, by which az-join names a bad one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) set_card: Option<PathBuf>,
+
     /// Cut a sealed file into NAME.small and NAME.big; their receipt goes to standard output
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["new_key", "scheme", "threshold", "shares", "output_dir"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["new_key", "scheme", "threshold", "shares", "output_dir", "set_card"])]
     pub(crate) parts: Option<PathBuf>,
 
     /// Name of the resource, for the receipt of --parts

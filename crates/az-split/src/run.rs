@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use crate::files::{Pending, commit_all};
 use loader_model::{PartReceipt, PartsReceipt};
-use loader_seal::fragment::{Fragment, split};
+use loader_seal::fragment::{Fragment, SetCard, split};
 use loader_seal::parts::split_parts;
 use loader_seal::{Digest, Error, Key};
 use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, Stage};
@@ -20,29 +20,53 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 
 fn fragments_to_lines(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = stage.output(&cli.output, Content::Secret)?;
-    for fragment in cut_key(cli, stage)? {
-        output.put(&line(&fragment))?;
+    let mut card = card_file(cli)?;
+    let fragments = cut_key(cli, stage)?;
+    put_card(&mut card, &fragments)?;
+    for fragment in &fragments {
+        output.put(&line(fragment))?;
     }
-    Ok(output.commit()?)
+    output.commit()?;
+    Ok(commit_all(card.into_iter().collect())?)
 }
 
 fn fragments_to_files(cli: &Cli, stage: &Stage, dir: &Path) -> anyhow::Result<()> {
     let n = cli.shares;
-    let mut files = Vec::with_capacity(n.into());
+    let mut files = Vec::with_capacity(usize::from(n) + 1);
     for i in 1..=n {
         let path = dir.join(format!("fragment-{i}-of-{n}.frag"));
-        if !cli.output.force && path.symlink_metadata().is_ok() {
-            let why = format_args!("{}: exists, and may be the only copy of a fragment", path.display());
-            return Err(Failure::new(ErrorCode::CannotCreate, why)
-                .hint("name another folder, or replace it with --force".to_owned())
-                .into());
-        }
+        refuse_existing(cli, &path, "may be the only copy of a fragment", "name another folder")?;
         files.push(Pending::new(path)?);
     }
-    for (file, fragment) in files.iter_mut().zip(cut_key(cli, stage)?) {
-        file.output.put(&line(&fragment))?;
+    let mut card = card_file(cli)?;
+    let fragments = cut_key(cli, stage)?;
+    put_card(&mut card, &fragments)?;
+    for (file, fragment) in files.iter_mut().zip(&fragments) {
+        file.output.put(&line(fragment))?;
     }
+    files.extend(card);
     Ok(commit_all(files)?)
+}
+
+fn refuse_existing(cli: &Cli, path: &Path, why: &str, instead: &str) -> Result<(), Failure> {
+    if cli.output.force || path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let why = format_args!("{}: exists, and {why}", path.display());
+    Err(Failure::new(ErrorCode::CannotCreate, why).hint(format!("{instead}, or replace it with --force")))
+}
+
+fn card_file(cli: &Cli) -> Result<Option<Pending>, Failure> {
+    let Some(path) = &cli.set_card else { return Ok(None) };
+    refuse_existing(cli, path, "may be the card of a set in use", "name another file")?;
+    Pending::new(path.clone()).map(Some)
+}
+
+fn put_card(card: &mut Option<Pending>, fragments: &[Fragment]) -> Result<(), Failure> {
+    match (card, SetCard::of(fragments)) {
+        (Some(file), Some(card)) => file.output.put(&card.to_line()),
+        _ => Ok(()),
+    }
 }
 
 fn cut_key(cli: &Cli, stage: &Stage) -> Result<Vec<Fragment>, Failure> {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot be set up is a failed test")]
 
-use loader_seal::fragment::{Fragment, join};
+use loader_seal::fragment::{Fragment, FragmentError, SetCard, join};
 use loader_seal::{Key, SealOptions, Suite, parts, seal};
 use std::fs;
 use std::io::Write;
@@ -136,4 +136,50 @@ fn both_parts_appear_with_their_receipt_or_neither() {
     assert_eq!(receipt.name.unwrap().as_str(), "models/a");
     let digest = loader_seal::copy_digest(&big[..], std::io::sink()).unwrap();
     assert_eq!((receipt.big.size, receipt.big.sha256), (digest.len, digest.hex()));
+}
+
+#[test]
+fn a_set_card_appears_with_the_fragments_it_describes() {
+    let folder = Folder::new("card");
+    let key = Key::generate().unwrap();
+    let card = |name: &str| SetCard::from_json(&fs::read(folder.0.join(name)).unwrap()).unwrap();
+    let args = ["--scheme", "shamir", "-k", "2", "-n", "5", "--set-card", "card"];
+    let output = az_split(&folder, &args, key.to_text().as_bytes());
+    assert_eq!(status(&output), 0);
+    let fragments = Fragment::parse_all(str::from_utf8(&output.stdout).unwrap()).unwrap();
+    assert_eq!(fragments.len(), 5);
+    assert!(fragments.iter().all(|fragment| card("card").check(fragment).is_ok()));
+    let text = fs::read_to_string(folder.0.join("card")).unwrap();
+    assert!(text.contains("\"scheme\":\"shamir\",\"k\":2,\"n\":5") && text.contains(&key.id().to_string()), "{text}");
+    assert!(!text.contains("AZ-"), "{text}");
+    // The card of a set in use is not lost to another.
+    let again = az_split(&folder, &args, key.to_text().as_bytes());
+    assert_eq!((status(&again), again.stdout.len()), (73, 0));
+    assert_eq!(status(&az_split(&folder, &["--new-key", "-d", ".", "--set-card", "none/card"], b"")), 73);
+    assert_eq!(folder.names(), ["card"]);
+    assert_eq!(status(&az_split(&folder, &["--new-key", "-d", ".", "--set-card", "card2"], b"")), 0);
+    assert_eq!(folder.names(), ["card", "card2", "fragment-1-of-2.frag", "fragment-2-of-2.frag"]);
+    let one = fs::read_to_string(folder.0.join("fragment-1-of-2.frag")).unwrap();
+    assert!(card("card2").check(&Fragment::parse(one.trim()).unwrap()).is_ok());
+    assert!(card("card").check(&Fragment::parse(one.trim()).unwrap()).is_err());
+    assert_eq!(status(&az_split(&folder, &["--parts", "x", "--set-card", "card3"], b"")), 2);
+}
+
+#[test]
+fn a_key_that_is_cut_again_makes_a_set_of_its_own() {
+    let folder = Folder::new("again");
+    let key = Key::generate().unwrap();
+    let cut = |args: &[&str]| {
+        let output = az_split(&folder, args, key.to_text().as_bytes());
+        Fragment::parse_all(str::from_utf8(&output.stdout).unwrap()).unwrap()
+    };
+    let (old, new) =
+        (cut(&["--scheme", "shamir", "-k", "2", "-n", "3"]), cut(&["--scheme", "shamir", "-k", "2", "-n", "3"]));
+    assert_eq!(join(&new[1..]).unwrap().id(), key.id());
+    for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
+        let mixed = [old[i].clone(), new[j].clone()];
+        assert!(matches!(join(&mixed), Err(FragmentError::OtherSet { .. })), "{i} {j}");
+    }
+    let wider = cut(&["-n", "3"]);
+    assert!(matches!(join(&[old[0].clone(), wider[1].clone()]), Err(FragmentError::OtherScheme { .. })));
 }
