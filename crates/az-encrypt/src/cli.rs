@@ -30,7 +30,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 
-    /// gcm (AES-256-GCM) or ctr-hmac (AES-256-CTR, HMAC-SHA-256)
+    /// gcm (AES-256-GCM) or ctr-hmac (AES-256-CTR with HMAC)
     #[arg(long, value_name = "NAME", default_value = "gcm", value_parser = parse_suite)]
     pub(crate) suite: Suite,
 

@@ -19,7 +19,7 @@ pub struct StageArgs {
 /// Where the output goes.
 #[derive(Debug, Default, Clone, clap::Args)]
 pub struct OutputArgs {
-    /// Write to FILE instead of standard output; it appears whole or not at all
+    /// Write to FILE, which appears whole or not at all
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
