@@ -1,0 +1,96 @@
+//! The vectors, and bytes that look random and are the same in every run.
+
+use crate::folder;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// A sealed file with what must come of it.
+#[derive(Debug)]
+pub struct Vector {
+    /// Name of the case.
+    pub name: String,
+    /// The sealed file.
+    pub path: PathBuf,
+    /// The line of the key to open it with.
+    pub key: String,
+    /// Empty for success, else the error codes that are allowed.
+    pub errors: Vec<String>,
+    /// The longest prefix of the plaintext in bytes that may leave.
+    pub may_release_len: usize,
+    /// SHA-256 of that prefix in hexadecimal.
+    pub may_release_sha256: String,
+}
+
+/// The path of a file among the vectors.
+pub fn vector_file(name: &str) -> PathBuf {
+    folder().join("vectors").join(name)
+}
+
+/// All vectors.
+pub fn vectors() -> Vec<Vector> {
+    let index: Value = serde_json::from_slice(&std::fs::read(vector_file("vectors.json")).unwrap()).unwrap();
+    let read = |vector: &Value| {
+        let text = |field: &str| vector[field].as_str().unwrap().to_owned();
+        let expect = text("expect");
+        Vector {
+            name: text("name"),
+            path: vector_file(&text("file")),
+            key: text("key"),
+            errors: expect.split('|').filter(|code| *code != "success").map(str::to_owned).collect(),
+            may_release_len: vector["may_release_len"].as_u64().unwrap() as usize,
+            may_release_sha256: text("may_release_sha256"),
+        }
+    };
+    index["vectors"].as_array().unwrap().iter().map(read).collect()
+}
+
+/// A key with the two fragments that give it.
+pub(crate) struct Fragments {
+    pub(crate) key: String,
+    pub(crate) server: String,
+    pub(crate) device: String,
+}
+
+/// The fragments among the vectors.
+pub(crate) fn fragments() -> Fragments {
+    let index: Value = serde_json::from_slice(&std::fs::read(vector_file("vectors.json")).unwrap()).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let all = &index["fragments"];
+    let pair = &all["xor_2_of_2"];
+    Fragments { key: text(&all["key"]), server: text(&pair[0]), device: text(&pair[1]) }
+}
+
+/// Lower case hexadecimal digits of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A sequence of numbers that follows from its seed (SplitMix64).
+#[derive(Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number.
+    pub fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `limit`, which is not 0.
+    pub fn below(&mut self, limit: usize) -> usize {
+        (self.number() % limit as u64) as usize
+    }
+
+    /// `len` bytes.
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(len + 8);
+        while bytes.len() < len {
+            bytes.extend(self.number().to_le_bytes());
+        }
+        bytes.truncate(len);
+        bytes
+    }
+}
