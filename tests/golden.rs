@@ -1,0 +1,191 @@
+//! The golden files: one command each, with all that it says.
+//!
+//! `TRYCMD=overwrite cargo test -p tests --test golden` rewrites them. trycmd
+//! turns each backslash of an output into a slash before it compares, which
+//! would make `\"` in an event a `/"`; so the files have `[Q]` in its place.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use tests::events::{self, Events};
+use tests::site::Site;
+use tests::{binary, folder, path_variable};
+use toml_edit::{DocumentMut, Item};
+use trycmd::TestCases;
+
+/// Runs the files of the folder `name`, in which `bash` and the filter are known.
+fn golden(name: &str, site: Option<&Site>) {
+    for case in cases(name) {
+        let bin = case.text("bin.name");
+        assert!(bin == name || bin == "bash", "{}: bin.name is {bin}", case.path.display());
+    }
+    let home = TempDir::new().unwrap();
+    let cases = TestCases::new();
+    cases
+        .register_bin(name, binary(name).as_path())
+        .register_bin("bash", Path::new("/bin/bash"))
+        .env("PATH", path_variable())
+        .env("SOURCE_DATE_EPOCH", "1700000000")
+        .env("AZ_RUN", "golden")
+        .env("HOME", home.path().to_str().unwrap())
+        .env("XDG_CONFIG_HOME", home.path().to_str().unwrap())
+        .env("LC_ALL", "C")
+        .insert_var("[Q]", "\\\"")
+        .unwrap();
+    site.into_iter().for_each(|site| at_site(&cases, site));
+    cases.case(format!("golden/{name}/*.toml")).run();
+}
+
+/// Gives the cases a server and the files of a device, as `AZ_API_URL`, `S3` and
+/// `SITE`; in what they expect, `[API]` and `[CDN]` are host and port of the
+/// servers, `[SITE]` is the folder.
+fn at_site(cases: &TestCases, site: &Site) {
+    let folder = site.folder().to_str().unwrap().to_owned();
+    let (api, cdn) = (site.server().api_url().to_owned(), site.server().s3_url().to_owned());
+    cases.env("AZ_API_URL", &api).env("S3", &cdn).env("SITE", &folder);
+    let host = |url: String| url.trim_start_matches("http://").to_owned();
+    for (var, value) in [("[SITE]", folder), ("[API]", host(api)), ("[CDN]", host(cdn))] {
+        cases.insert_var(var, value).unwrap();
+    }
+}
+
+#[test]
+fn az_decrypt() {
+    golden("az-decrypt", None);
+}
+
+#[test]
+fn az_encrypt() {
+    golden("az-encrypt", None);
+}
+
+#[test]
+fn az_inspect() {
+    golden("az-inspect", None);
+}
+
+#[test]
+fn az_join() {
+    golden("az-join", None);
+}
+
+#[test]
+fn az_split() {
+    golden("az-split", None);
+}
+
+#[test]
+fn az_login() {
+    golden("az-login", Some(&Site::start()));
+}
+
+#[test]
+fn az_whoami() {
+    golden("az-whoami", Some(&Site::start()));
+}
+
+#[test]
+fn az_cdn_creds() {
+    golden("az-cdn-creds", Some(&Site::start()));
+}
+
+#[test]
+fn az_fetch() {
+    golden("az-fetch", Some(&Site::start()));
+}
+
+/// A golden file.
+struct Case {
+    path: PathBuf,
+    document: DocumentMut,
+}
+
+impl Case {
+    fn item(&self, key: &str) -> Option<&Item> {
+        key.split('.').try_fold(self.document.as_item(), |item, part| item.get(part))
+    }
+
+    fn text(&self, key: &str) -> String {
+        let text = self.item(key).and_then(Item::as_str);
+        text.unwrap_or_else(|| panic!("{}: states no {key}", self.path.display())).to_owned()
+    }
+
+    fn command(&self) -> String {
+        self.item("args").map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Checks each line of standard error and, of each stage, that it has one end
+    /// and its beginning too where `whole`. The end of `filter` must go with the
+    /// exit status. Gives the number of stages.
+    fn check(&self, filter: &str, whole: bool) -> usize {
+        let place = self.path.display();
+        let text = self.text("stderr").replace("[Q]", "\\\"");
+        assert!(!text.contains("AZ-SECRET-KEY-1Q") && !text.contains("AZ-FRAG-1Q"), "{place}: tells a secret");
+        let lines = std::panic::catch_unwind(|| events::parse(&text).0);
+        let lines = lines.unwrap_or_else(|_| panic!("{place}: a line breaks the contract"));
+        let mut stages: Vec<_> = lines.iter().map(|line| line["stage"].as_str().unwrap_or_default()).collect();
+        stages.sort_unstable();
+        stages.dedup();
+        for stage in &stages {
+            let of_stage = Events(lines.iter().filter(|line| line["stage"] == **stage).cloned().collect());
+            let checked = std::panic::catch_unwind(|| {
+                if whole {
+                    events::check_run(&of_stage)
+                }
+            });
+            assert!(checked.is_ok(), "{place}: the lines of {stage} are not one run");
+            if stage == &filter {
+                let exit = of_stage.0.last().and_then(|line| line["error"]["exit"].as_i64()).unwrap_or(0);
+                let stated = self.item("status.code").and_then(Item::as_integer).unwrap_or(0);
+                assert_eq!(exit, stated, "{place}: the final line and the exit status differ");
+            }
+        }
+        stages.len()
+    }
+}
+
+fn cases(filter: &str) -> Vec<Case> {
+    let dir = folder().join("golden").join(filter);
+    let files = std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let mut paths: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let document = std::fs::read_to_string(&path).unwrap().parse();
+        Case { document: document.unwrap_or_else(|error| panic!("{}: {error}", path.display())), path }
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn filters() -> Vec<String> {
+    let entries = std::fs::read_dir(folder().join("golden")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn every_file_states_all_of_its_case() {
+    for case in filters().iter().flat_map(|filter| cases(filter)) {
+        let place = case.path.display();
+        for key in ["bin.name", "stdout", "stderr"] {
+            case.text(key);
+        }
+        assert!(case.item("status").is_some(), "{place}: states no status");
+        let inherits = case.item("env.inherit").and_then(Item::as_bool);
+        assert_eq!(inherits, Some(false), "{place}: must have env.inherit = false");
+        assert!(case.document.to_string().starts_with("# "), "{place}: does not begin with what it shows");
+    }
+}
+
+#[test]
+fn every_line_keeps_the_contract() {
+    let mut runs = 0;
+    for filter in filters() {
+        for case in cases(&filter) {
+            let style = ["human", "off"].iter().find(|style| case.command().contains(&format!("AZ_EVENTS={style}")));
+            if style != Some(&"human") {
+                runs += case.check(&filter, style.is_none());
+            }
+        }
+    }
+    assert!(runs > 200, "only {runs} runs were checked");
+}
