@@ -1,0 +1,391 @@
+//! What a golden file cannot say: readers that leave, terminals, signals, files
+//! that appear whole or not at all, and where settings come from.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File, Permissions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+use tests::{Finished, Random, Vector, bash, events, filter, run, vector_file, vectors};
+
+const FILTERS: [&str; 9] = [
+    "az-cdn-creds",
+    "az-decrypt",
+    "az-encrypt",
+    "az-fetch",
+    "az-inspect",
+    "az-join",
+    "az-login",
+    "az-split",
+    "az-whoami",
+];
+
+/// Those whose help is no wider than a hundred columns.
+const NARROW: [&str; 2] = ["az-encrypt", "az-inspect"];
+
+fn vector(name: &str) -> Vector {
+    vectors().into_iter().find(|vector| vector.name == name).unwrap()
+}
+
+/// A sealed file of 20000 bytes that opens.
+fn whole() -> Vector {
+    vector("ok_s2_20000")
+}
+
+fn write_secret(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The writing end of a pipe that nobody reads.
+fn abandoned_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+/// Waits for the first event line of `child`, which says `idle`: from then on
+/// signals are handled. Gives the rest of standard error.
+fn wait_for_idle(child: &mut Child) -> BufReader<impl Read + use<>> {
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert_eq!(events::parse(&line).states(), ["idle"]);
+    stderr
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// The child to its end, whose first line was read by [`wait_for_idle`].
+fn finish(child: Child, mut stderr: impl Read) -> Finished {
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
+    Finished { stderr: said, ..child.wait_with_output().unwrap().into() }
+}
+
+#[test]
+fn a_reader_that_left_is_141() {
+    let (sealed, key) = (whole(), whole().key);
+    let cases: [(&str, &[&str], &str); 5] = [
+        ("az-decrypt", &["--key-file", "-", sealed.path.to_str().unwrap()], &key),
+        ("az-encrypt", &["--key-file", "-", sealed.path.to_str().unwrap()], &key),
+        ("az-inspect", &[sealed.path.to_str().unwrap()], ""),
+        ("az-join", &["--raw-sha256"], "raw fragment"),
+        ("az-split", &[], &key),
+    ];
+    for (name, args, input) in cases {
+        let mut command = filter(name);
+        command.args(args).stdout(abandoned_pipe());
+        let finished = run(command, input.as_bytes());
+        events::check_run(&finished.events());
+        assert_eq!((finished.status, finished.code().as_str()), (141, "reader_gone"), "{name}: {}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_terminal_is_not_told_that_its_reader_left() {
+    let shown = in_terminal(&format!("az-inspect {} | true; echo status ${{PIPESTATUS[0]}}", whole().path.display()));
+    assert!(!shown.contains("reader_gone"), "{shown}");
+}
+
+#[test]
+fn help_into_a_closed_pipe_is_no_failure() {
+    for name in FILTERS {
+        for flag in ["--help", "--version"] {
+            let mut command = filter(name);
+            command.arg(flag).stdout(abandoned_pipe());
+            let finished = run(command, b"");
+            assert_eq!((finished.status, finished.stderr.as_str()), (0, ""), "{name} {flag}");
+        }
+    }
+}
+
+#[test]
+fn help_is_one_screen() {
+    for name in FILTERS {
+        let mut command = filter(name);
+        command.arg("--help");
+        let help = run(command, b"").text();
+        assert!(help.lines().count() <= 50, "{name}: {} lines", help.lines().count());
+        for line in help.lines().filter(|_| NARROW.contains(&name)) {
+            assert!(line.chars().count() <= 100, "{name}: too wide: {line}");
+        }
+        assert!(help.contains("Examples:\n"), "{name} has no examples");
+    }
+}
+
+#[test]
+fn no_reader_of_the_events_is_no_failure() {
+    let mut command = filter("az-inspect");
+    command.arg(whole().path).stderr(abandoned_pipe());
+    let finished = run(command, b"");
+    assert_eq!(finished.status, 0);
+    assert!(finished.text().starts_with('{'));
+}
+
+/// What `script` shows of a command on a terminal of its own; `status N` is its
+/// last line where the command prints it.
+fn in_terminal(script: &str) -> String {
+    let mut command = bash("exec script -qec \"$SCRIPT\" /dev/null");
+    command.env("SCRIPT", script).env("SHELL", "/bin/bash");
+    run(command, b"").text()
+}
+
+#[test]
+fn binary_data_and_secrets_are_not_written_to_a_terminal() {
+    let dir = TempDir::new().unwrap();
+    let sealed = whole();
+    write_secret(&dir.path().join("key"), &sealed.key);
+    fs::write(dir.path().join("text"), "some plaintext").unwrap();
+    let at = dir.path().display();
+    for (command, what) in [
+        (format!("az-decrypt --key-file {at}/key {}", sealed.path.display()), "binary data"),
+        (format!("az-encrypt --key-file {at}/key {at}/text"), "binary data"),
+        (format!("az-split --key-file {at}/key"), "a secret"),
+        (format!("az-join --raw-sha256 {at}/key"), "a secret"),
+    ] {
+        let shown = in_terminal(&format!("{command}; echo status $?"));
+        assert!(shown.contains(&format!("{what} is not written to a terminal")), "{command}: {shown}");
+        assert!(shown.contains("status 2"), "{command}: {shown}");
+        assert!(!shown.contains("AZ-"), "{command}: {shown}");
+    }
+    let forced = in_terminal(&format!("az-join --force --raw-sha256 {at}/text 2>/dev/null; echo status $?"));
+    assert!(forced.contains("AZ-SECRET-KEY-1") && forced.contains("status 0"), "{forced}");
+}
+
+#[test]
+fn a_name_cannot_write_to_the_terminal() {
+    let mut command = filter("az-inspect");
+    command.arg("red\u{1b}[31m\u{202e}\n.azs");
+    let finished = run(command, b"");
+    assert_eq!(finished.status, 66);
+    let events = finished.events();
+    let message = events.0.last().unwrap()["error"]["message"].as_str().unwrap();
+    assert!(message.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{message:?}");
+    assert!(message.contains(r"red\u{1b}[31m\u{202e}\u{a}.azs"), "{message}");
+}
+
+#[test]
+fn signals_end_a_stage_with_its_final_line() {
+    for (number, sent, code, exit) in [
+        (2, Signal::INT, "interrupted", 130),
+        (15, Signal::TERM, "terminated", 143),
+        (1, Signal::HUP, "interrupted", 130),
+    ] {
+        let mut command = filter("az-decrypt");
+        command.args(["--key-file", "-"]).arg(whole().path).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.take();
+        let stderr = wait_for_idle(&mut child);
+        signal(&child, sent);
+        let finished = finish(child, stderr);
+        drop(stdin);
+        assert_eq!(finished.status, -number, "{}", finished.stderr);
+        let events = finished.events();
+        assert_eq!(events.states(), ["error"]);
+        assert_eq!(events.0[0]["error"]["code"], code);
+        assert_eq!(events.0[0]["error"]["exit"], exit);
+    }
+}
+
+/// az-encrypt on its way into `dir/out`, with more than its pipe holds written.
+fn half_way(dir: &Path) -> (Child, impl Write + use<>, BufReader<impl Read + use<>>) {
+    let key = dir.join("key");
+    write_secret(&key, &whole().key);
+    let mut command = filter("az-encrypt");
+    command.args(["--segment", "4K", "--key-file"]).arg(&key).arg("-o").arg(dir.join("out")).stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let stderr = wait_for_idle(&mut child);
+    // A pipe holds 1 MiB at most: when this returns, the rest was sealed.
+    stdin.write_all(&Random(3).bytes(4 << 20)).unwrap();
+    (child, stdin, stderr)
+}
+
+#[test]
+fn a_file_is_not_touched_before_its_successor_is_whole() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out");
+    fs::write(&out, "the old one").unwrap();
+    let (child, stdin, stderr) = half_way(dir.path());
+    assert_eq!(fs::read(&out).unwrap(), b"the old one");
+    drop(stdin);
+    let finished = finish(child, stderr);
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    assert!(fs::metadata(&out).unwrap().len() > 4 << 20);
+    assert_eq!(mode(&out), 0o600);
+    assert_eq!(names(dir.path()), ["key", "out"]);
+}
+
+#[test]
+fn a_stage_that_is_ended_leaves_the_old_file_and_nothing_else() {
+    for (sent, number) in [(Signal::TERM, 15), (Signal::INT, 2), (Signal::KILL, 9)] {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("out"), "the old one").unwrap();
+        let (child, stdin, stderr) = half_way(dir.path());
+        signal(&child, sent);
+        let finished = finish(child, stderr);
+        drop(stdin);
+        assert_eq!(finished.status, -number, "{}", finished.stderr);
+        assert_eq!(fs::read(dir.path().join("out")).unwrap(), b"the old one");
+        // Without O_TMPFILE a kill may leave a temporary file, under no wrong name.
+        let left: Vec<_> = names(dir.path()).into_iter().filter(|name| !name.ends_with(".tmp")).collect();
+        assert_eq!(left, ["key", "out"]);
+        if sent != Signal::KILL {
+            assert_eq!(names(dir.path()), ["key", "out"]);
+        }
+    }
+}
+
+#[test]
+fn a_stage_that_fails_leaves_the_old_file_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out");
+    fs::write(&out, "the old one").unwrap();
+    for name in ["cut_mid_s2", "flip_last_tag_s2", "trailing_1_s2", "wrong_key_s2"] {
+        let vector = vector(name);
+        let mut command = filter("az-decrypt");
+        command.args(["--key-file", "-", "-o"]).arg(&out).arg(&vector.path);
+        assert!(matches!(run(command, vector.key.as_bytes()).status, 65 | 79), "{name}");
+        assert_eq!(fs::read(&out).unwrap(), b"the old one", "{name}");
+        assert_eq!(names(dir.path()), ["out"], "{name}");
+    }
+}
+
+#[test]
+fn a_link_is_replaced_and_not_written_through() {
+    let dir = TempDir::new().unwrap();
+    let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+    fs::write(&target, "not mine").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let mut command = filter("az-inspect");
+    command.arg("-o").arg(&link).arg(whole().path);
+    assert_eq!(run(command, b"").status, 0);
+    assert_eq!(fs::read(&target).unwrap(), b"not mine");
+    assert!(fs::symlink_metadata(&link).unwrap().is_file());
+}
+
+#[test]
+fn a_file_that_the_shell_made_for_a_secret_is_closed_to_others() {
+    let dir = TempDir::new().unwrap();
+    let redirected = |name: &str, content: &str, args: &[&str], filter_name: &str, input: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let mut command = filter(filter_name);
+        command.args(args).stdout(File::options().append(true).open(&path).unwrap());
+        assert_eq!(run(command, input.as_bytes()).status, 0);
+        mode(&path)
+    };
+    let key = whole().key;
+    assert_eq!(redirected("fragments", "", &[], "az-split", &key), 0o600);
+    assert_eq!(redirected("key", "", &["--raw-sha256"], "az-join", "raw"), 0o600);
+    assert_eq!(redirected("log", "a line\n", &[], "az-split", &key), 0o644, "what was there before is not ours");
+    let file = vector_file("vectors.json");
+    let args = ["--key-file", "-", file.to_str().unwrap()];
+    assert_eq!(redirected("sealed", "", &args, "az-encrypt", &key), 0o644, "sealed bytes are no secret");
+}
+
+#[test]
+fn the_run_folder_keeps_every_line() {
+    let dir = TempDir::new().unwrap();
+    let inspect = |style: &str| {
+        let mut command = filter("az-inspect");
+        command.arg(whole().path).env("AZ_RUN_DIR", dir.path()).env("AZ_EVENTS", style);
+        run(command, b"")
+    };
+    let said = inspect("json").stderr;
+    let log = dir.path().join("az-inspect.jsonl");
+    assert_eq!(fs::read_to_string(&log).unwrap(), said);
+    assert_eq!(mode(&log), 0o600);
+    assert_eq!(inspect("off").stderr, "");
+    assert_eq!(fs::read_to_string(&log).unwrap(), said.repeat(2), "AZ_EVENTS is about standard error alone");
+
+    let mut command = filter("az-inspect");
+    command.arg(whole().path).env("AZ_RUN_DIR", dir.path().join("missing"));
+    assert_eq!(run(command, b"").status, 73);
+}
+
+#[test]
+fn lines_of_parallel_stages_do_not_tear() {
+    let script = "for i in $(seq 60); do az-inspect \"$FILE\" > /dev/null & done; wait";
+    let mut command = bash(script);
+    command.env("FILE", whole().path);
+    assert_eq!(run(command, b"").events().0.len(), 120);
+}
+
+#[test]
+fn a_setting_comes_from_the_first_of_its_places() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| -> PathBuf { dir.path().join(name) };
+    for folder in ["systemd", "xdg/azaion", "home/.config/azaion"] {
+        fs::create_dir_all(path(folder)).unwrap();
+    }
+    let mut ids = Vec::new();
+    for (i, name) in ["flag", "env", "systemd/key", "xdg.key", "home.key"].into_iter().enumerate() {
+        let key = loader_seal::Key::from_bytes([i as u8; 32]);
+        write_secret(&path(name), &key.to_text());
+        ids.push(key.id().to_string());
+    }
+    let config = |folder: &str, key: &str| {
+        fs::write(path(folder).join("azaion/config.yaml"), format!("key_file: {}\n", path(key).display())).unwrap();
+    };
+    config("xdg", "xdg.key");
+    config("home/.config", "home.key");
+    // A sealed file that none of the keys opens: the error names the key held.
+    type Setting = for<'c> fn(&'c mut Command, &dyn Fn(&str) -> PathBuf) -> &'c mut Command;
+    let settings: [Setting; 5] = [
+        |command, path| command.arg("--key-file").arg(path("flag")),
+        |command, path| command.env("AZ_KEY_FILE", path("env")),
+        |command, path| command.env("CREDENTIALS_DIRECTORY", path("systemd")),
+        |command, path| command.env("XDG_CONFIG_HOME", path("xdg")),
+        |command, path| command.env("HOME", path("home")),
+    ];
+    for first in 0..settings.len() {
+        let mut command = filter("az-decrypt");
+        command.arg(whole().path);
+        for set in &settings[first..] {
+            set(&mut command, &path);
+        }
+        let finished = run(command, b"");
+        assert_eq!(finished.status, 79, "{}", finished.stderr);
+        assert!(finished.stderr.contains(&format!("held {},", ids[first])), "{first}: {}", finished.stderr);
+    }
+    let mut command = filter("az-decrypt");
+    command.arg(whole().path);
+    assert_eq!(run(command, b"").code(), "config", "no key is the default");
+}
+
+#[test]
+fn a_run_has_a_name_and_its_lines_a_time() {
+    let inspect = |run_name: &str| {
+        let mut command = filter("az-inspect");
+        command.arg(whole().path).env_remove("SOURCE_DATE_EPOCH").env("AZ_RUN", run_name);
+        run(command, b"")
+    };
+    let finished = inspect("");
+    let events = finished.events();
+    events::check_run(&events);
+    let runs: Vec<_> = events.0.iter().map(|line| line["run"].as_str().unwrap()).collect();
+    assert!(runs[0].len() == 8 && runs.iter().all(|run| *run == runs[0]), "{runs:?}");
+    assert!(events.0.iter().all(|line| line["pid"].is_u64()));
+    assert_eq!(inspect("two words").status, 78);
+    assert_eq!(inspect(&"x".repeat(65)).status, 78);
+}
