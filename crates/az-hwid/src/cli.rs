@@ -9,26 +9,26 @@ Examples:
   az-hwid --explain | jq -r '.sources[] | [.name, .state, .reason] | @tsv'
   az-hwid --enroll > card.json          # later: az-hwid --card card.json names what changed
 
-Strong sources stay with the board: device tree serial, DMI product UUID and board serial, processor serial,
-eMMC CID. NVMe serials and the machine id are part of the id and do not make one alone.";
+Strong sources stay with the board: device tree serial, DMI product UUID and board serial,
+processor serial, eMMC CID. NVMe serials and the machine id count, and do not make an id alone.";
 
-/// Print the hardware id that sealed answers are bound to: 64 hexadecimal digits, never a MAC address or a host name
+/// Print the hardware id that sealed answers are bound to: 64 hexadecimal digits
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-hwid", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// List the sources as JSON instead: which are used, which are not and why; never a serial
+    /// List the sources as JSON instead: used or not, and why; never a serial
     #[arg(long, conflicts_with_all = ["enroll", "card"])]
     pub(crate) explain: bool,
 
-    /// Print an enrolment card instead: salted, shortened hashes of the sources, as JSON
+    /// Print an enrolment card instead: JSON, a shortened hash a source
     #[arg(long, conflicts_with = "card")]
     pub(crate) enroll: bool,
 
-    /// Compare with this card first; other hardware ends with 79 and the names of what changed
+    /// Compare with this card first; 79 and the sources' names where they differ
     #[arg(long, value_name = "FILE")]
     pub(crate) card: Option<PathBuf>,
 
-    /// Print the hardware id in this file: 64 hexadecimal digits on a line; - is standard input
+    /// Print the hardware id in this file instead; - is standard input
     #[arg(long, value_name = "FILE", env = "AZ_HWID_FILE")]
     pub(crate) hwid_file: Option<PathBuf>,
 

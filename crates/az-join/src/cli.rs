@@ -21,15 +21,15 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) raw_sha256: bool,
 
-    /// Check each fragment against this card of az-split first, so that a bad one is named
+    /// Check each fragment against this card of az-split, to name a bad one
     #[arg(long, value_name = "FILE", conflicts_with_all = ["raw_sha256", "parts"])]
     pub(crate) set_card: Option<PathBuf>,
 
-    /// Join two FILEs, the small part and then the big one; a receipt in front of the small part is checked and left out
+    /// Join two FILEs, the small part (a receipt in front is checked) and the big one
     #[arg(long, conflicts_with = "raw_sha256")]
     pub(crate) parts: bool,
 
-    /// Check the parts against this receipt of az-split; with -o nothing appears where they differ
+    /// Check the parts against this receipt of az-split
     #[arg(long, value_name = "PATH", requires = "parts")]
     pub(crate) receipt: Option<PathBuf>,
 

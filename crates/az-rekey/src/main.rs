@@ -8,7 +8,7 @@ mod request;
 mod stream;
 mod target;
 
-use loader_stage::{Stage, UnlockState};
+use loader_stage::{ErrorCode, Failure, Stage, UnlockState};
 
 fn main() -> std::process::ExitCode {
     loader_stage::run(UnlockState::Idle, run)
@@ -18,6 +18,7 @@ fn run(cli: &cli::Cli, stage: &Stage) -> anyhow::Result<()> {
     match cli.in_place() {
         Some(path) if cli.recover => in_place::recover(stage, path),
         Some(path) => in_place::run(cli, stage, path),
+        None if cli.recover => Err(Failure::new(ErrorCode::Usage, "--recover takes a FILE").into()),
         None => stream::run(cli, stage),
     }
 }

@@ -58,6 +58,7 @@ fn a_rotation_puts_right_what_the_one_before_left() {
     assert_eq!(site.open(&site.read("file"), "b").unwrap(), PLAIN);
     assert_eq!(site.names(), ["file"]);
     assert!(site.run(&["--recover", "file"], b"").status.success());
+    refused(&site.run(&["--recover"], b""), 2, "usage");
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
-  az-split --output-dir . < key        # fragment-1-of-2.frag for the server, fragment-2-of-2.frag for the device
-  az-join old-*.frag | az-split --set-card card.json -d new     # cut again: the old fragments fit no new one
-  az-split --scheme shamir --threshold 3 --shares 5 --key-file key | split -l 1 - share.
-  az-encrypt --key-file key yolo.onnx | az-split --parts yolo.onnx --name models/yolo.onnx > receipt.json";
+  az-split --output-dir . < key        # fragment-1-of-2.frag for the server, 2 for the device
+  az-join old-*.frag | az-split --set-card card.json -d new    # cut again, as a set of its own
+  az-split --scheme shamir -k 3 -n 5 --key-file key | split -l 1 - share.
+  az-encrypt --key-file key yolo.onnx | az-split --parts yolo > receipt.json";
 
-/// Cut a key into fragments of which one alone says nothing, or a sealed file into a small and a big part
+/// Cut a key into fragments that alone say nothing, or a sealed file into two parts
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-split", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -39,15 +39,15 @@ pub(crate) struct Cli {
     #[arg(short = 'n', long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u8).range(2..))]
     pub(crate) shares: u8,
 
-    /// Write each fragment to a file of its own, DIR/fragment-1-of-2.frag and so on, and nothing to standard output
+    /// Write the fragments to DIR/fragment-1-of-2.frag and so on instead
     #[arg(short = 'd', long, value_name = "DIR", conflicts_with = "output")]
     pub(crate) output_dir: Option<PathBuf>,
 
-    /// Write what is public of the set to FILE: ids, and a hash of each fragment, by which az-join names a bad one
+    /// Write the set's card to FILE, by which az-join names a bad fragment
     #[arg(long, value_name = "FILE")]
     pub(crate) set_card: Option<PathBuf>,
 
-    /// Cut a sealed file into NAME.small and NAME.big; their receipt goes to standard output
+    /// Cut a sealed file into NAME.small and NAME.big; print their receipt
     #[arg(long, value_name = "NAME", conflicts_with_all = ["new_key", "scheme", "threshold", "shares", "output_dir", "set_card"])]
     pub(crate) parts: Option<PathBuf>,
 
