@@ -157,9 +157,15 @@ fn cases(filter: &str) -> Vec<Case> {
     paths.into_iter().map(read).collect()
 }
 
+/// The folders of golden files, each of which has a test above.
 fn filters() -> Vec<String> {
     let entries = std::fs::read_dir(folder().join("golden")).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let filters: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let source = std::fs::read_to_string(folder().join("golden.rs")).unwrap();
+    for filter in &filters {
+        assert!(source.contains(&format!("fn {}() {{", filter.replace('-', "_"))), "no test runs golden/{filter}");
+    }
+    filters
 }
 
 #[test]
