@@ -27,6 +27,14 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "OFFSET:LENGTH", value_parser = parse_range, conflicts_with = "plain_ctr")]
     pub(crate) range: Option<ByteRange>,
 
+    /// Check everything and release nothing
+    #[arg(long, conflicts_with_all = ["range", "plain_ctr", "output"])]
+    pub(crate) verify_only: bool,
+
+    /// Check all of a regular file before its first byte leaves, then again as it leaves
+    #[arg(long, conflicts_with_all = ["range", "plain_ctr", "verify_only"])]
+    pub(crate) verify_first: bool,
+
     /// Read the old layout, AES-256-CTR, which authenticates nothing
     #[arg(long)]
     pub(crate) plain_ctr: bool,

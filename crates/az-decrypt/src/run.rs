@@ -1,33 +1,63 @@
 //! What az-decrypt does.
 
 use crate::cli::Cli;
-use loader_seal::{Error, Hashed, Header, Key, PlainCtr, sha256_of};
+use loader_seal::{Error, Hashed, Header, Key, PlainCtr, Unlocked, sha256_of};
 use loader_stage::{Content, ErrorCode, Failure, Input, Loose, OrFail, Output, Stage};
-use std::io::{Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom, Write};
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
-    let key = Key::parse(&stage.secret_text(cli.key.source(), Loose::Warn)?).or_fail("the key", code)?;
+    let keys = [Key::parse(&stage.secret_text(cli.key.source(), Loose::Warn)?).or_fail("the key", code)?];
+    if cli.verify_only {
+        stage.begin();
+        return Ok(verify(cli, &mut input, &keys, &mut stage.progress().count(io::sink()))?);
+    }
     let mut output = stage.output(&cli.output, Content::Binary)?;
     stage.begin();
     if cli.plain_ctr {
-        plain_ctr(cli, stage, &key, &mut input, &mut output)?;
+        plain_ctr(cli, stage, &keys[0], &mut input, &mut output)?;
     } else {
-        sealed(cli, stage, key, &mut input, &mut output)?;
+        if cli.verify_first {
+            stage.step("verify", &[]);
+            verify_and_rewind(cli, &mut input, &keys)?;
+        }
+        sealed(cli, stage, &keys, &mut input, &mut output)?;
     }
     output.commit()?;
     Ok(())
 }
 
-fn sealed(cli: &Cli, stage: &Stage, key: Key, input: &mut Input, output: &mut Output) -> Result<(), Failure> {
+/// Opens the whole stream and gives its plaintext to `sink`, which leaves it nowhere.
+fn verify(cli: &Cli, input: &mut Input, keys: &[Key], sink: &mut (impl Write + Send)) -> Result<(), Failure> {
     let place = input.name().to_owned();
-    let header = match Header::read(input) {
-        Err(error) if error.is_empty_input() && !input.is_seekable() => {
-            return Err(Failure::no_input("sealed stream", &place));
-        }
-        header => header.or_fail(&place, code)?,
-    };
-    let unlocked = header.unlock(&[key]).or_fail(&place, code)?;
+    let unlocked = unlock(input, keys)?;
+    let opened = unlocked.open(input, sink, loader_stage::threads(cli.threads));
+    opened.map(drop).map_err(|error| explain(error, &place, &place, 0))
+}
+
+fn verify_and_rewind(cli: &Cli, input: &mut Input, keys: &[Key]) -> Result<(), Failure> {
+    let place = input.name().to_owned();
+    let io = |error: io::Error| Failure::io(&place, &error);
+    if !input.is_seekable() {
+        return Err(Failure::new(ErrorCode::Usage, format_args!("{place}: --verify-first needs a regular file"))
+            .hint("it is read twice, so that nothing leaves before everything was checked".to_owned()));
+    }
+    let start = input.file().stream_position().map_err(io)?;
+    verify(cli, input, keys, &mut io::sink())?;
+    input.file().seek(SeekFrom::Start(start)).map(drop).map_err(io)
+}
+
+fn unlock(input: &mut Input, keys: &[Key]) -> Result<Unlocked, Failure> {
+    let place = input.name().to_owned();
+    match Header::read(input) {
+        Err(error) if error.is_empty_input() && !input.is_seekable() => Err(Failure::no_input("sealed stream", &place)),
+        header => header.and_then(|header| header.unlock(keys)).or_fail(&place, code),
+    }
+}
+
+fn sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mut Output) -> Result<(), Failure> {
+    let place = input.name().to_owned();
+    let unlocked = unlock(input, keys)?;
     let threads = loader_stage::threads(cli.threads);
     let progress = stage.progress();
     let target = output.name().to_owned();
@@ -50,16 +80,16 @@ fn sealed(cli: &Cli, stage: &Stage, key: Key, input: &mut Input, output: &mut Ou
                 .map(drop)
         }
     };
-    outcome.map_err(|error| explain(error, &place, &target, stage))
+    outcome.map_err(|error| explain(error, &place, &target, progress.done().unwrap_or(0)))
 }
 
-/// The failure of a stream, with what was released before it.
-fn explain(error: Error, place: &str, target: &str, stage: &Stage) -> Failure {
+/// The failure of a stream, with how much of it was released before.
+fn explain(error: Error, place: &str, target: &str, released: u64) -> Failure {
     let class = code(&error);
-    let released = stage.progress().done().unwrap_or(0);
     match error {
         Error::Corrupt { .. } | Error::Truncated { .. } | Error::Trailing { .. } | Error::LengthMismatch { .. } => {
-            Failure::new(class, format_args!("{place}: {error}; nothing after byte {released} was released"))
+            let extent = if released == 0 { String::new() } else { format!(" after byte {released}") };
+            Failure::new(class, format_args!("{place}: {error}; nothing{extent} was released"))
                 .hint("copy the file again, or compare it with the publisher's digest".to_owned())
         }
         other => at_either_end(other, place, target),
@@ -77,7 +107,7 @@ fn at_either_end(error: Error, place: &str, target: &str) -> Failure {
 
 fn plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output: &mut Output) -> Result<(), Failure> {
     let place = input.name().to_owned();
-    let io = |error: std::io::Error| Failure::io(&place, &error);
+    let io = |error: io::Error| Failure::io(&place, &error);
     stage.step("plain-ctr", &[("authenticated", cli.sha256.is_some().into())]);
     if let Some(promised) = cli.sha256 {
         if !input.is_seekable() {

@@ -121,10 +121,18 @@ fn fill(tlvs: &mut Tlvs, header_len: usize, spare_slots: usize) -> Result<(), Er
         Some(room) if room >= FIELD_HEAD_LEN => room,
         _ => (spare_slots * SLOT_FIELD_LEN).min(HEADER_LEN.end().saturating_sub(bare_len)),
     };
-    if let Some(value_len) = pad_len.checked_sub(FIELD_HEAD_LEN) {
-        tlvs.others.push((PADDING, vec![0; value_len]));
-    }
+    tlvs.others.extend(padding(pad_len));
     Ok(())
+}
+
+/// Room for `slots` more slots, as a field of a new header.
+pub(crate) fn spare_room(slots: usize) -> Option<(u8, Vec<u8>)> {
+    padding(slots * SLOT_FIELD_LEN)
+}
+
+/// A field of `len` bytes that says nothing; `None` where that is less than a field.
+fn padding(len: usize) -> Option<(u8, Vec<u8>)> {
+    Some((PADDING, vec![0; len.checked_sub(FIELD_HEAD_LEN)?]))
 }
 
 #[cfg(test)]

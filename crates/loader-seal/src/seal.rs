@@ -5,10 +5,15 @@ use crate::header::read_up_to;
 use crate::key::random;
 use crate::layout::{Layout, SEGMENT_LOG2};
 use crate::metadata::Tlvs;
+use crate::rekey::spare_room;
 use crate::slot::FileKey;
 use crate::{Error, Header, Key, KeySlot, Metadata, Suite, Unlocked, ordered};
 use std::io::{Read, Write};
 use zeroize::Zeroizing;
+
+/// Slots that a new header leaves room for, so that the first keys added later
+/// need not move the stream.
+const SPARE_SLOTS: usize = 4;
 
 /// How a stream is sealed.
 #[derive(Clone, Debug)]
@@ -53,8 +58,12 @@ pub fn seal(
     let file_id = random_array()?;
     let file_key = Zeroizing::new(random_array()?);
     let slots = keys.iter().map(|key| KeySlot::wrap(&file_key, key, &file_id));
-    let tlvs =
-        Tlvs { key_slots: slots.collect::<Result<_, _>>()?, metadata: options.metadata.clone(), ..Tlvs::default() };
+    let tlvs = Tlvs {
+        key_slots: slots.collect::<Result<_, _>>()?,
+        metadata: options.metadata.clone(),
+        others: Vec::from_iter(spare_room(SPARE_SLOTS)),
+        ..Tlvs::default()
+    };
     seal_with(input, output, options, &file_id, &file_key, &tlvs)
 }
 

@@ -3,11 +3,13 @@
 use crate::emit::{Emitter, Report};
 use crate::{Failure, Stage, StageArgs, defaults, process};
 use clap::Parser;
-use clap::error::ErrorKind;
 use loader_model::{ErrorCode, UnlockState};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+
+/// Columns that a help text has at most.
+const HELP_WIDTH: usize = 100;
 
 /// Runs a filter: reads the command line, says `idle`, calls `filter`, says
 /// `ready` or `error`, and gives the exit status. `working` is what
@@ -17,7 +19,7 @@ where
     C: Parser + AsRef<StageArgs>,
 {
     process::hide_memory();
-    let command = C::command();
+    let command = C::command().term_width(HELP_WIDTH);
     let (emitter, problem) = Emitter::from_environment(command.get_name());
     let emitter = Arc::new(emitter);
     process::report_panics(emitter.clone());
@@ -39,7 +41,7 @@ where
 /// says nothing but the `error` of a watcher that fails, on a terminal as text.
 /// Signals stay with the watcher, which has to outlive what it watches.
 pub fn watch<C: Parser>(watcher: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
-    let command = C::command();
+    let command = C::command().term_width(HELP_WIDTH);
     let (emitter, problem) = Emitter::from_environment(command.get_name());
     let emitter = Arc::new(emitter.text_on_terminal());
     process::report_panics(emitter.clone());
@@ -62,12 +64,17 @@ enum Parsed<C> {
 }
 
 fn parse<C: Parser>(command: clap::Command) -> Result<Parsed<C>, Failure> {
-    let command = defaults::apply(command)?;
+    let command = match defaults::apply(command.clone()) {
+        Ok(command) => command,
+        // Help must be there for someone whose config file is broken.
+        Err(failure) => match command.try_get_matches() {
+            Err(error) if !error.use_stderr() => return show(&error).map(|()| Parsed::Shown),
+            _ => return Err(failure),
+        },
+    };
     match command.try_get_matches().and_then(|matches| C::from_arg_matches(&matches)) {
         Ok(cli) => Ok(Parsed::Command(cli)),
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            show(&error).map(|()| Parsed::Shown)
-        }
+        Err(error) if !error.use_stderr() => show(&error).map(|()| Parsed::Shown),
         Err(error) => Err(usage(&error)),
     }
 }
