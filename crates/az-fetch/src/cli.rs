@@ -1,7 +1,7 @@
 //! The command line of az-fetch.
 
 use loader_model::{NameError, ResourceName};
-use loader_session::{ApiArgs, BindingArgs, CdnArgs};
+use loader_session::{ApiArgs, BindingArgs, CdnArgs, parse_size};
 use loader_stage::{OutputArgs, StageArgs, TokenArgs};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -32,6 +32,15 @@ pub(crate) struct Cli {
     /// Keep big parts here, and use those that are there
     #[arg(long, value_name = "DIR", env = "AZ_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
+
+    // The defaults are those measured in the README of loader-cdn.
+    /// Ask for N ranges of the big part at the same time; 1 is one request for all of it
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) jobs: u8,
+
+    /// Length of a range, as 512K or 8M; memory is N ranges
+    #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse_size)]
+    pub(crate) chunk: u64,
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,

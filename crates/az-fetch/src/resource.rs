@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use loader_api::Session;
-use loader_cdn::{Cache, Claim, Expected, Source, Store, transfer};
+use loader_cdn::{Cache, Claim, Expected, GetPlan, Source, Start, Store, transfer};
 use loader_http::Notify;
 use loader_model::{PartsReceipt, ResourceName};
 use loader_seal::Header;
@@ -105,7 +105,9 @@ impl Fetch<'_> {
             None => None,
         };
         let store = self.store()?;
-        let mut object = store.get(self.name, 0, self.notify).map_err(|error| cdn_failure(&error, output))?;
+        let mut object = store
+            .get(self.name, self.get_plan(), &Start::default(), self.notify)
+            .map_err(|error| cdn_failure(&error, output))?;
         if let Some(size) = expected.size.filter(|size| *size != object.size()) {
             let what =
                 format_args!("{}: {} bytes on the CDN where {size} are expected", self.name.big_key(), object.size());
@@ -123,7 +125,7 @@ impl Fetch<'_> {
     /// For a small part that does not tell: what the CDN has belongs to it.
     fn big_part_if_any(&self, small: &[u8], output: &mut Output) -> Result<(), Failure> {
         let store = self.store()?;
-        match store.get(self.name, 0, self.notify) {
+        match store.get(self.name, self.get_plan(), &Start::default(), self.notify) {
             Ok(mut object) => {
                 self.stage.step("big-part", &[("size", object.size().into())]);
                 let total = small.len() as u64 + object.size();
@@ -163,6 +165,10 @@ impl Fetch<'_> {
         })?;
         let http = self.cli.api.http.agent()?;
         Store::new(&cdn, http).map_err(|error| Failure::new(error.code(), &error).hint(error.hint()))
+    }
+
+    fn get_plan(&self) -> GetPlan {
+        GetPlan { jobs: self.cli.jobs.into(), chunk_len: self.cli.chunk }
     }
 
     fn cache_off(&self, error: &loader_cdn::CacheError) {

@@ -2,7 +2,7 @@
 
 use loader_cdn::PART_LEN_MIN;
 use loader_model::ResourceName;
-use loader_session::{ApiArgs, CdnArgs};
+use loader_session::{ApiArgs, CdnArgs, parse_size};
 use loader_stage::{CredentialsArgs, OutputArgs, StageArgs, TokenArgs};
 use std::path::PathBuf;
 
@@ -51,8 +51,8 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) jobs: u8,
 
-    /// Length of a part in MiB; memory is N + 1 parts
-    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u64).range(PART_LEN_MIN >> 20..=1024))]
+    /// Length of a part, at least 5M; memory is N + 1 parts
+    #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse_part)]
     pub(crate) part: u64,
 
     #[command(flatten)]
@@ -69,4 +69,9 @@ impl AsRef<StageArgs> for Cli {
     fn as_ref(&self) -> &StageArgs {
         &self.stage
     }
+}
+
+fn parse_part(text: &str) -> Result<u64, String> {
+    let len = parse_size(text)?;
+    if len < PART_LEN_MIN { Err("a store takes parts of at least 5M".to_owned()) } else { Ok(len) }
 }

@@ -150,7 +150,7 @@ impl Release<'_> {
             stage.progress().set_total(len);
         }
         let least = known.map_or(0, |len| len.div_ceil(PARTS_MAX.into()));
-        let plan = PushPlan { jobs: cli.jobs.into(), part_len: (cli.part << 20).max(least) };
+        let plan = PushPlan { jobs: cli.jobs.into(), part_len: cli.part.max(least) };
         let mut push = Push::begin(&self.store, &cli.name, plan, &self.small.sha256, journal, notify)
             .map_err(|error| cdn_failure(&error))?;
         stage.step("big-part", &known.map_or(vec![], |len| vec![("size", len.into())]));

@@ -12,7 +12,7 @@ fn a_stream_from_a_pipe_is_published_in_two_parts() {
     let site = Site::new();
     for (len, declared) in [(1, true), (5000, false), (9 * MIB, false), (11 * MIB, true), (30 * MIB, false)] {
         let stream = sealed(len, declared, None);
-        let ran = site.push(&["--replace", "--part", "5"], &stream);
+        let ran = site.push(&["--replace", "--part", "5M"], &stream);
         assert_eq!(ran.status, 0, "{len}: {}", ran.events);
         assert!(site.published() == stream, "{len}");
         let (small, big) = (&ran.receipt["small"], &ran.receipt["big"]);
@@ -82,7 +82,7 @@ fn what_is_no_whole_sealed_stream_is_not_published() {
         (b"plain text", 65, "not a sealed stream"),
         (b"", 65, "empty"),
     ] {
-        let ran = site.push(&["--part", "5"], bytes);
+        let ran = site.push(&["--part", "5M"], bytes);
         assert_eq!(ran.status, status, "{}", ran.events);
         assert!(ran.events.contains(text), "{}", ran.events);
     }
@@ -106,7 +106,7 @@ fn keys_that_only_read_are_refused() {
 fn a_later_run_goes_on_where_the_first_ended() {
     let site = Site::new();
     let state = site.path("state");
-    let args = ["--state-dir", state.to_str().unwrap(), "--part", "5", "--jobs", "1"];
+    let args = ["--state-dir", state.to_str().unwrap(), "--part", "5M", "--jobs", "1"];
     let stream = sealed(30 * MIB, true, None);
     // The stream breaks off; what had arrived stays with the store.
     let cut = site.push(&args, &stream[..20 * MIB]);

@@ -11,6 +11,9 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+/// Bytes read at a time.
+const BUFFER_LEN: usize = 256 * 1024;
+
 /// A cache folder, open.
 #[derive(Debug)]
 pub struct Cache {
@@ -65,6 +68,7 @@ pub struct Entry {
     file: File,
     place: String,
     size: u64,
+    buffer: Vec<u8>,
 }
 
 /// An entry in the making, locked. Dropped without [`Partial::commit`], it
@@ -146,7 +150,7 @@ fn good_entry(folder: &Folder, name: &str, place: &str, expected: &Expected) -> 
         return Ok(None);
     }
     let mut tally = Tally::new();
-    let mut buffer = vec![0; 256 * 1024];
+    let mut buffer = vec![0; BUFFER_LEN];
     loop {
         match file.read(&mut buffer)? {
             0 => break,
@@ -154,7 +158,7 @@ fn good_entry(folder: &Folder, name: &str, place: &str, expected: &Expected) -> 
         }
     }
     file.rewind()?;
-    Ok(tally.check(expected).is_ok().then(|| Entry { file, place: place.to_owned(), size }))
+    Ok(tally.check(expected).is_ok().then(|| Entry { file, place: place.to_owned(), size, buffer: Vec::new() }))
 }
 
 fn partial_name(entry: &str) -> String {
@@ -191,8 +195,10 @@ impl Entry {
 }
 
 impl Source for Entry {
-    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.file.read(buffer).map_err(|cause| CacheError::cache(&self.place, cause).into())
+    fn next_bytes(&mut self) -> Result<&[u8], Error> {
+        self.buffer.resize(BUFFER_LEN, 0);
+        let read = self.file.read(&mut self.buffer).map_err(|cause| CacheError::cache(&self.place, cause))?;
+        Ok(&self.buffer[..read])
     }
 }
 

@@ -51,6 +51,14 @@ pub enum Error {
         /// The object.
         key: String,
     },
+    /// 416: the object ends before the range.
+    #[error("CDN {host}: {key} ends before the range that was asked for")]
+    OutOfRange {
+        /// The store.
+        host: String,
+        /// The object.
+        key: String,
+    },
     /// An answer outside the protocol, and what it looked like.
     #[error("CDN {host}: {key}: {what}")]
     Protocol {
@@ -92,7 +100,7 @@ impl Error {
             Self::Forbidden { .. } => ErrorCode::NotPermitted,
             Self::Clock { .. } => ErrorCode::Clock,
             Self::Changed { .. } => ErrorCode::Changed,
-            Self::Protocol { .. } => ErrorCode::Protocol,
+            Self::OutOfRange { .. } | Self::Protocol { .. } => ErrorCode::Protocol,
             Self::Mismatch { .. } => ErrorCode::DigestMismatch,
             Self::Cache(error) => error.code(),
             Self::Sink(error) if error.kind() == io::ErrorKind::BrokenPipe => ErrorCode::ReaderGone,

@@ -1,43 +1,76 @@
-//! An object read in order, continued at the last byte where the line breaks.
+//! An object read in order, from several ranges at a time.
 
+use crate::line::{Line, Report, work};
 use crate::part::Range;
 use crate::{Ask, Error, Part, Source, Store};
-use loader_http::Attempts;
+use loader_http::Notify;
 use loader_model::ResourceName;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, mpsc};
+
+/// How an object is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GetPlan {
+    /// Ranges asked for at the same time; 1 reads the object with one request.
+    pub jobs: usize,
+    /// Length of a range in bytes. Memory: `jobs` ranges.
+    pub chunk_len: u64,
+}
+
+/// Where reading begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// Strong ETag of the version that the bytes before it are of.
+    pub etag: Option<String>,
+}
 
 /// The bytes of an object from an offset to its end. Every byte comes from one
-/// version of the object, and the end is where the store said it is.
+/// version of the object, and the end is where the store said it is. Threads
+/// fetch ranges ahead of the reader, never more than the plan's memory; a range
+/// whose line breaks goes on at its last byte.
 pub struct Object<'a> {
-    store: &'a Store,
-    name: ResourceName,
-    attempts: Attempts<'a>,
+    notify: Notify<'a>,
     etag: Option<String>,
     size: u64,
     position: u64,
-    part: Option<Part>,
+    line: Arc<Line>,
+    reports: mpsc::Receiver<Report>,
+    /// Bytes that came ahead of their turn, by offset.
+    ahead: BTreeMap<u64, Vec<u8>>,
+    lent: Vec<u8>,
+    broken: Error,
 }
 
 impl<'a> Object<'a> {
     pub(crate) fn open(
-        store: &'a Store,
-        name: ResourceName,
-        start: u64,
-        mut attempts: Attempts<'a>,
+        store: &Store,
+        name: &ResourceName,
+        plan: GetPlan,
+        start: &Start,
+        notify: Notify<'a>,
     ) -> Result<Self, Error> {
-        let range = (start > 0).then_some(Range { start, end: None });
-        let ask = Ask { range, ..Ask::default() };
-        loop {
-            match store.ask(&name, &ask) {
-                Ok(part) if part.start == start => {
-                    let (size, etag) = (part.total, part.strong_etag().map(str::to_owned));
-                    return Ok(Self { store, name, attempts, etag, size, position: start, part: Some(part) });
-                }
-                Ok(_) => return Err(store.protocol(&name, "the store does not serve ranges")),
-                Err(Error::Http(error)) => attempts.again(error)?,
-                Err(error) => return Err(error),
-            }
+        let first = first_part(store, name, plan, start, notify)?;
+        let (size, etag) = (first.total, first.strong_etag().map(str::to_owned));
+        if start.etag.is_some() && start.etag != etag {
+            return Err(store.changed(name));
         }
+        // Ranges of one object can be told to be of one version only by an ETag.
+        let side_by_side = plan.jobs > 1 && etag.is_some() && first.len < size - start.offset;
+        let (jobs, chunk_len) = if side_by_side { (plan.jobs, first.len) } else { (1, size) };
+        let window = plan.chunk_len.saturating_mul(plan.jobs.max(1) as u64);
+        let line = Line::new(store, name, (size, etag.clone()), start.offset, chunk_len, window);
+        let (line, (to_reader, reports)) = (Arc::new(line), mpsc::channel());
+        let mut first = line.next_chunk().map(|chunk| (chunk, first));
+        for _ in 0..jobs {
+            let (line, to_reader, first) = (line.clone(), to_reader.clone(), first.take());
+            std::thread::Builder::new().spawn(move || work(&line, &to_reader, first)).map_err(Error::Source)?;
+        }
+        let broken = store.protocol(name, "reading stopped");
+        let (position, ahead, lent) = (start.offset, BTreeMap::new(), Vec::new());
+        Ok(Self { notify, etag, size, position, line, reports, ahead, lent, broken })
     }
 
     /// Size of the whole object in bytes.
@@ -49,63 +82,64 @@ impl<'a> Object<'a> {
     pub fn etag(&self) -> Option<&str> {
         self.etag.as_deref()
     }
+}
 
-    /// Opens the rest of the same version again.
-    fn resume(&mut self) -> Result<Part, Error> {
-        let whole = self.position == 0;
-        let range = (!whole).then_some(Range { start: self.position, end: None });
-        let ask = Ask { if_range: range.as_ref().and(self.etag.clone()), range, head: false };
-        let mut part = self.store.ask(&self.name, &ask)?;
-        if part.total != self.size || part.strong_etag() != self.etag.as_deref() {
-            return Err(self.store.changed(&self.name));
+/// The answer to the first request, which tells size and version too.
+fn first_part(
+    store: &Store,
+    name: &ResourceName,
+    plan: GetPlan,
+    start: &Start,
+    notify: Notify<'_>,
+) -> Result<Part, Error> {
+    let end = (plan.jobs > 1).then(|| start.offset.saturating_add(plan.chunk_len));
+    let range = (start.offset > 0 || end.is_some()).then_some(Range { start: start.offset, end });
+    let mut ask = Ask { if_range: start.etag.clone().filter(|_| range.is_some()), range, head: false };
+    let mut attempts = store.http.attempts(notify);
+    loop {
+        match store.ask(name, &ask) {
+            Ok(part) if part.start == start.offset => return Ok(part),
+            Ok(part) if start.etag.is_some() && start.etag.as_deref() == part.strong_etag() => {
+                return part.discarding(start.offset).map_err(Error::Http);
+            }
+            Ok(_) => return Err(store.changed(name)),
+            // No range fits into an empty object.
+            Err(Error::OutOfRange { .. }) if start.offset == 0 && ask.range.is_some() => ask.range = None,
+            Err(Error::Http(error)) => attempts.again(error)?,
+            Err(error) => return Err(error),
         }
-        if part.start != self.position {
-            // The same version from its first byte, from a store that does not
-            // serve ranges: what was passed on already is read again and dropped.
-            part.discard(self.position)?;
-        }
-        Ok(part)
     }
 }
 
 impl Source for Object<'_> {
-    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        loop {
-            if self.position == self.size {
-                return Ok(0);
+    fn next_bytes(&mut self) -> Result<&[u8], Error> {
+        self.line.give_back(std::mem::take(&mut self.lent));
+        while self.position < self.size {
+            if let Some(bytes) = self.ahead.remove(&self.position) {
+                self.position += bytes.len() as u64;
+                self.line.passed(self.position);
+                self.lent = bytes;
+                break;
             }
-            let read = match &mut self.part {
-                Some(part) => part.body.read_some(buffer).map_err(Error::Http),
-                None => match self.resume() {
-                    Ok(part) => {
-                        self.part = Some(part);
-                        continue;
-                    }
-                    Err(error) => Err(error),
-                },
-            };
-            match read {
-                Ok(n) => {
-                    self.attempts.progressed(n as u64);
-                    self.position += n as u64;
-                    return Ok(n);
-                }
-                Err(Error::Http(error)) => {
-                    self.part = None;
-                    if self.position > 0 && self.etag.is_none() {
-                        // Nothing says that the rest would be of the same version.
-                        return Err(Error::Http(error));
-                    }
-                    self.attempts.again(error)?;
-                }
-                Err(error) => return Err(error),
+            match self.reports.recv() {
+                Ok(Report::Bytes { offset, bytes }) => drop(self.ahead.insert(offset, bytes)),
+                Ok(Report::Retry(notice)) => (self.notify)(&notice),
+                Ok(Report::Failed(error)) => return Err(error),
+                Err(_) => return Err(std::mem::replace(&mut self.broken, Error::Config("no more to read".into()))),
             }
         }
+        Ok(&self.lent)
+    }
+}
+
+impl Drop for Object<'_> {
+    fn drop(&mut self) {
+        self.line.stop();
     }
 }
 
 impl fmt::Debug for Object<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Object").field("name", &self.name).field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("Object").field("size", &self.size).field("position", &self.position).finish_non_exhaustive()
     }
 }

@@ -74,17 +74,20 @@ impl Part {
         self.etag.as_deref().filter(|etag| etag.starts_with('"'))
     }
 
-    /// Reads and drops the first `bytes` of the body.
-    pub(crate) fn discard(&mut self, mut bytes: u64) -> Result<(), HttpError> {
+    /// The same from `offset` on; what stands before is read and dropped.
+    pub(crate) fn discarding(mut self, offset: u64) -> Result<Self, HttpError> {
         let mut buffer = vec![0; 64 * 1024];
-        while bytes > 0 {
-            let want = buffer.len().min(usize::try_from(bytes).unwrap_or(usize::MAX));
+        while self.start < offset {
+            let want = buffer.len().min(usize::try_from(offset - self.start).unwrap_or(usize::MAX));
             match self.body.read_some(&mut buffer[..want])? {
                 0 => break,
-                n => bytes -= n as u64,
+                n => {
+                    self.start += n as u64;
+                    self.len -= n as u64;
+                }
             }
         }
-        Ok(())
+        Ok(self)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The store: one signed request, redirects followed with care.
 
 use crate::sign::{Keys, Place, Signer};
-use crate::{Ask, Error, Object, Part, xml};
+use crate::{Ask, Error, GetPlan, Object, Part, Start, xml};
 use loader_http::{Call, HeaderMap, Http, Notify, Origin, Response, Uri, header};
 use loader_model::{CdnCredentials, ResourceName, printable};
 use std::fmt;
@@ -63,9 +63,16 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Clock`],
-    /// [`Error::Protocol`], [`Error::Http`] after the last attempt.
-    pub fn get<'a>(&'a self, name: &ResourceName, start: u64, notify: Notify<'a>) -> Result<Object<'a>, Error> {
-        Object::open(self, name.clone(), start, self.http.attempts(notify))
+    /// [`Error::Protocol`], [`Error::Http`] after the last attempt;
+    /// [`Error::Changed`] where the version is not that of `start`.
+    pub fn get<'a>(
+        &self,
+        name: &ResourceName,
+        plan: GetPlan,
+        start: &Start,
+        notify: Notify<'a>,
+    ) -> Result<Object<'a>, Error> {
+        Object::open(self, name, plan, start, notify)
     }
 
     /// Size and version of the big part of a resource.
@@ -164,6 +171,7 @@ impl Store {
                 Error::Clock { host, server_says: date.map_or(String::new(), |date| format!("; there it is {date}")) }
             }
             (404, _) => Error::NotFound { host, key, code: named },
+            (416, _) => Error::OutOfRange { host, key },
             (401 | 403, _) => {
                 Error::Forbidden { host, key, status, code: if code.is_empty() { "refused".into() } else { code } }
             }

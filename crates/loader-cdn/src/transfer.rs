@@ -4,16 +4,13 @@ use crate::expected::Tally;
 use crate::{Error, Expected, Partial};
 use std::io::Write;
 
-/// Bytes moved at a time.
-const BUFFER_LEN: usize = 256 * 1024;
-
 /// What bytes are read from.
 pub trait Source {
-    /// Fills at most `buffer` and gives how many bytes; 0 at the end.
+    /// The next bytes, some hundred KiB at most; none at the end.
     ///
     /// # Errors
     /// Those of the source.
-    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
+    fn next_bytes(&mut self) -> Result<&[u8], Error>;
 }
 
 /// Moves everything from `source` to `sink`, and to `keep` where there is a
@@ -32,23 +29,22 @@ pub fn transfer(
     sink: &mut dyn Write,
 ) -> Result<u64, Error> {
     let mismatch = |cause| Error::Mismatch { what: what.to_owned(), cause };
-    let mut buffer = vec![0; BUFFER_LEN];
     let mut tally = Tally::new();
     loop {
-        let n = source.read_some(&mut buffer)?;
-        if n == 0 {
+        let bytes = source.next_bytes()?;
+        if bytes.is_empty() {
             break;
         }
-        tally.update(&buffer[..n]);
+        tally.update(bytes);
         if let Some(size) = expected.size
             && tally.size() > size
         {
             return Err(mismatch(format!("more than the {size} bytes of the receipt")));
         }
         if let Some(keep) = &mut keep {
-            keep.write(&buffer[..n]);
+            keep.write(bytes);
         }
-        sink.write_all(&buffer[..n]).map_err(Error::Sink)?;
+        sink.write_all(bytes).map_err(Error::Sink)?;
     }
     let size = tally.size();
     tally.check(expected).map_err(mismatch)?;

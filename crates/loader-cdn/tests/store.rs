@@ -1,7 +1,7 @@
 //! The store against servers that cut, lie, redirect and refuse.
 #![allow(clippy::unwrap_used)]
 
-use loader_cdn::{Ask, Error, Expected, Range, Source, Store, transfer};
+use loader_cdn::{Ask, Error, Expected, GetPlan, Range, Source, Start, Store, transfer};
 use loader_http::{Http, HttpConfig, Retry};
 use loader_model::{CdnCredentials, ErrorCode, PartReceipt, ResourceName};
 use std::cell::Cell;
@@ -11,6 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 const SHA256_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+const SEQUENTIAL: GetPlan = GetPlan { jobs: 1, chunk_len: 1 << 20 };
 
 /// Answers one connection after the other as scripted and gives the requests seen.
 fn serve(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
@@ -68,7 +70,7 @@ fn read_all(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
 fn a_request_is_signed_for_bucket_and_key() {
     let (host, server) = serve(vec![answer("200 OK|ETag: \"v1\"", 3, "abc")]);
     let store = store(&host);
-    let mut object = store.get(&name(), 0, &|_| {}).unwrap();
+    let mut object = store.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap();
     assert_eq!((object.size(), object.etag()), (3, Some("\"v1\"")));
     assert_eq!(read_all(&mut object).unwrap(), b"abc");
     let request = server.join().unwrap().remove(0);
@@ -88,7 +90,7 @@ fn a_broken_line_is_continued_at_the_last_byte() {
     ]);
     let (store, retries) = (store(&host), Cell::new(0));
     let notify = |_: &_| retries.set(retries.get() + 1);
-    let mut object = store.get(&name(), 0, &notify).unwrap();
+    let mut object = store.get(&name(), SEQUENTIAL, &Start::default(), &notify).unwrap();
     let mut out = Vec::new();
     let receipt = PartReceipt { size: 3, sha256: SHA256_OF_ABC.to_owned() };
     assert_eq!(transfer("big part", &mut object, &Expected::from(&receipt), None, &mut out).unwrap(), 3);
@@ -107,7 +109,7 @@ fn an_object_that_changed_is_never_appended() {
     ] {
         let (host, _server) = serve(vec![answer("200 OK|ETag: \"v1\"", 3, "a"), second]);
         let store = store(&host);
-        let error = read_all(&mut store.get(&name(), 0, &|_| {}).unwrap()).unwrap_err();
+        let error = read_all(&mut store.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Changed, "{error}");
     }
 }
@@ -117,14 +119,14 @@ fn a_store_without_ranges_is_read_again_from_the_start() {
     let whole = || answer("200 OK|ETag: \"v1\"", 3, "abc");
     let (host, _server) = serve(vec![answer("200 OK|ETag: \"v1\"", 3, "a"), whole()]);
     let store = store(&host);
-    assert_eq!(read_all(&mut store.get(&name(), 0, &|_| {}).unwrap()).unwrap(), b"abc");
+    assert_eq!(read_all(&mut store.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap()).unwrap(), b"abc");
 }
 
 #[test]
 fn without_an_etag_nothing_is_continued() {
     let (host, server) = serve(vec![answer("200 OK", 3, "a")]);
     let store = store(&host);
-    let error = read_all(&mut store.get(&name(), 0, &|_| {}).unwrap()).unwrap_err();
+    let error = read_all(&mut store.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap()).unwrap_err();
     assert_eq!(error.code(), ErrorCode::Temporary, "{error}");
     assert_eq!(server.join().unwrap().len(), 1);
 }
@@ -143,7 +145,10 @@ fn a_part_must_be_the_range_that_was_asked_for() {
         assert_eq!(result.err().map(|error| error.code()), Some(ErrorCode::Protocol), "{head}");
     }
     let (host, _server) = serve(vec!["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned()]);
-    assert_eq!(store(&host).get(&name(), 0, &|_| {}).unwrap_err().code(), ErrorCode::Protocol);
+    assert_eq!(
+        store(&host).get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap_err().code(),
+        ErrorCode::Protocol
+    );
 }
 
 #[test]
@@ -152,7 +157,7 @@ fn a_receipt_that_does_not_fit_is_a_mismatch() {
         let (host, _server) = serve(vec![answer("200 OK", 3, "abc")]);
         let store = store(&host);
         let expected = Expected::from(&PartReceipt { size, sha256 });
-        let mut object = store.get(&name(), 0, &|_| {}).unwrap();
+        let mut object = store.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap();
         let error = transfer("big part", &mut object, &expected, None, &mut Vec::new()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::DigestMismatch, "{error}");
     }
@@ -168,7 +173,7 @@ fn refusals_carry_the_code_of_the_store() {
         ("400 Bad Request", "<Code>Odd</Code><Message>what</Message>", ErrorCode::Protocol, "HTTP 400, Odd, what"),
     ] {
         let (host, _server) = serve(vec![answer(head, body.len(), body)]);
-        let error = store(&host).get(&name(), 0, &|_| {}).unwrap_err();
+        let error = store(&host).get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap_err();
         assert_eq!(error.code(), code, "{error}");
         assert!(error.to_string().contains(text), "{error}");
     }
@@ -179,7 +184,10 @@ fn a_refused_connection_is_an_absent_service() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    assert_eq!(store(&host).get(&name(), 0, &|_| {}).unwrap_err().code(), ErrorCode::Unavailable);
+    assert_eq!(
+        store(&host).get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap_err().code(),
+        ErrorCode::Unavailable
+    );
 }
 
 #[test]
@@ -188,7 +196,7 @@ fn secrets_stay_with_their_origin_on_a_redirect() {
     let location = format!("{elsewhere}/signed?token=t");
     let (host, here) = serve(vec![answer(&format!("307 Temporary Redirect|Location: {location}"), 0, "")]);
     let first = store(&host);
-    assert_eq!(read_all(&mut first.get(&name(), 0, &|_| {}).unwrap()).unwrap(), b"abc");
+    assert_eq!(read_all(&mut first.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap()).unwrap(), b"abc");
     assert!(here.join().unwrap()[0].contains("authorization: "));
     let request = there.join().unwrap().remove(0);
     assert!(request.starts_with("get /signed?token=t "), "{request}");
@@ -200,7 +208,7 @@ fn secrets_stay_with_their_origin_on_a_redirect() {
         answer("200 OK", 3, "abc"),
     ]);
     let second = store(&host);
-    assert_eq!(read_all(&mut second.get(&name(), 0, &|_| {}).unwrap()).unwrap(), b"abc");
+    assert_eq!(read_all(&mut second.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap()).unwrap(), b"abc");
     let requests = here.join().unwrap();
     assert!(requests[1].starts_with("get /models/elsewhere/abc.big ") && requests[1].contains("authorization: "));
     assert!(!requests[2].contains("authorization: "), "{}", requests[2]);
@@ -210,7 +218,10 @@ fn secrets_stay_with_their_origin_on_a_redirect() {
 fn redirects_come_to_an_end() {
     let around = || answer("302 Found|Location: /models/v2/abc.big", 0, "");
     let (host, server) = serve((0..6).map(|_| around()).collect());
-    assert_eq!(store(&host).get(&name(), 0, &|_| {}).unwrap_err().code(), ErrorCode::Protocol);
+    assert_eq!(
+        store(&host).get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap_err().code(),
+        ErrorCode::Protocol
+    );
     assert_eq!(server.join().unwrap().len(), 6);
 }
 
@@ -220,4 +231,55 @@ fn a_head_gives_size_and_version() {
     let meta = store(&host).head(&name(), &|_| {}).unwrap();
     assert_eq!((meta.size, meta.etag.as_deref()), (1 << 40, Some("\"v1\"")));
     assert!(server.join().unwrap()[0].starts_with("head /models/v2/abc.big "));
+}
+
+/// Serves `object` by ranges on any number of connections, cutting the first
+/// answer to each range short, and gives the ranges that were asked for.
+fn serve_ranges(object: &'static [u8]) -> (String, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, ranges) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, asked) = (stream.unwrap(), asked.clone());
+            std::thread::spawn(move || {
+                let request = read_head(&mut stream);
+                let range = request.split("range: bytes=").nth(1).unwrap().split('\r').next().unwrap().to_owned();
+                let (first, last) = range.split_once('-').unwrap();
+                let first: usize = first.parse().unwrap();
+                let end = last.parse::<usize>().map_or(object.len(), |last| (last + 1).min(object.len()));
+                let body = &object[first..end];
+                let head = format!(
+                    "HTTP/1.1 206 Partial Content\r\nETag: \"v1\"\r\nContent-Range: bytes {first}-{}/{}\r\n\
+                     Content-Length: {}\r\nConnection: close\r\n\r\n",
+                    end - 1,
+                    object.len(),
+                    body.len()
+                );
+                let cut = if first.is_multiple_of(1000) { body.len() / 2 } else { body.len() };
+                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(&body[..cut]).unwrap();
+                asked.send(range).unwrap();
+            });
+        }
+    });
+    (host, ranges)
+}
+
+#[test]
+fn ranges_side_by_side_come_in_order_and_go_on_where_they_break() {
+    let object: Vec<u8> = (0..10_500_u32).map(|i| (i % 251) as u8).collect();
+    let (host, ranges) = serve_ranges(Vec::leak(object.clone()));
+    let store = store(&host);
+    for (jobs, start) in [(2, 0), (4, 0), (4, 2000), (8, 9999)] {
+        let plan = GetPlan { jobs, chunk_len: 1000 };
+        let start = Start { offset: start, etag: Some("\"v1\"".to_owned()) };
+        let mut got = store.get(&name(), plan, &start, &|_| {}).unwrap();
+        assert!(read_all(&mut got).unwrap() == object[start.offset as usize..], "{jobs} {start:?}");
+    }
+    let ranges: Vec<_> = ranges.try_iter().collect();
+    assert!(ranges.iter().any(|range| range == "3000-3999") && ranges.iter().any(|range| range == "3500-3999"));
+    let other = Start { offset: 5, etag: Some("\"v0\"".to_owned()) };
+    let error = store.get(&name(), GetPlan { jobs: 2, chunk_len: 1000 }, &other, &|_| {}).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Changed);
 }

@@ -2,16 +2,20 @@
 
 use crate::retry::parse_retry_after;
 use crate::{Attempts, Body, Error, HttpConfig, Notify, Origin, Retry, fault, tls};
+use loader_model::printable;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use ureq::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
 use ureq::http::{HeaderMap, Method, Request, Uri};
 use ureq::{Agent, Proxy, ProxyProtocol};
 use zeroize::Zeroizing;
 
 /// Most bytes kept of the body of an answer that is an error.
 const ERROR_BODY_MAX: usize = 64 * 1024;
+
+/// Most connections that are kept for the next request.
+const IDLE_MAX: usize = 64;
 
 /// One request. The same value can be sent again.
 #[derive(Clone)]
@@ -101,6 +105,9 @@ impl Http {
                     .max_redirects(0)
                     .proxy(proxy)
                     .tls_config(tls.clone())
+                    // Ranges side by side come back to their connections.
+                    .max_idle_connections(IDLE_MAX)
+                    .max_idle_connections_per_host(IDLE_MAX)
                     .user_agent(config.user_agent.as_str())
                     .timeout_resolve(Some(config.connect_timeout))
                     .timeout_connect(Some(config.connect_timeout))
@@ -168,6 +175,14 @@ impl Http {
             return Err(Error::Protocol {
                 host,
                 what: "answer without a length, so its end cannot be seen".to_owned(),
+            });
+        }
+        let encoding = parts.headers.get(CONTENT_ENCODING).filter(|encoding| encoding.as_bytes() != b"identity");
+        if let Some(encoding) = encoding.filter(|_| parts.status.is_success()) {
+            let encoding = printable(&String::from_utf8_lossy(encoding.as_bytes()));
+            return Err(Error::Protocol {
+                host,
+                what: format!("answer is encoded as {encoding}, which nobody asked for"),
             });
         }
         // What a HEAD announces does not follow.

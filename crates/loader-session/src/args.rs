@@ -144,6 +144,28 @@ pub struct BindingArgs {
     pub device_secret_file: Option<PathBuf>,
 }
 
+/// Most bytes that may be asked for at a time.
+const SIZE_MAX: u64 = 1 << 30;
+
+/// Bytes from a number with K, M or G behind it (powers of 1024), 64K to 1G.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    match size {
+        None => Err("expected a number of bytes, such as 512K or 8M".to_owned()),
+        Some(size) if !(64 << 10..=SIZE_MAX).contains(&size) => Err("expected 64K to 1G".to_owned()),
+        Some(size) => Ok(size),
+    }
+}
+
 /// Where the credentials of the CDN come from.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CdnArgs {
@@ -167,5 +189,21 @@ impl CdnArgs {
         let cdn = serde_json::from_slice(&json)
             .map_err(|_| Failure::new(ErrorCode::Malformed, "the CDN file is not the JSON that az-cdn-creds prints"))?;
         Ok(Some(cdn))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_a_unit_and_bounds() {
+        assert_eq!(
+            (parse_size("512K"), parse_size("8m"), parse_size("65536")),
+            (Ok(512 << 10), Ok(8 << 20), Ok(65536))
+        );
+        for bad in ["", "K", "8MB", "-1", "1K", "2G", "99999999999999999999M"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -9,6 +9,6 @@ mod args;
 mod binding;
 mod connect;
 
-pub use args::{ApiArgs, BindingArgs, CdnArgs, HttpArgs};
+pub use args::{ApiArgs, BindingArgs, CdnArgs, HttpArgs, parse_size};
 pub use binding::{Device, is_sealed, kind_of};
 pub use connect::{RetryStep, api_failure, http_failure, open_session, read_token};
