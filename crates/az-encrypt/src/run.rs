@@ -24,6 +24,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
             comment: cli.comment.clone(),
         },
         threads: loader_stage::threads(cli.threads),
+        ..SealOptions::default()
     };
     stage.begin();
     if let Some(len) = options.plaintext_len {

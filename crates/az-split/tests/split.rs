@@ -60,6 +60,7 @@ fn sealed(len: usize) -> Vec<u8> {
         segment_log2: 12,
         plaintext_len: Some(len as u64),
         metadata: loader_seal::Metadata::default(),
+        spare_slots: 0,
         threads: 1,
     };
     let mut file = Vec::new();

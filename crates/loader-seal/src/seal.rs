@@ -11,10 +11,6 @@ use crate::{Error, Header, Key, KeySlot, Metadata, Suite, Unlocked, ordered};
 use std::io::{Read, Write};
 use zeroize::Zeroizing;
 
-/// Slots that a new header leaves room for, so that the first keys added later
-/// need not move the stream.
-const SPARE_SLOTS: usize = 4;
-
 /// How a stream is sealed.
 #[derive(Clone, Debug)]
 pub struct SealOptions {
@@ -27,13 +23,23 @@ pub struct SealOptions {
     pub plaintext_len: Option<u64>,
     /// What the header says of the content.
     pub metadata: Metadata,
+    /// Slots that the header leaves room for, so that the first keys added later
+    /// need not move the stream; 4 by default.
+    pub spare_slots: usize,
     /// Threads that seal; 1 by default.
     pub threads: usize,
 }
 
 impl Default for SealOptions {
     fn default() -> Self {
-        Self { suite: Suite::AesGcm, segment_log2: 20, plaintext_len: None, metadata: Metadata::default(), threads: 1 }
+        Self {
+            suite: Suite::AesGcm,
+            segment_log2: 20,
+            plaintext_len: None,
+            metadata: Metadata::default(),
+            spare_slots: 4,
+            threads: 1,
+        }
     }
 }
 
@@ -61,7 +67,7 @@ pub fn seal(
     let tlvs = Tlvs {
         key_slots: slots.collect::<Result<_, _>>()?,
         metadata: options.metadata.clone(),
-        others: Vec::from_iter(spare_room(SPARE_SLOTS)),
+        others: Vec::from_iter(spare_room(options.spare_slots)),
         ..Tlvs::default()
     };
     seal_with(input, output, options, &file_id, &file_key, &tlvs)

@@ -59,6 +59,7 @@ impl Site {
             segment_log2: 12,
             plaintext_len: Some(plain.len() as u64),
             metadata: Metadata { name: Some("models/a".to_owned()), comment, ..Metadata::default() },
+            spare_slots: 0,
             threads: 1,
         };
         let keys: Vec<Key> = keys.iter().map(|name| self.key(name)).collect();

@@ -17,7 +17,7 @@ fn sealed_for(keys: &[Key], suite: Suite) -> Vec<u8> {
         comment: Some("remark".to_owned()),
     };
     let plaintext_len = Some(PLAINTEXT.len() as u64);
-    let options = SealOptions { suite, segment_log2: 12, plaintext_len, metadata, threads: 1 };
+    let options = SealOptions { suite, segment_log2: 12, plaintext_len, metadata, spare_slots: 0, threads: 1 };
     let mut sealed = Vec::new();
     seal(&mut &*PLAINTEXT, &mut sealed, keys, &options).unwrap();
     sealed
