@@ -135,9 +135,13 @@ pub struct BindingArgs {
     #[command(flatten)]
     pub credentials: CredentialsArgs,
 
-    /// Hardware id, 64 hexadecimal digits on a line
+    /// Hardware id, 64 hexadecimal digits on a line [default: that of this device, see az-hwid]
     #[arg(long, value_name = "PATH", env = "AZ_HWID_FILE")]
     pub hwid_file: Option<PathBuf>,
+
+    /// Read the hardware id below DIR instead of /
+    #[arg(long, value_name = "DIR", env = "AZ_SYSROOT", default_value = "/", hide = true)]
+    pub sysroot: PathBuf,
 
     /// Device secret, 64 hexadecimal digits on a line
     #[arg(long, value_name = "PATH", env = "AZ_DEVICE_SECRET_FILE", hide_env = true)]

@@ -2,11 +2,12 @@
 
 use crate::BindingArgs;
 use loader_api::Token;
+use loader_device::id_from_text;
 use loader_model::{Credentials, ResourceName};
 use loader_seal::MAGIC;
 use loader_seal::device::{Binding, Kind, open};
 use loader_stage::{ErrorCode, Failure, Loose, OrFail, SecretFrom, Stage};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// Largest file with a hardware id in bytes.
@@ -17,6 +18,7 @@ const HWID_FILE_MAX: usize = 16 * 1024;
 pub struct Device {
     credentials: Option<Credentials>,
     hardware: Option<[u8; 32]>,
+    sysroot: PathBuf,
     secret: Option<Zeroizing<[u8; 32]>>,
 }
 
@@ -31,7 +33,7 @@ impl Device {
         let hardware = args.hwid_file.as_deref().map(|path| read_hwid(stage, path)).transpose()?;
         let from = SecretFrom::new("device-secret", args.device_secret_file.as_deref(), None);
         let secret = stage.secret(from, Loose::Warn)?.map(|text| device_secret(&text)).transpose()?;
-        Ok(Self { credentials, hardware, secret })
+        Ok(Self { credentials, hardware, sysroot: args.sysroot.clone(), secret })
     }
 
     /// Email and password, where they are at hand.
@@ -50,21 +52,22 @@ impl Device {
         })
     }
 
-    /// The hardware id.
+    /// The hardware id: the one that was named, else that of this device.
     ///
     /// # Errors
-    /// `config` where none is named.
+    /// `config` where none is named and the device has no strong source of one.
     pub fn hardware(&self) -> Result<[u8; 32], Failure> {
-        self.hardware.ok_or_else(|| {
-            Failure::new(ErrorCode::Config, "no hardware id given, which the server seals to")
-                .hint("use --hwid-file PATH or AZ_HWID_FILE: a file with 64 hexadecimal digits".to_owned())
-        })
+        if let Some(named) = self.hardware {
+            return Ok(named);
+        }
+        loader_device::hardware_id(&self.sysroot)
+            .map_err(|error| Failure::new(ErrorCode::from_name(error.code()), &error).hint(error.hint().to_owned()))
     }
 
     /// The hardware id as the API takes it: 64 lower-case hexadecimal digits.
     ///
     /// # Errors
-    /// `config` where none is named.
+    /// Those of [`Device::hardware`].
     pub fn hardware_hex(&self) -> Result<String, Failure> {
         Ok(self.hardware()?.iter().map(|byte| format!("{byte:02x}")).collect())
     }
@@ -105,7 +108,7 @@ pub fn kind_of(name: &ResourceName) -> Kind {
 fn read_hwid(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
     let mut input = stage.input(path)?;
     let text = input.read_all(HWID_FILE_MAX)?;
-    hex_line(&text).ok_or_else(|| {
+    id_from_text(&text).ok_or_else(|| {
         let name = input.name();
         Failure::new(
             ErrorCode::Malformed,
@@ -115,34 +118,7 @@ fn read_hwid(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
 }
 
 fn device_secret(text: &[u8]) -> Result<Zeroizing<[u8; 32]>, Failure> {
-    hex_line(text)
+    id_from_text(text)
         .map(Zeroizing::new)
         .ok_or_else(|| Failure::new(ErrorCode::Malformed, "the device secret is not a line of 64 hexadecimal digits"))
-}
-
-/// The 32 bytes on the first line that is 64 hexadecimal digits and nothing else.
-fn hex_line(text: &[u8]) -> Option<[u8; 32]> {
-    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let line = lines.find(|line| line.len() == 64 && line.iter().all(u8::is_ascii_hexdigit))?;
-    let mut bytes = [0; 32];
-    let mut digits = line.iter().map(|digit| (*digit as char).to_digit(16));
-    for byte in &mut bytes {
-        *byte = (digits.next()?? << 4 | digits.next()??) as u8;
-    }
-    Some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_digits_is_found_among_others() {
-        let hex = "0aF1".repeat(16);
-        let bytes = hex_line(format!("# id\n\n  {hex}\r\nmore\n").as_bytes()).unwrap();
-        assert_eq!(bytes[..4], [0x0a, 0xf1, 0x0a, 0xf1]);
-        for bad in [String::new(), hex[1..].to_owned(), format!("{hex}0"), hex.replace('F', "g")] {
-            assert_eq!(hex_line(bad.as_bytes()), None, "{bad}");
-        }
-    }
 }

@@ -8,7 +8,9 @@
 mod args;
 mod binding;
 mod connect;
+mod verify;
 
 pub use args::{ApiArgs, BindingArgs, CdnArgs, HttpArgs, parse_size};
 pub use binding::{Device, is_sealed, kind_of};
 pub use connect::{RetryStep, api_failure, http_failure, open_session, read_token};
+pub use verify::{VerifyArgs, user_of};
