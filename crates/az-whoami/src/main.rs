@@ -1,19 +1,23 @@
 //! az-whoami: a JWT in, the User as one line of JSON out.
 
-use loader_session::read_token;
+use loader_session::{VerifyArgs, read_token, user_of};
 use loader_stage::{Content, ErrorCode, OrFail, OutputArgs, Stage, StageArgs, TokenArgs, UnlockState};
 
 const EXAMPLES: &str = "\
 Examples:
   az-login | az-whoami
-  az-whoami --token-file jwt | jq -r .role";
+  az-whoami --token-file jwt | jq -r .role
+  az-whoami --token-file jwt --jwt-key-file server.pem";
 
-/// Show whom a token speaks of; it is read, not verified, and the server decides
+/// Show whom a token speaks of; it is verified where a key of the server is named
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-whoami", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(flatten)]
     token: TokenArgs,
+
+    #[command(flatten)]
+    verify: VerifyArgs,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -33,10 +37,11 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
+    let verifier = cli.verify.read(stage)?;
     let token = read_token(stage, &cli.token)?;
     let mut output = stage.output(&cli.output, Content::Text)?;
     stage.begin();
-    let mut line = serde_json::to_vec(&token.user()).or_fail("user", |_| ErrorCode::Bug)?;
+    let mut line = serde_json::to_vec(&user_of(&token, verifier.as_ref())?).or_fail("user", |_| ErrorCode::Bug)?;
     line.push(b'\n');
     output.put(&line)?;
     output.commit()?;

@@ -1,4 +1,5 @@
-//! A token as the API issues it: a compact JWT, read but not verified.
+//! A token as the API issues it: a compact JWT, read but not verified; [`crate::jwt`]
+//! verifies.
 
 use crate::claims::Claims;
 use loader_model::{ErrorCode, Role, User};
@@ -89,6 +90,11 @@ impl Token {
         self.claims.expires.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
     }
 
+    /// The beginning of the token's life; `None` where it names none.
+    pub fn not_before(&self) -> Option<SystemTime> {
+        self.claims.not_before.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
     /// True where the token's life is over at `now`.
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.expires().is_some_and(|end| end <= now)
@@ -97,8 +103,7 @@ impl Token {
     /// Why a server may have refused the token at `now`: `token expired at …`,
     /// `token not valid before …`, or that the server does not accept it.
     pub(crate) fn refusal(&self, now: SystemTime) -> String {
-        let not_before = self.claims.not_before.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        match (self.expires(), not_before) {
+        match (self.expires(), self.not_before()) {
             (Some(end), _) if end <= now => format!("token expired at {}", humantime::format_rfc3339_seconds(end)),
             (_, Some(start)) if start > now => {
                 format!("token not valid before {}; check the clock", humantime::format_rfc3339_seconds(start))

@@ -23,6 +23,8 @@ const CONFIG_KEYS: &[&str] = &[
     "events_file",
     "hwid_file",
     "insecure_http",
+    "jwks_file",
+    "jwt_key_file",
     "key_file",
     "log_dir",
     "log_keep",

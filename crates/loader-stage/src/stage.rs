@@ -98,6 +98,16 @@ impl Stage {
         Ok(Some(secret))
     }
 
+    /// Passes where `input`, which holds the secret called `what`, is the user's
+    /// alone, or `--insecure-perms` insists. For files of which only the content
+    /// tells whether they are secret.
+    ///
+    /// # Errors
+    /// `config` where it is a file that group or others can read.
+    pub fn refuse_loose(&self, input: &Input, what: &str) -> Result<(), Failure> {
+        loose_permissions(input, what).filter(|_| !self.insecure_perms).map_or(Ok(()), Err)
+    }
+
     /// The secret as text without surrounding white space.
     ///
     /// # Errors
