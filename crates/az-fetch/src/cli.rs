@@ -16,9 +16,13 @@ Examples:
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-fetch", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// folder/name of a resource, or key-fragment
+    /// folder/name of a resource; or key-fragment; or list, for a folder's resources as JSON lines
     #[arg(value_name = "NAME")]
     pub(crate) name: Name,
+
+    /// Folder to list
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: Option<ResourceName>,
 
     #[command(flatten)]
     pub(crate) token: TokenArgs,
@@ -29,9 +33,17 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) cdn: CdnArgs,
 
-    /// Keep big parts here, and use those that are there
+    /// Keep both parts here, and use what is there; a later run goes on where this one ends
     #[arg(long, value_name = "DIR", env = "AZ_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Use what is in the cache and nothing else
+    #[arg(long, requires = "cache_dir")]
+    pub(crate) offline: bool,
+
+    /// small, big, or both as they belong together
+    #[arg(long, value_name = "PART", value_enum, default_value_t = Wanted::Whole)]
+    pub(crate) part: Wanted,
 
     // The defaults are those measured in the README of loader-cdn.
     /// Ask for N ranges of the big part at the same time; 1 is one request for all of it
@@ -58,11 +70,21 @@ impl AsRef<StageArgs> for Cli {
     }
 }
 
+/// Which parts of a resource are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Wanted {
+    Small,
+    Big,
+    Whole,
+}
+
 /// What to fetch.
 #[derive(Clone, Debug)]
 pub(crate) enum Name {
     /// The server's fragment of the key.
     KeyFragment,
+    /// The resources of a folder.
+    List,
     /// A resource.
     Resource(ResourceName),
 }
@@ -71,6 +93,10 @@ impl FromStr for Name {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        if text == "key-fragment" { Ok(Self::KeyFragment) } else { text.parse().map(Self::Resource) }
+        match text {
+            "key-fragment" => Ok(Self::KeyFragment),
+            "list" => Ok(Self::List),
+            name => name.parse().map(Self::Resource),
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! A resource: the small part from the API, the big part from the cache or the CDN.
 
-use crate::cli::Cli;
-use loader_api::Session;
-use loader_cdn::{Cache, Claim, Expected, GetPlan, Source, Start, Store, transfer};
+use crate::cli::{Cli, Wanted};
+use loader_api::{RESOURCE_MAX, Session};
+use loader_cdn::{Cache, Claim, Expected, GetPlan, Object, Partial, Source, Start, Store, transfer};
 use loader_http::Notify;
 use loader_model::{PartsReceipt, ResourceName};
 use loader_seal::Header;
 use loader_session::{Device, api_failure, is_sealed, kind_of};
 use loader_stage::{ErrorCode, Failure, OrFail, Output, Stage};
 use std::io::Write;
+use std::path::Path;
 use zeroize::Zeroizing;
 
 /// One fetch of one resource.
@@ -37,19 +38,48 @@ impl Fetch<'_> {
         let published = self.small_part(session)?;
         let (small, big) = self.plan(&published)?;
         self.stage.step("small-part", &[("size", small.len().into())]);
+        let small_alone = self.cli.part == Wanted::Small;
+        let small = if self.cli.part == Wanted::Big { &[] } else { small };
         match big {
-            Big::Absent => self.put(small, small.len() as u64, output),
-            Big::Expected(expected) => self.big_part(small, &expected, output),
-            Big::Unknown => self.big_part_if_any(small, output),
+            Big::Expected(expected) if !small_alone => self.big_part(small, &expected, output),
+            Big::Unknown if !small_alone => self.big_part_if_any(small, output),
+            _ => self.put(small, small.len() as u64, output),
         }
     }
 
     fn small_part(&self, session: &mut Session<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let sealed = if self.cli.offline { self.small_from_cache()? } else { self.small_from_api(session)? };
+        self.device.open(session.token(), kind_of(self.name), &sealed, self.name.as_str())
+    }
+
+    fn small_from_api(&self, session: &mut Session<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let (password, hardware) = (self.device.password()?, self.device.hardware_hex()?);
         let sealed = session
             .call(|client, token| client.get_resource(token, self.name, &hardware, password))
             .map_err(|error| api_failure(&error))?;
-        self.device.open(session.token(), kind_of(self.name), &sealed, self.name.as_str())
+        // A cache that cannot be opened is reported with the big part.
+        if let Some(cache) = self.cli.cache_dir.as_deref().and_then(|dir| Cache::open(dir).ok())
+            && let Err(error) = cache.keep_small(self.name, &sealed)
+        {
+            self.cache_off(&error);
+        }
+        Ok(sealed)
+    }
+
+    /// The small part as it was sealed to this user and device in an earlier run.
+    fn small_from_cache(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let small = self.cache()?.small(self.name, RESOURCE_MAX).map_err(|error| Failure::new(error.code(), error))?;
+        small.map(Zeroizing::new).ok_or_else(|| self.not_cached("small part"))
+    }
+
+    fn cache(&self) -> Result<Cache, Failure> {
+        let dir = self.cli.cache_dir.as_deref().unwrap_or(Path::new("."));
+        Cache::open(dir).map_err(|error| Failure::new(error.code(), error))
+    }
+
+    fn not_cached(&self, part: &str) -> Failure {
+        Failure::new(ErrorCode::NotFound, format_args!("{}: its {part} is not in the cache", self.name))
+            .hint("fetch it once without --offline".to_owned())
     }
 
     /// The bytes of the small part, and what they say of the big one: by the
@@ -86,6 +116,11 @@ impl Fetch<'_> {
         let total = small.len() as u64 + expected.size.unwrap_or(0);
         // Without a digest nothing could tell a good entry from a bad one.
         let cache = self.cli.cache_dir.as_ref().filter(|_| expected.sha256.is_some());
+        if self.cli.offline {
+            let entry = self.cache()?.entry(self.name, expected).map_err(|error| Failure::new(error.code(), error))?;
+            let mut entry = entry.filter(|_| cache.is_some()).ok_or_else(|| self.not_cached("big part"))?;
+            return self.join(small, total, &mut [&mut entry], expected, None, output);
+        }
         let claim = cache.and_then(|dir| {
             let waiting = || self.stage.step("cache-wait", &[]);
             let claim = Cache::open(dir).and_then(|cache| cache.claim(self.name, expected, &waiting));
@@ -94,7 +129,7 @@ impl Fetch<'_> {
         let mut partial = match claim {
             Some(Claim::Hit(mut entry)) => {
                 self.stage.step("cache-hit", &[("size", entry.size().into())]);
-                return self.join(small, total, &mut entry, expected, None, output);
+                return self.join(small, total, &mut [&mut entry], expected, None, output);
             }
             Some(Claim::Missing { partial, damaged }) => {
                 if let Some(moved_to) = damaged {
@@ -105,31 +140,72 @@ impl Fetch<'_> {
             None => None,
         };
         let store = self.store()?;
-        let mut object = store
-            .get(self.name, self.get_plan(), &Start::default(), self.notify)
-            .map_err(|error| cdn_failure(&error, output))?;
-        if let Some(size) = expected.size.filter(|size| *size != object.size()) {
-            let what =
-                format_args!("{}: {} bytes on the CDN where {size} are expected", self.name.big_key(), object.size());
+        let start = partial.as_ref().map(Partial::start).unwrap_or_default();
+        if let Some(partial) = &partial {
+            partial.check_room().map_err(|error| {
+                Failure::new(error.code(), error).hint("make room, or leave out --cache-dir".to_owned())
+            })?;
+        }
+        // Where all of it is here already, only its end was not recorded.
+        let missing = expected.size.is_none_or(|size| start.offset < size);
+        let mut object = missing.then(|| self.open(&store, start, &mut partial)).transpose()?;
+        let size = object.as_ref().map_or(expected.size.unwrap_or_default(), |object| object.size());
+        if let Some(wanted) = expected.size.filter(|wanted| *wanted != size) {
+            let what = format_args!("{}: {size} bytes on the CDN where {wanted} are expected", self.name.big_key());
             return Err(Failure::new(ErrorCode::DigestMismatch, what)
                 .hint("the parts belong to different releases; ask the publisher".to_owned()));
         }
-        self.stage.step("big-part", &[("size", object.size().into())]);
-        self.join(small, total, &mut object, expected, partial.as_mut(), output)?;
-        if let Some(Err(error)) = partial.map(loader_cdn::Partial::commit) {
-            self.cache_off(&error);
+        let mut kept =
+            partial.as_ref().map(Partial::kept).transpose().map_err(|error| Failure::new(error.code(), error))?;
+        let mut detail = vec![("size", size.into())];
+        if let Some(offset) = partial.as_ref().map(|partial| partial.start().offset).filter(|offset| *offset > 0) {
+            detail.push(("resumed_at", offset.into()));
         }
-        Ok(())
+        self.stage.step("big-part", &detail);
+        let mut sources: Vec<&mut dyn Source> = Vec::new();
+        sources.extend(kept.as_mut().map(|kept| kept as &mut dyn Source));
+        sources.extend(object.as_mut().map(|object| object as &mut dyn Source));
+        let joined = self.join(small, total, &mut sources, expected, partial.as_mut(), output);
+        match (joined, partial) {
+            (Ok(()), Some(partial)) => partial.commit().map_err(|error| self.cache_off(&error)).or(Ok(())),
+            (Err(failure), Some(partial)) if failure.code() == ErrorCode::DigestMismatch => {
+                partial.discard();
+                Err(failure)
+            }
+            (joined, _) => joined,
+        }
+    }
+
+    /// The rest of the object behind what the cache has of it, all of it where
+    /// that is of another version.
+    fn open(&self, store: &Store, start: Start, partial: &mut Option<Partial>) -> Result<Object<'_>, Failure> {
+        let get = |start: &Start| store.get(self.name, self.get_plan(), start, self.notify);
+        let object = match (get(&start), &mut *partial) {
+            (Err(loader_cdn::Error::Changed { .. }), Some(partial)) if start.offset > 0 => {
+                self.stage.step("cache-stale", &[("size", start.offset.into())]);
+                partial.restart().map_err(|error| Failure::new(error.code(), error))?;
+                get(&Start::default())
+            }
+            (opened, _) => opened,
+        };
+        let object = object.map_err(|error| Failure::new(error.code(), &error).hint(error.hint()))?;
+        if let Some(partial) = partial {
+            partial.pin(object.etag());
+        }
+        Ok(object)
     }
 
     /// For a small part that does not tell: what the CDN has belongs to it.
     fn big_part_if_any(&self, small: &[u8], output: &mut Output) -> Result<(), Failure> {
+        if self.cli.offline {
+            return Err(self.not_cached("big part"));
+        }
         let store = self.store()?;
         match store.get(self.name, self.get_plan(), &Start::default(), self.notify) {
             Ok(mut object) => {
                 self.stage.step("big-part", &[("size", object.size().into())]);
                 let total = small.len() as u64 + object.size();
-                self.join(small, total, &mut object, &Expected::default(), None, output)
+                self.join(small, total, &mut [&mut object], &Expected::default(), None, output)
             }
             Err(loader_cdn::Error::NotFound { .. }) => self.put(small, small.len() as u64, output),
             Err(error) => Err(cdn_failure(&error, output)),
@@ -140,9 +216,9 @@ impl Fetch<'_> {
         &self,
         small: &[u8],
         total: u64,
-        big: &mut dyn Source,
+        big: &mut [&mut dyn Source],
         expected: &Expected,
-        keep: Option<&mut loader_cdn::Partial>,
+        keep: Option<&mut Partial>,
         output: &mut Output,
     ) -> Result<(), Failure> {
         self.put(small, total, output)?;

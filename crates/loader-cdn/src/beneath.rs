@@ -7,6 +7,7 @@
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
 const DIR_MODE: Mode = Mode::RWXU;
@@ -62,6 +63,16 @@ impl Folder {
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
         renameat(&self.0, from, &self.0, to)
+    }
+
+    /// Puts a file with `bytes` in place of `name`, whole or not at all.
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let new = format!("{name}.new");
+        let mut file = self.open_to_write(&new)?;
+        file.set_len(0)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        Ok(self.rename(&new, name)?)
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<(), Errno> {

@@ -2,12 +2,13 @@
 
 use crate::beneath::Folder;
 use crate::expected::Tally;
+use crate::partial::{Partial, partial_name};
 use crate::{Error, Expected, Source};
 use loader_model::{ErrorCode, ResourceName};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ pub struct CacheError {
 }
 
 impl CacheError {
-    fn cache(place: &str, cause: io::Error) -> Self {
+    pub(crate) fn cache(place: &str, cause: io::Error) -> Self {
         Self { what: "cache", place: place.to_owned(), cause }
     }
 
@@ -71,18 +72,6 @@ pub struct Entry {
     buffer: Vec<u8>,
 }
 
-/// An entry in the making, locked. Dropped without [`Partial::commit`], it
-/// leaves nothing behind.
-#[derive(Debug)]
-pub struct Partial {
-    folder: Folder,
-    name: String,
-    place: String,
-    file: File,
-    trouble: Option<io::Error>,
-    done: bool,
-}
-
 impl Cache {
     /// Opens the cache at `root`, which is made, for this user alone, where it
     /// does not exist.
@@ -112,17 +101,63 @@ impl Cache {
         self.claim_at(name, &place, expected, waiting).map_err(|cause| CacheError::cache(&place, cause))
     }
 
+    /// The entry of a resource where it is there and as expected; makes nothing.
+    ///
+    /// # Errors
+    /// [`CacheError`]: a folder or file cannot be opened.
+    pub fn entry(&self, name: &ResourceName, expected: &Expected) -> Result<Option<Entry>, CacheError> {
+        let place = self.path.join(name.big_key()).display().to_string();
+        let found = match self.folder(name, false) {
+            Ok(folder) => good_entry(&folder, &format!("{}.big", name.file_name()), &place, expected),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
+        found.map_err(|cause| CacheError::cache(&place, cause))
+    }
+
+    /// The small part of a resource as the API sealed it, at most `cap` bytes;
+    /// `None` where it was never kept.
+    ///
+    /// # Errors
+    /// [`CacheError`]: it cannot be read.
+    pub fn small(&self, name: &ResourceName, cap: u64) -> Result<Option<Vec<u8>>, CacheError> {
+        let read = || -> io::Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            self.folder(name, false)?.open(&small_name(name))?.take(cap).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        match read() {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(CacheError::cache(&self.path.join(format!("{name}.small")).display().to_string(), cause)),
+        }
+    }
+
+    /// Keeps the small part of a resource as the API sealed it.
+    ///
+    /// # Errors
+    /// [`CacheError`]: it cannot be written.
+    pub fn keep_small(&self, name: &ResourceName, sealed: &[u8]) -> Result<(), CacheError> {
+        let kept = self.folder(name, true).map_err(io::Error::from);
+        let kept = kept.and_then(|folder| folder.replace(&small_name(name), sealed));
+        kept.map_err(|cause| CacheError::cache(&self.path.join(format!("{name}.small")).display().to_string(), cause))
+    }
+
+    fn folder(&self, name: &ResourceName, make: bool) -> Result<Folder, Errno> {
+        self.root.below(name.folder().split('/').filter(|part| !part.is_empty()), make)
+    }
+
     fn claim_at(&self, name: &ResourceName, place: &str, expected: &Expected, waiting: &dyn Fn()) -> io::Result<Claim> {
-        let folder = self.root.below(name.folder().split('/').filter(|part| !part.is_empty()), true)?;
+        let folder = self.folder(name, true)?;
         let entry_name = format!("{}.big", name.file_name());
         if let Some(entry) = good_entry(&folder, &entry_name, place, expected)? {
             return Ok(Claim::Hit(entry));
         }
         let file = lock(&folder, &partial_name(&entry_name), waiting)?;
-        let mut partial =
-            Partial { folder, name: entry_name, place: place.to_owned(), file, trouble: None, done: false };
+        let partial = Partial::new(folder, entry_name, place, file);
         // Another fetch may have ended in the meantime.
         if let Some(entry) = good_entry(&partial.folder, &partial.name, place, expected)? {
+            partial.discard();
             return Ok(Claim::Hit(entry));
         }
         let damaged = format!("{}.damaged", partial.name);
@@ -131,8 +166,7 @@ impl Cache {
             Err(Errno::NOENT) => None,
             Err(error) => return Err(error.into()),
         };
-        partial.file.set_len(0)?;
-        partial.file.rewind()?;
+        let partial = partial.take_up(expected)?;
         Ok(Claim::Missing { partial, damaged })
     }
 }
@@ -161,8 +195,8 @@ fn good_entry(folder: &Folder, name: &str, place: &str, expected: &Expected) -> 
     Ok(tally.check(expected).is_ok().then(|| Entry { file, place: place.to_owned(), size, buffer: Vec::new() }))
 }
 
-fn partial_name(entry: &str) -> String {
-    format!("{entry}.partial")
+fn small_name(name: &ResourceName) -> String {
+    format!("{}.small", name.file_name())
 }
 
 /// The partial file, locked, and still the one that others would open.
@@ -199,44 +233,5 @@ impl Source for Entry {
         self.buffer.resize(BUFFER_LEN, 0);
         let read = self.file.read(&mut self.buffer).map_err(|cause| CacheError::cache(&self.place, cause))?;
         Ok(&self.buffer[..read])
-    }
-}
-
-impl Partial {
-    /// Adds bytes. The first failure is kept for [`Partial::commit`].
-    pub fn write(&mut self, bytes: &[u8]) {
-        if self.trouble.is_none() {
-            self.trouble = self.file.write_all(bytes).err();
-        }
-    }
-
-    /// Makes the bytes the entry, durably. To be called only when size and
-    /// digest were found right.
-    ///
-    /// # Errors
-    /// [`CacheError`]: a write failed, now or before; nothing stays behind.
-    pub fn commit(mut self) -> Result<(), CacheError> {
-        let result = match self.trouble.take() {
-            Some(trouble) => Err(trouble),
-            None => self.publish(),
-        };
-        result.map_err(|cause| CacheError::cache(&self.place, cause))
-    }
-
-    fn publish(&mut self) -> io::Result<()> {
-        self.file.sync_all()?;
-        self.folder.rename(&partial_name(&self.name), &self.name)?;
-        self.done = true;
-        self.folder.sync()?;
-        Ok(())
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if !self.done {
-            // Under the lock, so it is our own.
-            let _ = self.folder.remove(&partial_name(&self.name));
-        }
     }
 }

@@ -13,27 +13,29 @@ pub trait Source {
     fn next_bytes(&mut self) -> Result<&[u8], Error>;
 }
 
-/// Moves everything from `source` to `sink`, and to `keep` where there is a
+/// Moves everything from `sources`, one after the other, to `sink`, and to `keep` where there is a
 /// place in the cache. `what` names the bytes in messages. Size and digest are
 /// checked at the end: the bytes are good only after `Ok`, which counts them.
-/// What goes wrong in `keep` shows when it is committed, and stops nothing here.
 ///
 /// # Errors
 /// [`Error::Mismatch`] where the bytes are not the expected ones, as soon as
-/// that is known; [`Error::Sink`]; those of the source.
+/// that is known; [`Error::Sink`]; [`Error::Cache`]; those of the source.
 pub fn transfer(
     what: &str,
-    source: &mut dyn Source,
+    sources: &mut [&mut dyn Source],
     expected: &Expected,
     mut keep: Option<&mut Partial>,
     sink: &mut dyn Write,
 ) -> Result<u64, Error> {
     let mismatch = |cause| Error::Mismatch { what: what.to_owned(), cause };
     let mut tally = Tally::new();
-    loop {
+    let mut sources = sources.iter_mut();
+    let mut current = sources.next();
+    while let Some(source) = &mut current {
         let bytes = source.next_bytes()?;
         if bytes.is_empty() {
-            break;
+            current = sources.next();
+            continue;
         }
         tally.update(bytes);
         if let Some(size) = expected.size
@@ -42,7 +44,7 @@ pub fn transfer(
             return Err(mismatch(format!("more than the {size} bytes of the receipt")));
         }
         if let Some(keep) = &mut keep {
-            keep.write(bytes);
+            keep.write(bytes)?;
         }
         sink.write_all(bytes).map_err(Error::Sink)?;
     }

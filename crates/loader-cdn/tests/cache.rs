@@ -1,7 +1,7 @@
 //! The cache: only whole entries, only checked ones, nothing outside its folder.
 #![allow(clippy::unwrap_used)]
 
-use loader_cdn::{Cache, Claim, Expected, transfer};
+use loader_cdn::{Cache, Claim, Expected, Start, transfer};
 use loader_model::ResourceName;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -55,7 +55,7 @@ fn an_entry_appears_whole_and_is_used_again() {
     let cache = Cache::open(&scratch.path("cache")).unwrap();
     let entry = scratch.path("cache/models/v2/abc.big");
     let (mut partial, _) = missing(&cache);
-    partial.write(b"abc");
+    partial.write(b"abc").unwrap();
     assert!(!entry.exists() && scratch.path("cache/models/v2/abc.big.partial").exists());
     partial.commit().unwrap();
     assert!(!scratch.path("cache/models/v2/abc.big.partial").exists());
@@ -66,7 +66,7 @@ fn an_entry_appears_whole_and_is_used_again() {
     let Claim::Hit(mut hit) = cache.claim(&name(), &abc(), &|| {}).unwrap() else { panic!("missing") };
     let mut out = Vec::new();
     assert_eq!(hit.size(), 3);
-    transfer("big part", &mut hit, &abc(), None, &mut out).unwrap();
+    transfer("big part", &mut [&mut hit], &abc(), None, &mut out).unwrap();
     assert_eq!(out, b"abc");
 }
 
@@ -75,7 +75,7 @@ fn an_entry_in_the_making_leaves_nothing_when_dropped() {
     let scratch = Scratch::new("dropped");
     let cache = Cache::open(&scratch.0).unwrap();
     let (mut partial, _) = missing(&cache);
-    partial.write(b"ab");
+    partial.write(b"ab").unwrap();
     drop(partial);
     assert_eq!(fs::read_dir(scratch.path("models/v2")).unwrap().count(), 0);
 }
@@ -87,9 +87,51 @@ fn a_stale_partial_is_written_over() {
     fs::create_dir_all(scratch.path("models/v2")).unwrap();
     fs::write(scratch.path("models/v2/abc.big.partial"), "left by a killed run").unwrap();
     let (mut partial, _) = missing(&cache);
-    partial.write(b"abc");
+    partial.write(b"abc").unwrap();
     partial.commit().unwrap();
     assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
+}
+
+#[test]
+fn an_entry_of_a_known_version_is_taken_up_by_a_later_run() {
+    let scratch = Scratch::new("taken-up");
+    let cache = Cache::open(&scratch.0).unwrap();
+    let (mut partial, _) = missing(&cache);
+    assert_eq!(partial.start(), Start::default());
+    partial.pin(Some("\"v1\""));
+    partial.write(b"ab").unwrap();
+    drop(partial);
+    let (mut partial, _) = missing(&cache);
+    assert_eq!(partial.start(), Start { offset: 2, etag: Some("\"v1\"".to_owned()) });
+    let (mut kept, mut out) = (partial.kept().unwrap(), Vec::new());
+    transfer("kept", &mut [&mut kept], &Expected::default(), Some(&mut partial), &mut out).unwrap();
+    assert_eq!(out, b"ab");
+    partial.write(b"c").unwrap();
+    partial.commit().unwrap();
+    assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
+    assert_eq!(fs::read_dir(scratch.path("models/v2")).unwrap().count(), 1);
+}
+
+#[test]
+fn what_is_left_of_another_release_is_not_taken_up() {
+    let scratch = Scratch::new("other-release");
+    let cache = Cache::open(&scratch.0).unwrap();
+    let other = Expected { size: Some(3), sha256: Some("00".repeat(32)) };
+    let Claim::Missing { mut partial, .. } = cache.claim(&name(), &other, &|| {}).unwrap() else { panic!("hit") };
+    partial.pin(Some("\"v1\""));
+    partial.write(b"xy").unwrap();
+    drop(partial);
+    assert_eq!(missing(&cache).0.start(), Start::default());
+}
+
+#[test]
+fn a_small_part_is_kept_as_it_came() {
+    let scratch = Scratch::new("small");
+    let cache = Cache::open(&scratch.0).unwrap();
+    assert_eq!(cache.small(&name(), 100).unwrap(), None);
+    cache.keep_small(&name(), b"sealed").unwrap();
+    assert_eq!(cache.small(&name(), 100).unwrap().unwrap(), b"sealed");
+    assert!(cache.entry(&name(), &abc()).unwrap().is_none());
 }
 
 #[test]
@@ -139,7 +181,7 @@ fn a_second_fetch_waits_and_uses_what_the_first_got() {
         matches!(claim, Claim::Hit(_))
     });
     waiting.recv().unwrap();
-    partial.write(b"abc");
+    partial.write(b"abc").unwrap();
     partial.commit().unwrap();
     assert!(second.join().unwrap());
 }

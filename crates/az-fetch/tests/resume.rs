@@ -1,0 +1,92 @@
+//! Runs that end early, meet, or have no network.
+#![allow(clippy::unwrap_used)]
+
+mod site;
+
+use site::{NAME, SMALL, Site};
+use std::io::Read;
+use std::process::Stdio;
+
+const MIB: usize = 1 << 20;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_killed_run_is_taken_up_where_it_was_durable() {
+    let site = Site::new(24 * MIB);
+    let args = [NAME, "--jobs", "2", "--chunk", "1M"];
+    let mut first = site.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut front = vec![0; 18 * MIB];
+    first.stdout.as_mut().unwrap().read_exact(&mut front).unwrap();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(front == site.whole()[..18 * MIB]);
+
+    let before = site.ranges().len();
+    let again = site.run(&args);
+    assert!(again.status.success() && again.stdout == site.whole(), "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("\"resumed_at\":"), "{}", text(&again.stderr));
+    let least = *site.ranges()[before..].iter().min().unwrap();
+    assert!(least >= 16 * MIB as u64, "asked again from {least}");
+    let entry = std::fs::read_dir(site.path("cache/models")).unwrap().count();
+    assert_eq!(entry, 2, "both parts and nothing else");
+}
+
+#[test]
+fn two_runs_at_once_fetch_once() {
+    let site = Site::new(12 * MIB);
+    let args = [NAME, "--chunk", "1M"];
+    let spawn = || site.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (one, two) = (spawn(), spawn());
+    std::thread::scope(|scope| {
+        for run in [one, two] {
+            scope.spawn(|| {
+                let output = run.wait_with_output().unwrap();
+                assert!(output.status.success() && output.stdout == site.whole(), "{}", text(&output.stderr));
+            });
+        }
+    });
+    assert_eq!(site.ranges().len(), 12);
+}
+
+#[test]
+fn another_release_is_not_appended_to_what_is_there() {
+    let site = Site::new(24 * MIB);
+    let mut first =
+        site.command(&[NAME, "--chunk", "1M"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    first.stdout.as_mut().unwrap().read_exact(&mut vec![0; 12 * MIB]).unwrap();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // The same bytes under another version: the store says another ETag.
+    let state = site.path("cache/models/yolo.onnx.big.state");
+    let text_before = std::fs::read_to_string(&state).unwrap();
+    let (head, tail) = text_before.split_once("\"etag\":\"").unwrap();
+    std::fs::write(&state, format!("{head}\"etag\":\"{}", tail.replacen("\\\"", "\\\"0", 1))).unwrap();
+    let again = site.run(&[NAME, "--chunk", "1M"]);
+    assert!(again.status.success() && again.stdout == site.whole(), "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("cache-stale"), "{}", text(&again.stderr));
+}
+
+#[test]
+fn without_a_network_the_cache_is_enough() {
+    let mut site = Site::new(MIB);
+    let missing = site.run(&[NAME, "--offline"]);
+    assert_eq!(missing.status.code(), Some(66), "{}", text(&missing.stderr));
+    assert!(site.run(&[NAME]).status.success());
+    site.server = Site::new(0).server;
+    let offline = site.run(&[NAME, "--offline"]);
+    assert!(offline.status.success() && offline.stdout == site.whole(), "{}", text(&offline.stderr));
+    assert!(site.server.requests().is_empty());
+}
+
+#[test]
+fn parts_come_alone_and_a_folder_is_listed() {
+    let site = Site::new(MIB);
+    assert_eq!(site.run(&[NAME, "--part", "small"]).stdout, SMALL);
+    assert!(site.run(&[NAME, "--part", "big"]).stdout == site.big);
+    let listed = text(&site.run(&["list", "models"]).stdout);
+    assert!(listed.starts_with("{\"name\":\"yolo.onnx\",\"size\":") && listed.ends_with("}\n"), "{listed}");
+    assert_eq!(site.run(&[NAME, "models"]).status.code(), Some(2));
+}

@@ -1,0 +1,99 @@
+//! A server with one resource in two parts, and the binary.
+
+use loader_cdn::Expected;
+use loader_model::{PartReceipt, PartsReceipt};
+use loader_testkit::{Config, DevServer, SealCost, Settings};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+pub(crate) const NAME: &str = "models/yolo.onnx";
+pub(crate) const SMALL: &[u8] = b"small part";
+
+pub(crate) struct Site {
+    pub(crate) server: DevServer,
+    pub(crate) dir: TempDir,
+    pub(crate) big: Vec<u8>,
+}
+
+impl Site {
+    /// A big part of `len` bytes.
+    pub(crate) fn new(len: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = 1_u32;
+        let big: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .take(len)
+        .collect();
+        let part = |bytes: &[u8]| PartReceipt { size: bytes.len() as u64, sha256: sha256(bytes) };
+        let receipt = PartsReceipt { parts: 1, name: None, small: part(SMALL), big: part(&big) };
+        let mut small = receipt.to_line();
+        small.extend(SMALL);
+        for (name, bytes) in [(format!("resources/{NAME}"), &small), (format!("cdn/{NAME}.big"), &big)] {
+            let path = dir.path().join("seed").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        let cost = SealCost { memory_kib: 64, passes: 1, ..SealCost::default() };
+        let settings = Some(Settings { seal_cost: cost, ..Settings::default() });
+        let server = DevServer::start(Config { settings, ..Config::seeded(dir.path().join("seed")) }).unwrap();
+        let site = Self { server, dir, big };
+        site.secret("jwt", site.server.token("operator@example.com", 600).unwrap().as_bytes());
+        site.secret("credentials", br#"{"email":"operator@example.com","password":"operator"}"#);
+        site.secret("hwid", "a1".repeat(32).as_bytes());
+        site.secret("cdn", cdn_json(site.server.cdn(), site.server.s3_url()).as_bytes());
+        site
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn secret(&self, name: &str, content: &[u8]) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(self.path(name), content).unwrap();
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_az-fetch"));
+        command.env_clear().env("AZ_API_URL", self.server.api_url()).env("AZ_CACHE_DIR", self.path("cache"));
+        for name in ["token", "credentials", "hwid", "cdn"] {
+            let file = if name == "token" { "jwt" } else { name };
+            command.arg(format!("--{name}-file")).arg(self.path(file));
+        }
+        command.args(args);
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    pub(crate) fn whole(&self) -> Vec<u8> {
+        [SMALL, &self.big].concat()
+    }
+
+    /// First bytes of the ranges of the big part that were asked for, in order.
+    pub(crate) fn ranges(&self) -> Vec<u64> {
+        let requests = self.server.requests();
+        let ranges = requests.iter().filter(|line| line.server == "s3").filter_map(|line| line.range.as_deref());
+        ranges.map(|range| range["bytes=".len()..].split('-').next().unwrap().parse().unwrap()).collect()
+    }
+}
+
+/// The SHA-256 of `bytes` in hexadecimal, from what a check says it found.
+fn sha256(bytes: &[u8]) -> String {
+    let wrong = Expected { size: None, sha256: Some(String::new()) };
+    wrong.check(bytes).unwrap_err().split(' ').nth(2).unwrap().to_owned()
+}
+
+fn cdn_json(cdn: &loader_model::CdnCredentials, host: &str) -> String {
+    serde_json::json!({
+        "host": host, "bucket": cdn.bucket, "path_style": true, "region": cdn.region,
+        "downloader_access_key": cdn.downloader_access_key, "downloader_access_secret": cdn.downloader_access_secret,
+    })
+    .to_string()
+}

@@ -1,0 +1,217 @@
+//! An entry of the cache in the making, which outlives the process.
+
+use crate::beneath::Folder;
+use crate::{CacheError, Error, Expected, Source, Start};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+
+/// Bytes between two syncs: what a power cut costs at most.
+const SYNC_LEN: u64 = 8 << 20;
+
+/// Bytes read at a time.
+const BUFFER_LEN: usize = 256 * 1024;
+
+/// An entry in the making, locked. Dropped without [`Partial::commit`], it stays
+/// for the next run where its version is known, and goes where it is not.
+#[derive(Debug)]
+pub struct Partial {
+    pub(crate) folder: Folder,
+    pub(crate) name: String,
+    place: String,
+    file: File,
+    /// What the file will be; `etag` empty where the version is not known.
+    state: State,
+    /// Bytes of the file that will pass again before new ones come.
+    replayed: u64,
+    written: u64,
+    ended: bool,
+}
+
+/// What stands beside the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    size: u64,
+    sha256: String,
+    etag: String,
+    /// Bytes of the file that are on the disk.
+    synced: u64,
+}
+
+impl Partial {
+    pub(crate) fn new(folder: Folder, name: String, place: &str, file: File) -> Self {
+        let (place, state) = (place.to_owned(), State::default());
+        Self { folder, name, place, file, state, replayed: 0, written: 0, ended: false }
+    }
+
+    /// The same with what an earlier run left for `expected`, if anything.
+    pub(crate) fn take_up(mut self, expected: &Expected) -> io::Result<Self> {
+        let wanted = State {
+            size: expected.size.unwrap_or_default(),
+            sha256: expected.sha256.clone().unwrap_or_default(),
+            ..State::default()
+        };
+        let left = read_state(&self.folder, &state_name(&self.name));
+        let fits = |left: &State| left.size == wanted.size && left.sha256 == wanted.sha256 && !left.etag.is_empty();
+        let there = self.file.metadata()?.len();
+        self.state = left.filter(|left| fits(left) && left.synced <= there.min(left.size)).unwrap_or(wanted);
+        self.replayed = self.state.synced;
+        self.written = self.state.synced;
+        self.file.set_len(self.written)?;
+        self.file.seek(SeekFrom::Start(self.written))?;
+        Ok(self)
+    }
+
+    /// Where the object is to be read from: behind what is here already.
+    pub fn start(&self) -> Start {
+        let offset = self.state.synced;
+        Start { offset, etag: (offset > 0).then(|| self.state.etag.clone()) }
+    }
+
+    /// What is here already, to be passed on before the rest.
+    ///
+    /// # Errors
+    /// [`CacheError`]: the file cannot be opened twice.
+    pub fn kept(&self) -> Result<Kept, CacheError> {
+        let file = self.file.try_clone().map_err(|cause| CacheError::cache(&self.place, cause))?;
+        Ok(Kept { file, place: self.place.clone(), position: 0, end: self.state.synced, buffer: Vec::new() })
+    }
+
+    /// Forgets what is here: it is of another version.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    pub fn restart(&mut self) -> Result<(), CacheError> {
+        self.state = State { etag: String::new(), synced: 0, ..self.state.clone() };
+        (self.replayed, self.written) = (0, 0);
+        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
+        emptied.map_err(|cause| CacheError::cache(&self.place, cause))
+    }
+
+    /// The bytes that come are of the version with this strong ETag; without
+    /// one they are of no use to a later run.
+    pub fn pin(&mut self, etag: Option<&str>) {
+        self.state.etag = etag.unwrap_or_default().to_owned();
+    }
+
+    /// Checks that the file system has room for the rest.
+    ///
+    /// # Errors
+    /// [`CacheError`] with the bytes that are there and those that are needed.
+    pub fn check_room(&self) -> Result<(), CacheError> {
+        let needed = self.state.size.saturating_sub(self.written);
+        let Ok(stat) = rustix::fs::fstatvfs(&self.file) else { return Ok(()) };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free >= needed {
+            return Ok(());
+        }
+        let cause = io::Error::other(format!("{needed} bytes are needed and {free} are free"));
+        Err(CacheError::cache(&self.place, cause))
+    }
+
+    /// Adds bytes, and makes them durable now and then.
+    ///
+    /// # Errors
+    /// [`CacheError`]: the disk is full or fails.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), CacheError> {
+        let again = self.replayed.min(bytes.len() as u64);
+        self.replayed -= again;
+        let new = &bytes[again as usize..];
+        let written = self.file.write_all(new).and_then(|()| {
+            self.written += new.len() as u64;
+            if self.written - self.state.synced >= SYNC_LEN { self.sync() } else { Ok(()) }
+        });
+        written.map_err(|cause| CacheError::cache(&self.place, cause))
+    }
+
+    /// Makes what was written durable, then says so beside it.
+    fn sync(&mut self) -> io::Result<()> {
+        if self.state.etag.is_empty() || self.written == self.state.synced {
+            return Ok(());
+        }
+        self.file.sync_data()?;
+        let state = State { synced: self.written, ..self.state.clone() };
+        self.folder.replace(&state_name(&self.name), &serde_json::to_vec(&state).unwrap_or_default())?;
+        self.state = state;
+        Ok(())
+    }
+
+    /// Makes the bytes the entry, durably. To be called only when size and
+    /// digest were found right.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    pub fn commit(mut self) -> Result<(), CacheError> {
+        let publish = || -> io::Result<()> {
+            self.file.sync_all()?;
+            self.folder.rename(&partial_name(&self.name), &self.name)?;
+            let _ = self.folder.remove(&state_name(&self.name));
+            Ok(self.folder.sync()?)
+        };
+        let published = publish().map_err(|cause| CacheError::cache(&self.place, cause));
+        self.ended = published.is_ok();
+        published
+    }
+
+    /// Leaves nothing behind: the bytes are not those that were promised.
+    pub fn discard(mut self) {
+        self.remove();
+    }
+
+    fn remove(&mut self) {
+        // Under the lock, so they are our own.
+        let _ = self.folder.remove(&state_name(&self.name));
+        let _ = self.folder.remove(&partial_name(&self.name));
+        self.ended = true;
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        // A disk that is full has no room for the last bytes, but keeps those
+        // that were synced before.
+        let _ = self.sync();
+        if self.state.synced == 0 {
+            self.remove();
+        }
+    }
+}
+
+/// What an earlier run left of an entry.
+#[derive(Debug)]
+pub struct Kept {
+    file: File,
+    place: String,
+    position: u64,
+    end: u64,
+    buffer: Vec<u8>,
+}
+
+impl Source for Kept {
+    fn next_bytes(&mut self) -> Result<&[u8], Error> {
+        let want = usize::try_from(self.end - self.position).unwrap_or(usize::MAX).min(BUFFER_LEN);
+        self.buffer.resize(want, 0);
+        let read = self.file.read_exact_at(&mut self.buffer, self.position);
+        read.map_err(|cause| CacheError::cache(&self.place, cause))?;
+        self.position += want as u64;
+        Ok(&self.buffer)
+    }
+}
+
+pub(crate) fn partial_name(entry: &str) -> String {
+    format!("{entry}.partial")
+}
+
+fn state_name(entry: &str) -> String {
+    format!("{entry}.state")
+}
+
+fn read_state(folder: &Folder, name: &str) -> Option<State> {
+    let mut text = Vec::new();
+    folder.open(name).ok()?.take(64 * 1024).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
