@@ -39,6 +39,9 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let whole = stage.progress().count(&mut output);
     let digest = match join_parts(rest.chain(&mut small), &mut big, whole) {
         Err(Error::Write(error)) => Err(Failure::io(output.name(), &error)),
+        Err(error) if error.is_empty_input() && !small.is_seekable() => {
+            Err(Failure::no_input("small part", &small_name))
+        }
         outcome => outcome
             .or_fail(format_args!("{small_name} and {big_name}"), |error| ErrorCode::from_name(error.code()))
             .map_err(hint_at_order),

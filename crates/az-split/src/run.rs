@@ -10,6 +10,8 @@ use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, Stage};
 use std::path::Path;
 use zeroize::Zeroizing;
 
+const SHAMIR_HINT: &str = "--scheme shamir --threshold K --shares N makes N, of which K are enough";
+
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     match (&cli.parts, &cli.output_dir) {
         (Some(name), _) => cut_file(cli, stage, name),
@@ -70,6 +72,11 @@ fn put_card(card: &mut Option<Pending>, fragments: &[Fragment]) -> Result<(), Fa
 }
 
 fn cut_key(cli: &Cli, stage: &Stage) -> Result<Vec<Fragment>, Failure> {
+    let threshold = cli.threshold.unwrap_or(cli.shares);
+    if threshold > cli.shares {
+        let why = format_args!("threshold {threshold} is above the number of shares, {}", cli.shares);
+        return Err(Failure::new(ErrorCode::Usage, why).hint(SHAMIR_HINT.to_owned()));
+    }
     let key = if cli.new_key {
         Key::generate().or_fail("", code)?
     } else {
@@ -77,10 +84,8 @@ fn cut_key(cli: &Cli, stage: &Stage) -> Result<Vec<Fragment>, Failure> {
         Key::parse(&text).or_fail("the key", code)?
     };
     stage.begin();
-    let threshold = cli.threshold.unwrap_or(cli.shares);
     match split(&key, cli.scheme, threshold, cli.shares) {
-        Err(error @ Error::Malformed { .. }) => Err(Failure::new(ErrorCode::Usage, error)
-            .hint("--scheme shamir --threshold K --shares N makes N, of which K are enough".to_owned())),
+        Err(error @ Error::Malformed { .. }) => Err(Failure::new(ErrorCode::Usage, error).hint(SHAMIR_HINT.to_owned())),
         outcome => outcome.or_fail("", code),
     }
 }
@@ -101,6 +106,9 @@ fn cut_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
     let counted = stage.progress().count(&mut input);
     let digest = match split_parts(counted, small.output.as_file(), &mut big.output) {
         Err(Error::Write(error)) => Err(Failure::io(format_args!("{}.small or .big", name.display()), &error)),
+        Err(error) if error.is_empty_input() && !input.is_seekable() => {
+            Err(Failure::no_input("sealed stream", input.name()))
+        }
         outcome => outcome.or_fail(input.name(), code),
     }?;
     commit_all(vec![big, small])?;
