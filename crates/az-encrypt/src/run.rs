@@ -4,9 +4,11 @@ use crate::cli::Cli;
 use crate::images;
 use loader_seal::{Error, Key, Metadata, SealOptions, seal};
 use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, SecretFrom, Stage};
+use std::io;
 use std::path::Path;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
+    check_room(cli)?;
     let mut input = stage.input(&cli.input)?;
     let keys = keys(cli, stage)?;
     let mut output = stage.output(&cli.output, Content::Binary)?;
@@ -16,13 +18,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         suite: cli.suite,
         segment_log2: cli.segment,
         plaintext_len: input.known_len(),
-        metadata: Metadata {
-            content_type: cli.content_type.clone().or(archive),
-            name: cli.name.as_ref().map(ToString::to_string),
-            release: cli.release,
-            images,
-            comment: cli.comment.clone(),
-        },
+        metadata: Metadata { content_type: cli.content_type.clone().or(archive), images, ..metadata(cli) },
         threads: loader_stage::threads(cli.threads),
         ..SealOptions::default()
     };
@@ -39,6 +35,29 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     })?;
     output.commit()?;
     Ok(())
+}
+
+/// What the command line alone puts into the header.
+fn metadata(cli: &Cli) -> Metadata {
+    Metadata {
+        content_type: cli.content_type.clone(),
+        name: cli.name.as_ref().map(ToString::to_string),
+        release: cli.release,
+        images: None,
+        comment: cli.comment.clone(),
+    }
+}
+
+/// Refuses what no header has room for, before a key or the input is read: seals
+/// nothing, for keys of zeros, and throws it away.
+fn check_room(cli: &Cli) -> Result<(), Failure> {
+    let keys: Vec<_> = (0..(cli.key_file.len() + cli.key_fd.len()).max(1)).map(|_| Key::from_bytes([0; 32])).collect();
+    let options = SealOptions { metadata: metadata(cli), ..SealOptions::default() };
+    match seal(&mut io::empty(), &mut io::sink(), &keys, &options) {
+        Err(error @ Error::Malformed { .. }) => Err(Failure::new(ErrorCode::Usage, error)
+            .hint("--comment, --content-type, --name and the keys share the 65536 bytes of the header".to_owned())),
+        outcome => outcome.map(drop).or_fail("", |error| ErrorCode::from_name(error.code())),
+    }
 }
 
 fn keys(cli: &Cli, stage: &Stage) -> Result<Vec<Key>, Failure> {
