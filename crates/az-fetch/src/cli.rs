@@ -9,14 +9,14 @@ use std::str::FromStr;
 const EXAMPLES: &str = "\
 Examples:
   az-login | az-fetch key-fragment | az-join - device.frag > key
-  az-fetch --token-file jwt --cdn-file cdn.json models/yolo.onnx | az-decrypt --key-file key > yolo.onnx
-  az-login | az-fetch --cache-dir /var/cache/azaion --cdn-file cdn.json models/yolo.onnx -o yolo.onnx.enc";
+  az-fetch --token-file jwt --cdn-file cdn.json models/yolo.onnx | az-decrypt --key-file key > yolo
+  az-login | az-fetch --cache-dir cache --cdn-file cdn.json models/yolo.onnx -o yolo.enc";
 
 /// Fetch a resource, whole and checked: small part from the API, big part from the cache or the CDN
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-fetch", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// folder/name of a resource; or key-fragment; or list, for a folder's resources as JSON lines
+    /// folder/name of a resource, or key-fragment, or list (JSON lines, one a resource)
     #[arg(value_name = "NAME")]
     pub(crate) name: Name,
 
@@ -33,7 +33,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) cdn: CdnArgs,
 
-    /// Keep both parts here, and use what is there; a later run goes on where this one ends
+    /// Keep both parts here, and use what is there
     #[arg(long, value_name = "DIR", env = "AZ_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
@@ -41,16 +41,16 @@ pub(crate) struct Cli {
     #[arg(long, requires = "cache_dir")]
     pub(crate) offline: bool,
 
-    /// small, big, or both as they belong together
+    /// Which parts to write
     #[arg(long, value_name = "PART", value_enum, default_value_t = Wanted::Whole)]
     pub(crate) part: Wanted,
 
     // The defaults are those measured in the README of loader-cdn.
-    /// Ask for N ranges of the big part at the same time; 1 is one request for all of it
+    /// Ranges asked for at the same time; 1 is one request for all
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) jobs: u8,
 
-    /// Length of a range, as 512K or 8M; memory is N ranges
+    /// Length of a range, such as 512K
     #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse_size)]
     pub(crate) chunk: u64,
 

@@ -135,7 +135,7 @@ pub struct BindingArgs {
     #[command(flatten)]
     pub credentials: CredentialsArgs,
 
-    /// Hardware id, 64 hexadecimal digits on a line [default: that of this device, see az-hwid]
+    /// 64 hexadecimal digits on a line; without it, the id of this device
     #[arg(long, value_name = "PATH", env = "AZ_HWID_FILE")]
     pub hwid_file: Option<PathBuf>,
 
