@@ -1,0 +1,404 @@
+//! Where secrets may be seen, and where never: a whole unlock and a model as
+//! processes, looked at from outside. A secret leaves a stage through its
+//! standard output or a socket, and no other way.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use loader_seal::Key;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+use tests::site::{PASSWORD, Site};
+use tests::{Finished, bash, binary, filter, run, say};
+
+const DEVICE_SECRET: &str = "5ec4e7d15c0de000000000000000000000000000000000000000000000ca4a47";
+const CDN_SECRET: &str = "secret of the downloader";
+const WRONG_PASSWORD: &str = "not the password";
+/// What each token, fragment and key begins with, whichever it is.
+const TOKEN: &str = "eyJ";
+const FRAGMENT: &str = "AZ-FRAG-1Q";
+const KEY: &str = "AZ-SECRET-KEY-1Q";
+
+/// Every secret, by the text to search for.
+const SECRETS: [&str; 7] = [PASSWORD, WRONG_PASSWORD, DEVICE_SECRET, CDN_SECRET, TOKEN, FRAGMENT, KEY];
+
+/// A site, and a folder of its own for all that the stages write.
+struct Watched {
+    site: Site,
+    folder: TempDir,
+}
+
+impl Watched {
+    fn new(site: Site) -> Self {
+        let folder = TempDir::new().unwrap();
+        for name in ["run", "tmp", "cache", "home", "traces"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        write_secret(&site.file("device-secret"), DEVICE_SECRET);
+        write_secret(&site.file("other.key"), &Key::from_bytes([0x2f; 32]).to_text());
+        Self { site, folder }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `command` with everything that it could write to in the folder.
+    fn configure(&self, command: &mut Command) {
+        self.site.configure(command);
+        command
+            .env("AZ_RUN_DIR", self.file("run"))
+            .env("AZ_EVENTS_FILE", self.file("events.jsonl"))
+            .env("AZ_CACHE_DIR", self.file("cache"))
+            .env("TMPDIR", self.file("tmp"))
+            .env("HOME", self.file("home"))
+            .env("TRACES", self.file("traces"))
+            .env("AZ_RETRIES", "0")
+            .current_dir(self.folder.path());
+    }
+
+    /// Runs `script` to its end, in which `t STAGE …` is a stage, traced where
+    /// that is possible; standard error is a file, so that each pipe is a
+    /// standard output.
+    fn run(&self, script: &str, settings: &[(&str, &Path)], input: &[u8]) -> Finished {
+        let strace = "strace -f -qq -v -y -s 1000000 \
+                      -e trace=execve,write,writev,pwrite64,pwritev,sendto,sendmsg -o \"$TRACES/$1\"";
+        let tracer = if can_trace() { strace } else { "" };
+        let mut command = bash(&format!("t() {{ {tracer} \"$@\"; }}; {script}"));
+        self.configure(&mut command);
+        command.envs(settings.iter().copied());
+        command.stderr(fs::File::create(self.file("stderr")).unwrap());
+        let finished = run(command, input);
+        Finished { stderr: fs::read_to_string(self.file("stderr")).unwrap(), ..finished }
+    }
+
+    /// Checks all that was written, and forgets the traces.
+    fn check(&self, place: &str) {
+        for path in files(self.folder.path()) {
+            let content = fs::read(&path).unwrap();
+            let name = path.strip_prefix(self.folder.path()).unwrap();
+            if name.starts_with("traces") {
+                let stage = name.file_name().unwrap().to_str().unwrap();
+                check_trace(place, stage, &String::from_utf8_lossy(&content));
+                fs::remove_file(&path).unwrap();
+            } else {
+                check_none(&format!("{place}: {}", name.display()), &content);
+            }
+        }
+    }
+}
+
+/// What may leave this stage through its standard output.
+fn output_of(stage: &str) -> &'static [&'static str] {
+    match stage {
+        "az-login" => &[TOKEN],
+        "az-fetch" => &[FRAGMENT],
+        "az-join" => &[KEY],
+        "az-cdn-creds" => &[CDN_SECRET],
+        _ => &[],
+    }
+}
+
+/// What this stage may say to the server.
+fn told_by(stage: &str) -> &'static [&'static str] {
+    match stage {
+        "az-login" => &[PASSWORD, WRONG_PASSWORD],
+        "az-fetch" | "az-cdn-creds" => &[PASSWORD, WRONG_PASSWORD, TOKEN],
+        _ => &[],
+    }
+}
+
+/// Each line of `trace` is a system call with the paths of its descriptors.
+fn check_trace(place: &str, stage: &str, trace: &str) {
+    assert!(trace.contains("execve("), "{place}: no trace of {stage}");
+    for call in trace.lines() {
+        let (_, call) = call.trim_start().split_once(char::is_whitespace).unwrap();
+        let call = call.trim_start();
+        let target = call.split_once('<').map_or("", |(_, target)| target);
+        let allowed = match call.split('(').next().unwrap() {
+            "write" | "writev" if target.starts_with("pipe:") => output_of(stage),
+            "write" | "writev" | "sendto" | "sendmsg" if target.starts_with("socket:") => told_by(stage),
+            _ => &[],
+        };
+        for secret in SECRETS.into_iter().filter(|secret| !allowed.contains(secret)) {
+            let head: String = call.chars().take(60).collect();
+            assert!(!call.contains(secret), "{place}: {stage} gives away {secret}: {head}");
+        }
+    }
+}
+
+fn check_none(place: &str, bytes: &[u8]) {
+    for secret in SECRETS {
+        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "{place} holds {secret}");
+    }
+}
+
+/// All files beneath `folder`.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+fn write_secret(path: &Path, text: &str) {
+    fs::write(path, format!("{text}\n")).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
+/// True where strace is there and may trace.
+fn can_trace() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| {
+        let output = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+        let can = output.is_ok_and(|output| output.status.success());
+        if !can {
+            say("skipped: system calls are not looked at without strace");
+        }
+        can
+    })
+}
+
+const UNLOCK: &str = r#"t az-login | t az-fetch key-fragment | t az-join - "$DEVICE_FRAGMENT" |
+    t az-decrypt --key-file - "$IMAGES""#;
+
+#[test]
+fn an_unlock_gives_no_secret_away() {
+    for site in [Site::start(), Site::with_sealed_fragment()] {
+        let watched = Watched::new(site);
+        let finished = watched.run(UNLOCK, &[], b"");
+        assert_eq!(finished.status, 0, "{}", finished.stderr);
+        assert!(finished.stdout == fs::read(watched.site.file("images.tar")).unwrap(), "other bytes");
+        assert!(files(&watched.file("run")).len() >= 4 && watched.file("events.jsonl").exists());
+        for (stage, secret) in [("az-login", TOKEN), ("az-fetch", FRAGMENT), ("az-join", KEY)] {
+            let trace = fs::read_to_string(watched.file("traces").join(stage)).unwrap_or_default();
+            assert!(!can_trace() || trace.contains(secret), "the trace of {stage} does not show its output");
+        }
+        watched.check("unlock");
+    }
+}
+
+#[test]
+fn a_device_secret_is_given_to_nobody() {
+    let watched = Watched::new(Site::start());
+    let secret = watched.site.file("device-secret");
+    let finished = watched.run(UNLOCK, &[("AZ_DEVICE_SECRET_FILE", &secret)], b"");
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    watched.check("unlock with a device secret");
+    // Where it does not fit what the server sealed to.
+    let watched = Watched::new(Site::with_sealed_fragment());
+    let secret = watched.site.file("device-secret");
+    let finished = watched.run(UNLOCK, &[("AZ_DEVICE_SECRET_FILE", &secret)], b"");
+    assert!(finished.stderr.contains("\"wrong_device\""), "{}", finished.stderr);
+    watched.check("a wrong device secret");
+}
+
+#[test]
+fn a_model_gives_no_secret_away() {
+    let watched = Watched::new(Site::start());
+    let finished = watched.run("t az-login", &[], b"");
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    watched.check("login");
+    let token = finished.stdout;
+    let finished = watched.run("t az-cdn-creds", &[], &token);
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    watched.check("credentials of the CDN");
+    write_secret(&watched.site.file("cdn"), &finished.text());
+    assert!(finished.text().contains(CDN_SECRET));
+    let key = watched.site.file("key");
+    let line = r#"t az-fetch --cdn-file "$SITE/cdn" models/yolo.onnx | t az-decrypt --key-file "$OPENS""#;
+    // From the CDN, from the cache, and with a key that does not open it.
+    for (key, status) in [(&key, 0), (&key, 0), (&watched.site.file("other.key"), 79)] {
+        let finished = watched.run(line, &[("OPENS", key)], &token);
+        assert_eq!(finished.status, status, "{}", finished.stderr);
+        watched.check("model");
+    }
+    assert!(!files(&watched.file("cache")).is_empty());
+}
+
+#[test]
+fn a_failure_gives_no_secret_away() {
+    let watched = Watched::new(Site::start());
+    let site = &watched.site;
+    let key_of_others = r#"t az-decrypt --key-file "$SITE/other.key" "$IMAGES""#;
+    for (what, line, settings, code) in [
+        ("password", UNLOCK, vec![("AZ_CREDENTIALS_FILE", site.file("wrong.json"))], "not_permitted"),
+        ("fragment", UNLOCK, vec![("DEVICE_FRAGMENT", site.file("foreign.frag"))], "wrong_fragment"),
+        ("kind of file", UNLOCK, vec![("DEVICE_FRAGMENT", site.file("key"))], "malformed"),
+        (
+            "token",
+            r#"t az-fetch key-fragment < "$SITE/expired.jwt""#,
+            vec![("AZ_CREDENTIALS_FILE", site.file("wrong.json"))],
+            "not_permitted",
+        ),
+        ("secret for a token", r#"t az-fetch key-fragment < "$SITE/key""#, vec![], "malformed"),
+        (
+            "secret for the CDN",
+            r#"t az-fetch --cdn-file "$SITE/key" models/yolo.onnx < "$SITE/jwt""#,
+            vec![],
+            "malformed",
+        ),
+        ("token for a key", r#"t az-decrypt --key-file "$SITE/jwt" "$IMAGES""#, vec![], "malformed"),
+        ("key", key_of_others, vec![], "wrong_key"),
+    ] {
+        let settings: Vec<_> = settings.iter().map(|(name, path)| (*name, path.as_path())).collect();
+        let finished = watched.run(line, &settings, b"");
+        assert_ne!(finished.status, 0, "{what}");
+        assert!(finished.stderr.contains(&format!("\"{code}\"")), "{what}: {}", finished.stderr);
+        watched.check(&format!("a wrong {what}"));
+    }
+}
+
+/// Answers each request with 500 and with what the request said. Ends with the
+/// test.
+fn echoing_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = vec![0; 64 * 1024];
+            let mut len = 0;
+            // The client sends head and body together or one after the other.
+            loop {
+                let end: &[u8] = if request.starts_with(b"GET") { b"\r\n\r\n" } else { b"}" };
+                if request[..len].ends_with(end) {
+                    break;
+                }
+                match stream.read(&mut request[len..]) {
+                    Ok(more) if more > 0 => len += more,
+                    _ => break,
+                }
+            }
+            let text = String::from_utf8_lossy(&request[..len]).replace("\r\n", " ");
+            let head = "HTTP/1.1 500 Oops\r\ncontent-type: text/plain\r\nconnection: close\r\n";
+            let _ = write!(stream, "{head}content-length: {}\r\n\r\n{text}", text.len());
+        }
+    });
+    url
+}
+
+#[test]
+fn a_server_that_repeats_the_request_gives_no_secret_away() {
+    let watched = Watched::new(Site::start());
+    let url = echoing_server();
+    for line in [
+        "t az-login",
+        r#"t az-fetch key-fragment < "$SITE/jwt""#,
+        r#"t az-cdn-creds < "$SITE/jwt""#,
+        r#"t az-fetch --cdn-file "$SITE/cdn.json" models/yolo.onnx < "$SITE/jwt""#,
+    ] {
+        let finished = watched.run(line, &[("AZ_API_URL", Path::new(&url))], b"");
+        assert_ne!(finished.status, 0, "{line}");
+        assert!(finished.stderr.contains("500"), "{line}: {}", finished.stderr);
+        watched.check(line);
+    }
+}
+
+/// A child that is ended when dropped.
+struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts `command`, which reads `fifo`, and waits until it has opened it. It is
+/// then held for as long as the writing end is.
+fn hold(mut command: Command, fifo: &Path) -> (Held, fs::File) {
+    let mut held = Held(command.stderr(Stdio::null()).spawn().unwrap());
+    loop {
+        // Fails with ENXIO until there is a reader.
+        match open(fifo, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(end) => return (held, end.into()),
+            Err(_) => assert!(held.0.try_wait().unwrap().is_none(), "{command:?} ended before it opened its input"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn make_fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
+
+fn check_process(place: &str, pid: u32) {
+    let proc = Path::new("/proc").join(pid.to_string());
+    let command_line = fs::read(proc.join("cmdline")).unwrap();
+    assert!(!command_line.is_empty(), "{place}: ended");
+    check_none(&format!("{place}: command line"), &command_line);
+    // Only root may read that of a process which hides its memory.
+    if let Ok(environment) = fs::read(proc.join("environ")) {
+        check_none(&format!("{place}: environment"), &environment);
+    }
+    let limits = fs::read_to_string(proc.join("limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{place}: {core}");
+}
+
+#[test]
+fn a_running_stage_shows_no_secret() {
+    let watched = Watched::new(Site::start());
+    let at = |name: &str| watched.site.file(name).into_os_string().into_string().unwrap();
+    let fifo = watched.site.file("held");
+    make_fifo(&fifo);
+    let held = fifo.to_str().unwrap();
+    let (jwt, key, secret) = (at("jwt"), at("key"), at("device-secret"));
+    let model = ["--token-file", &jwt, "--cdn-file", held, "models/yolo.onnx"];
+    let cases: [(&str, &[&str]); 7] = [
+        ("az-login", &["--credentials-file", held]),
+        ("az-whoami", &["--token-file", held]),
+        ("az-cdn-creds", &["--token-file", held]),
+        ("az-fetch", &["--device-secret-file", &secret, "--token-file", held, "key-fragment"]),
+        ("az-fetch", &model),
+        ("az-join", &[&at("device.frag"), held]),
+        ("az-decrypt", &["--key-file", &key, held]),
+    ];
+    for (name, args) in cases {
+        let mut command = filter(name);
+        watched.configure(&mut command);
+        let (child, _end) = hold(
+            {
+                command.args(args);
+                command
+            },
+            &fifo,
+        );
+        check_process(name, child.0.id());
+    }
+    watched.check("running");
+}
+
+/// Files in `/proc` of a process that hides its memory are root's, whoever runs
+/// it. Where the test is root, the stage is somebody else's.
+#[test]
+fn the_memory_of_a_stage_is_hidden_from_its_user() {
+    const NOBODY: u32 = 65534;
+    let folder = TempDir::new().unwrap();
+    let (program, fifo) = (folder.path().join("az-join"), folder.path().join("held"));
+    fs::copy(binary("az-join"), &program).unwrap();
+    make_fifo(&fifo);
+    let root = rustix::process::geteuid().is_root();
+    let mut command = Command::new(&program);
+    command.env_clear().args([&fifo, &fifo]).stdin(Stdio::null()).stdout(Stdio::null());
+    let user = if root { NOBODY } else { rustix::process::geteuid().as_raw() };
+    if root {
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&fifo, Permissions::from_mode(0o666)).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let (child, _end) = hold(command, &fifo);
+    check_process("az-join", child.0.id());
+    for name in ["environ", "mem", "maps", "fd", "status"] {
+        let owner = fs::metadata(format!("/proc/{}/{name}", child.0.id())).unwrap().uid();
+        assert_ne!(owner, user, "{name}");
+    }
+}
