@@ -31,7 +31,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 fn verify(cli: &Cli, input: &mut Input, keys: &[Key], sink: &mut (impl Write + Send)) -> Result<(), Failure> {
     let place = input.name().to_owned();
     let unlocked = unlock(input, keys)?;
-    let opened = unlocked.open(input, sink, loader_stage::threads(cli.threads));
+    let opened = unlocked.open(&mut input.polled(), sink, loader_stage::threads(cli.threads));
     opened.map(drop).map_err(|error| explain(error, &place, &place, 0))
 }
 
@@ -66,7 +66,7 @@ fn sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mu
             if let Some(len) = unlocked.header().plaintext_len() {
                 progress.set_total(len);
             }
-            unlocked.open(input, &mut progress.count(output), threads).map(drop)
+            unlocked.open(&mut input.polled(), &mut progress.count(output), threads).map(drop)
         }
         Some(_) if !input.is_seekable() => {
             return Err(Failure::new(ErrorCode::Usage, format_args!("{place}: --range needs a regular file")));
@@ -80,7 +80,9 @@ fn sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mu
                 .map(drop)
         }
     };
-    outcome.map_err(|error| explain(error, &place, &target, progress.done().unwrap_or(0)))
+    // A file that does not appear has released nothing.
+    let released = if cli.output.output.is_some() { 0 } else { progress.done().unwrap_or(0) };
+    outcome.map_err(|error| explain(error, &place, &target, released))
 }
 
 /// The failure of a stream, with how much of it was released before.

@@ -27,7 +27,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         stage.progress().set_total(len);
     }
     let place = input.name().to_owned();
-    let mut counted = stage.progress().count(&mut input);
+    let mut counted = stage.progress().count(input.polled());
     seal(&mut counted, &mut output, &keys, &options).map_err(|error| match error {
         Error::Write(cause) => Failure::io(output.name(), &cause),
         Error::Read(cause) => Failure::io(&place, &cause),
@@ -61,7 +61,9 @@ fn check_room(cli: &Cli) -> Result<(), Failure> {
 }
 
 fn keys(cli: &Cli, stage: &Stage) -> Result<Vec<Key>, Failure> {
-    let files = cli.key_file.iter().map(|path| (Some(path.as_path()), None));
+    // A file that the environment names must not add a key to those of the command line.
+    let named = if cli.key_fd.is_empty() { &cli.key_file[..] } else { &[] };
+    let files = named.iter().map(|path| (Some(path.as_path()), None));
     let fds = cli.key_fd.iter().map(|fd| (None, Some(*fd)));
     let mut sources: Vec<(Option<&Path>, Option<u32>)> = files.chain(fds).collect();
     if sources.is_empty() {

@@ -76,6 +76,8 @@ fn code(status: ExitStatus) -> ErrorCode {
     match (status.signal(), status.code()) {
         (Some(_), _) => ErrorCode::Temporary,
         (None, Some(65) | None) => ErrorCode::Malformed,
+        // So a shell reports a command that a signal ended.
+        (None, Some(128..=192)) => ErrorCode::Temporary,
         (None, Some(exit)) => known(exit).unwrap_or(ErrorCode::Malformed),
     }
 }

@@ -251,8 +251,8 @@ impl Scanner {
         })?;
         self.head.extend(self.block.as_slice());
         if Extension::is_extension(header.kind) {
-            let padded = header.size.next_multiple_of(BLOCK_LEN as u64);
-            if header.size > EXTENSION_MAX || self.head.len() as u64 + padded > EXTENSION_MAX {
+            let padded = header.size.checked_next_multiple_of(BLOCK_LEN as u64).unwrap_or(u64::MAX);
+            if self.head.len() as u64 > EXTENSION_MAX.saturating_sub(padded) {
                 return Err(Error::Header { at, why: "a name of more than 64 KiB" }.into());
             }
             if header.size == 0 {

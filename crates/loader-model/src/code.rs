@@ -86,7 +86,9 @@ codes! {
     WrongFragment = "wrong_fragment", 79;
     /// Sealed to another user, password, hardware or device secret.
     WrongDevice = "wrong_device", 79;
-    /// SIGHUP or SIGINT asked the stage to stop.
+    /// SIGHUP: the terminal went away.
+    HungUp = "hung_up", 129;
+    /// SIGINT asked the stage to stop.
     Interrupted = "interrupted", 130;
     /// The reader of standard output went away.
     ReaderGone = "reader_gone", 141;

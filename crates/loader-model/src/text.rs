@@ -1,13 +1,37 @@
 //! Text that came from a server or a file, made safe to show.
 
+use std::borrow::Cow;
+
 /// Longest text, in characters, that goes into a message.
 pub const TEXT_MAX_CHARS: usize = 512;
 
-/// `text` with control characters, C1 controls and bidirectional controls
+/// What every line of a secret begins with, in lower case.
+const SECRET_STARTS: [&str; 2] = ["az-secret-key-1", "az-frag-1"];
+
+/// `text` without keys and fragments: someone may paste one where a path belongs.
+fn without_secrets(text: &str) -> Cow<'_, str> {
+    let lower = text.to_ascii_lowercase();
+    if !SECRET_STARTS.iter().any(|start| lower.contains(start)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(next) = SECRET_STARTS.iter().filter_map(|start| lower[at..].find(start)).min() {
+        out.push_str(&text[at..at + next]);
+        out.push_str("[secret]");
+        let rest = &lower[at + next..];
+        at += next + rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(rest.len());
+    }
+    out.push_str(&text[at..]);
+    Cow::Owned(out)
+}
+
+/// `text` without keys and fragments, with control characters, C1 controls and bidirectional controls
 /// written as `\u{..}`, cut at [`TEXT_MAX_CHARS`] characters with an ellipsis.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(TEXT_MAX_CHARS));
     let mut chars = 0;
+    let text = without_secrets(text);
     for c in text.chars() {
         let width = if is_unsafe(c) { c.escape_unicode().len() } else { 1 };
         if chars + width > TEXT_MAX_CHARS - 1 {
@@ -40,6 +64,12 @@ mod tests {
         assert_eq!(printable("a\x1b[31mb"), "a\\u{1b}[31mb");
         assert_eq!(printable("x\u{202e}y\u{85}"), "x\\u{202e}y\\u{85}");
         assert_eq!(printable("grün ✓"), "grün ✓");
+    }
+
+    #[test]
+    fn a_pasted_key_is_not_shown() {
+        assert_eq!(printable("a AZ-SECRET-KEY-1QQ9: no such file"), "a [secret]: no such file");
+        assert_eq!(printable("az-frag-1xy é AZ-FRAG-1QZ"), "[secret] é [secret]");
     }
 
     #[test]

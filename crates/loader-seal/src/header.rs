@@ -8,6 +8,7 @@ use crate::{DeviceSlot, Error, Key, KeySlot, Metadata, Suite};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
 /// A header as read: its fixed part and its slots are known, nothing is verified.
@@ -217,14 +218,29 @@ impl Unlocked {
     }
 }
 
-/// Reads until `buffer` is full or the input ends; gives the bytes read.
+/// Reads until `buffer` is full or the input ends; gives the bytes read. A reader
+/// that would block is asked again.
 pub(crate) fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Error> {
+    read_while_wanted(input, buffer, &AtomicBool::new(false))
+}
+
+/// The same, but gives up waiting for bytes once `stopped`.
+pub(crate) fn read_while_wanted(
+    input: &mut impl Read,
+    buffer: &mut [u8],
+    stopped: &AtomicBool,
+) -> Result<usize, Error> {
     let mut filled = 0;
     while filled < buffer.len() {
         match input.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
             Err(error) => return Err(Error::Read(error)),
         }
     }

@@ -31,7 +31,7 @@ impl Unlocked {
         ordered::run(
             threads,
             layout.segment_len + 1,
-            |buffer| segments.next(buffer, layout.full(segments.index)),
+            |buffer, stopped| segments.next(buffer, layout.full(segments.index), stopped),
             |segment, buffer| self.open_segment(&cipher, &segment, buffer),
             |bytes| {
                 plaintext_len += bytes.len() as u64;
@@ -88,7 +88,7 @@ impl Unlocked {
         ordered::run(
             threads,
             layout.segment_len,
-            |buffer| {
+            |buffer, _| {
                 if next > stop {
                     return Ok(None);
                 }

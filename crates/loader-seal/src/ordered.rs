@@ -7,12 +7,14 @@
 
 use crate::Error;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Runs segments through `work` with `threads` threads, the caller's among them.
 ///
 /// `source` fills a buffer of `buffer_len` bytes and gives what `work` has to
-/// know of it, or `None` at the end. `work` gives the range of the buffer to
+/// know of it, or `None` at the end; the flag tells it that something failed and
+/// nobody waits for more. `work` gives the range of the buffer to
 /// write. `sink` is called in the order of the source.
 ///
 /// # Errors
@@ -20,7 +22,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 pub(crate) fn run<J: Send>(
     threads: usize,
     buffer_len: usize,
-    source: impl FnMut(&mut [u8]) -> Result<Option<J>, Error> + Send,
+    source: impl FnMut(&mut [u8], &AtomicBool) -> Result<Option<J>, Error> + Send,
     work: impl Fn(J, &mut [u8]) -> Result<Range<usize>, Error> + Sync,
     sink: impl FnMut(&[u8]) -> Result<(), Error> + Send,
 ) -> Result<(), Error> {
@@ -28,6 +30,7 @@ pub(crate) fn run<J: Send>(
         source: Mutex::new(Source { next: source, taken: 0, ended: false }),
         sink: Mutex::new(Sink { put: sink, written: 0, failure: None }),
         turn: Condvar::new(),
+        stopped: AtomicBool::new(false),
     };
     std::thread::scope(|scope| {
         for _ in 1..threads.max(1) {
@@ -49,6 +52,7 @@ struct Queue<S, K> {
     source: Mutex<Source<S>>,
     sink: Mutex<Sink<K>>,
     turn: Condvar,
+    stopped: AtomicBool,
 }
 
 struct Source<S> {
@@ -69,7 +73,7 @@ where
 {
     fn work_off<J>(&self, buffer_len: usize, work: impl Fn(J, &mut [u8]) -> Result<Range<usize>, Error>)
     where
-        S: FnMut(&mut [u8]) -> Result<Option<J>, Error>,
+        S: FnMut(&mut [u8], &AtomicBool) -> Result<Option<J>, Error>,
     {
         let mut buffer = vec![0; buffer_len];
         while let Some((ticket, job)) = self.take(&mut buffer) {
@@ -83,13 +87,13 @@ where
     /// The next segment and its place in the order.
     fn take<J>(&self, buffer: &mut [u8]) -> Option<(u64, Result<J, Error>)>
     where
-        S: FnMut(&mut [u8]) -> Result<Option<J>, Error>,
+        S: FnMut(&mut [u8], &AtomicBool) -> Result<Option<J>, Error>,
     {
         let mut source = lock(&self.source);
-        if source.ended {
+        if source.ended || self.stopped.load(Ordering::Relaxed) {
             return None;
         }
-        let job = (source.next)(buffer).transpose();
+        let job = (source.next)(buffer, &self.stopped).transpose();
         source.ended = !matches!(job, Some(Ok(_)));
         let ticket = source.taken;
         source.taken += 1;
@@ -108,6 +112,7 @@ where
         let outcome = range.and_then(|range| (sink.put)(&buffer[range]));
         sink.written += 1;
         sink.failure = outcome.err();
+        self.stopped.store(sink.failure.is_some(), Ordering::Relaxed);
         self.turn.notify_all();
         sink.failure.is_none()
     }
@@ -127,7 +132,7 @@ mod tests {
         let outcome = run(
             threads,
             4,
-            |buffer| {
+            |buffer, _| {
                 buffer[1] = next;
                 next += 1;
                 Ok((next <= 200).then_some(()))

@@ -1,7 +1,7 @@
 //! Sealing a stream.
 
 use crate::cipher::{SegmentCipher, stream_header};
-use crate::header::read_up_to;
+use crate::header::read_while_wanted;
 use crate::key::random;
 use crate::layout::{Layout, SEGMENT_LOG2};
 use crate::metadata::Tlvs;
@@ -9,6 +9,7 @@ use crate::rekey::spare_room;
 use crate::slot::FileKey;
 use crate::{Error, Header, Key, KeySlot, Metadata, Suite, Unlocked, ordered};
 use std::io::{Read, Write};
+use std::sync::atomic::AtomicBool;
 use zeroize::Zeroizing;
 
 /// How a stream is sealed.
@@ -109,8 +110,8 @@ fn write_stream(
     ordered::run(
         options.threads,
         layout.segment_len + 1,
-        |buffer| {
-            let Some(read) = segments.next(buffer, layout.capacity(segments.index))? else { return Ok(None) };
+        |buffer, stopped| {
+            let Some(read) = segments.next(buffer, layout.capacity(segments.index), stopped)? else { return Ok(None) };
             let actual = segments.bytes;
             match declared {
                 Some(declared) if read.last && actual != declared || actual > declared => {
@@ -154,7 +155,13 @@ impl<'a, R: Read> Segments<'a, R> {
 
     /// Fills `buffer`, which holds at least `full + 1` bytes, with up to `full`
     /// bytes; `None` behind the last segment. An empty input is one empty segment.
-    pub(crate) fn next(&mut self, buffer: &mut [u8], full: usize) -> Result<Option<Segment>, Error> {
+    /// Once `stopped`, what it gives is of no use.
+    pub(crate) fn next(
+        &mut self,
+        buffer: &mut [u8],
+        full: usize,
+        stopped: &AtomicBool,
+    ) -> Result<Option<Segment>, Error> {
         if self.ended {
             return Ok(None);
         }
@@ -162,7 +169,7 @@ impl<'a, R: Read> Segments<'a, R> {
         if let Some(byte) = self.ahead.take() {
             buffer[0] = byte;
         }
-        let got = carried + read_up_to(self.input, &mut buffer[carried..=full])?;
+        let got = carried + read_while_wanted(self.input, &mut buffer[carried..=full], stopped)?;
         if got > full {
             self.ahead = Some(buffer[full]);
         }

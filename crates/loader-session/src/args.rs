@@ -178,7 +178,7 @@ pub struct CdnArgs {
     pub cdn_file: Option<PathBuf>,
 
     /// CDN JSON on this file descriptor
-    #[arg(long, value_name = "N", conflicts_with = "cdn_file")]
+    #[arg(long, value_name = "N")]
     pub cdn_fd: Option<u32>,
 }
 

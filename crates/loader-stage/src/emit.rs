@@ -8,8 +8,14 @@ use std::env;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Times, 5 ms apart, that the last word waits for another thread's line.
+const LAST_WORD_TRIES: u32 = 40;
+
+/// The last second that a four-digit year can write, 9999-12-31T23:59:59Z.
+const LATEST_SECOND: u64 = 253_402_300_799;
 
 /// How lines look on standard error.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,10 +71,16 @@ impl Emitter {
             }
             _ => random_run(),
         };
-        let fixed_time = env::var("SOURCE_DATE_EPOCH")
-            .ok()
-            .and_then(|seconds| seconds.parse().ok())
-            .map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+        let fixed_time = match env::var("SOURCE_DATE_EPOCH").ok().filter(|seconds| !seconds.is_empty()) {
+            None => None,
+            Some(seconds) => match seconds.parse() {
+                Ok(seconds @ 0..=LATEST_SECOND) => Some(UNIX_EPOCH + Duration::from_secs(seconds)),
+                _ => {
+                    problem = Some(Failure::new(ErrorCode::Config, "SOURCE_DATE_EPOCH is not a time in seconds"));
+                    None
+                }
+            },
+        };
         let state = State { now: UnlockState::Idle, ended: false, files: Vec::new() };
         (Self { stage: stage.to_owned(), run, fixed_time, mode, state: Mutex::new(state) }, problem)
     }
@@ -121,10 +133,26 @@ impl Emitter {
     /// The final event of a failure. Nothing is said to a terminal whose reader
     /// simply went away.
     pub(crate) fn error(&self, failure: &Failure) {
-        let mut inner = self.lock();
+        self.write_error(&mut self.lock(), failure);
+    }
+
+    fn write_error(&self, inner: &mut State, failure: &Failure) {
         inner.now = UnlockState::Error;
         let error = EventError::new(failure.code(), &failure.to_string(), failure.hint_text());
-        self.write(&mut inner, Report::default(), Some(error));
+        self.write(inner, Report::default(), Some(error));
+    }
+
+    /// The final event of a process that ends at once, in a panic or by a signal:
+    /// said only where no other thread is in the middle of saying something, so
+    /// that it can never keep the process from ending.
+    pub(crate) fn last_word(&self, failure: &Failure) {
+        for _ in 0..LAST_WORD_TRIES {
+            match self.state.try_lock() {
+                Ok(mut inner) => return self.write_error(&mut inner, failure),
+                Err(TryLockError::Poisoned(poisoned)) => return self.write_error(&mut poisoned.into_inner(), failure),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -2,9 +2,11 @@
 
 use crate::Failure;
 use loader_model::ErrorCode;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
 
 /// Size in bytes that a pipe is enlarged to where the system allows it.
@@ -37,6 +39,20 @@ impl Input {
             }
             Err(error) => Err(Failure::io(name, &error)),
         }
+    }
+
+    /// A descriptor that the process was started with.
+    pub(crate) fn descriptor(fd: u32) -> Result<Self, Failure> {
+        let name = format!("file descriptor {fd}");
+        if !is_inherited(fd) {
+            return Err(Failure::new(ErrorCode::NotFound, format_args!("{name} is not open")));
+        }
+        let file = match duplicate(fd) {
+            Ok(file) => file,
+            // A sandbox may refuse the call; what was opened by this user opens again.
+            Err(_) => File::open(format!("/proc/self/fd/{fd}")).map_err(|error| Failure::io(&name, &error))?,
+        };
+        Self::new(name, file)
     }
 
     fn new(name: String, file: File) -> Result<Self, Failure> {
@@ -73,6 +89,11 @@ impl Input {
         &self.file
     }
 
+    /// The same input, read without a long wait.
+    pub fn polled(&mut self) -> Polled<'_> {
+        Polled(self)
+    }
+
     /// Everything there is, up to `limit` bytes.
     ///
     /// # Errors
@@ -87,6 +108,41 @@ impl Input {
         }
         Ok(bytes)
     }
+}
+
+/// An input whose wait for bytes is cut into short ones: a read that would wait
+/// longer gives [`io::ErrorKind::WouldBlock`], so that the caller can look whether
+/// the bytes are still wanted.
+pub struct Polled<'a>(&'a mut Input);
+
+/// Longest wait of one read of a [`Polled`] input.
+const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+impl Read for Polled<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if !self.0.is_seekable() {
+            let mut ready = [PollFd::new(&self.0.file, PollFlags::IN)];
+            if poll(&mut ready, Some(&POLL))? == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+        self.0.read(buf)
+    }
+}
+
+/// A copy of the descriptor `fd` of this process, whatever it refers to.
+fn duplicate(fd: u32) -> io::Result<File> {
+    let this = pidfd_open(getpid(), PidfdFlags::empty())?;
+    Ok(File::from(pidfd_getfd(this, fd as RawFd, PidfdGetfdFlags::empty())?))
+}
+
+/// True for a descriptor that came from the parent: those that the process opens
+/// itself close on exec.
+fn is_inherited(fd: u32) -> bool {
+    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & CLOSE_ON_EXEC == 0)
 }
 
 impl Read for Input {

@@ -22,7 +22,7 @@ mod tempfile;
 
 pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
 pub use failure::{Failure, OrFail};
-pub use input::Input;
+pub use input::{Input, Polled};
 pub use loader_model::{ErrorCode, UnlockState};
 pub use output::{Content, Output};
 pub use process::threads;

@@ -29,21 +29,31 @@ pub fn threads(asked: Option<u16>) -> usize {
 /// event is written, temporary files are removed, then the signal does what it
 /// does by default, so that the shell sees a process that died of it.
 pub(crate) fn watch_signals(emitter: Arc<Emitter>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let ignored = ignored_signals();
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let mut signals = Signals::new(wanted)?;
     std::thread::Builder::new().name("signals".to_owned()).stack_size(64 * 1024).spawn(move || {
         if let Some(signal) = signals.forever().next() {
             let (code, name) = match signal {
                 SIGTERM => (ErrorCode::Terminated, "SIGTERM"),
-                SIGHUP => (ErrorCode::Interrupted, "SIGHUP"),
+                SIGHUP => (ErrorCode::HungUp, "SIGHUP"),
                 _ => (ErrorCode::Interrupted, "SIGINT"),
             };
             tempfile::remove_all();
             prompt::restore_terminal();
-            emitter.error(&Failure::new(code, format_args!("stopped by {name}")));
+            emitter.last_word(&Failure::new(code, format_args!("stopped by {name}")));
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     })?;
     Ok(())
+}
+
+/// The signals that whoever started the process had it ignore (nohup, a shell's
+/// background job), as a mask with bit 0 for signal 1.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Turns a panic into the final event and exit status 70.
@@ -53,7 +63,7 @@ pub(crate) fn report_panics(emitter: Arc<Emitter>) {
         let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
         tempfile::remove_all();
         prompt::restore_terminal();
-        emitter.error(
+        emitter.last_word(
             &Failure::new(ErrorCode::Bug, format_args!("bug in the program{place}"))
                 .hint("please report it with this line".to_owned()),
         );

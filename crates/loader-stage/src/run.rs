@@ -88,7 +88,15 @@ fn staged<C>(
 where
     C: Parser + AsRef<StageArgs>,
 {
-    let Parsed::Command(cli) = parse::<C>(command)? else { return Ok(ExitCode::SUCCESS) };
+    let cli = match parse::<C>(command) {
+        Ok(Parsed::Command(cli)) => cli,
+        Ok(Parsed::Shown) => return Ok(ExitCode::SUCCESS),
+        Err(failure) => {
+            // Whoever waits for the stage finds its last line in the run folder.
+            emitter.append_to_run_dir()?;
+            return Err(failure);
+        }
+    };
     let args: &StageArgs = cli.as_ref();
     if let Some(path) = &args.events_file {
         emitter.append_to(path)?;

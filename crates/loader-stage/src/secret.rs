@@ -44,11 +44,7 @@ impl<'a> SecretFrom<'a> {
 
     /// The path to open; `-` for standard input.
     pub(crate) fn path(&self) -> Option<PathBuf> {
-        match (self.fd, self.file) {
-            (Some(fd), _) => Some(PathBuf::from(format!("/proc/self/fd/{fd}"))),
-            (None, Some(file)) => Some(file.to_owned()),
-            (None, None) => self.stdin_default.then(|| PathBuf::from("-")),
-        }
+        self.file.map(Path::to_owned).or_else(|| self.stdin_default.then(|| PathBuf::from("-")))
     }
 }
 
@@ -56,7 +52,10 @@ impl<'a> SecretFrom<'a> {
 pub(crate) fn loose_permissions(input: &Input, what: &str) -> Option<Failure> {
     use std::os::unix::fs::MetadataExt;
     let metadata = input.file().metadata().ok()?;
-    let loose = metadata.is_file() && metadata.mode() & 0o077 != 0;
+    // systemd opens its credentials to one user by an ACL, which shows as group bits.
+    let systemd = std::env::var_os("CREDENTIALS_DIRECTORY")
+        .is_some_and(|dir| !dir.is_empty() && Path::new(input.name()).starts_with(dir));
+    let loose = metadata.is_file() && metadata.mode() & 0o077 != 0 && !systemd;
     loose.then(|| {
         let name = input.name();
         Failure::new(ErrorCode::Config, format_args!("{name}: the {what} can be read by group or others"))

@@ -3,7 +3,7 @@
 use crate::emit::{Emitter, Report};
 use crate::secret::{SECRET_MAX, loose_permissions};
 use crate::{Content, CredentialsArgs, Failure, Input, Loose, Output, OutputArgs, Progress, SecretFrom, prompt};
-use loader_model::{Credentials, ErrorCode, UnlockState};
+use loader_model::{Credentials, ErrorCode, UnlockState, printable};
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::path::Path;
@@ -36,7 +36,8 @@ impl Stage {
     /// Says what precisely happens: `step` is lower case with hyphens, `detail`
     /// pairs of a name and a value, without secrets.
     pub fn step(&self, step: &str, detail: &[(&str, Value)]) {
-        let detail: Map<_, _> = detail.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let safe = |value: &Value| value.as_str().map_or_else(|| value.clone(), |text| printable(text).into());
+        let detail: Map<_, _> = detail.iter().map(|(name, value)| ((*name).to_owned(), safe(value))).collect();
         let detail = (!detail.is_empty()).then_some(detail);
         self.emitter.report(Report { step: Some(step), detail, ..Report::default() });
     }
@@ -80,11 +81,11 @@ impl Stage {
     /// `no_input` where the source is empty, `config` where the file is readable
     /// by others and `loose` refuses that, and those of [`Stage::input`].
     pub fn secret(&self, from: SecretFrom<'_>, loose: Loose) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
-        let Some(path) = from.path() else { return Ok(None) };
-        let mut input = match from.fd {
-            Some(fd) => Input::open(&path)
-                .map_err(|_| Failure::new(ErrorCode::NotFound, format_args!("file descriptor {fd} is not open")))?,
-            None => self.input(&path)?,
+        let mut input = match (from.fd, from.path()) {
+            (Some(0), _) => self.input(Path::new("-"))?,
+            (Some(fd), _) => Input::descriptor(fd)?,
+            (None, Some(path)) => self.input(&path)?,
+            (None, None) => return Ok(None),
         };
         match loose_permissions(&input, from.what) {
             Some(failure) if loose == Loose::Refuse && !self.insecure_perms => return Err(failure),

@@ -33,8 +33,8 @@ impl TempFile {
             Err(_) => {
                 let path = temporary_name(target)?;
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let file = open(&path, flags, mode)?;
                 named().push(path.clone());
+                let file = open(&path, flags, mode).inspect_err(|_| forget(&path))?;
                 (file, Some(path))
             }
         };
@@ -56,8 +56,8 @@ impl TempFile {
             None => {
                 let path = temporary_name(&self.target)?;
                 let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-                linkat(CWD, own, CWD, &path, AtFlags::SYMLINK_FOLLOW)?;
                 named().push(path.clone());
+                linkat(CWD, own, CWD, &path, AtFlags::SYMLINK_FOLLOW).inspect_err(|_| forget(&path))?;
                 self.temporary = Some(path.clone());
                 path
             }
@@ -69,7 +69,7 @@ impl TempFile {
 
     fn forget_name(&mut self) {
         if let Some(path) = self.temporary.take() {
-            named().retain(|other| *other != path);
+            forget(&path);
         }
     }
 }
@@ -88,6 +88,10 @@ pub(crate) fn remove_all() {
     for path in named().drain(..) {
         let _ = fs::remove_file(path);
     }
+}
+
+fn forget(path: &Path) {
+    named().retain(|other| other != path);
 }
 
 fn named() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
