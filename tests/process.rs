@@ -185,11 +185,9 @@ fn a_name_cannot_write_to_the_terminal() {
 
 #[test]
 fn signals_end_a_stage_with_its_final_line() {
-    for (number, sent, code, exit) in [
-        (2, Signal::INT, "interrupted", 130),
-        (15, Signal::TERM, "terminated", 143),
-        (1, Signal::HUP, "interrupted", 130),
-    ] {
+    for (number, sent, code, exit) in
+        [(2, Signal::INT, "interrupted", 130), (15, Signal::TERM, "terminated", 143), (1, Signal::HUP, "hung_up", 129)]
+    {
         let mut command = filter("az-decrypt");
         command.args(["--key-file", "-"]).arg(whole().path).stdin(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -204,6 +202,25 @@ fn signals_end_a_stage_with_its_final_line() {
         assert_eq!(events.0[0]["error"]["code"], code);
         assert_eq!(events.0[0]["error"]["exit"], exit);
     }
+}
+
+#[test]
+fn a_failure_is_told_while_the_input_is_still_open() {
+    let damaged = vector("flip_seg2_s2");
+    let dir = TempDir::new().unwrap();
+    write_secret(&dir.path().join("key"), &damaged.key);
+    let mut command = filter("az-decrypt");
+    command.args(["--threads", "4", "--key-file"]).arg(dir.path().join("key")).stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&fs::read(&damaged.path).unwrap()).unwrap();
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    let output =
+        ended.recv_timeout(std::time::Duration::from_secs(60)).expect("the stage waits for an input it cannot use");
+    drop(stdin);
+    assert_eq!(output.status.code(), Some(65));
+    assert_eq!(output.stdout.len(), 8120);
 }
 
 /// az-encrypt on its way into `dir/out`, with more than its pipe holds written.

@@ -23,7 +23,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "PATH", env = "AZ_KEY_FILE")]
     pub(crate) key_file: Vec<PathBuf>,
 
-    /// Key line on this file descriptor; several times as well, and then in place of files
+    /// Key line on this file descriptor
     #[arg(long, value_name = "N")]
     pub(crate) key_fd: Vec<u32>,
 

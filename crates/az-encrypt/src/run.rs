@@ -61,8 +61,9 @@ fn check_room(cli: &Cli) -> Result<(), Failure> {
 }
 
 fn keys(cli: &Cli, stage: &Stage) -> Result<Vec<Key>, Failure> {
-    // A file that the environment names must not add a key to those of the command line.
-    let named = if cli.key_fd.is_empty() { &cli.key_file[..] } else { &[] };
+    // A file that only the environment names must not add a key to those of the command line.
+    let added = !cli.key_fd.is_empty() && !loader_stage::is_on_command_line("--key-file");
+    let named = if added { &[] } else { &cli.key_file[..] };
     let files = named.iter().map(|path| (Some(path.as_path()), None));
     let fds = cli.key_fd.iter().map(|fd| (None, Some(*fd)));
     let mut sources: Vec<(Option<&Path>, Option<u32>)> = files.chain(fds).collect();

@@ -25,7 +25,7 @@ pub use failure::{Failure, OrFail};
 pub use input::{Input, Polled};
 pub use loader_model::{ErrorCode, UnlockState};
 pub use output::{Content, Output};
-pub use process::threads;
+pub use process::{is_on_command_line, threads};
 pub use progress::{Counted, Progress};
 pub use run::{run, watch};
 pub use secret::{Loose, SecretFrom};

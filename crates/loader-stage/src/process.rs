@@ -25,6 +25,13 @@ pub fn threads(asked: Option<u16>) -> usize {
     }
 }
 
+/// True where the command line itself names `flag`, not the environment or a
+/// config file.
+pub fn is_on_command_line(flag: &str) -> bool {
+    let words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    words.filter_map(|word| word.into_string().ok()).any(|word| word.split('=').next() == Some(flag))
+}
+
 /// A thread that ends the process on SIGINT, SIGTERM and SIGHUP: the final
 /// event is written, temporary files are removed, then the signal does what it
 /// does by default, so that the shell sees a process that died of it.
