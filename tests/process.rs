@@ -206,21 +206,26 @@ fn signals_end_a_stage_with_its_final_line() {
 
 #[test]
 fn a_failure_is_told_while_the_input_is_still_open() {
-    let damaged = vector("flip_seg2_s2");
     let dir = TempDir::new().unwrap();
-    write_secret(&dir.path().join("key"), &damaged.key);
-    let mut command = filter("az-decrypt");
-    command.args(["--threads", "4", "--key-file"]).arg(dir.path().join("key")).stdin(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(&fs::read(&damaged.path).unwrap()).unwrap();
-    let (sender, ended) = std::sync::mpsc::channel();
-    std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
-    let output =
-        ended.recv_timeout(std::time::Duration::from_secs(60)).expect("the stage waits for an input it cannot use");
-    drop(stdin);
-    assert_eq!(output.status.code(), Some(65));
-    assert_eq!(output.stdout.len(), 8120);
+    let key = dir.path().join("key");
+    write_secret(&key, &whole().key);
+    let mut command = filter("az-encrypt");
+    command.arg("--key-file").arg(&key);
+    let mut sealed = run(command, &vec![7; 3 << 20]).stdout;
+    sealed[200_000] ^= 1;
+    // While one thread checks the first segment, another waits for more of the second.
+    for _ in 0..5 {
+        let mut command = filter("az-decrypt");
+        command.args(["--threads", "2", "--key-file"]).arg(&key).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&sealed[..3 << 19]).unwrap();
+        let (sender, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+        let output = ended.recv_timeout(std::time::Duration::from_secs(20)).expect("it waits for input of no use");
+        drop(stdin);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(65), 0));
+    }
 }
 
 /// az-encrypt on its way into `dir/out`, with more than its pipe holds written.
