@@ -29,7 +29,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let sealed = session
         .call(|client, token| client.get_resource(token, name, &hardware, password))
         .map_err(|error| api_failure(&error))?;
-    let document = device.open(session.token(), kind_of(name), &sealed, name.as_str())?;
+    let document = device.open(&session.token().user(), kind_of(name), &sealed, name.as_str())?;
     let cdn: CdnCredentials = yaml::from_slice(&document).or_fail(name, |_| ErrorCode::Malformed)?;
     if cli.uploader && (cdn.uploader_access_key.is_none() || cdn.uploader_access_secret.is_none()) {
         let role = session.token().role();

@@ -1,13 +1,14 @@
 //! What az-decrypt does.
 
 use crate::cli::Cli;
+use loader_seal::rekey::Journal;
 use loader_seal::{Error, Hashed, Header, Key, PlainCtr, Unlocked, sha256_of};
-use loader_stage::{Content, ErrorCode, Failure, Input, Loose, OrFail, Output, Stage};
+use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Output, Stage};
 use std::io::{self, Seek, SeekFrom, Write};
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
-    let keys = [Key::parse(&stage.secret_text(cli.key.source(), Loose::Warn)?).or_fail("the key", code)?];
+    let keys = [Key::parse(&stage.secret_text(cli.key.source())?).or_fail("the key", code)?];
     if cli.verify_only {
         stage.begin();
         return Ok(verify(cli, &mut input, &keys, &mut stage.progress().count(io::sink()))?);
@@ -51,8 +52,20 @@ fn unlock(input: &mut Input, keys: &[Key]) -> Result<Unlocked, Failure> {
     let place = input.name().to_owned();
     match Header::read(input) {
         Err(error) if error.is_empty_input() && !input.is_seekable() => Err(Failure::no_input("sealed stream", &place)),
-        header => header.and_then(|header| header.unlock(keys)).or_fail(&place, code),
+        header => header.and_then(|header| header.unlock(keys)).or_fail(&place, code).map_err(|failure| {
+            let hint = interrupted_rekey(input);
+            failure.hint(hint)
+        }),
     }
+}
+
+/// What to do where a change of the header was interrupted: its journal still
+/// stands beside the file, and the header may open with no key.
+fn interrupted_rekey(input: &Input) -> Option<String> {
+    let path = input.path()?;
+    let journal = Journal::path_of(&path.canonicalize().ok()?);
+    journal.symlink_metadata().ok()?;
+    Some(format!("a change of its keys was interrupted: az-rekey --recover {}", path.display()))
 }
 
 fn sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mut Output) -> Result<(), Failure> {

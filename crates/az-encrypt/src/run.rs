@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use crate::images;
 use loader_seal::{Error, Key, Metadata, SealOptions, seal};
-use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, SecretFrom, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, SecretFrom, Stage};
 use std::io;
 use std::path::Path;
 
@@ -72,7 +72,7 @@ fn keys(cli: &Cli, stage: &Stage) -> Result<Vec<Key>, Failure> {
         sources.push((None, None));
     }
     let read = |(file, fd)| {
-        let line = stage.secret_text(SecretFrom::new("key", file, fd), Loose::Warn)?;
+        let line = stage.secret_text(SecretFrom::new("key", file, fd))?;
         Key::parse(&line).or_fail("the key", |e| ErrorCode::from_name(e.code()))
     };
     sources.into_iter().map(read).collect()

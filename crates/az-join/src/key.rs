@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use loader_seal::fragment::{CardError, Fragment, SetCard, join};
 use loader_seal::{Error, Key};
-use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, SecretFrom, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, SecretFrom, Stage};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -64,7 +64,7 @@ fn card_code(error: &CardError) -> ErrorCode {
 }
 
 fn read(stage: &Stage, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let fragment = stage.secret(SecretFrom::new("fragment", Some(path), None), Loose::Warn)?;
+    let fragment = stage.secret(SecretFrom::new("fragment", Some(path), None))?;
     Ok(fragment.unwrap_or_default())
 }
 

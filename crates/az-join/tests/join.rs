@@ -5,54 +5,16 @@
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::fragment::{Fragment, Scheme, SetCard, split};
 use loader_seal::{Key, copy_digest};
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use loader_testkit::folder::{Folder, refused};
+use std::path::Path;
+use std::process::Output;
 
-/// A folder that goes away at the end of its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("join-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.0.join(name), bytes).unwrap();
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn empty_folder() -> Folder {
+    Folder::below(env!("CARGO_TARGET_TMPDIR"))
 }
 
 fn az_join(folder: &Folder, args: &[&str], stdin: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_az-join"))
-        .args(args)
-        .current_dir(&folder.0)
-        .env_clear()
-        .env("HOME", "/nonexistent")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A filter that refuses its command line reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(stdin);
-    child.wait_with_output().unwrap()
-}
-
-#[track_caller]
-fn refused(output: &Output, status: i32, code: &str) {
-    let stderr = str::from_utf8(&output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(status), "{stderr}");
-    assert!(stderr.contains(&format!("\"code\":\"{code}\"")), "{stderr}");
-    assert!(!stderr.contains("AZ-"), "{stderr}");
+    folder.run(env!("CARGO_BIN_EXE_az-join"), args, stdin)
 }
 
 fn lines(key: &Key, k: u8, n: u8) -> Vec<String> {
@@ -62,7 +24,7 @@ fn lines(key: &Key, k: u8, n: u8) -> Vec<String> {
 
 #[test]
 fn fragments_come_from_standard_input_and_files() {
-    let folder = Folder::new("key");
+    let folder = empty_folder();
     let key = Key::generate().unwrap();
     let set = lines(&key, 3, 4);
     folder.put("device.frag", format!("# device\r\n{}", set[3]).as_bytes());
@@ -76,7 +38,7 @@ fn fragments_come_from_standard_input_and_files() {
 
 #[test]
 fn what_does_not_give_a_key_has_its_exit_status() {
-    let folder = Folder::new("refused");
+    let folder = empty_folder();
     let key = Key::generate().unwrap();
     let (set, other) = (lines(&key, 2, 2), lines(&key, 2, 2));
     let join = |text: &str| az_join(&folder, &[], text.as_bytes());
@@ -94,9 +56,9 @@ fn what_does_not_give_a_key_has_its_exit_status() {
 
 #[test]
 fn parts_are_joined_and_held_to_their_receipt() {
-    let folder = Folder::new("parts");
+    let folder = empty_folder();
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
-    let file = fs::read(vectors.join("ok_s2_20000.azs")).unwrap();
+    let file = std::fs::read(vectors.join("ok_s2_20000.azs")).unwrap();
     let (small, big) = file.split_at(6000);
     let part = |bytes: &[u8]| {
         let digest = copy_digest(bytes, std::io::sink()).unwrap();
@@ -114,7 +76,7 @@ fn parts_are_joined_and_held_to_their_receipt() {
     }
     let args = ["--parts", "small", "big", "--receipt", "receipt", "-o", "whole"];
     assert_eq!(az_join(&folder, &args, b"").status.code(), Some(0));
-    assert_eq!(fs::read(folder.0.join("whole")).unwrap(), file);
+    assert_eq!(folder.read("whole"), file);
 
     let swapped = az_join(&folder, &["--parts", "big", "small"], b"");
     refused(&swapped, 65, "not_sealed");
@@ -125,12 +87,12 @@ fn parts_are_joined_and_held_to_their_receipt() {
     refused(&az_join(&folder, &["--parts", "published", "damaged", "-o", "bad"], b""), 65, "digest_mismatch");
     refused(&az_join(&folder, &["--parts", "small"], b""), 2, "usage");
     refused(&az_join(&folder, &["--parts", "small", "big", "--receipt", "small"], b""), 65, "malformed");
-    assert!(!folder.0.join("bad").exists());
+    assert!(!folder.path("bad").exists());
 }
 
 #[test]
 fn each_mismatch_has_its_own_message() {
-    let folder = Folder::new("messages");
+    let folder = empty_folder();
     let key = Key::generate().unwrap();
     let (set, again, wide) = (lines(&key, 2, 3), lines(&key, 2, 3), lines(&key, 3, 3));
     let foreign = lines(&Key::generate().unwrap(), 2, 3);
@@ -161,7 +123,7 @@ fn each_mismatch_has_its_own_message() {
 
 #[test]
 fn a_set_card_names_the_fragment_that_is_bad() {
-    let folder = Folder::new("card");
+    let folder = empty_folder();
     let key = Key::generate().unwrap();
     let fragments = split(&key, Scheme::Shamir, 2, 4).unwrap();
     folder.put("card", &SetCard::of(&fragments).unwrap().to_line());
@@ -178,10 +140,7 @@ fn a_set_card_names_the_fragment_that_is_bad() {
 
     let output = az_join(&folder, &["--set-card", "card", "4.frag", "2.frag"], b"");
     assert_eq!(output.stdout, format!("{}\n", *key.to_text()).as_bytes());
-    assert_eq!(
-        az_join(&folder, &["--set-card", "-", "4.frag", "2.frag"], &fs::read(folder.0.join("card")).unwrap()).stdout,
-        output.stdout
-    );
+    assert_eq!(az_join(&folder, &["--set-card", "-", "4.frag", "2.frag"], &folder.read("card")).stdout, output.stdout);
     for (name, why) in [
         ("altered.frag", "altered.frag: fragment 3 was altered: its hash is not the one on the set card"),
         ("stale.frag", "stale.frag: fragment 2 is stale: of set "),

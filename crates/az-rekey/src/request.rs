@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use loader_seal::rekey::{RekeyError, SlotChange, rekey};
 use loader_seal::{Error, Header, Key, KeyId};
-use loader_stage::{ErrorCode, Failure, Loose, OrFail, SecretFrom, Stage};
+use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
 use std::io::Read;
 
 /// The key that opens the file, and the change of its slots.
@@ -42,7 +42,7 @@ impl Request {
 }
 
 fn read_key(stage: &Stage, from: SecretFrom<'_>, what: &str) -> Result<Key, Failure> {
-    Key::parse(&stage.secret_text(from, Loose::Warn)?).or_fail(what, code)
+    Key::parse(&stage.secret_text(from)?).or_fail(what, code)
 }
 
 /// Reads the header of `place`; empty standard input has a message of its own.

@@ -1,5 +1,6 @@
 //! The file that is changed in place, and what stands beside it.
 
+use loader_seal::rekey::Journal;
 use loader_stage::{ErrorCode, Failure};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -41,10 +42,7 @@ impl Target {
 
     /// Where the journal of a rewrite stands while one is under way.
     pub(crate) fn journal_path(&self) -> PathBuf {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(self.path.file_name().unwrap_or_default());
-        name.push(".rekey");
-        self.path.with_file_name(name)
+        Journal::path_of(&self.path)
     }
 
     /// Makes names in the file's folder durable.

@@ -6,7 +6,8 @@ mod site;
 
 use loader_seal::Header;
 use loader_seal::rekey::{Journal, SlotChange, rekey};
-use site::{Site, refused};
+use loader_testkit::folder::refused;
+use site::Site;
 use std::fs;
 use std::time::Duration;
 
@@ -90,7 +91,7 @@ fn a_journal_of_another_file_is_left_alone() {
 /// Kills a run after `after`, puts right what it left, and gives whether it was
 /// killed in time.
 fn killed(site: &Site, args: &[&str], after: Duration) -> bool {
-    let mut child = site.command(args).spawn().unwrap();
+    let mut child = site.command(env!("CARGO_BIN_EXE_az-rekey"), args).spawn().unwrap();
     std::thread::sleep(after);
     child.kill().unwrap();
     let killed = !child.wait().unwrap().success();

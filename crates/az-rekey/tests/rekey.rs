@@ -6,10 +6,11 @@ mod site;
 
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::{Header, copy_digest};
-use site::{Site, refused};
+use loader_testkit::folder::refused;
+use site::Site;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 
 const PLAIN: &[u8] = &[7; 20_000];
 
@@ -38,12 +39,12 @@ fn a_key_is_replaced_where_the_file_stands() {
 fn a_header_that_grows_moves_the_stream_once() {
     let site = Site::new();
     site.put("file", &site.sealed(PLAIN, &["a"], 0));
-    fs::set_permissions(site.path("file"), fs::Permissions::from_mode(0o640)).unwrap();
+    site.set_mode("file", 0o640);
     symlink("file", site.path("link")).unwrap();
     let done = site.step(&["--key-file", "a.key", "--add", "b.key", "link"], "rekeyed");
     assert_eq!(done["stream_moved"], true);
     assert!(fs::symlink_metadata(site.path("link")).unwrap().is_symlink());
-    assert_eq!(fs::metadata(site.path("file")).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(site.mode("file"), 0o640);
     // The next ones have room, and a key that leaves makes some.
     let done = site.step(&["--key-file", "b.key", "--add", "c.key", "file"], "rekeyed");
     assert_eq!((&done["stream_moved"], done["slots"].as_array().unwrap().len()), (&false.into(), 3));

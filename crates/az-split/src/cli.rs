@@ -9,7 +9,7 @@ const EXAMPLES: &str = "\
 Examples:
   az-split --output-dir . < key        # fragment-1-of-2.frag for the server, 2 for the device
   az-join old-*.frag | az-split --set-card card.json -d new    # cut again, as a set of its own
-  az-split --scheme shamir -k 3 -n 5 --key-file key | split -l 1 - share.
+  az-split --scheme shamir -k 3 -n 5 --key-file key -d shares --set-card card.json
   az-encrypt --key-file key yolo.onnx | az-split --parts yolo > receipt.json";
 
 /// Cut a key into fragments that alone say nothing, or a sealed file into two parts

@@ -1,7 +1,6 @@
 //! az-split: a key in, fragments out; or a sealed file in, two part files out.
 
 mod cli;
-mod files;
 mod run;
 
 use loader_stage::UnlockState;

@@ -1,12 +1,11 @@
 //! What az-split does.
 
 use crate::cli::Cli;
-use crate::files::{Pending, commit_all};
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::fragment::{Fragment, SetCard, split};
 use loader_seal::parts::split_parts;
 use loader_seal::{Digest, Error, Key};
-use loader_stage::{Content, ErrorCode, Failure, Loose, OrFail, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, Output, Stage};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -28,8 +27,7 @@ fn fragments_to_lines(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     for fragment in &fragments {
         output.put(&line(fragment))?;
     }
-    output.commit()?;
-    Ok(commit_all(card.into_iter().collect())?)
+    Ok(Output::commit_all([output].into_iter().chain(card))?)
 }
 
 fn fragments_to_files(cli: &Cli, stage: &Stage, dir: &Path) -> anyhow::Result<()> {
@@ -37,36 +35,39 @@ fn fragments_to_files(cli: &Cli, stage: &Stage, dir: &Path) -> anyhow::Result<()
     let mut files = Vec::with_capacity(usize::from(n) + 1);
     for i in 1..=n {
         let path = dir.join(format!("fragment-{i}-of-{n}.frag"));
-        refuse_existing(cli, &path, "may be the only copy of a fragment", "name another folder")?;
-        files.push(Pending::new(path)?);
+        files.push(file(cli, &path, "may be the only copy of a fragment", "name another folder")?);
     }
     let mut card = card_file(cli)?;
     let fragments = cut_key(cli, stage)?;
     put_card(&mut card, &fragments)?;
     for (file, fragment) in files.iter_mut().zip(&fragments) {
-        file.output.put(&line(fragment))?;
+        file.put(&line(fragment))?;
     }
     files.extend(card);
-    Ok(commit_all(files)?)
+    Ok(Output::commit_all(files)?)
 }
 
-fn refuse_existing(cli: &Cli, path: &Path, why: &str, instead: &str) -> Result<(), Failure> {
-    if cli.output.force || path.symlink_metadata().is_err() {
-        return Ok(());
+/// The file that will be at `path`, where nothing may be without --force.
+fn file(cli: &Cli, path: &Path, why: &str, instead: &str) -> Result<Output, Failure> {
+    if cli.output.force {
+        return Output::file(path);
     }
-    let why = format_args!("{}: exists, and {why}", path.display());
-    Err(Failure::new(ErrorCode::CannotCreate, why).hint(format!("{instead}, or replace it with --force")))
+    if path.symlink_metadata().is_ok() {
+        let why = format_args!("{}: exists, and {why}", path.display());
+        let hint = format!("{instead}, or replace it with --force");
+        return Err(Failure::new(ErrorCode::CannotCreate, why).hint(hint));
+    }
+    Output::new_file(path)
 }
 
-fn card_file(cli: &Cli) -> Result<Option<Pending>, Failure> {
+fn card_file(cli: &Cli) -> Result<Option<Output>, Failure> {
     let Some(path) = &cli.set_card else { return Ok(None) };
-    refuse_existing(cli, path, "may be the card of a set in use", "name another file")?;
-    Pending::new(path.clone()).map(Some)
+    file(cli, path, "may be the card of a set in use", "name another file").map(Some)
 }
 
-fn put_card(card: &mut Option<Pending>, fragments: &[Fragment]) -> Result<(), Failure> {
+fn put_card(card: &mut Option<Output>, fragments: &[Fragment]) -> Result<(), Failure> {
     match (card, SetCard::of(fragments)) {
-        (Some(file), Some(card)) => file.output.put(&card.to_line()),
+        (Some(file), Some(card)) => file.put(&card.to_line()),
         _ => Ok(()),
     }
 }
@@ -80,7 +81,7 @@ fn cut_key(cli: &Cli, stage: &Stage) -> Result<Vec<Fragment>, Failure> {
     let key = if cli.new_key {
         Key::generate().or_fail("", code)?
     } else {
-        let text = stage.secret_text(cli.key.source().or_stdin(), Loose::Warn)?;
+        let text = stage.secret_text(cli.key.source().or_stdin())?;
         Key::parse(&text).or_fail("the key", code)?
     };
     stage.begin();
@@ -97,21 +98,21 @@ fn line(fragment: &Fragment) -> Zeroizing<Vec<u8>> {
 fn cut_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
     let mut receipt_to = stage.output(&cli.output, Content::Text)?;
     let mut input = stage.input(&cli.input)?;
-    let mut small = Pending::new(with_suffix(name, ".small"))?;
-    let mut big = Pending::new(with_suffix(name, ".big"))?;
+    let mut small = Output::file(&with_suffix(name, ".small"))?;
+    let mut big = Output::file(&with_suffix(name, ".big"))?;
     stage.begin();
     if let Some(len) = input.known_len() {
         stage.progress().set_total(len);
     }
     let counted = stage.progress().count(&mut input);
-    let digest = match split_parts(counted, small.output.as_file(), &mut big.output) {
+    let digest = match split_parts(counted, small.as_file(), &mut big) {
         Err(Error::Write(error)) => Err(Failure::io(format_args!("{}.small or .big", name.display()), &error)),
         Err(error) if error.is_empty_input() && !input.is_seekable() => {
             Err(Failure::no_input("sealed stream", input.name()))
         }
         outcome => outcome.or_fail(input.name(), code),
     }?;
-    commit_all(vec![big, small])?;
+    Output::commit_all([big, small])?;
     let part = |digest: Digest| PartReceipt { size: digest.len, sha256: digest.hex() };
     let receipt = PartsReceipt { parts: 1, name: cli.name.clone(), small: part(digest.small), big: part(digest.big) };
     receipt_to.put(&receipt.to_line())?;

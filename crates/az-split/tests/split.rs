@@ -4,50 +4,18 @@
 
 use loader_seal::fragment::{Fragment, FragmentError, SetCard, join};
 use loader_seal::{Key, SealOptions, Suite, parts, seal};
-use std::fs;
+use loader_testkit::folder::Folder;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
-/// A folder that goes away at the end of its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("split-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn empty_folder() -> Folder {
+    Folder::below(env!("CARGO_TARGET_TMPDIR"))
 }
 
 fn az_split(folder: &Folder, args: &[&str], stdin: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_az-split"))
-        .args(args)
-        .current_dir(&folder.0)
-        .env_clear()
-        .env("HOME", "/nonexistent")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A filter that refuses its command line reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(stdin);
-    child.wait_with_output().unwrap()
+    folder.run(env!("CARGO_BIN_EXE_az-split"), args, stdin)
 }
 
 fn status(output: &Output) -> i32 {
@@ -70,7 +38,7 @@ fn sealed(len: usize) -> Vec<u8> {
 
 #[test]
 fn a_key_becomes_lines_that_give_it_again() {
-    let folder = Folder::new("lines");
+    let folder = empty_folder();
     let key = Key::generate().unwrap();
     for args in [&[][..], &["-n", "7"], &["--scheme", "shamir", "-k", "2", "-n", "3"]] {
         let output = az_split(&folder, args, key.to_text().as_bytes());
@@ -84,17 +52,17 @@ fn a_key_becomes_lines_that_give_it_again() {
 
 #[test]
 fn fragments_in_files_are_closed_to_others_and_not_overwritten() {
-    let folder = Folder::new("files");
+    let folder = empty_folder();
     let args = ["--new-key", "--output-dir", "."];
     let output = az_split(&folder, &args, b"");
     assert_eq!((status(&output), output.stdout.len()), (0, 0));
     let names = ["fragment-1-of-2.frag", "fragment-2-of-2.frag"];
     assert_eq!(folder.names(), names);
-    let read = || names.map(|name| fs::read_to_string(folder.0.join(name)).unwrap());
+    let read = || names.map(|name| String::from_utf8(folder.read(name)).unwrap());
     let before = read();
     join(&Fragment::parse_all(&before.concat()).unwrap()).unwrap();
     for name in names {
-        assert_eq!(fs::metadata(folder.0.join(name)).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(folder.mode(name), 0o600);
     }
     assert_eq!(status(&az_split(&folder, &args, b"")), 73);
     assert_eq!(read(), before);
@@ -102,9 +70,74 @@ fn fragments_in_files_are_closed_to_others_and_not_overwritten() {
     assert_ne!(read(), before);
 }
 
+/// Runs az-split, and `meanwhile` when it has seen that nothing is in its way
+/// and waits for its key.
+fn az_split_while(folder: &Folder, args: &[&str], meanwhile: impl FnOnce()) -> Output {
+    let fifo = folder.path("key");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let args = [args, &["--key-file", "key"]].concat();
+    let mut command = folder.command(env!("CARGO_BIN_EXE_az-split"), &args);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut key = loop {
+        // Fails with ENXIO until there is a reader.
+        match open(&fifo, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(end) => break File::from(end),
+            Err(_) => assert!(child.try_wait().unwrap().is_none(), "ended before it opened its key"),
+        }
+        std::thread::yield_now();
+    };
+    meanwhile();
+    key.write_all(Key::generate().unwrap().to_text().as_bytes()).unwrap();
+    drop(key);
+    let output = child.wait_with_output().unwrap();
+    std::fs::remove_file(fifo).unwrap();
+    output
+}
+
+#[test]
+fn what_appears_meanwhile_is_not_replaced() {
+    for n in 1..=3 {
+        let folder = empty_folder();
+        let name = format!("fragment-{n}-of-3.frag");
+        let output = az_split_while(&folder, &["-n", "3", "-d", "."], || folder.put(&name, b"mine"));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(status(&output) == 73 && stderr.contains("appeared meanwhile"), "{stderr}");
+        assert_eq!((folder.names(), folder.read(&name)), (vec![name], b"mine".to_vec()));
+    }
+    let folder = empty_folder();
+    let args = ["--set-card", "card", "-d", "."];
+    assert_eq!(status(&az_split_while(&folder, &args, || folder.put("card", b"mine"))), 73);
+    assert_eq!((folder.names(), folder.read("card")), (vec!["card".to_owned()], b"mine".to_vec()));
+    // The lines that were on their way to a file are taken back with it.
+    let folder = empty_folder();
+    let args = ["--set-card", "card", "-o", "out"];
+    assert_eq!(status(&az_split_while(&folder, &args, || folder.put("card", b"mine"))), 73);
+    assert_eq!((folder.names(), folder.read("card")), (vec!["card".to_owned()], b"mine".to_vec()));
+}
+
+#[test]
+fn what_was_to_be_replaced_is_there_again_after_a_failure() {
+    let folder = empty_folder();
+    let names = ["fragment-1-of-3.frag", "fragment-2-of-3.frag", "fragment-3-of-3.frag"];
+    folder.put(names[0], b"first");
+    let output = az_split_while(&folder, &["-n", "3", "--force", "-d", "."], || {
+        std::fs::create_dir(folder.path(names[2])).unwrap();
+    });
+    assert_eq!(status(&output), 74, "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        (folder.names(), folder.read(names[0])),
+        (vec![names[0].to_owned(), names[2].to_owned()], b"first".to_vec())
+    );
+    std::fs::remove_dir(folder.path(names[2])).unwrap();
+    let output = az_split_while(&folder, &["-n", "3", "--force", "-d", "."], || folder.put(names[2], b"third"));
+    assert_eq!((status(&output), folder.names()), (0, names.map(str::to_owned).to_vec()));
+    let lines = names.map(|name| String::from_utf8(folder.read(name)).unwrap());
+    assert!(join(&Fragment::parse_all(&lines.concat()).unwrap()).is_ok());
+}
+
 #[test]
 fn what_cannot_be_cut_has_its_exit_status() {
-    let folder = Folder::new("refused");
+    let folder = empty_folder();
     let key = Key::generate().unwrap().to_text();
     assert_eq!(status(&az_split(&folder, &[], b"")), 65);
     assert_eq!(status(&az_split(&folder, &[], b"hunter2")), 65);
@@ -116,12 +149,12 @@ fn what_cannot_be_cut_has_its_exit_status() {
 
 #[test]
 fn both_parts_appear_with_their_receipt_or_neither() {
-    let folder = Folder::new("parts");
+    let folder = empty_folder();
     let file = sealed(1_000_000);
     let args = ["--parts", "a", "--name", "models/a"];
     let longer = [&file[..], &[0]].concat();
     for bad in [&file[..100], &file[..file.len() / 2], &longer, b"plain", b""] {
-        let folder = Folder::new("parts-refused");
+        let folder = empty_folder();
         let output = az_split(&folder, &args, bad);
         assert_eq!((status(&output), output.stdout.len()), (65, 0), "{}", bad.len());
         assert!(folder.names().is_empty());
@@ -129,7 +162,7 @@ fn both_parts_appear_with_their_receipt_or_neither() {
     let output = az_split(&folder, &args, &file);
     assert_eq!(status(&output), 0);
     assert_eq!(folder.names(), ["a.big", "a.small"]);
-    let [small, big] = ["a.small", "a.big"].map(|name| fs::read(folder.0.join(name)).unwrap());
+    let [small, big] = ["a.small", "a.big"].map(|name| folder.read(name));
     assert_eq!(small.len() as u64, parts::small_len(file.len() as u64, 139));
     assert_eq!([&small[..], &big].concat(), file);
     let (receipt, rest) = loader_model::PartsReceipt::take_from(&output.stdout).unwrap().unwrap();
@@ -141,16 +174,16 @@ fn both_parts_appear_with_their_receipt_or_neither() {
 
 #[test]
 fn a_set_card_appears_with_the_fragments_it_describes() {
-    let folder = Folder::new("card");
+    let folder = empty_folder();
     let key = Key::generate().unwrap();
-    let card = |name: &str| SetCard::from_json(&fs::read(folder.0.join(name)).unwrap()).unwrap();
+    let card = |name: &str| SetCard::from_json(&folder.read(name)).unwrap();
     let args = ["--scheme", "shamir", "-k", "2", "-n", "5", "--set-card", "card"];
     let output = az_split(&folder, &args, key.to_text().as_bytes());
     assert_eq!(status(&output), 0);
     let fragments = Fragment::parse_all(str::from_utf8(&output.stdout).unwrap()).unwrap();
     assert_eq!(fragments.len(), 5);
     assert!(fragments.iter().all(|fragment| card("card").check(fragment).is_ok()));
-    let text = fs::read_to_string(folder.0.join("card")).unwrap();
+    let text = String::from_utf8(folder.read("card")).unwrap();
     assert!(text.contains("\"scheme\":\"shamir\",\"k\":2,\"n\":5") && text.contains(&key.id().to_string()), "{text}");
     assert!(!text.contains("AZ-"), "{text}");
     // The card of a set in use is not lost to another.
@@ -160,7 +193,7 @@ fn a_set_card_appears_with_the_fragments_it_describes() {
     assert_eq!(folder.names(), ["card"]);
     assert_eq!(status(&az_split(&folder, &["--new-key", "-d", ".", "--set-card", "card2"], b"")), 0);
     assert_eq!(folder.names(), ["card", "card2", "fragment-1-of-2.frag", "fragment-2-of-2.frag"]);
-    let one = fs::read_to_string(folder.0.join("fragment-1-of-2.frag")).unwrap();
+    let one = String::from_utf8(folder.read("fragment-1-of-2.frag")).unwrap();
     assert!(card("card2").check(&Fragment::parse(one.trim()).unwrap()).is_ok());
     assert!(card("card").check(&Fragment::parse(one.trim()).unwrap()).is_err());
     assert_eq!(status(&az_split(&folder, &["--parts", "x", "--set-card", "card3"], b"")), 2);
@@ -168,7 +201,7 @@ fn a_set_card_appears_with_the_fragments_it_describes() {
 
 #[test]
 fn a_key_that_is_cut_again_makes_a_set_of_its_own() {
-    let folder = Folder::new("again");
+    let folder = empty_folder();
     let key = Key::generate().unwrap();
     let cut = |args: &[&str]| {
         let output = az_split(&folder, args, key.to_text().as_bytes());

@@ -5,8 +5,9 @@ use clap::builder::FalseyValueParser;
 use loader_api::{ApiConfig, ApiPaths, Client};
 use loader_http::{ClientCertFiles, Http, HttpConfig, Notify, Retry};
 use loader_model::CdnCredentials;
-use loader_stage::{CredentialsArgs, ErrorCode, Failure, Loose, SecretFrom, Stage};
+use loader_stage::{CredentialsArgs, ErrorCode, Failure, SecretFrom, Stage};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How connections are made.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,6 +32,14 @@ pub struct HttpArgs {
     /// Repeat a request that the network failed at most N times
     #[arg(long, value_name = "N", env = "AZ_RETRIES", hide_env = true, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub retries: u32,
+
+    /// Longest wait in seconds before the first repetition; it doubles from one to the next
+    #[arg(long, value_name = "SECONDS", env = "AZ_RETRY_WAIT", hide = true, default_value = "1.5", value_parser = parse_seconds)]
+    pub retry_wait: Duration,
+
+    /// Longest wait in seconds for the next byte
+    #[arg(long, value_name = "SECONDS", env = "AZ_IDLE_TIMEOUT", hide = true, default_value = "30", value_parser = parse_seconds)]
+    pub idle_timeout: Duration,
 }
 
 impl HttpArgs {
@@ -54,7 +63,8 @@ impl HttpArgs {
             insecure_http: self.insecure_http,
             ca_file: self.ca_file.clone(),
             client_cert,
-            retry: Retry { attempts: self.retries + 1, ..Retry::default() },
+            idle_timeout: self.idle_timeout,
+            retry: Retry { attempts: self.retries + 1, first_wait: self.retry_wait, ..Retry::default() },
             ..HttpConfig::default()
         };
         Http::new(config).map_err(|error| http_failure(&error))
@@ -170,6 +180,12 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Seconds, also broken ones, from a hundredth to an hour.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| (0.01..=3600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected seconds from 0.01 to 3600".to_owned())
+}
+
 /// Where the credentials of the CDN come from.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CdnArgs {
@@ -188,8 +204,8 @@ impl CdnArgs {
     /// # Errors
     /// `malformed` where it is not their JSON, and those of [`Stage::secret`].
     pub fn read(&self, stage: &Stage) -> Result<Option<CdnCredentials>, Failure> {
-        let from = SecretFrom::new("cdn", self.cdn_file.as_deref(), self.cdn_fd);
-        let Some(json) = stage.secret(from, Loose::Warn)? else { return Ok(None) };
+        let from = SecretFrom::new("CDN credentials", self.cdn_file.as_deref(), self.cdn_fd);
+        let Some(json) = stage.secret(from)? else { return Ok(None) };
         let cdn = serde_json::from_slice(&json)
             .map_err(|_| Failure::new(ErrorCode::Malformed, "the CDN file is not the JSON that az-cdn-creds prints"))?;
         Ok(Some(cdn))
@@ -199,6 +215,14 @@ impl CdnArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_is_bounded() {
+        assert_eq!(parse_seconds("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["0", "-1", "3601", "NaN", "1s", ""] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_size_has_a_unit_and_bounds() {

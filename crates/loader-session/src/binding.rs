@@ -1,12 +1,11 @@
 //! The user and the device that answers of the server are sealed to.
 
 use crate::BindingArgs;
-use loader_api::Token;
 use loader_device::id_from_text;
-use loader_model::{Credentials, ResourceName};
+use loader_model::{Credentials, ResourceName, User};
 use loader_seal::MAGIC;
 use loader_seal::device::{Binding, Kind, open};
-use loader_stage::{ErrorCode, Failure, Loose, OrFail, SecretFrom, Stage};
+use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -31,8 +30,8 @@ impl Device {
     pub fn read(stage: &Stage, args: &BindingArgs) -> Result<Self, Failure> {
         let credentials = stage.credentials(&args.credentials)?;
         let hardware = args.hwid_file.as_deref().map(|path| read_hwid(stage, path)).transpose()?;
-        let from = SecretFrom::new("device-secret", args.device_secret_file.as_deref(), None);
-        let secret = stage.secret(from, Loose::Warn)?.map(|text| device_secret(&text)).transpose()?;
+        let from = SecretFrom::new("device secret", args.device_secret_file.as_deref(), None);
+        let secret = stage.secret(from)?.map(|text| device_secret(&text)).transpose()?;
         Ok(Self { credentials, hardware, sysroot: args.sysroot.clone(), secret })
     }
 
@@ -72,22 +71,21 @@ impl Device {
         Ok(self.hardware()?.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Opens an answer sealed as `kind` to the token's user and to this device.
+    /// Opens an answer sealed as `kind` to `user` and to this device.
     /// `place` names it in messages.
     ///
     /// # Errors
     /// `wrong_device` where user, password, hardware or device secret are
     /// others; `config` where one is missing; the codes of the sealed format.
-    pub fn open(&self, token: &Token, kind: Kind, sealed: &[u8], place: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let user = token
-            .user()
+    pub fn open(&self, user: &User, kind: Kind, sealed: &[u8], place: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let user = user
             .id_bytes()
             .ok_or_else(|| Failure::new(ErrorCode::Malformed, "the token names no UUID, which the server seals to"))?;
         let secret = self.secret.as_ref().map(|secret| **secret);
         let binding = Binding { user, password: self.password()?, hardware: self.hardware()?, secret };
         open(sealed, kind, &binding).or_fail(place, |error| ErrorCode::from_name(error.code())).map_err(|failure| {
             let hint = (failure.code() == ErrorCode::WrongDevice).then(|| {
-                "check --credentials-file, --hwid-file and --device-secret-file against those of the token's user"
+                "check --credentials-file, --hwid-file and --device-secret-file against those of the user it is sealed to"
                     .to_owned()
             });
             failure.hint(hint)

@@ -3,7 +3,7 @@
 use loader_api::{Client, Session, Token};
 use loader_http::RetryNotice;
 use loader_model::Credentials;
-use loader_stage::{Failure, Loose, Stage, TokenArgs};
+use loader_stage::{Failure, Stage, TokenArgs};
 
 /// Reports each repetition of a request as a step.
 pub trait RetryStep {
@@ -32,7 +32,7 @@ impl RetryStep for Stage {
 /// `no_input` where the stage before left nothing, `malformed` where it is no
 /// token, and those of [`Stage::secret`].
 pub fn read_token(stage: &Stage, args: &TokenArgs) -> Result<Token, Failure> {
-    let text = stage.secret_text(args.source(), Loose::Warn)?;
+    let text = stage.secret_text(args.source())?;
     Token::parse(&text).map_err(|error| {
         Failure::new(error.code(), error.to_string()).hint("pass on what az-login printed, unchanged".to_owned())
     })

@@ -47,6 +47,8 @@ pub(crate) struct Report<'a> {
     pub(crate) detail: Option<Map<String, Value>>,
     pub(crate) done: Option<u64>,
     pub(crate) total: Option<u64>,
+    /// What is counted where it is not bytes.
+    pub(crate) unit: Option<Unit>,
 }
 
 impl Emitter {
@@ -175,7 +177,7 @@ impl Emitter {
             detail: report.detail,
             done: report.done,
             total: report.total,
-            unit: report.done.map(|_| Unit::Bytes),
+            unit: report.done.map(|_| report.unit.unwrap_or(Unit::Bytes)),
             error,
         };
         let line = event.to_line();
@@ -211,9 +213,10 @@ fn human(event: &Event) -> Option<String> {
     let step = event.step.as_deref().map(|step| format!(": {step}")).unwrap_or_default();
     let detail =
         event.detail.as_ref().map(|detail| format!(" {}", printable(&Value::from(detail.clone()).to_string())));
+    let unit = if event.unit == Some(Unit::Layers) { "layers" } else { "bytes" };
     let amount = match (event.done, event.total) {
-        (Some(done), Some(total)) => format!(" {done} of {total} bytes"),
-        (Some(done), None) => format!(" {done} bytes"),
+        (Some(done), Some(total)) => format!(" {done} of {total} {unit}"),
+        (Some(done), None) => format!(" {done} {unit}"),
         _ => String::new(),
     };
     let idle = event.state == UnlockState::Idle && event.step.is_none() && event.done.is_none();

@@ -5,9 +5,9 @@ use loader_model::ErrorCode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Size in bytes that a pipe is enlarged to where the system allows it.
 pub(crate) const PIPE_LEN: usize = 1 << 20;
@@ -16,8 +16,10 @@ pub(crate) const PIPE_LEN: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Input {
     name: String,
+    path: Option<PathBuf>,
     file: File,
     len: Option<u64>,
+    from_start: bool,
 }
 
 impl Input {
@@ -30,7 +32,7 @@ impl Input {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
         match File::open(path) {
-            Ok(file) => Self::new(name, file),
+            Ok(file) => Ok(Self { path: Some(path.to_owned()), ..Self::new(name, file)? }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Failure::new(ErrorCode::NotFound, format_args!("{name}: no such file")))
             }
@@ -55,17 +57,21 @@ impl Input {
         Self::new(name, file)
     }
 
-    fn new(name: String, file: File) -> Result<Self, Failure> {
+    fn new(name: String, mut file: File) -> Result<Self, Failure> {
         let metadata = file.metadata().map_err(|error| Failure::io(&name, &error))?;
         if metadata.is_dir() {
             return Err(Failure::new(ErrorCode::NotFound, format_args!("{name}: is a folder")));
         }
         let len = metadata.is_file().then_some(metadata.len());
+        let from_start = match len {
+            Some(_) => file.stream_position().map_err(|error| Failure::io(&name, &error))? == 0,
+            None => false,
+        };
         if len.is_none() {
             // Refused where the user's pipe quota is used up; smaller pipes work too.
             let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_LEN);
         }
-        Ok(Self { name, file, len })
+        Ok(Self { name, path: None, file, len, from_start })
     }
 
     /// What messages call it: the path, or `standard input`.
@@ -73,10 +79,14 @@ impl Input {
         &self.name
     }
 
-    /// Bytes in the whole file, for a regular file that is read from its start.
+    /// The path it was opened at; `None` for standard input and descriptors.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Bytes in the whole file, for a regular file that was opened at its start.
     pub fn known_len(&self) -> Option<u64> {
-        use std::io::Seek;
-        self.len.filter(|_| (&self.file).stream_position().is_ok_and(|at| at == 0))
+        self.len.filter(|_| self.from_start)
     }
 
     /// True for a regular file, which can be read at any offset.

@@ -7,6 +7,7 @@
 //! away, and files that appear whole or not at all.
 
 mod args;
+mod before;
 mod defaults;
 mod emit;
 mod failure;
@@ -17,10 +18,12 @@ mod progress;
 mod prompt;
 mod run;
 mod secret;
+mod signals;
 mod stage;
 mod tempfile;
 
 pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
+pub use before::{Ending, RunDir, parse_stage};
 pub use failure::{Failure, OrFail};
 pub use input::{Input, Polled};
 pub use loader_model::{ErrorCode, UnlockState};
@@ -28,5 +31,6 @@ pub use output::{Content, Output};
 pub use process::{is_on_command_line, threads};
 pub use progress::{Counted, Progress};
 pub use run::{run, watch};
-pub use secret::{Loose, SecretFrom};
+pub use secret::SecretFrom;
+pub use signals::EndSignals;
 pub use stage::Stage;

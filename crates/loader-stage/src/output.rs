@@ -3,10 +3,12 @@
 use crate::tempfile::TempFile;
 use crate::{Failure, OutputArgs, input::PIPE_LEN};
 use loader_model::ErrorCode;
-use rustix::fs::{Mode, fchmod};
+use rustix::fs::{Mode, fchmod, fstatvfs};
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Seek, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What is written, which decides where it may go.
@@ -27,12 +29,15 @@ pub enum Content {
 pub struct Output {
     name: String,
     sink: Sink,
+    written: u64,
 }
 
 #[derive(Debug)]
 enum Sink {
     Stdout(File),
     File(TempFile),
+    /// The null device: what is written is wanted elsewhere.
+    Nowhere(File),
 }
 
 impl Output {
@@ -47,18 +52,66 @@ impl Output {
     ///
     /// # Errors
     /// `cannot_create` where the folder does not take it or `path` is something
-    /// other than a regular file.
+    /// other than a regular file, such as a folder.
     pub fn file(path: &Path) -> Result<Self, Failure> {
+        Self::to_file(path, true)
+    }
+
+    /// The same where nothing is at `path` yet: what appears there meanwhile is
+    /// not replaced.
+    ///
+    /// # Errors
+    /// Those of [`Output::file`].
+    pub fn new_file(path: &Path) -> Result<Self, Failure> {
+        Self::to_file(path, false)
+    }
+
+    fn to_file(path: &Path, replaces: bool) -> Result<Self, Failure> {
         let name = path.display().to_string();
         let refuse = |why: &dyn std::fmt::Display| Failure::new(ErrorCode::CannotCreate, format_args!("{name}: {why}"));
+        if path.is_dir() || path.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(refuse(&"is a folder").hint("name the file in it too".to_owned()));
+        }
         match std::fs::symlink_metadata(path) {
             Ok(existing) if !existing.is_file() && !existing.is_symlink() => {
                 return Err(refuse(&"is not a regular file").hint("redirect standard output instead".to_owned()));
             }
             _ => {}
         }
-        let file = TempFile::create(path).map_err(|error| refuse(&error))?;
-        Ok(Self { name, sink: Sink::File(file) })
+        let file = TempFile::create(path, replaces).map_err(|error| refuse(&error))?;
+        Ok(Self { name, sink: Sink::File(file), written: 0 })
+    }
+
+    /// An output that takes everything and keeps nothing.
+    ///
+    /// # Errors
+    /// `io` where the null device cannot be opened.
+    pub fn nowhere() -> Result<Self, Failure> {
+        let name = "/dev/null".to_owned();
+        let file = File::options().write(true).open(&name).map_err(|error| Failure::io(&name, &error))?;
+        Ok(Self { name, sink: Sink::Nowhere(file), written: 0 })
+    }
+
+    /// Checks that the file system of a file has room for `bytes`; other outputs
+    /// always have.
+    ///
+    /// # Errors
+    /// `io` with the bytes that are needed and those that are free.
+    pub fn check_room(&mut self, bytes: u64) -> Result<(), Failure> {
+        let Sink::File(file) = &mut self.sink else { return Ok(()) };
+        let Ok(stat) = fstatvfs(file.file()) else { return Ok(()) };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free >= bytes {
+            return Ok(());
+        }
+        let what = format_args!("{}: {bytes} bytes are needed and {free} are free", self.name);
+        Err(Failure::new(ErrorCode::Io, what).hint("make room, or write elsewhere".to_owned()))
+    }
+
+    /// The file system of a file; other outputs take no room.
+    pub fn device(&mut self) -> Option<u64> {
+        let Sink::File(file) = &mut self.sink else { return None };
+        file.file().metadata().ok().map(|metadata| metadata.dev())
     }
 
     fn stdout(content: Content, force: bool) -> Result<Self, Failure> {
@@ -79,7 +132,7 @@ impl Output {
             // Refused where the user's pipe quota is used up; smaller pipes work too.
             let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_LEN);
         }
-        Ok(Self { name, sink: Sink::Stdout(file) })
+        Ok(Self { name, sink: Sink::Stdout(file), written: 0 })
     }
 
     /// What messages call it: the path, or `standard output`.
@@ -102,23 +155,67 @@ impl Output {
     /// `io` where the system refuses.
     pub fn commit(self) -> Result<(), Failure> {
         match self.sink {
-            Sink::Stdout(_) => Ok(()),
-            Sink::File(file) => file.commit().map_err(|error| Failure::io(&self.name, &error)),
+            Sink::Stdout(_) | Sink::Nowhere(_) => Ok(()),
+            Sink::File(file) => file.commit().map_err(|error| uncommitted(&self.name, &error)),
         }
+    }
+
+    /// Ends several outputs: all files become durable under their names, or none
+    /// does. Then what they replaced is there again, and nothing is removed that
+    /// was not written by this call.
+    ///
+    /// # Errors
+    /// `cannot_create` where something stands in the place of a new file, `io`
+    /// where the system refuses.
+    pub fn commit_all(outputs: impl IntoIterator<Item = Self>) -> Result<(), Failure> {
+        let files = outputs.into_iter().filter_map(|output| match output.sink {
+            Sink::Stdout(_) | Sink::Nowhere(_) => None,
+            Sink::File(file) => Some(file),
+        });
+        TempFile::commit_all(files.collect()).map_err(|(path, error)| uncommitted(path.display(), &error))
+    }
+
+    /// Takes back what was written; `false` where it has left the process and
+    /// cannot be taken back.
+    ///
+    /// # Errors
+    /// `io` where the file cannot be emptied.
+    pub fn restart(&mut self) -> Result<bool, Failure> {
+        match &mut self.sink {
+            Sink::Stdout(_) => {}
+            Sink::File(file) => {
+                let file = file.file();
+                file.set_len(0).and_then(|()| file.rewind()).map_err(|error| Failure::io(&self.name, &error))?;
+                self.written = 0;
+            }
+            Sink::Nowhere(_) => self.written = 0,
+        }
+        Ok(self.written == 0)
     }
 
     /// The file behind the output.
     pub fn as_file(&mut self) -> &mut File {
         match &mut self.sink {
-            Sink::Stdout(file) => file,
+            Sink::Stdout(file) | Sink::Nowhere(file) => file,
             Sink::File(file) => file.file(),
         }
     }
 }
 
+fn uncommitted(name: impl std::fmt::Display, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Failure::new(ErrorCode::CannotCreate, format_args!("{name}: appeared meanwhile, and is left as it is"))
+        }
+        _ => Failure::io(name, error),
+    }
+}
+
 impl Write for Output {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.as_file().write(buf)
+        let written = self.as_file().write(buf)?;
+        self.written += written as u64;
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,11 +1,10 @@
 //! What belongs to the process as a whole: signals, panics, core dumps.
 
 use crate::emit::Emitter;
-use crate::{Failure, prompt, tempfile};
+use crate::{EndSignals, Failure, prompt, tempfile};
 use loader_model::ErrorCode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::consts::{SIGHUP, SIGTERM};
 use std::io;
 use std::panic;
 use std::sync::Arc;
@@ -36,21 +35,18 @@ pub fn is_on_command_line(flag: &str) -> bool {
 /// event is written, temporary files are removed, then the signal does what it
 /// does by default, so that the shell sees a process that died of it.
 pub(crate) fn watch_signals(emitter: Arc<Emitter>) -> io::Result<()> {
-    let ignored = ignored_signals();
-    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
-    let mut signals = Signals::new(wanted)?;
+    let mut signals = EndSignals::register(ignored_signals())?;
     std::thread::Builder::new().name("signals".to_owned()).stack_size(64 * 1024).spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            let (code, name) = match signal {
-                SIGTERM => (ErrorCode::Terminated, "SIGTERM"),
-                SIGHUP => (ErrorCode::HungUp, "SIGHUP"),
-                _ => (ErrorCode::Interrupted, "SIGINT"),
-            };
-            tempfile::remove_all();
-            prompt::restore_terminal();
-            emitter.last_word(&Failure::new(code, format_args!("stopped by {name}")));
-            let _ = signal_hook::low_level::emulate_default_handler(signal);
-        }
+        let signal = signals.wait();
+        let (code, name) = match signal {
+            SIGTERM => (ErrorCode::Terminated, "SIGTERM"),
+            SIGHUP => (ErrorCode::HungUp, "SIGHUP"),
+            _ => (ErrorCode::Interrupted, "SIGINT"),
+        };
+        tempfile::undo_all();
+        prompt::restore_terminal();
+        emitter.last_word(&Failure::new(code, format_args!("stopped by {name}")));
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
     })?;
     Ok(())
 }
@@ -68,7 +64,7 @@ fn ignored_signals() -> u64 {
 pub(crate) fn report_panics(emitter: Arc<Emitter>) {
     panic::set_hook(Box::new(move |info| {
         let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
-        tempfile::remove_all();
+        tempfile::undo_all();
         prompt::restore_terminal();
         emitter.last_word(
             &Failure::new(ErrorCode::Bug, format_args!("bug in the program{place}"))

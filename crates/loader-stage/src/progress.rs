@@ -34,6 +34,11 @@ impl Progress {
         let _ = self.0.done.compare_exchange(UNKNOWN, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Begins the count anew, for work that is done again.
+    pub fn restart(&self) {
+        self.0.done.store(0, Ordering::Relaxed);
+    }
+
     /// Counts `bytes` more, and says so where it is time.
     pub fn add(&self, bytes: u64) {
         let before = self.done().unwrap_or(0);

@@ -16,17 +16,9 @@ pub struct SecretFrom<'a> {
     pub(crate) stdin_default: bool,
 }
 
-/// What happens to a secret file that group or others can read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loose {
-    /// Refused, unless `--insecure-perms` insists.
-    Refuse,
-    /// Used, with an event that says so.
-    Warn,
-}
-
 impl<'a> SecretFrom<'a> {
-    /// The secret called `what` (as in `--<what>-file`) from a file or a descriptor.
+    /// The secret that messages call `what`, from a file or a descriptor. Where a
+    /// secret is missed, hints take `what` for the flag `--<what>-file`.
     pub fn new(what: &'static str, file: Option<&'a Path>, fd: Option<u32>) -> Self {
         Self { what, file, fd, stdin_default: false }
     }
@@ -54,11 +46,12 @@ pub(crate) fn loose_permissions(input: &Input, what: &str) -> Option<Failure> {
     let metadata = input.file().metadata().ok()?;
     // systemd opens its credentials to one user by an ACL, which shows as group bits.
     let systemd = std::env::var_os("CREDENTIALS_DIRECTORY")
-        .is_some_and(|dir| !dir.is_empty() && Path::new(input.name()).starts_with(dir));
+        .is_some_and(|dir| !dir.is_empty() && input.path().is_some_and(|path| path.starts_with(dir)));
     let loose = metadata.is_file() && metadata.mode() & 0o077 != 0 && !systemd;
     loose.then(|| {
         let name = input.name();
+        let file = input.path().map_or_else(|| format!("the file that is {name}"), |path| path.display().to_string());
         Failure::new(ErrorCode::Config, format_args!("{name}: the {what} can be read by group or others"))
-            .hint(format!("chmod 600 {name}, or insist with --insecure-perms"))
+            .hint(format!("chmod 600 {file}, or insist with --insecure-perms"))
     })
 }

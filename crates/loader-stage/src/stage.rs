@@ -2,8 +2,8 @@
 
 use crate::emit::{Emitter, Report};
 use crate::secret::{SECRET_MAX, loose_permissions};
-use crate::{Content, CredentialsArgs, Failure, Input, Loose, Output, OutputArgs, Progress, SecretFrom, prompt};
-use loader_model::{Credentials, ErrorCode, UnlockState, printable};
+use crate::{Content, CredentialsArgs, Failure, Input, Output, OutputArgs, Progress, SecretFrom, prompt};
+use loader_model::{Credentials, ErrorCode, Unit, UnlockState, printable};
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::path::Path;
@@ -42,6 +42,12 @@ impl Stage {
         self.emitter.report(Report { step: Some(step), detail, ..Report::default() });
     }
 
+    /// Says that `step` has come to layer `done` of `total`.
+    pub fn layers(&self, step: &str, done: usize, total: usize) {
+        let (done, total) = (Some(done as u64), Some(total as u64));
+        self.emitter.report(Report { step: Some(step), done, total, unit: Some(Unit::Layers), ..Report::default() });
+    }
+
     /// The count of bytes that progress lines and the final line tell.
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -78,20 +84,16 @@ impl Stage {
     /// The secret from its source; `None` where none is named. At most 64 KiB.
     ///
     /// # Errors
-    /// `no_input` where the source is empty, `config` where the file is readable
-    /// by others and `loose` refuses that, and those of [`Stage::input`].
-    pub fn secret(&self, from: SecretFrom<'_>, loose: Loose) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    /// `no_input` where the source is empty, those of [`Stage::refuse_loose`] and
+    /// of [`Stage::input`].
+    pub fn secret(&self, from: SecretFrom<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
         let mut input = match (from.fd, from.path()) {
             (Some(0), _) => self.input(Path::new("-"))?,
             (Some(fd), _) => Input::descriptor(fd)?,
             (None, Some(path)) => self.input(&path)?,
             (None, None) => return Ok(None),
         };
-        match loose_permissions(&input, from.what) {
-            Some(failure) if loose == Loose::Refuse && !self.insecure_perms => return Err(failure),
-            Some(_) if !self.insecure_perms => self.step("loose-permissions", &[("file", input.name().into())]),
-            _ => {}
-        }
+        self.refuse_loose(&input, from.what)?;
         let secret = input.read_all(SECRET_MAX)?;
         if secret.iter().all(u8::is_ascii_whitespace) {
             return Err(Failure::no_input(from.what, input.name()));
@@ -100,8 +102,8 @@ impl Stage {
     }
 
     /// Passes where `input`, which holds the secret called `what`, is the user's
-    /// alone, or `--insecure-perms` insists. For files of which only the content
-    /// tells whether they are secret.
+    /// alone, or `--insecure-perms` insists. [`Stage::secret`] asks it; others for
+    /// files of which only the content tells whether they are secret.
     ///
     /// # Errors
     /// `config` where it is a file that group or others can read.
@@ -114,9 +116,9 @@ impl Stage {
     /// # Errors
     /// Those of [`Stage::secret`]; `malformed` where it is not text; `config`
     /// with a hint where no source is named.
-    pub fn secret_text(&self, from: SecretFrom<'_>, loose: Loose) -> Result<Zeroizing<String>, Failure> {
+    pub fn secret_text(&self, from: SecretFrom<'_>) -> Result<Zeroizing<String>, Failure> {
         let what = from.what;
-        let secret = self.secret(from, loose)?.ok_or_else(|| {
+        let secret = self.secret(from)?.ok_or_else(|| {
             Failure::new(ErrorCode::Config, format_args!("no {what} given")).hint(format!(
                 "use --{what}-file PATH (- is standard input), --{what}-fd N or AZ_{}_FILE",
                 what.to_uppercase().replace('-', "_")
@@ -133,7 +135,7 @@ impl Stage {
     /// # Errors
     /// Those of [`Stage::secret`]; `malformed` where it is not the JSON object.
     pub fn credentials(&self, args: &CredentialsArgs) -> Result<Option<Credentials>, Failure> {
-        let Some(json) = self.secret(args.source(), Loose::Refuse)? else { return Ok(None) };
+        let Some(json) = self.secret(args.source())? else { return Ok(None) };
         Credentials::from_json(&json).map(Some).ok_or_else(|| {
             Failure::new(ErrorCode::Malformed, "the credentials are not {\"email\":\"…\",\"password\":\"…\"}")
         })

@@ -1,53 +1,41 @@
 //! A folder with keys and a sealed file, and az-rekey in it.
 
 use loader_seal::{Header, Key, Metadata, SealOptions, Suite, seal};
+use loader_testkit::folder::Folder;
 use serde_json::Value;
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use tempfile::TempDir;
+use std::ops::Deref;
+use std::process::Output;
 
-pub(crate) struct Site(TempDir);
+const AZ_REKEY: &str = env!("CARGO_BIN_EXE_az-rekey");
+
+pub(crate) struct Site(Folder);
+
+impl Deref for Site {
+    type Target = Folder;
+
+    fn deref(&self) -> &Folder {
+        &self.0
+    }
+}
 
 impl Site {
     /// A folder with `a.key`, `b.key` and `c.key`.
     pub(crate) fn new() -> Self {
-        // Below the target folder: the system's temporary folder may be in memory.
-        let site = Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+        let site = Self(Folder::below(env!("CARGO_TARGET_TMPDIR")));
         for name in ["a", "b", "c"] {
-            let line = Key::generate().unwrap().to_text();
-            fs::write(site.path(&format!("{name}.key")), line.as_bytes()).unwrap();
+            site.put(&format!("{name}.key"), Key::generate().unwrap().to_text().as_bytes());
         }
         site
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.0.path()
-    }
-
-    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
-
-    pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
     pub(crate) fn key(&self, name: &str) -> Key {
-        Key::parse(&fs::read_to_string(self.path(&format!("{name}.key"))).unwrap()).unwrap()
+        Key::parse(str::from_utf8(&self.read(&format!("{name}.key"))).unwrap()).unwrap()
     }
 
     /// The names in the folder that are no keys.
     pub(crate) fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.folder()).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names = self.0.names();
         names.retain(|name| !name.ends_with(".key"));
-        names.sort();
         names
     }
 
@@ -77,22 +65,8 @@ impl Site {
         Ok(plain)
     }
 
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_az-rekey"));
-        command.args(args).current_dir(self.folder()).env_clear().env("HOME", "/nonexistent");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
     pub(crate) fn run(&self, args: &[&str], stdin: &[u8]) -> Output {
-        let mut child = self.command(args).spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        let stdin = stdin.to_vec();
-        // A filter that refuses its command line reads nothing.
-        let writer = std::thread::spawn(move || drop(input.write_all(&stdin)));
-        let output = child.wait_with_output().unwrap();
-        writer.join().unwrap();
-        output
+        self.0.run(AZ_REKEY, args, stdin)
     }
 
     /// Runs and gives the event with this step.
@@ -104,13 +78,4 @@ impl Site {
         let mut events = stderr.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         events.find(|event| event["step"] == step).unwrap()["detail"].clone()
     }
-}
-
-#[track_caller]
-pub(crate) fn refused(output: &Output, status: i32, code: &str) -> String {
-    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(status), "{stderr}");
-    assert!(stderr.contains(&format!("\"code\":\"{code}\"")), "{stderr}");
-    assert!(!stderr.contains("AZ-SECRET") && output.stdout.is_empty(), "{stderr}");
-    stderr
 }

@@ -1,0 +1,50 @@
+//! The signals that ask a process to end, waited for on a thread.
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// SIGINT, SIGTERM and SIGHUP, noted from when this exists. A system call that
+/// fails while it waits is no panic, as it would be in signal-hook's iterator.
+#[derive(Debug)]
+pub struct EndSignals {
+    seen: Arc<AtomicUsize>,
+    woken: UnixStream,
+    // Stays open where no signal holds a copy, so that the wait has no end.
+    _wake: UnixStream,
+}
+
+impl EndSignals {
+    /// Notes those that are not in `ignored`, a mask with bit 0 for signal 1.
+    ///
+    /// # Errors
+    /// The system's, where it refuses a handler or a socket.
+    pub fn register(ignored: u64) -> io::Result<Self> {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let (woken, wake) = UnixStream::pair()?;
+        // A handler that cannot write wakes enough.
+        wake.set_nonblocking(true)?;
+        for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0) {
+            signal_hook::flag::register_usize(signal, seen.clone(), signal.unsigned_abs() as usize)?;
+            signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
+        }
+        Ok(Self { seen, woken, _wake: wake })
+    }
+
+    /// Waits for the next signal and gives its number; of several at once the last.
+    pub fn wait(&mut self) -> i32 {
+        loop {
+            match self.seen.swap(0, Ordering::SeqCst) {
+                0 => {}
+                signal => return i32::try_from(signal).unwrap_or_default(),
+            }
+            // A system that cannot wait is asked now and then.
+            if self.woken.read(&mut [0]).is_err() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+}
