@@ -162,7 +162,10 @@ impl Unlocked {
             Some(sealed_len) if segment.last && at < sealed_len => {
                 Error::Truncated { at, inside: format!("segment {}", segment.index) }
             }
-            Some(sealed_len) if at > sealed_len => Error::Trailing { offset: sealed_len },
+            // A full last segment with bytes behind it was not read as the last.
+            Some(sealed_len) if at > sealed_len || (at == sealed_len && !segment.last) => {
+                Error::Trailing { offset: sealed_len }
+            }
             _ => damaged,
         }
     }

@@ -134,7 +134,8 @@ impl SetCard {
     ///
     /// # Errors
     /// [`CardError::Foreign`], [`CardError::Stale`] and [`CardError::Altered`], in
-    /// this order.
+    /// this order; [`CardError::Malformed`] where the card says another scheme,
+    /// threshold or number than the fragment that it knows.
     pub fn check(&self, fragment: &Fragment) -> Result<(), CardError> {
         let index = fragment.index;
         if fragment.key_id.to_string() != self.key {
@@ -143,9 +144,13 @@ impl SetCard {
         if fragment.set.to_string() != self.set {
             return Err(CardError::Stale { index, found: fragment.set, card: self.set.clone() });
         }
-        // Scheme, threshold and number are part of what is hashed.
         let mark = self.fragments.iter().find(|mark| mark.index == index);
-        if mark.is_some_and(|mark| mark.sha256 == hash(fragment)) { Ok(()) } else { Err(CardError::Altered { index }) }
+        if mark.is_none_or(|mark| mark.sha256 != hash(fragment)) {
+            return Err(CardError::Altered { index });
+        }
+        // They are part of what is hashed, so where they differ the card is not what it was.
+        let shape = (fragment.scheme.as_str(), fragment.k, fragment.n);
+        if (self.scheme.as_str(), self.k, self.n) == shape { Ok(()) } else { Err(CardError::Malformed) }
     }
 }
 

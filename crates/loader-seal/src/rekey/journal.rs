@@ -4,7 +4,9 @@
 use crate::layout::{FIXED_LEN, HEADER_LEN};
 use crate::{Error, Header};
 use sha2::{Digest, Sha256};
+use std::ffi::OsString;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 /// First bytes of every journal.
 const JOURNAL_MAGIC: &[u8; 8] = b"AZREKEY1";
@@ -53,6 +55,14 @@ impl Journal {
     /// Longest journal in bytes: no change is longer than what it says twice, and
     /// what stands around it.
     pub const LEN_MAX: usize = JOURNAL_MAGIC.len() + FIXED_LEN + 2 * *HEADER_LEN.end() + SUM_LEN;
+
+    /// Where the journal of `file` stands while a rewrite is under way: beside it.
+    pub fn path_of(file: &Path) -> PathBuf {
+        let mut name = OsString::from(".");
+        name.push(file.file_name().unwrap_or_default());
+        name.push(".rekey");
+        file.with_file_name(name)
+    }
 
     /// The journal of writing `new` over `old`.
     ///
