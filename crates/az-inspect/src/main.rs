@@ -1,23 +1,28 @@
 //! az-inspect: a sealed file or its head in, its header as JSON out.
 
+mod parts;
 mod report;
 
+use loader_model::PartsReceipt;
 use loader_seal::{Header, Key};
-use loader_stage::{Content, ErrorCode, Failure, KeyArgs, Loose, OrFail, OutputArgs, Stage, StageArgs, UnlockState};
+use loader_stage::{Content, ErrorCode, Failure, KeyArgs, OrFail, OutputArgs, Stage, StageArgs, UnlockState};
+use parts::Parts;
 use report::Report;
+use std::io::Read;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
   az-inspect images.enc
   head -c 64K images.enc | az-inspect | jq .images
-  az-inspect --key-file key images.enc      # checks the header too";
+  az-inspect --key-file key images.enc      # checks the header too
+  cat receipt.json yolo.onnx.small | az-inspect | jq .parts";
 
 /// Show the header of a sealed file as JSON; without a key nothing in it is verified
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-inspect", version, after_help = EXAMPLES)]
 struct Cli {
-    /// Sealed file or its first bytes; - or nothing is standard input
+    /// Sealed file, its first bytes or its small part; - or nothing is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
     input: PathBuf,
 
@@ -44,28 +49,43 @@ fn main() -> std::process::ExitCode {
 fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
     let key = match cli.key.source().is_given() {
-        true => Some(stage.secret_text(cli.key.source(), Loose::Warn)?),
+        true => Some(stage.secret_text(cli.key.source())?),
         false => None,
     };
     let mut output = stage.output(&cli.output, Content::Text)?;
     let place = input.name().to_owned();
     let file_len = input.known_len();
     let code = |error: &loader_seal::Error| ErrorCode::from_name(error.code());
-    let header = match Header::read(&mut input) {
-        Err(error) if error.is_empty_input() && !input.is_seekable() => {
+    let mut head = Vec::with_capacity(PartsReceipt::LINE_MAX);
+    let read = input.by_ref().take(PartsReceipt::LINE_MAX as u64).read_to_end(&mut head);
+    read.map_err(|error| Failure::io(&place, &error))?;
+    let (receipt, rest) = match PartsReceipt::take_from(&head) {
+        None => (None, &head[..]),
+        Some(Ok((receipt, rest))) => (Some(receipt), rest),
+        Some(Err(_)) => {
+            return Err(Failure::new(ErrorCode::Malformed, format_args!("{place}: the receipt cannot be read")).into());
+        }
+    };
+    let mut sealed = rest.chain(&mut input);
+    let header = match Header::read(&mut sealed) {
+        Err(error) if error.is_empty_input() && file_len.is_none() => {
             return Err(Failure::no_input("sealed stream", &place).into());
         }
         header => header.or_fail(&place, code)?,
     };
+    let parts = Parts::read(receipt, &header, sealed, file_len).or_fail(&place, code)?;
     let report = match key {
         Some(line) => {
             let key = Key::parse(&line).or_fail("the key", code)?;
             let unlocked = header.unlock(&[key]).or_fail(&place, code)?;
-            Report::new(unlocked.header(), unlocked.metadata(), file_len, true)
+            if let Some(parts) = &parts {
+                parts.check(unlocked.header(), &place)?;
+            }
+            Report::new(unlocked.header(), unlocked.metadata(), parts, file_len, true)
         }
         None => {
             let metadata = header.unverified_metadata().or_fail(&place, code)?;
-            Report::new(&header, &metadata, file_len, false)
+            Report::new(&header, &metadata, parts, file_len, false)
         }
     };
     let mut line = serde_json::to_vec(&report)?;

@@ -1,5 +1,6 @@
 //! The header as a JSON document.
 
+use crate::parts::Parts;
 use loader_seal::device::Kind;
 use loader_seal::{DeviceSlot, Header, Metadata, STREAM_HEADER_LEN};
 use serde::Serialize;
@@ -22,6 +23,8 @@ pub(crate) struct Report {
     file_size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     complete: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Parts>,
     key_slots: Vec<String>,
     device_slots: Vec<Device>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +51,13 @@ struct Device {
 
 impl Report {
     /// The report on `header`, of a file of `file_len` bytes where that is known.
-    pub(crate) fn new(header: &Header, metadata: &Metadata, file_len: Option<u64>, verified: bool) -> Self {
+    pub(crate) fn new(
+        header: &Header,
+        metadata: &Metadata,
+        parts: Option<Parts>,
+        file_len: Option<u64>,
+        verified: bool,
+    ) -> Self {
         let Metadata { content_type, name, release, images, comment } = metadata.clone();
         let sealed_size = header.sealed_len();
         Self {
@@ -63,6 +72,7 @@ impl Report {
             // A head alone says nothing of the file it was cut from.
             file_size: file_len.filter(|len| *len > (header.as_bytes().len() + STREAM_HEADER_LEN) as u64),
             complete: sealed_size.zip(file_len).map(|(sealed, file)| sealed == file),
+            parts,
             key_slots: header.key_slots().iter().map(|slot| slot.key_id.to_string()).collect(),
             device_slots: header.device_slots().iter().map(Device::new).collect(),
             content_type,
