@@ -31,7 +31,7 @@ pub(crate) struct Cli {
     pub(crate) producer: Vec<OsString>,
 
     /// Stage in AZ_RUN_DIR that must have ended well [default: az-decrypt]
-    #[arg(long, value_name = "STAGE", value_parser = parse_stage, conflicts_with_all = ["producer", "present"])]
+    #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage, conflicts_with_all = ["producer", "present"])]
     pub(crate) after: Option<String>,
 
     /// What az-inspect printed: just these images must come
@@ -64,14 +64,5 @@ pub(crate) struct Cli {
 impl AsRef<StageArgs> for Cli {
     fn as_ref(&self) -> &StageArgs {
         &self.stage
-    }
-}
-
-/// A stage names a file in the folder of the run.
-fn parse_stage(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    match !text.is_empty() && text.bytes().all(plain) && !text.starts_with('.') {
-        true => Ok(text.to_owned()),
-        false => Err("expected the name of a stage, such as az-decrypt".to_owned()),
     }
 }

@@ -18,6 +18,12 @@ pub(crate) enum Way {
     Program(String),
 }
 
+impl Way {
+    fn completes_locally(&self) -> bool {
+        matches!(self, Self::Engine(engine) if engine.completes_locally())
+    }
+}
+
 /// One load.
 pub(crate) struct Load<'a> {
     pub(crate) stage: &'a Stage,
@@ -56,7 +62,8 @@ impl Load<'_> {
         let archive = scanned.map_err(|fault| self.first_cause(fault, at_end))?;
         let ending = self.upstream.ending()?;
         if let Some(expected) = self.expected {
-            compare(&archive.images, &expected.images).map_err(|error| self.archive_failure(&error))?;
+            compare(&archive.images, &expected.images, self.way.completes_locally())
+                .map_err(|error| self.archive_failure(&error))?;
         }
         self.stage.step(
             "verdict",
@@ -151,12 +158,13 @@ impl Load<'_> {
             .flat_map(|image| &image.layers)
             .filter_map(|layer| layer.diff_id.as_deref())
             .collect();
-        let mut unpacked = 0_u64;
+        self.stage.layers("unpacking", 0, layers.len());
+        let mut begun = 0;
         let said = |said: Said| {
-            if let Said::Layer(id) = said {
-                unpacked += 1;
-                let detail = [("n", unpacked.into()), ("of", layers.len().into()), ("id", printable(&id).into())];
-                self.stage.step("layer-unpacked", &detail);
+            // The engine names a layer when it begins with it.
+            if let Said::Layer(_) = said {
+                self.stage.layers("unpacking", begun, layers.len().max(begun));
+                begun += 1;
             }
         };
         let loaded = target.commit(said).map_err(failure);

@@ -5,7 +5,6 @@ mod load;
 mod present;
 mod producer;
 mod run;
-mod run_dir;
 mod upstream;
 
 use loader_stage::UnlockState;

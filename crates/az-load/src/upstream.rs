@@ -3,8 +3,10 @@
 
 use crate::cli::Cli;
 use crate::producer::Producer;
-use crate::run_dir::RunDir;
-use loader_stage::Failure;
+use loader_stage::{Ending, Failure, RunDir};
+
+/// The stage whose plaintext this is, unless told otherwise.
+const USUAL_STAGE: &str = "az-decrypt";
 
 /// Who wrote the archive.
 pub(crate) enum Upstream {
@@ -16,19 +18,15 @@ pub(crate) enum Upstream {
     Unknown,
 }
 
-/// How it ended, where it did not fail.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    Ready,
-    Unknown,
-}
-
 impl Upstream {
     /// Starts the command, or finds the folder of the run.
     pub(crate) fn new(cli: &Cli) -> Result<Self, Failure> {
         match Producer::start(&cli.producer)? {
             Some(producer) => Ok(Self::Producer(producer)),
-            None => Ok(RunDir::find(cli.after.as_deref())?.map_or(Self::Unknown, Self::RunDir)),
+            None => {
+                let before = RunDir::find(cli.after.as_deref(), USUAL_STAGE, "nothing was loaded")?;
+                Ok(before.map_or(Self::Unknown, Self::RunDir))
+            }
         }
     }
 
@@ -49,15 +47,6 @@ impl Upstream {
         match self {
             Self::RunDir(run_dir) => run_dir.known_failure(),
             Self::Producer(_) | Self::Unknown => None,
-        }
-    }
-}
-
-impl Ending {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Unknown => "unknown",
         }
     }
 }

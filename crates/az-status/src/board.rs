@@ -121,8 +121,10 @@ impl Board {
         }
         process.step = event.step;
         process.done = event.done.or(process.done);
-        process.total = event.total.or(process.total);
-        process.unit = event.unit.unwrap_or(process.unit);
+        let unit = event.unit.unwrap_or(process.unit);
+        // How many layers there are says nothing of bytes.
+        process.total = event.total.or(process.total.filter(|_| unit == process.unit));
+        process.unit = unit;
         process.error = event.error;
         Some((&self.processes[at], change))
     }

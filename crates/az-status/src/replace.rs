@@ -31,6 +31,7 @@ impl Replaced {
         }
         let short: String = name.chars().take(64).collect();
         let temporary = target.with_file_name(format!(".{short}.{}.tmp", std::process::id()));
+        remove_stale(&temporary, &format!(".{short}."));
         Ok(Self { target: target.to_owned(), temporary, broken: false })
     }
 
@@ -71,5 +72,18 @@ impl Replaced {
             let _ = fs::remove_file(&self.temporary);
         }
         outcome
+    }
+}
+
+/// Removes what processes that were killed left beside `temporary`.
+fn remove_stale(temporary: &Path, prefix: &str) {
+    let folder = temporary.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_suffix(".tmp")?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }

@@ -1,10 +1,8 @@
 //! Signals: noted, passed on, obeyed at the end.
 
 use crate::source::Message;
-use loader_stage::Failure;
+use loader_stage::{EndSignals, Failure};
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::collections::BTreeMap;
 use std::sync::mpsc::SyncSender;
 
@@ -15,14 +13,8 @@ use std::sync::mpsc::SyncSender;
 /// `io` where the system refuses.
 pub(crate) fn watch(to: SyncSender<Message>) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure::io("signals", &error);
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(fail)?;
-    let run = move || {
-        for signal in signals.forever() {
-            if to.send(Message::Signal(signal)).is_err() {
-                return;
-            }
-        }
-    };
+    let mut signals = EndSignals::register(0).map_err(fail)?;
+    let run = move || while to.send(Message::Signal(signals.wait())).is_ok() {};
     std::thread::Builder::new().name("signals".to_owned()).stack_size(64 * 1024).spawn(run).map_err(fail)?;
     Ok(())
 }

@@ -39,12 +39,15 @@ impl Expected {
     }
 }
 
-/// Compares the images `found` in an archive with those `expected`.
+/// Compares the images `found` in an archive with those `expected`. With
+/// `completes_locally`, for podman, `localhost/app` is the same name as `app`.
 ///
 /// # Errors
 /// [`Error::Unexpected`] for the first difference: an image too many or too few,
 /// another id, other tags, other layers.
-pub fn compare(found: &[Image], expected: &[Image]) -> Result<(), Error> {
+pub fn compare(found: &[Image], expected: &[Image], completes_locally: bool) -> Result<(), Error> {
+    let names = |image: &Image| names(image, completes_locally);
+    let same_id = |image: &Image, promised: &Image| same_id(image, promised, completes_locally);
     for promised in expected {
         let image = found.iter().find(|image| same_id(image, promised)).ok_or_else(|| {
             unexpected(format!("{}: not in the archive with the id that was sealed", promised.label()))
@@ -70,14 +73,14 @@ fn unexpected(text: String) -> Error {
 }
 
 /// By config, else by manifest, else by names.
-fn same_id(image: &Image, promised: &Image) -> bool {
+fn same_id(image: &Image, promised: &Image, completes_locally: bool) -> bool {
     match (&image.config, &promised.config, &image.manifest, &promised.manifest) {
         (Some(config), Some(promised), ..) => config == promised,
         (_, _, Some(manifest), Some(promised)) => manifest == promised,
-        _ => names(image) == names(promised),
+        _ => names(image, completes_locally) == names(promised, completes_locally),
     }
 }
 
-fn names(image: &Image) -> BTreeSet<String> {
-    image.tags.iter().map(|tag| familiar(tag)).collect()
+fn names(image: &Image, completes_locally: bool) -> BTreeSet<String> {
+    image.tags.iter().map(|tag| familiar(tag, completes_locally)).collect()
 }

@@ -65,7 +65,7 @@ pub(crate) fn read(contents: &Contents, held: &Held) -> Result<Option<Index>, Er
     let mut index = Index { images: Vec::new(), names: BTreeSet::new() };
     for descriptor in top.manifests.unwrap_or_default() {
         let name = name_of(&descriptor);
-        index.names.extend(name.iter().map(|name| familiar(name)));
+        index.names.extend(name.iter().map(|name| familiar(name, true)));
         let label = name.clone().unwrap_or_else(|| descriptor.digest.clone());
         let mut found = Vec::new();
         collect(contents, &descriptor, &label, DEPTH_MAX, &mut found)?;

@@ -171,11 +171,11 @@ pub(crate) fn check_layer(member: &str, file: &File, diff_id: &str) -> Result<()
 /// No digest covers the names. They often stand in two documents, though, and
 /// then they must agree.
 fn check_names(images: &[Image], held: &Held, index: Option<&Index>) -> Result<(), Error> {
-    let tags: BTreeSet<String> = images.iter().flat_map(|image| &image.tags).map(|tag| familiar(tag)).collect();
+    let tags: BTreeSet<String> = images.iter().flat_map(|image| &image.tags).map(|tag| familiar(tag, true)).collect();
     let repositories: BTreeMap<String, BTreeMap<String, String>> = held.json("repositories")?.unwrap_or_default();
     let also = repositories
         .iter()
-        .flat_map(|(name, tags)| tags.keys().map(move |tag| familiar(&format!("{name}:{tag}"))))
+        .flat_map(|(name, tags)| tags.keys().map(move |tag| familiar(&format!("{name}:{tag}"), true)))
         .collect();
     agree(&tags, &also, "repositories")?;
     match index {

@@ -55,15 +55,17 @@ pub(crate) fn promised(member: &str) -> Option<&str> {
     blob.or_else(config).filter(|digits| is_sha256(digits))
 }
 
-/// An image's name as people write it: without `docker.io/`, `library/` and
-/// podman's `localhost/`, with `:latest` where there is no tag.
-pub fn familiar(name: &str) -> String {
+/// An image's name as people write it: without `docker.io/` and `library/`, with
+/// `:latest` where there is no tag. With `completes_locally` it goes without
+/// `localhost/` too, with which podman completes a short name; to Docker
+/// `localhost/app` is another image than `app`.
+pub fn familiar(name: &str, completes_locally: bool) -> String {
     let short = name.strip_prefix("index.docker.io/").or_else(|| name.strip_prefix("docker.io/")).unwrap_or(name);
     let short = match short.strip_prefix("library/") {
         Some(rest) if !rest.contains('/') => rest,
         _ => short,
     };
-    let short = short.strip_prefix("localhost/").unwrap_or(short);
+    let short = short.strip_prefix("localhost/").filter(|_| completes_locally).unwrap_or(short);
     let tagged = short.rsplit('/').next().is_some_and(|last| last.contains(':'));
     if tagged || short.contains('@') { short.to_owned() } else { format!("{short}:latest") }
 }
@@ -88,9 +90,10 @@ mod tests {
         assert!(clean("a/../manifest.json").is_err());
         assert_eq!(follow("a/layer.tar", "../b/layer.tar").as_deref(), Some("b/layer.tar"));
         assert_eq!(follow("x", "../y"), None);
-        assert_eq!(familiar("docker.io/library/app:1.4"), "app:1.4");
-        assert_eq!(familiar("localhost/app"), "app:latest");
-        assert_eq!(familiar("127.0.0.1:5000/team/app"), "127.0.0.1:5000/team/app:latest");
+        assert_eq!(familiar("docker.io/library/app:1.4", false), "app:1.4");
+        assert_eq!(familiar("localhost/app", true), "app:latest");
+        assert_eq!(familiar("localhost/app", false), "localhost/app:latest");
+        assert_eq!(familiar("127.0.0.1:5000/team/app", false), "127.0.0.1:5000/team/app:latest");
     }
 
     #[test]

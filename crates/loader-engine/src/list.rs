@@ -11,6 +11,8 @@ const ASKED_MAX: usize = 500;
 /// The list of an engine's images.
 #[derive(Debug, Default)]
 pub struct Listing {
+    /// Whether a short name stands for one under `localhost/`, as podman has it.
+    completes_locally: bool,
     names: HashMap<String, Listed>,
     ids: Vec<String>,
 }
@@ -52,17 +54,22 @@ impl Engine {
     pub fn list(&self) -> Result<Listing, Error> {
         let path = if self.store() == Store::Containerd { "/images/json?manifests=1" } else { "/images/json" };
         let entries: Vec<Entry> = self.json(path)?.unwrap_or_default();
-        let mut listing = Listing::default();
+        let mut listing = Listing { completes_locally: self.completes_locally(), ..Listing::default() };
         for Entry { id, repo_tags, manifests } in entries {
             let images = manifests.map(|all| all.into_iter().filter(|m| m.kind == "image").collect::<Vec<_>>());
             let available = images.map(|all| all.iter().any(|image| image.available));
             for name in repo_tags.unwrap_or_default() {
                 let listed = Listed { name: name.clone(), id: id.clone(), available };
-                listing.names.insert(familiar(&name), listed);
+                listing.names.insert(listing.key(&name), listed);
             }
             listing.ids.push(id);
         }
         Ok(listing)
+    }
+
+    /// Whether a short name stands for one under `localhost/`, as podman has it.
+    pub fn completes_locally(&self) -> bool {
+        self.store() == Store::Podman
     }
 
     /// The unpacked digests of the layers of each image, lowest first, of the
@@ -80,6 +87,11 @@ impl Engine {
 impl Listing {
     /// The image called `tag`, however the engine completes names.
     pub(crate) fn named(&self, tag: &str) -> Option<&Listed> {
-        self.names.get(&familiar(tag))
+        self.names.get(&self.key(tag))
+    }
+
+    /// What names that mean the same image have in common.
+    fn key(&self, name: &str) -> String {
+        familiar(name, self.completes_locally)
     }
 }

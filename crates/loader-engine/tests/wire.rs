@@ -224,6 +224,29 @@ fn the_containerd_store_is_asked_in_its_own_way() {
     assert!(check("store-half", 'b', 'c', false).is_err());
 }
 
+/// Podman completes a short name with `localhost/`; to Docker that is another image.
+#[test]
+fn a_name_under_localhost_is_the_same_on_podman_alone() {
+    let image = Image { config: Some(digest('a')), tags: vec!["app:1".to_owned()], ..Image::default() };
+    let check = |name: &str, component: &str| {
+        let version = format!(r#"{{"Version":"5.4.2","Components":[{{"Name":"{component}"}}]}}"#);
+        let list = format!(r#"[{{"Id":"{}","RepoTags":["localhost/app:1"]}}]"#, digest('a'));
+        let inspected = with_length("200 OK", &format!(r#"{{"Id":"{}"}}"#, digest('a')));
+        let answers = vec![
+            ("/_ping", with_length("200 OK", "OK")),
+            ("/version", with_length("200 OK", &version)),
+            ("/info", with_length("200 OK", "{}")),
+            ("/images/json", chunked(&list)),
+            ("/images/localhost/app:1/json", inspected),
+        ];
+        let fake = Fake::new(name, answers, |_, _| {});
+        let engine = fake.engine();
+        engine.check(&image, &engine.list().unwrap()).unwrap()
+    };
+    assert!(check("local-podman", "Podman Engine").is_ok());
+    assert_eq!(check("local-docker", "Engine").unwrap_err().why, "not listed by the engine");
+}
+
 #[test]
 fn something_else_on_the_socket() {
     let fake = Fake::new("else", vec![("/_ping", "hello\r\n\r\n".to_owned())], |_, _| {});

@@ -11,10 +11,10 @@ const DRAWS_PER_SECOND: u8 = 10;
 const SHOWN_MAX: u64 = 1 << 60;
 
 const WAITING: &str = "{prefix:12} {msg}";
-const BYTES: &str = "{prefix:12} {msg:16} {bytes} {bytes_per_sec} {elapsed}";
-const BYTES_OF: &str = "{prefix:12} {msg:16} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-const LAYERS: &str = "{prefix:12} {msg:16} layer {pos} {elapsed}";
-const LAYERS_OF: &str = "{prefix:12} {msg:16} {wide_bar} layer {pos}/{len} {eta}";
+const BYTES: &str = "{prefix:12} {msg:16} {bytes} {bytes_per_sec}, {elapsed} so far";
+const BYTES_OF: &str = "{prefix:12} {msg:16} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left";
+const LAYERS: &str = "{prefix:12} {msg:16} {pos} layers, {elapsed} so far";
+const LAYERS_OF: &str = "{prefix:12} {msg:16} {wide_bar} {pos} of {len} layers, {elapsed} so far";
 const ENDED: &str = "{prefix:12} {msg}";
 const ENDED_BYTES: &str = "{prefix:12} {msg:16} {bytes} in {elapsed}";
 
@@ -32,6 +32,8 @@ struct Bar {
     stage: String,
     bar: ProgressBar,
     template: &'static str,
+    /// Bytes in all, where that is told.
+    total: Option<u64>,
     ended: bool,
 }
 
@@ -50,19 +52,21 @@ impl Bars {
             Some(at) => at,
             None => self.add(process),
         };
+        let total = process.total.or_else(|| self.archive_len(process));
+        let template = template(process, total);
         let shown = &mut self.bars[at];
-        let template = template(process);
         if template != shown.template {
             shown.template = template;
             if let Ok(style) = ProgressStyle::with_template(template) {
                 shown.bar.set_style(style.progress_chars("=> "));
             }
         }
-        if let Some(total) = process.total {
+        shown.total = total.filter(|_| process.unit == Unit::Bytes);
+        if let Some(total) = total {
             shown.bar.set_length(total.min(SHOWN_MAX));
         }
         if let Some(done) = process.done {
-            shown.bar.set_position(done.min(process.total.unwrap_or(SHOWN_MAX)).min(SHOWN_MAX));
+            shown.bar.set_position(done.min(total.unwrap_or(SHOWN_MAX)).min(SHOWN_MAX));
         }
         let message = match &process.step {
             Some(step) if !process.state.is_final() => step.clone(),
@@ -76,6 +80,13 @@ impl Bars {
         }
     }
 
+    /// What az-load reads from a pipe is as long as what az-decrypt writes.
+    fn archive_len(&self, process: &Process) -> Option<u64> {
+        let follows = process.stage == "az-load" && process.unit == Unit::Bytes && !process.state.is_final();
+        let before = self.bars.iter().rfind(|bar| follows && bar.stage == "az-decrypt")?;
+        before.total.filter(|total| process.done.is_some_and(|done| done <= *total))
+    }
+
     /// A new bar at the place of its stage; that of an earlier process of the
     /// stage goes.
     fn add(&mut self, process: &Process) -> usize {
@@ -86,7 +97,7 @@ impl Bars {
         let bar = self.multi.insert(at, ProgressBar::new_spinner());
         bar.set_prefix(process.stage.clone());
         let (process, stage) = (process.first.seq, process.stage.clone());
-        self.bars.insert(at, Bar { process, stage, bar, template: "", ended: false });
+        self.bars.insert(at, Bar { process, stage, bar, template: "", total: None, ended: false });
         at
     }
 
@@ -116,8 +127,8 @@ impl Bars {
     }
 }
 
-fn template(process: &Process) -> &'static str {
-    match (process.unit, process.done, process.total) {
+fn template(process: &Process, total: Option<u64>) -> &'static str {
+    match (process.unit, process.done, total) {
         (Unit::Bytes, Some(_), _) if process.state.is_final() => ENDED_BYTES,
         _ if process.state.is_final() => ENDED,
         (_, None, _) => WAITING,
