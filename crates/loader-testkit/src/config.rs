@@ -1,5 +1,6 @@
 //! What a server is started with.
 
+use crate::{Faults, Tls};
 use loader_model::Role;
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,6 +25,11 @@ pub struct Config {
     pub log: bool,
     /// Settings that stand in for the seed's `devserver.json`.
     pub settings: Option<Settings>,
+    /// What a proxy in front of both servers does to requests; no proxy where
+    /// absent.
+    pub faults: Option<Faults>,
+    /// Certificates, where both servers speak https; plain http where absent.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Config {
@@ -36,6 +42,8 @@ impl Default for Config {
             bucket: "azaion".to_owned(),
             log: false,
             settings: None,
+            faults: None,
+            tls: None,
         }
     }
 }

@@ -20,18 +20,23 @@ mod access_log;
 mod api;
 pub mod archive;
 mod config;
+mod faults;
+pub mod folder;
 mod s3;
 mod sealing;
 mod seed;
 mod server;
 mod throttle;
+mod tls;
 mod token;
 mod users;
 
 pub use access_log::RequestLine;
 pub use config::{Config, FragmentForm, KeyPair, SealCost, Settings};
+pub use faults::{FaultLog, Faults, FaultsError, Side};
 pub use seed::SeedError;
 pub use server::{DevServer, StartError, Urls};
+pub use tls::{Certified, TestCa, Tls, TlsError};
 pub use users::{UserRecord, default_users};
 
 /// The OpenAPI 3.1 document of the API, as `GET /openapi.json` answers it.

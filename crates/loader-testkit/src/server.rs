@@ -2,23 +2,27 @@
 
 use crate::access_log::AccessLog;
 use crate::api::{self, App};
+use crate::faults::{FaultLog, Proxy, Side};
 use crate::seed::{self, Seed, SeedError};
+use crate::tls::{TlsError, TlsListener};
 use crate::token::Signer;
 use crate::users::Users;
-use crate::{Config, RequestLine, s3};
+use crate::{Config, RequestLine, Tls, s3};
 use axum::Router;
 use axum::serve::ListenerExt;
 use loader_model::CdnCredentials;
 use serde::Serialize;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 /// How long open answers may go on after a stop was asked for.
 const GRACE: Duration = Duration::from_millis(500);
@@ -39,6 +43,9 @@ pub enum StartError {
     /// The seed cannot be served.
     #[error(transparent)]
     Seed(#[from] SeedError),
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A thread or the temporary folder cannot be made.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -67,6 +74,8 @@ pub struct DevServer {
     folder: TempDir,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
+    faults: Option<FaultLog>,
+    _proxies: Vec<Proxy>,
 }
 
 impl DevServer {
@@ -82,9 +91,20 @@ impl DevServer {
         if !is_bucket(&config.bucket) {
             return Err(StartError::Bucket(config.bucket));
         }
-        let (api, api_url) = listen(config.bind, config.port)?;
-        let (s3, s3_url) = listen(config.bind, config.s3_port)?;
-        let urls = Urls { api: api_url, s3: s3_url, bucket: config.bucket.clone(), pid: std::process::id() };
+        let (mut api, api_address) = listen(config.bind, config.port)?;
+        let (mut s3, s3_address) = listen(config.bind, config.s3_port)?;
+        let tls = config.tls.as_ref().map(Tls::acceptor).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let faults = config.faults.clone().map(FaultLog::new);
+        let mut proxies = Vec::new();
+        for (side, listener) in [(Side::Api, &mut api), (Side::Cdn, &mut s3)] {
+            let Some(faults) = faults.clone() else { break };
+            let (behind, server) = listen(config.bind, 0)?;
+            proxies.push(Proxy::start(side, std::mem::replace(listener, behind), server, faults)?);
+        }
+        let url = |address| format!("{scheme}://{address}");
+        let urls =
+            Urls { api: url(api_address), s3: url(s3_address), bucket: config.bucket.clone(), pid: std::process::id() };
 
         let folder = tempfile::Builder::new().prefix("az-devserver-").tempdir()?;
         let [resources, incoming, store] = ["resources", "incoming", "store"].map(|name| folder.path().join(name));
@@ -110,8 +130,8 @@ impl DevServer {
         let (ready, wait) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("az-devserver".to_owned())
-            .spawn(move || run((api, s3), routers, stopped, &ready))?;
-        let server = Self { urls, cdn, app, log, folder, stop, thread: Some(thread) };
+            .spawn(move || run((api, s3), tls, routers, stopped, &ready))?;
+        let server = Self { urls, cdn, app, log, folder, stop, thread: Some(thread), faults, _proxies: proxies };
         wait.recv().map_err(|_| io::Error::other("the server's thread ended"))??;
         Ok(server)
     }
@@ -154,6 +174,11 @@ impl DevServer {
         self.log.requests()
     }
 
+    /// What the proxies do and have counted, where there are any.
+    pub fn faults(&self) -> Option<&FaultLog> {
+        self.faults.as_ref()
+    }
+
     /// The folder of the resources as they are now, uploads included.
     pub fn resources_dir(&self) -> PathBuf {
         self.folder.path().join("resources")
@@ -168,6 +193,9 @@ impl DevServer {
 
 impl Drop for DevServer {
     fn drop(&mut self) {
+        if let Some(faults) = &self.faults {
+            faults.stop();
+        }
         let _ = self.stop.send(true);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -179,12 +207,12 @@ fn is_bucket(name: &str) -> bool {
     !name.contains('/') && name.parse::<loader_model::ResourceName>().is_ok()
 }
 
-fn listen(bind: IpAddr, port: u16) -> Result<(TcpListener, String), StartError> {
-    let failed = |error| StartError::Bind(std::net::SocketAddr::new(bind, port).to_string(), error);
+fn listen(bind: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Bind(SocketAddr::new(bind, port).to_string(), error);
     let listener = TcpListener::bind((bind, port)).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
-    let url = format!("http://{}", listener.local_addr().map_err(failed)?);
-    Ok((listener, url))
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// What the thread needs to build its routers.
@@ -208,6 +236,7 @@ impl Routers {
 /// The server's thread: reports readiness once, then serves until it is stopped.
 fn run(
     listeners: (TcpListener, TcpListener),
+    tls: Option<TlsAcceptor>,
     routers: Routers,
     stopped: watch::Receiver<bool>,
     ready: &mpsc::Sender<Result<(), StartError>>,
@@ -218,7 +247,8 @@ fn run(
     };
     let both = runtime.block_on(async {
         let (api, s3) = routers.build().await?;
-        Ok((serve(listeners.0, api, stopped.clone())?, serve(listeners.1, s3, stopped.clone())?))
+        let api = serve(listeners.0, tls.clone(), api, stopped.clone())?;
+        Ok((api, serve(listeners.1, tls, s3, stopped.clone())?))
     });
     match both {
         Err(error) => drop(ready.send(Err(error))),
@@ -239,14 +269,25 @@ fn run(
 
 fn serve(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     stopped: watch::Receiver<bool>,
-) -> Result<impl Future<Output = io::Result<()>>, StartError> {
-    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
-        // a small answer must not wait for the acknowledgement of its head
-        let _ = stream.set_nodelay(true);
-    });
-    Ok(axum::serve(listener, router).with_graceful_shutdown(asked_to_stop(stopped)).into_future())
+) -> Result<Pin<Box<dyn Future<Output = io::Result<()>>>>, StartError> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let stop = asked_to_stop(stopped);
+    Ok(match tls {
+        Some(acceptor) => {
+            let listener = TlsListener::new(listener, acceptor)?;
+            Box::pin(axum::serve(listener, router).with_graceful_shutdown(stop).into_future())
+        }
+        None => {
+            let listener = listener.tap_io(|stream| {
+                // a small answer must not wait for the acknowledgement of its head
+                let _ = stream.set_nodelay(true);
+            });
+            Box::pin(axum::serve(listener, router).with_graceful_shutdown(stop).into_future())
+        }
+    })
 }
 
 async fn asked_to_stop(mut stopped: watch::Receiver<bool>) {

@@ -33,7 +33,11 @@ pub(crate) fn router(store: Store, cdn: &CdnCredentials, log: Arc<AccessLog>) ->
     let service = service(store, cdn);
     let answer = move |request: Request| {
         let service = service.clone();
-        async move { call(&service, request).await }
+        async move {
+            // A client that leaves does not stop the store halfway in what it asked for.
+            let serving = tokio::spawn(async move { call(&service, request).await });
+            serving.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        }
     };
     Router::new().fallback(answer).layer(from_fn_with_state(Observer { log, server: "s3" }, observe))
 }

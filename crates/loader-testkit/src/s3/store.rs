@@ -18,13 +18,15 @@ pub(crate) struct Store {
     fs: FileSystem,
     root: PathBuf,
     uploads: Uploads,
+    /// Held while an upload becomes an object, which the file layer does not do at once.
+    completing: tokio::sync::Mutex<()>,
 }
 
 impl Store {
     /// The store in `root`, which must exist.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let fs = FileSystem::new(root).map_err(|error| io::Error::other(format!("{error:?}")))?;
-        Ok(Self { fs, root: root.to_owned(), uploads: Uploads::default() })
+        Ok(Self { fs, root: root.to_owned(), uploads: Uploads::default(), completing: tokio::sync::Mutex::default() })
     }
 
     /// The object as it is, or the store's refusal.
@@ -140,6 +142,7 @@ impl S3 for Store {
         &self,
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> Answer<CompleteMultipartUploadOutput> {
+        let _alone = self.completing.lock().await;
         let (id, input) = (req.input.upload_id.clone(), &req.input);
         let listed = input.multipart_upload.as_ref().and_then(|list| list.parts.as_deref()).unwrap_or_default();
         self.uploads.check_complete(&id, &input.bucket, &input.key, listed)?;

@@ -1,0 +1,71 @@
+//! The listeners and threads of a proxy.
+
+use super::exchange::Connection;
+use super::log::FaultLog;
+use super::rule::Side;
+use std::io::{self, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+
+/// First byte of a TLS connection: a handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A proxy in front of one server. Dropped, it accepts no more; connections that
+/// are open go on until either end leaves.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    log: FaultLog,
+    listeners: Vec<(SocketAddr, Option<JoinHandle<()>>)>,
+}
+
+impl Proxy {
+    /// Accepts on `listener` for `server`, and on a port of the same address for
+    /// what is redirected.
+    pub(crate) fn start(side: Side, listener: TcpListener, server: SocketAddr, log: FaultLog) -> io::Result<Self> {
+        listener.set_nonblocking(false)?;
+        let elsewhere = TcpListener::bind((listener.local_addr()?.ip(), 0))?;
+        let other = elsewhere.local_addr()?;
+        let mut proxy = Self { log, listeners: Vec::new() };
+        for (listener, other) in [(listener, Some(other)), (elsewhere, None)] {
+            let (address, log) = (listener.local_addr()?, proxy.log.clone());
+            let accepting = move || {
+                for client in listener.incoming() {
+                    if log.is_stopped() {
+                        return;
+                    }
+                    let (Ok(client), log) = (client, log.clone()) else { continue };
+                    let serving = move || serve(&client, (side, server, other), &log);
+                    let _ = std::thread::Builder::new().name("fault-proxy".to_owned()).spawn(serving);
+                }
+            };
+            let thread = std::thread::Builder::new().name("fault-listener".to_owned()).spawn(accepting)?;
+            proxy.listeners.push((address, Some(thread)));
+        }
+        Ok(proxy)
+    }
+}
+
+fn serve(client: &TcpStream, (side, server, elsewhere): (Side, SocketAddr, Option<SocketAddr>), log: &FaultLog) {
+    let _ = client.set_nodelay(true);
+    let requests = BufReader::with_capacity(64 * 1024, client);
+    let mut connection = Connection { log, side, client, requests, server, elsewhere, upstream: None };
+    let mut first = [0];
+    if matches!(client.peek(&mut first), Ok(1)) && first[0] == TLS_HANDSHAKE {
+        let _ = connection.tunnel();
+        return;
+    }
+    while matches!(connection.next(), Ok(true)) {}
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.log.stop();
+        for (address, thread) in &mut self.listeners {
+            // Wakes the thread that accepts.
+            let woken = TcpStream::connect(*address).is_ok();
+            if let Some(thread) = thread.take().filter(|_| woken) {
+                let _ = thread.join();
+            }
+        }
+    }
+}
