@@ -1,23 +1,24 @@
 //! The server's fragment of the key, in whatever form the server keeps it.
 
-use loader_api::Session;
+use crate::origin::{Origin, fragment_file};
 use loader_seal::device::Kind;
-use loader_session::{Device, api_failure, is_sealed};
+use loader_session::{Device, is_sealed};
 use loader_stage::{ErrorCode, Failure, Stage};
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// What messages call it.
-const PLACE: &str = "key-fragment";
+pub(crate) const PLACE: &str = "key-fragment";
 
 /// What a fragment in text form begins with.
 const LINE_START: &[u8] = b"AZ-FRAG-1";
 
 /// The fragment: a line with its newline, or raw bytes. A step says which form
 /// the server sent.
-pub(crate) fn fetch(stage: &Stage, session: &mut Session<'_>, device: &Device) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let answer = session.call(|client, token| client.key_fragment(token)).map_err(|error| api_failure(&error))?;
+pub(crate) fn fetch(stage: &Stage, origin: &mut Origin<'_>, device: &Device) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let answer = origin.key_fragment(stage)?;
     let sealed = is_sealed(&answer);
-    let bytes = if sealed { device.open(session.token(), Kind::Fragment, &answer, PLACE)? } else { answer };
+    let bytes = if sealed { device.open(&origin.user(), Kind::Fragment, &answer, PLACE)? } else { answer };
     if bytes.is_empty() {
         return Err(Failure::new(ErrorCode::Protocol, format_args!("{PLACE}: the server sent nothing")));
     }
@@ -29,6 +30,24 @@ pub(crate) fn fetch(stage: &Stage, session: &mut Session<'_>, device: &Device) -
     };
     stage.step(PLACE, &[("form", form.into())]);
     Ok(line.unwrap_or(bytes))
+}
+
+/// Puts the fragment into `dir` as the server sealed it, once it was seen to
+/// open, and gives the path.
+pub(crate) fn export(stage: &Stage, origin: &mut Origin<'_>, device: &Device, dir: &Path) -> Result<PathBuf, Failure> {
+    let answer = origin.key_fragment(stage)?;
+    if !is_sealed(&answer) {
+        let what = format_args!("{PLACE}: the server does not seal it, and a copy would lie open");
+        return Err(Failure::new(ErrorCode::NotPermitted, what)
+            .hint("fetch it with -o, and keep it as you keep a key".to_owned()));
+    }
+    device.open(&origin.user(), Kind::Fragment, &answer, PLACE)?;
+    let mut output = fragment_file(dir)?;
+    output.put(&answer)?;
+    stage.progress().add(answer.len() as u64);
+    let path = PathBuf::from(output.name());
+    output.commit()?;
+    Ok(path)
 }
 
 /// The one line in text form, with its newline, or `None` where there is none.

@@ -2,6 +2,8 @@
 
 mod cli;
 mod fragment;
+mod many;
+mod origin;
 mod resource;
 mod run;
 

@@ -1,24 +1,36 @@
 //! A resource: the small part from the API, the big part from the cache or the CDN.
 
 use crate::cli::{Cli, Wanted};
-use loader_api::{RESOURCE_MAX, Session};
+use crate::origin::Origin;
+use loader_api::RESOURCE_MAX;
 use loader_cdn::{Cache, Claim, Expected, GetPlan, Object, Partial, Source, Start, Store, transfer};
 use loader_http::Notify;
-use loader_model::{PartsReceipt, ResourceName};
+use loader_model::{CdnCredentials, PartsReceipt, ResourceName};
 use loader_seal::Header;
-use loader_session::{Device, api_failure, is_sealed, kind_of};
+use loader_session::{Device, is_sealed, kind_of};
 use loader_stage::{ErrorCode, Failure, OrFail, Output, Stage};
 use std::io::Write;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// One fetch of one resource.
+/// Most times that a resource is begun again because it was replaced.
+const RESTARTS_MAX: u32 = 3;
+
+/// What fetches resources, one after the other.
 pub(crate) struct Fetch<'a> {
     pub(crate) cli: &'a Cli,
     pub(crate) stage: &'a Stage,
     pub(crate) device: &'a Device,
-    pub(crate) name: &'a ResourceName,
+    pub(crate) cdn: Option<CdnCredentials>,
+    /// Bytes of the resources in front.
+    pub(crate) before: u64,
     pub(crate) notify: Notify<'a>,
+}
+
+/// One fetch of one resource.
+struct One<'a> {
+    fetch: &'a Fetch<'a>,
+    name: &'a ResourceName,
 }
 
 /// What is known of the big part before it is there.
@@ -32,14 +44,46 @@ enum Big {
 }
 
 impl Fetch<'_> {
-    /// Writes the resource to `output`: nothing before both parts are within
+    /// Writes the resource `name` to `output`: nothing before both parts are within
     /// reach, and all of it right when this returns `Ok`.
-    pub(crate) fn run(&self, session: &mut Session<'_>, output: &mut Output) -> Result<(), Failure> {
-        let published = self.small_part(session)?;
-        let (small, big) = self.plan(&published)?;
-        self.stage.step("small-part", &[("size", small.len().into())]);
-        let small_alone = self.cli.part == Wanted::Small;
-        let small = if self.cli.part == Wanted::Big { &[] } else { small };
+    ///
+    /// A release that is replaced meanwhile is fetched from the start, as long as
+    /// nothing of the old one has left.
+    pub(crate) fn run(&self, name: &ResourceName, origin: &mut Origin<'_>, output: &mut Output) -> Result<(), Failure> {
+        One { fetch: self, name }.run(origin, output)
+    }
+}
+
+impl One<'_> {
+    fn run(&self, origin: &mut Origin<'_>, output: &mut Output) -> Result<(), Failure> {
+        let mut published = self.small_part(origin)?;
+        let mut over = 0;
+        loop {
+            let failure = match self.write(&published, output) {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            let replaced = matches!(failure.code(), ErrorCode::Changed | ErrorCode::DigestMismatch);
+            if self.fetch.cli.is_offline() || !replaced || over == RESTARTS_MAX || !output.restart()? {
+                return Err(failure);
+            }
+            let fresh = self.small_part(origin)?;
+            if failure.code() != ErrorCode::Changed && fresh[..] == published[..] {
+                return Err(failure);
+            }
+            self.fetch.stage.step("start-over", &[("reason", failure.to_string().into())]);
+            self.fetch.stage.progress().restart();
+            self.fetch.stage.progress().add(self.fetch.before);
+            published = fresh;
+            over += 1;
+        }
+    }
+
+    fn write(&self, published: &[u8], output: &mut Output) -> Result<(), Failure> {
+        let (small, big) = self.plan(published)?;
+        self.fetch.stage.step("small-part", &[("size", small.len().into())]);
+        let small_alone = self.fetch.cli.part == Wanted::Small;
+        let small = if self.fetch.cli.part == Wanted::Big { &[] } else { small };
         match big {
             Big::Expected(expected) if !small_alone => self.big_part(small, &expected, output),
             Big::Unknown if !small_alone => self.big_part_if_any(small, output),
@@ -47,23 +91,23 @@ impl Fetch<'_> {
         }
     }
 
-    fn small_part(&self, session: &mut Session<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let sealed = if self.cli.offline { self.small_from_cache()? } else { self.small_from_api(session)? };
-        self.device.open(session.token(), kind_of(self.name), &sealed, self.name.as_str())
-    }
-
-    fn small_from_api(&self, session: &mut Session<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let (password, hardware) = (self.device.password()?, self.device.hardware_hex()?);
-        let sealed = session
-            .call(|client, token| client.get_resource(token, self.name, &hardware, password))
-            .map_err(|error| api_failure(&error))?;
+    fn small_part(&self, origin: &mut Origin<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let fetched =
+            if self.fetch.cli.is_offline() { None } else { origin.small_part(self.name, self.fetch.device)? };
+        let sealed = match &fetched {
+            Some(sealed) => sealed,
+            None => &self.small_from_cache()?,
+        };
+        let opened = self.fetch.device.open(&origin.user(), kind_of(self.name), sealed, self.name.as_str())?;
         // A cache that cannot be opened is reported with the big part.
-        if let Some(cache) = self.cli.cache_dir.as_deref().and_then(|dir| Cache::open(dir).ok())
-            && let Err(error) = cache.keep_small(self.name, &sealed)
-        {
-            self.cache_off(&error);
+        let cache = match self.fetch.cli.kept_in().map(Cache::open).transpose() {
+            Err(error) if self.fetch.cli.export.is_some() => return Err(Failure::new(error.code(), error)),
+            opened => opened.ok().flatten(),
+        };
+        if let Some((sealed, cache)) = fetched.as_ref().zip(cache) {
+            cache.keep_small(self.name, sealed).or_else(|error| self.cache_off(&error))?;
         }
-        Ok(sealed)
+        Ok(opened)
     }
 
     /// The small part as it was sealed to this user and device in an earlier run.
@@ -73,13 +117,16 @@ impl Fetch<'_> {
     }
 
     fn cache(&self) -> Result<Cache, Failure> {
-        let dir = self.cli.cache_dir.as_deref().unwrap_or(Path::new("."));
-        Cache::open(dir).map_err(|error| Failure::new(error.code(), error))
+        Cache::open(self.fetch.cli.kept_in().unwrap_or(Path::new(".")))
+            .map_err(|error| Failure::new(error.code(), error))
     }
 
     fn not_cached(&self, part: &str) -> Failure {
-        Failure::new(ErrorCode::NotFound, format_args!("{}: its {part} is not in the cache", self.name))
-            .hint("fetch it once without --offline".to_owned())
+        let dir = self.fetch.cli.kept_in().unwrap_or(Path::new(".")).display();
+        let hint =
+            if self.fetch.cli.from.is_some() { "export it once more" } else { "fetch it once without --offline" };
+        Failure::new(ErrorCode::NotFound, format_args!("{}: no intact {part} in {dir}", self.name))
+            .hint(hint.to_owned())
     }
 
     /// The bytes of the small part, and what they say of the big one: by the
@@ -114,26 +161,31 @@ impl Fetch<'_> {
 
     fn big_part(&self, small: &[u8], expected: &Expected, output: &mut Output) -> Result<(), Failure> {
         let total = small.len() as u64 + expected.size.unwrap_or(0);
+        output.check_room(total)?;
         // Without a digest nothing could tell a good entry from a bad one.
-        let cache = self.cli.cache_dir.as_ref().filter(|_| expected.sha256.is_some());
-        if self.cli.offline {
+        let cache = self.fetch.cli.kept_in().filter(|_| expected.sha256.is_some());
+        if cache.is_none() && self.fetch.cli.export.is_some() {
+            return Err(self.not_exported());
+        }
+        if self.fetch.cli.is_offline() {
             let entry = self.cache()?.entry(self.name, expected).map_err(|error| Failure::new(error.code(), error))?;
             let mut entry = entry.filter(|_| cache.is_some()).ok_or_else(|| self.not_cached("big part"))?;
             return self.join(small, total, &mut [&mut entry], expected, None, output);
         }
-        let claim = cache.and_then(|dir| {
-            let waiting = || self.stage.step("cache-wait", &[]);
-            let claim = Cache::open(dir).and_then(|cache| cache.claim(self.name, expected, &waiting));
-            claim.map_err(|error| self.cache_off(&error)).ok()
-        });
+        let waiting = || self.fetch.stage.step("cache-wait", &[]);
+        let claim = cache.map(|dir| Cache::open(dir).and_then(|cache| cache.claim(self.name, expected, &waiting)));
+        let claim = match claim.transpose() {
+            Ok(claim) => claim,
+            Err(error) => self.cache_off(&error).map(|()| None)?,
+        };
         let mut partial = match claim {
             Some(Claim::Hit(mut entry)) => {
-                self.stage.step("cache-hit", &[("size", entry.size().into())]);
+                self.fetch.stage.step("cache-hit", &[("size", entry.size().into())]);
                 return self.join(small, total, &mut [&mut entry], expected, None, output);
             }
             Some(Claim::Missing { partial, damaged }) => {
                 if let Some(moved_to) = damaged {
-                    self.stage.step("cache-damaged", &[("moved_to", moved_to.into())]);
+                    self.fetch.stage.step("cache-damaged", &[("moved_to", moved_to.into())]);
                 }
                 Some(partial)
             }
@@ -142,6 +194,9 @@ impl Fetch<'_> {
         let store = self.store()?;
         let start = partial.as_ref().map(Partial::start).unwrap_or_default();
         if let Some(partial) = &partial {
+            // The same file system may have to hold the bytes twice.
+            let kept = partial.missing_on(output.device());
+            output.check_room(total + kept)?;
             partial.check_room().map_err(|error| {
                 Failure::new(error.code(), error).hint("make room, or leave out --cache-dir".to_owned())
             })?;
@@ -161,13 +216,13 @@ impl Fetch<'_> {
         if let Some(offset) = partial.as_ref().map(|partial| partial.start().offset).filter(|offset| *offset > 0) {
             detail.push(("resumed_at", offset.into()));
         }
-        self.stage.step("big-part", &detail);
+        self.fetch.stage.step("big-part", &detail);
         let mut sources: Vec<&mut dyn Source> = Vec::new();
         sources.extend(kept.as_mut().map(|kept| kept as &mut dyn Source));
         sources.extend(object.as_mut().map(|object| object as &mut dyn Source));
         let joined = self.join(small, total, &mut sources, expected, partial.as_mut(), output);
         match (joined, partial) {
-            (Ok(()), Some(partial)) => partial.commit().map_err(|error| self.cache_off(&error)).or(Ok(())),
+            (Ok(()), Some(partial)) => partial.commit().or_else(|error| self.cache_off(&error)),
             (Err(failure), Some(partial)) if failure.code() == ErrorCode::DigestMismatch => {
                 partial.discard();
                 Err(failure)
@@ -179,10 +234,10 @@ impl Fetch<'_> {
     /// The rest of the object behind what the cache has of it, all of it where
     /// that is of another version.
     fn open(&self, store: &Store, start: Start, partial: &mut Option<Partial>) -> Result<Object<'_>, Failure> {
-        let get = |start: &Start| store.get(self.name, self.get_plan(), start, self.notify);
+        let get = |start: &Start| store.get(self.name, self.get_plan(), start, self.fetch.notify);
         let object = match (get(&start), &mut *partial) {
             (Err(loader_cdn::Error::Changed { .. }), Some(partial)) if start.offset > 0 => {
-                self.stage.step("cache-stale", &[("size", start.offset.into())]);
+                self.fetch.stage.step("cache-stale", &[("size", start.offset.into())]);
                 partial.restart().map_err(|error| Failure::new(error.code(), error))?;
                 get(&Start::default())
             }
@@ -197,13 +252,16 @@ impl Fetch<'_> {
 
     /// For a small part that does not tell: what the CDN has belongs to it.
     fn big_part_if_any(&self, small: &[u8], output: &mut Output) -> Result<(), Failure> {
-        if self.cli.offline {
+        if self.fetch.cli.is_offline() {
             return Err(self.not_cached("big part"));
         }
+        if self.fetch.cli.export.is_some() {
+            return Err(self.not_exported());
+        }
         let store = self.store()?;
-        match store.get(self.name, self.get_plan(), &Start::default(), self.notify) {
+        match store.get(self.name, self.get_plan(), &Start::default(), self.fetch.notify) {
             Ok(mut object) => {
-                self.stage.step("big-part", &[("size", object.size().into())]);
+                self.fetch.stage.step("big-part", &[("size", object.size().into())]);
                 let total = small.len() as u64 + object.size();
                 self.join(small, total, &mut [&mut object], &Expected::default(), None, output)
             }
@@ -222,33 +280,45 @@ impl Fetch<'_> {
         output: &mut Output,
     ) -> Result<(), Failure> {
         self.put(small, total, output)?;
-        let sink = &mut self.stage.progress().count(&mut *output);
+        let sink = &mut self.fetch.stage.progress().count(&mut *output);
         transfer(&self.name.big_key(), big, expected, keep, sink).map(drop).map_err(|error| cdn_failure(&error, output))
     }
 
     fn put(&self, small: &[u8], total: u64, output: &mut Output) -> Result<(), Failure> {
-        self.stage.progress().set_total(total);
-        let written = self.stage.progress().count(&mut *output).write_all(small);
+        output.check_room(total)?;
+        self.fetch.stage.progress().set_total(self.fetch.before + total);
+        let written = self.fetch.stage.progress().count(&mut *output).write_all(small);
         written.map_err(|error| Failure::io(output.name(), &error))
     }
 
     /// The store behind `--cdn-file`.
     fn store(&self) -> Result<Store, Failure> {
-        let cdn = self.cli.cdn.read(self.stage)?.ok_or_else(|| {
+        let cdn = self.fetch.cdn.as_ref().ok_or_else(|| {
             let what = format_args!("{} has a big part, and no CDN credentials are given", self.name);
             Failure::new(ErrorCode::Config, what)
                 .hint("use --cdn-file PATH or AZ_CDN_FILE with what az-cdn-creds printed".to_owned())
         })?;
-        let http = self.cli.api.http.agent()?;
-        Store::new(&cdn, http).map_err(|error| Failure::new(error.code(), &error).hint(error.hint()))
+        let http = self.fetch.cli.api.http.agent()?;
+        Store::new(cdn, http).map_err(|error| Failure::new(error.code(), &error).hint(error.hint()))
     }
 
     fn get_plan(&self) -> GetPlan {
-        GetPlan { jobs: self.cli.jobs.into(), chunk_len: self.cli.chunk }
+        GetPlan { jobs: self.fetch.cli.jobs.into(), chunk_len: self.fetch.cli.chunk }
     }
 
-    fn cache_off(&self, error: &loader_cdn::CacheError) {
-        self.stage.step("cache-off", &[("reason", error.to_string().into())]);
+    /// A cache that fails is done without; an export is not.
+    fn cache_off(&self, error: &loader_cdn::CacheError) -> Result<(), Failure> {
+        if self.fetch.cli.export.is_some() {
+            return Err(Failure::new(error.code(), error));
+        }
+        self.fetch.stage.step("cache-off", &[("reason", error.to_string().into())]);
+        Ok(())
+    }
+
+    fn not_exported(&self) -> Failure {
+        let what =
+            format_args!("{}: no digest of its big part is published, by which a copy could be checked", self.name);
+        Failure::new(ErrorCode::Malformed, what).hint("ask the publisher to use az-push".to_owned())
     }
 }
 

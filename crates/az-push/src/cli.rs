@@ -10,8 +10,7 @@ const EXAMPLES: &str = "\
 Examples:
   az-cdn-creds --token-file jwt --uploader > cdn.json
   az-encrypt --key-file key yolo.onnx | az-push --token-file jwt --cdn-file cdn.json models/yolo.onnx
-  az-push --token-file jwt --cdn-file cdn.json --state-dir ~/.cache/az-push --replace images/app.tar app.enc
-
+  az-push --token-file jwt --cdn-file cdn.json --state-dir state --replace images/app.tar app.enc
 A name that holds another release is refused (73) without --replace; the same release again sends nothing.";
 
 /// Publish a sealed stream: big part to the CDN, then small part with the receipt to the API
@@ -39,9 +38,13 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) replace: bool,
 
-    /// Refuse a stream whose header does not say that it is release N
+    /// Refuse a stream that is not release N; put it in place of one that says it is older
     #[arg(long, value_name = "N")]
     pub(crate) release: Option<u64>,
+
+    /// Stage in AZ_RUN_DIR that must have ended well [default: az-encrypt]
+    #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage)]
+    pub(crate) after: Option<String>,
 
     /// Keep what was sent in DIR, so that a later run with the same file goes on there
     #[arg(long, value_name = "DIR", env = "AZ_STATE_DIR")]

@@ -1,7 +1,7 @@
 //! What is published under a name now.
 
 use loader_api::{Listed, Session};
-use loader_cdn::Store;
+use loader_cdn::{Meta, Store};
 use loader_http::Notify;
 use loader_model::{PartReceipt, ResourceName};
 use loader_session::api_failure;
@@ -11,8 +11,8 @@ use loader_stage::{ErrorCode, Failure};
 pub(crate) struct Published {
     /// The small part with its receipt, as the API lists it.
     pub(crate) small: Option<Listed>,
-    /// Size in bytes and ETag of the big part.
-    pub(crate) big: Option<(u64, Option<String>)>,
+    /// The big part, as the CDN tells of it.
+    pub(crate) big: Option<Meta>,
 }
 
 impl Published {
@@ -24,11 +24,16 @@ impl Published {
     ) -> Result<Self, Failure> {
         let small = listed(session, name)?;
         let big = match store.head(name, notify) {
-            Ok(meta) => Some((meta.size, meta.etag)),
+            Ok(meta) => Some(meta),
             Err(loader_cdn::Error::NotFound { .. }) => None,
             Err(error) => return Err(cdn_failure(&error)),
         };
         Ok(Self { small, big })
+    }
+
+    /// The release that the CDN tells of the big part.
+    pub(crate) fn release(&self) -> Option<u64> {
+        self.big.as_ref().and_then(|meta| meta.release)
     }
 
     /// True where exactly these bytes are published.
@@ -36,7 +41,7 @@ impl Published {
         let is_small = self.small.as_ref().is_some_and(|listed| {
             listed.sha256.as_ref().is_some_and(|sha256| sha256.eq_ignore_ascii_case(&small.sha256))
         });
-        is_small && self.big.as_ref().is_some_and(|(size, _)| *size == big_len)
+        is_small && self.big.as_ref().is_some_and(|meta| meta.size == big_len)
     }
 }
 
@@ -48,8 +53,8 @@ pub(crate) fn listed(session: &mut Session<'_>, name: &ResourceName) -> Result<O
 }
 
 /// The failure for a name that holds another release.
-pub(crate) fn taken(name: &ResourceName, why: &str) -> Failure {
-    Failure::new(ErrorCode::CannotCreate, format_args!("{name}: another release is published{why}"))
+pub(crate) fn taken(name: &ResourceName, what: &str) -> Failure {
+    Failure::new(ErrorCode::CannotCreate, format_args!("{name}: {what}"))
         .hint("put this one in its place with --replace, or choose another name".to_owned())
 }
 

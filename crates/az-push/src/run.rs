@@ -4,11 +4,11 @@ use crate::cli::Cli;
 use crate::cut::{Cut, digest, receipt};
 use crate::published::{Published, cdn_failure, listed, taken};
 use loader_api::Session;
-use loader_cdn::{Journal, PARTS_MAX, Push, PushPlan, Sent, Store};
+use loader_cdn::{Journal, Meta, PARTS_MAX, Push, PushPlan, Sent, Store};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt, Role};
 use loader_session::{RetryStep, api_failure, open_session, read_token};
-use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Stage};
+use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, RunDir, Stage};
 use serde::Serialize;
 use std::io::Seek;
 
@@ -38,6 +38,8 @@ struct Release<'a> {
     small: PartReceipt,
     /// True where the input can be read twice.
     rewinds: bool,
+    /// The stage that writes the input, where it reports to the folder of the run.
+    before: Option<RunDir>,
 }
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
@@ -57,11 +59,13 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut session = open_session(cli.api.client(&notify)?, token, credentials.as_ref());
     let mut output = stage.output(&cli.output, Content::Text)?;
     let rewinds = input.known_len().is_some();
+    let after = cli.after.as_deref();
+    let before = if input.is_seekable() { None } else { RunDir::find(after, "az-encrypt", "nothing was published")? };
     let cut = Cut::read(&mut input)?;
     check_release(cli, &cut, input.name())?;
     stage.begin();
     let small = cut.small_receipt()?;
-    let mut release = Release { cli, stage, notify: &notify, store, input, cut, small, rewinds };
+    let mut release = Release { cli, stage, notify: &notify, store, input, cut, small, rewinds, before };
     output.put(&release.publish(&mut session)?)?;
     Ok(output.commit()?)
 }
@@ -94,9 +98,10 @@ impl Release<'_> {
     fn publish(&mut self, session: &mut Session<'_>) -> Result<Vec<u8>, Failure> {
         let name = &self.cli.name;
         let there = Published::ask(session, &self.store, name, self.notify)?;
+        let succeeds = self.cli.release.is_some() && self.cli.release > there.release() && there.release().is_some();
         if there.small.is_some()
-            && (!self.cli.replace || self.rewinds)
-            && let Some(line) = self.compare(&there)?
+            && (!(self.cli.replace || succeeds) || self.rewinds)
+            && let Some(line) = self.compare(&there, self.cli.replace || succeeds)?
         {
             return Ok(line);
         }
@@ -118,11 +123,11 @@ impl Release<'_> {
     /// Reads the stream without sending it: the line where it is what is
     /// published, a refusal where it is not and nothing may be replaced, and
     /// `None` where it may, with the stream at its start again.
-    fn compare(&mut self, there: &Published) -> Result<Option<Vec<u8>>, Failure> {
+    fn compare(&mut self, there: &Published, may_replace: bool) -> Result<Option<Vec<u8>>, Failure> {
         let name = &self.cli.name;
-        let Some((_, etag)) = &there.big else {
-            let why = ", and its big part is not on the CDN";
-            return if self.cli.replace { Ok(None) } else { Err(taken(name, why)) };
+        let Some(Meta { etag, .. }) = &there.big else {
+            let what = "another release is published, and its big part is not on the CDN";
+            return if may_replace { Ok(None) } else { Err(taken(name, what)) };
         };
         self.stage.step("compare", &[]);
         let place = self.input.name().to_owned();
@@ -132,8 +137,12 @@ impl Release<'_> {
         if there.is(&published, big.size) {
             return self.line(false, &big, etag.as_deref(), published).map(Some);
         }
-        if !self.cli.replace {
-            return Err(taken(name, ""));
+        if !may_replace {
+            let what = match (there.release(), self.release()) {
+                (Some(there), Some(ours)) => format!("another release is published: {there}, and this is {ours}"),
+                _ => "another release is published".to_owned(),
+            };
+            return Err(taken(name, &what));
         }
         self.input.file().rewind().map_err(|error| Failure::io(&place, &error))?;
         self.cut = Cut::read(&mut self.input)?;
@@ -150,7 +159,7 @@ impl Release<'_> {
             stage.progress().set_total(len);
         }
         let least = known.map_or(0, |len| len.div_ceil(PARTS_MAX.into()));
-        let plan = PushPlan { jobs: cli.jobs.into(), part_len: cli.part.max(least) };
+        let plan = PushPlan { jobs: cli.jobs.into(), part_len: cli.part.max(least), release: self.release() };
         let mut push = Push::begin(&self.store, &cli.name, plan, &self.small.sha256, journal, notify)
             .map_err(|error| cdn_failure(&error))?;
         stage.step("big-part", &known.map_or(vec![], |len| vec![("size", len.into())]));
@@ -161,7 +170,9 @@ impl Release<'_> {
             loader_cdn::Error::Source(error) => Failure::io(&place, error),
             error => cdn_failure(error),
         });
-        let sent = match sent.and_then(|sent| self.cut.check_len(&place, sent.size).map(|()| sent)) {
+        let whole =
+            |sent: Sent| self.cut.check_len(&place, sent.size).and_then(|()| self.check_before()).map(|()| sent);
+        let sent = match sent.and_then(whole) {
             Ok(sent) => sent,
             Err(failure) => {
                 let again = push.is_resumable().then(|| "run again with the same file to go on there".to_owned());
@@ -177,6 +188,20 @@ impl Release<'_> {
         }
         let (etag, journal) = push.complete(&sent, notify).map_err(|error| cdn_failure(&error))?;
         Ok((sent, etag, journal))
+    }
+
+    /// The release that the header names.
+    fn release(&self) -> Option<u64> {
+        self.cut.header.unverified_metadata().ok().and_then(|metadata| metadata.release)
+    }
+
+    /// Refuses a stream whose stage before did not end well: what came may be less
+    /// than it wanted to write.
+    fn check_before(&self) -> Result<(), Failure> {
+        let Some(before) = &self.before else { return Ok(()) };
+        let ending = before.ending()?;
+        self.stage.step("complete", &[("upstream", ending.as_str().into())]);
+        Ok(())
     }
 
     /// Reads back what the API has, as far as it tells.
@@ -209,7 +234,7 @@ impl Release<'_> {
         published: PartReceipt,
     ) -> Result<Vec<u8>, Failure> {
         let name = self.cli.name.as_str();
-        let release = self.cut.header.unverified_metadata().ok().and_then(|metadata| metadata.release);
+        let release = self.release();
         let receipt = Receipt { name, changed, release, small: &self.small, big, etag, published };
         let mut line = serde_json::to_vec(&receipt).or_fail("receipt", |_| ErrorCode::Bug)?;
         line.push(b'\n');

@@ -68,11 +68,16 @@ impl Folder {
     /// Puts a file with `bytes` in place of `name`, whole or not at all.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         let new = format!("{name}.new");
-        let mut file = self.open_to_write(&new)?;
-        file.set_len(0)?;
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        Ok(self.rename(&new, name)?)
+        let written = self.open_to_write(&new).map_err(Into::into).and_then(|mut file| {
+            file.set_len(0)?;
+            file.write_all(bytes)?;
+            file.sync_data()?;
+            Ok(self.rename(&new, name)?)
+        });
+        // On a full disk an empty file may be left of it.
+        written.inspect_err(|_| {
+            let _ = self.remove(&new);
+        })
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<(), Errno> {

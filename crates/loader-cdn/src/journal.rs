@@ -28,6 +28,8 @@ pub(crate) struct Known {
     pub(crate) id: String,
     pub(crate) part_len: u64,
     pub(crate) stream: String,
+    /// What the object will say of the push that made it.
+    pub(crate) push: String,
     pub(crate) parts: BTreeMap<u32, SentPart>,
     /// ETag of the object, where the upload is complete.
     pub(crate) complete: Option<String>,
@@ -51,9 +53,17 @@ impl SentPart {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Begin { id: String, part_len: u64, stream: String },
+    Begin {
+        id: String,
+        part_len: u64,
+        stream: String,
+        #[serde(default)]
+        push: String,
+    },
     Part(SentPart),
-    Complete { etag: String },
+    Complete {
+        etag: String,
+    },
 }
 
 impl Journal {
@@ -87,10 +97,11 @@ impl Journal {
         self.known.as_ref()
     }
 
-    pub(crate) fn begin(&mut self, id: &str, part_len: u64, stream: &str) -> Result<(), CacheError> {
+    pub(crate) fn begin(&mut self, id: &str, part_len: u64, stream: &str, push: &str) -> Result<(), CacheError> {
         let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
         emptied.map_err(|cause| CacheError::state(&self.place, cause))?;
-        self.add(&Line::Begin { id: id.to_owned(), part_len, stream: stream.to_owned() })
+        let (id, stream, push) = (id.to_owned(), stream.to_owned(), push.to_owned());
+        self.add(&Line::Begin { id, part_len, stream, push })
     }
 
     pub(crate) fn sent(&mut self, part: &SentPart) -> Result<(), CacheError> {
@@ -126,8 +137,8 @@ fn read(file: &mut File) -> io::Result<Option<Known>> {
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let Some(Ok(parsed)) = line.strip_suffix(b"\n").map(serde_json::from_slice) else { break };
         match (parsed, &mut known) {
-            (Line::Begin { id, part_len, stream }, _) => {
-                known = Some(Known { id, part_len, stream, ..Known::default() });
+            (Line::Begin { id, part_len, stream, push }, _) => {
+                known = Some(Known { id, part_len, stream, push, ..Known::default() });
             }
             (Line::Part(part), Some(known)) => drop(known.parts.insert(part.number, part)),
             (Line::Complete { etag }, Some(known)) => known.complete = Some(etag),

@@ -114,10 +114,12 @@ fn first_part(
 impl Source for Object<'_> {
     fn next_bytes(&mut self) -> Result<&[u8], Error> {
         self.line.give_back(std::mem::take(&mut self.lent));
+        // Only now is the piece before written where it goes: what a kill costs is
+        // never more than the window.
+        self.line.passed(self.position);
         while self.position < self.size {
             if let Some(bytes) = self.ahead.remove(&self.position) {
                 self.position += bytes.len() as u64;
-                self.line.passed(self.position);
                 self.lent = bytes;
                 break;
             }

@@ -5,7 +5,10 @@ use crate::{CacheError, Error, Expected, Source, Start};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+/// Names the time since the machine was started.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Bytes between two syncs: what a power cut costs at most.
 const SYNC_LEN: u64 = 8 << 20;
@@ -26,6 +29,8 @@ pub struct Partial {
     /// Bytes of the file that will pass again before new ones come.
     replayed: u64,
     written: u64,
+    /// True where a later run finds the state of these bytes.
+    recorded: bool,
     ended: bool,
 }
 
@@ -37,12 +42,16 @@ struct State {
     etag: String,
     /// Bytes of the file that are on the disk.
     synced: u64,
+    /// The boot in which they were written: until its end the system keeps every
+    /// byte that it took, also those of a process that was killed.
+    #[serde(default)]
+    boot: String,
 }
 
 impl Partial {
     pub(crate) fn new(folder: Folder, name: String, place: &str, file: File) -> Self {
         let (place, state) = (place.to_owned(), State::default());
-        Self { folder, name, place, file, state, replayed: 0, written: 0, ended: false }
+        Self { folder, name, place, file, state, replayed: 0, written: 0, recorded: false, ended: false }
     }
 
     /// The same with what an earlier run left for `expected`, if anything.
@@ -55,7 +64,13 @@ impl Partial {
         let left = read_state(&self.folder, &state_name(&self.name));
         let fits = |left: &State| left.size == wanted.size && left.sha256 == wanted.sha256 && !left.etag.is_empty();
         let there = self.file.metadata()?.len();
-        self.state = left.filter(|left| fits(left) && left.synced <= there.min(left.size)).unwrap_or(wanted);
+        let left = left.filter(|left| fits(left) && left.synced <= there.min(left.size));
+        self.recorded = left.is_some();
+        self.state = left.map_or(wanted, |left| {
+            let kept = if !left.boot.is_empty() && left.boot == boot_id() { there.min(left.size) } else { left.synced };
+            State { synced: kept, ..left }
+        });
+        self.state.boot = boot_id();
         self.replayed = self.state.synced;
         self.written = self.state.synced;
         self.file.set_len(self.written)?;
@@ -84,7 +99,8 @@ impl Partial {
     /// [`CacheError`].
     pub fn restart(&mut self) -> Result<(), CacheError> {
         self.state = State { etag: String::new(), synced: 0, ..self.state.clone() };
-        (self.replayed, self.written) = (0, 0);
+        (self.replayed, self.written, self.recorded) = (0, 0, false);
+        let _ = self.folder.remove(&state_name(&self.name));
         let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
         emptied.map_err(|cause| CacheError::cache(&self.place, cause))
     }
@@ -93,6 +109,10 @@ impl Partial {
     /// one they are of no use to a later run.
     pub fn pin(&mut self, etag: Option<&str>) {
         self.state.etag = etag.unwrap_or_default().to_owned();
+        if !self.state.etag.is_empty() {
+            // Where it cannot be written now, it is tried again behind the next bytes.
+            let _ = self.file.sync_data().and_then(|()| self.record());
+        }
     }
 
     /// Checks that the file system has room for the rest.
@@ -108,6 +128,13 @@ impl Partial {
         }
         let cause = io::Error::other(format!("{needed} bytes are needed and {free} are free"));
         Err(CacheError::cache(&self.place, cause))
+    }
+
+    /// Bytes that the rest takes of the file system `device`: none where the
+    /// entry lies on another.
+    pub fn missing_on(&self, device: Option<u64>) -> u64 {
+        let same = self.file.metadata().is_ok_and(|metadata| Some(metadata.dev()) == device);
+        if same { self.state.size.saturating_sub(self.written) } else { 0 }
     }
 
     /// Adds bytes, and makes them durable now and then.
@@ -131,9 +158,18 @@ impl Partial {
             return Ok(());
         }
         self.file.sync_data()?;
-        let state = State { synced: self.written, ..self.state.clone() };
-        self.folder.replace(&state_name(&self.name), &serde_json::to_vec(&state).unwrap_or_default())?;
-        self.state = state;
+        let before = std::mem::replace(&mut self.state.synced, self.written);
+        let recorded = self.record();
+        if recorded.is_err() {
+            self.state.synced = before;
+        }
+        recorded
+    }
+
+    fn record(&mut self) -> io::Result<()> {
+        let state = serde_json::to_vec(&self.state).unwrap_or_default();
+        self.folder.replace(&state_name(&self.name), &state)?;
+        self.recorded = true;
         Ok(())
     }
 
@@ -175,7 +211,7 @@ impl Drop for Partial {
         // A disk that is full has no room for the last bytes, but keeps those
         // that were synced before.
         let _ = self.sync();
-        if self.state.synced == 0 {
+        if self.written == 0 || !self.recorded {
             self.remove();
         }
     }
@@ -200,6 +236,11 @@ impl Source for Kept {
         self.position += want as u64;
         Ok(&self.buffer)
     }
+}
+
+/// The boot, or nothing where the system does not tell.
+fn boot_id() -> String {
+    std::fs::read_to_string(BOOT_ID).map_or(String::new(), |id| id.trim().to_owned())
 }
 
 pub(crate) fn partial_name(entry: &str) -> String {

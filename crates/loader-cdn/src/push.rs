@@ -1,11 +1,12 @@
 //! A stream of unknown length into an object: parts side by side, in bounded memory.
 
-use crate::expected::{Tally, sha256_hex};
+use crate::expected::{Tally, hex, sha256_hex};
 use crate::journal::{Known, SentPart};
 use crate::upload::{PARTS_MAX, Upload, is_gone};
 use crate::{Error, Journal, Store, StoredPart};
 use loader_http::{Notify, RetryNotice};
 use loader_model::ResourceName;
+use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -17,6 +18,8 @@ pub struct PushPlan {
     pub jobs: usize,
     /// Length of a part in bytes. Memory: `jobs + 1` parts.
     pub part_len: u64,
+    /// The release that the store is to tell of the object.
+    pub release: Option<u64>,
 }
 
 /// An upload in progress. Dropped before [`Push::complete`], it stays open on
@@ -28,6 +31,9 @@ pub struct Push<'a> {
     journal: Option<Journal>,
     known: BTreeMap<u32, SentPart>,
     done: Option<String>,
+    /// What the object will say of the push that made it.
+    mark: String,
+    begun_before: bool,
 }
 
 /// What was read from the stream and is with the store, in parts.
@@ -70,11 +76,14 @@ impl<'a> Push<'a> {
                 return Ok(push);
             }
         }
-        let upload = Upload::begin(store, name, notify)?;
+        let mut random = [0; 16];
+        SystemRandom::new().fill(&mut random).map_err(|_| Error::Source(io::Error::other("no random bytes")))?;
+        let push = hex(&random);
+        let upload = Upload::begin(store, name, plan.release, &push, notify)?;
         if let Some(journal) = &mut journal {
-            journal.begin(&upload.id, plan.part_len, stream)?;
+            journal.begin(&upload.id, plan.part_len, stream, &push)?;
         }
-        Ok(Self { upload, plan, journal, known: BTreeMap::new(), done: None })
+        Ok(Self { upload, plan, journal, known: BTreeMap::new(), done: None, mark: push, begun_before: false })
     }
 
     /// The upload of an earlier run, with those of its parts that the store has.
@@ -97,16 +106,33 @@ impl<'a> Push<'a> {
             let there = upload.store.head(upload.name, notify);
             let same = there.is_ok_and(|meta| meta.etag.as_deref() == Some(etag.as_str()));
             let journal = journal.take_if(|_| same);
-            return Ok(same.then(|| Self { upload, plan, journal, known: known.parts, done: Some(etag) }));
+            let (done, mark) = (Some(etag), known.push);
+            return Ok(same.then(|| Self {
+                upload,
+                plan,
+                journal,
+                known: known.parts,
+                done,
+                mark,
+                begun_before: true,
+            }));
         }
         let listed = match upload.parts(notify) {
             Ok(listed) => listed,
-            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) if is_gone(&error) => {
+                // Completed by a run that ended before it could write that down?
+                let there = upload.store.head(upload.name, notify);
+                let own = there.ok().filter(|meta| !known.push.is_empty() && meta.push.as_ref() == Some(&known.push));
+                let Some(etag) = own.and_then(|meta| meta.etag) else { return Ok(None) };
+                let (journal, known, mark, done) = (journal.take(), known.parts, known.push, Some(etag));
+                return Ok(Some(Self { upload, plan, journal, known, done, mark, begun_before: true }));
+            }
             Err(error) => return Err(error),
         };
         let mut parts = known.parts;
         parts.retain(|_, part| listed.contains(&part.stored()));
-        Ok(Some(Self { upload, plan, journal: journal.take(), known: parts, done: None }))
+        let (journal, mark) = (journal.take(), known.push);
+        Ok(Some(Self { upload, plan, journal, known: parts, done: None, mark, begun_before: true }))
     }
 
     /// Reads `input` to its end and sends it, save for parts that are there
@@ -118,14 +144,16 @@ impl<'a> Push<'a> {
     pub fn send(&mut self, input: &mut dyn Read, notify: Notify<'_>, passed: &dyn Fn(u64)) -> Result<Sent, Error> {
         let (jobs, reports) = (mpsc::channel::<(u32, Vec<u8>)>(), mpsc::channel::<Report>());
         let queue = Mutex::new(jobs.1);
-        let Self { upload, plan, journal, known, done } = self;
+        let Self { upload, plan, journal, known, done, .. } = self;
         let mut desk = Desk { free: plan.jobs.max(1) + 1, idle: Vec::new(), parts: BTreeMap::new(), resumed: 0 };
         let mut tally = Tally::new();
+        let journal = &Mutex::new(journal.as_mut());
         std::thread::scope(|scope| {
             let (to_workers, from_workers) = (jobs.0, reports.1);
             for _ in 0..plan.jobs.max(1) {
                 let (queue, reports, upload, known, done) = (&queue, reports.0.clone(), &*upload, &*known, &*done);
-                scope.spawn(move || work(queue, &reports, upload, known, done.is_some()));
+                let work = move || work(queue, &reports, upload, known, (done.is_some(), journal));
+                std::thread::Builder::new().spawn_scoped(scope, work).map_err(Error::Source)?;
             }
             drop(reports.0);
             let mut number = 0;
@@ -134,7 +162,7 @@ impl<'a> Push<'a> {
                     // What has come is looked at; where no buffer is free, waited for.
                     let report = if desk.free == 0 { from_workers.recv().ok() } else { from_workers.try_recv().ok() };
                     let Some(report) = report else { break };
-                    desk.take(report, journal, notify, passed)?;
+                    desk.take(report, notify, passed)?;
                 }
                 let mut buffer = desk.idle.pop().unwrap_or_default();
                 fill(input, &mut buffer, plan.part_len).map_err(Error::Source)?;
@@ -154,7 +182,7 @@ impl<'a> Push<'a> {
             }
             drop(to_workers);
             for report in from_workers {
-                desk.take(report, journal, notify, passed)?;
+                desk.take(report, notify, passed)?;
             }
             Ok(())
         })?;
@@ -172,12 +200,16 @@ impl<'a> Push<'a> {
         let Upload { store, name, .. } = self.upload;
         let etag = match self.done.take() {
             Some(etag) => Some(etag),
-            None => self.upload.complete(&sent.parts, notify)?,
+            None => self.upload.complete(&sent.parts, self.begun_before, notify)?,
         };
         let there = store.head(name, notify)?;
         let what = || name.big_key();
         if there.size != sent.size {
             let cause = format!("{} bytes on the CDN after {} were sent", there.size, sent.size);
+            return Err(Error::Mismatch { what: what(), cause });
+        }
+        if etag.is_none() && there.push.as_deref() != Some(self.mark.as_str()) {
+            let cause = "the upload is gone, and the object is that of another push".to_owned();
             return Err(Error::Mismatch { what: what(), cause });
         }
         if let (Some(etag), Some(found)) = (&etag, &there.etag)
@@ -217,13 +249,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn take(
-        &mut self,
-        report: Report,
-        journal: &mut Option<Journal>,
-        notify: Notify<'_>,
-        passed: &dyn Fn(u64),
-    ) -> Result<(), Error> {
+    fn take(&mut self, report: Report, notify: Notify<'_>, passed: &dyn Fn(u64)) -> Result<(), Error> {
         match report {
             Report::Retry(notice) => notify(&notice),
             Report::Failed(error) => return Err(error),
@@ -231,9 +257,6 @@ impl Desk {
                 self.free += 1;
                 self.idle.push(buffer);
                 passed(part.size);
-                if let Some(journal) = journal.as_mut().filter(|_| sent) {
-                    journal.sent(&part)?;
-                }
                 if !sent {
                     self.resumed += part.size;
                 }
@@ -250,7 +273,7 @@ fn work(
     reports: &mpsc::Sender<Report>,
     upload: &Upload<'_>,
     known: &BTreeMap<u32, SentPart>,
-    complete: bool,
+    (complete, journal): (bool, &Mutex<Option<&mut Journal>>),
 ) {
     let notify = |notice: &RetryNotice| drop(reports.send(Report::Retry(notice.clone())));
     loop {
@@ -265,7 +288,15 @@ fn work(
                 cause: "an earlier run has sent other bytes behind the same header".to_owned(),
             }),
             None => match upload.put(number, &buffer, &sha256, &notify) {
-                Ok(etag) => Report::Part { part: SentPart { number, size, sha256, etag }, buffer, sent: true },
+                Ok(etag) => {
+                    let part = SentPart { number, size, sha256, etag };
+                    // Before the next part is begun: a kill costs one part a thread.
+                    let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+                    match journal.as_mut().map_or(Ok(()), |journal| journal.sent(&part)) {
+                        Ok(()) => Report::Part { part, buffer, sent: true },
+                        Err(error) => Report::Failed(error.into()),
+                    }
+                }
                 Err(error) => Report::Failed(error),
             },
         };

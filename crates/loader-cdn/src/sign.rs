@@ -106,7 +106,7 @@ impl Signer {
 
     /// A request with a query and a body for `place`, signed with the time of
     /// now. `payload` is the SHA-256 of the body in hexadecimal, so the store
-    /// checks every byte.
+    /// checks every byte. `more` are headers that are signed too.
     ///
     /// Put together from the crate's parts: its own commands leave the digest of
     /// a part out, do not escape the id of an upload, and cannot list parts.
@@ -116,13 +116,14 @@ impl Signer {
         method: Method,
         query: &[(&str, &str)],
         payload: &str,
+        more: HeaderMap,
     ) -> Result<Call<'static>, Error> {
         let bucket = self.bucket_of(place)?;
         let request = AttoRequest::new(&bucket, &place.key, Command::HeadObject).map_err(unsignable)?;
         let mut url = request.url().map_err(unsignable)?;
         url.query_pairs_mut().extend_pairs(query);
         let all = request.headers().map_err(unsignable)?;
-        let mut headers = HeaderMap::new();
+        let mut headers = more;
         for name in [header::HOST, DATE] {
             if let Some(value) = all.get(&name) {
                 headers.insert(name, value.clone());

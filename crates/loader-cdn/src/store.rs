@@ -2,12 +2,18 @@
 
 use crate::sign::{Keys, Place, Signer};
 use crate::{Ask, Error, GetPlan, Object, Part, Start, xml};
-use loader_http::{Call, HeaderMap, Http, Notify, Origin, Response, Uri, header};
+use loader_http::{Call, HeaderMap, HeaderName, Http, Notify, Origin, Response, Uri, header};
 use loader_model::{CdnCredentials, ResourceName, printable};
 use std::fmt;
 
 /// Most redirects that are followed.
 const REDIRECTS_MAX: u32 = 5;
+
+/// Says which release an object is.
+pub(crate) const RELEASE: HeaderName = HeaderName::from_static("x-amz-meta-release");
+
+/// Says which push made an object.
+pub(crate) const PUSH: HeaderName = HeaderName::from_static("x-amz-meta-push");
 
 /// Most bytes of an error body that are searched.
 const ERROR_BODY_MAX: usize = 64 * 1024;
@@ -27,6 +33,10 @@ pub struct Meta {
     pub size: u64,
     /// Names this version of the object.
     pub etag: Option<String>,
+    /// The release that [`crate::PushPlan`] named when the object was made.
+    pub release: Option<u64>,
+    /// Names the push that made the object.
+    pub(crate) push: Option<String>,
 }
 
 impl Store {
@@ -90,7 +100,9 @@ impl Store {
                         .get(header::CONTENT_LENGTH)
                         .and_then(|value| value.to_str().ok()?.parse().ok());
                     let size = size.ok_or_else(|| self.protocol(name, "answer without Content-Length"))?;
-                    return Ok(Meta { size, etag: text(&response.headers, header::ETAG) });
+                    let release = text(&response.headers, RELEASE).and_then(|release| release.parse().ok());
+                    let (etag, push) = (text(&response.headers, header::ETAG), text(&response.headers, PUSH));
+                    return Ok(Meta { size, etag, release, push });
                 }
                 Err(Error::Http(error)) => attempts.again(error)?,
                 Err(error) => return Err(error),
@@ -196,7 +208,7 @@ impl Store {
     }
 }
 
-pub(crate) fn text(headers: &HeaderMap, name: loader_http::HeaderName) -> Option<String> {
+pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(printable)
 }
 

@@ -1,9 +1,9 @@
 //! The requests of a multipart upload, each with its repetitions.
 
 use crate::expected::sha256_hex;
-use crate::store::text;
+use crate::store::{PUSH, RELEASE, text};
 use crate::{Error, Store, xml};
-use loader_http::{Answer, Attempts, Method, Notify, header};
+use loader_http::{Answer, Attempts, HeaderMap, HeaderValue, Method, Notify, header};
 use loader_model::ResourceName;
 
 /// Most bytes of an XML answer: a list of 1000 parts is some 300 KiB.
@@ -35,8 +35,25 @@ pub(crate) struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    pub(crate) fn begin(store: &'a Store, name: &'a ResourceName, notify: Notify<'_>) -> Result<Self, Error> {
-        let answer = request(store, name, (Method::POST, &[("uploads", "")]), b"", &mut store.http.attempts(notify))?;
+    /// Begins an upload of an object that will say which `release` it is and which
+    /// `push` made it.
+    pub(crate) fn begin(
+        store: &'a Store,
+        name: &'a ResourceName,
+        release: Option<u64>,
+        push: &str,
+        notify: Notify<'_>,
+    ) -> Result<Self, Error> {
+        let mut more = HeaderMap::from_iter(release.map(|release| (RELEASE, HeaderValue::from(release))));
+        more.extend(HeaderValue::from_str(push).ok().map(|push| (PUSH, push)));
+        let mut attempts = store.http.attempts(notify);
+        let answer = loop {
+            let begun = send(store, name, (Method::POST, &[("uploads", "")]), (b"", &sha256_hex(b"")), more.clone());
+            match begun {
+                Err(Error::Http(error)) => attempts.again(error)?,
+                other => break other?,
+            }
+        };
         let id = field(&answer, "UploadId").ok_or_else(|| store.protocol(name, "upload begun without an id"))?;
         Ok(Self { store, name, id })
     }
@@ -74,10 +91,16 @@ impl<'a> Upload<'a> {
     /// Makes the object of `parts`, which are all of it in order, and gives its
     /// ETag; `None` where the answer was lost and the upload is gone, so that
     /// only the object can tell.
-    pub(crate) fn complete(&self, parts: &[StoredPart], notify: Notify<'_>) -> Result<Option<String>, Error> {
+    /// `begun_before` where an earlier run may have asked for it too.
+    pub(crate) fn complete(
+        &self,
+        parts: &[StoredPart],
+        begun_before: bool,
+        notify: Notify<'_>,
+    ) -> Result<Option<String>, Error> {
         let body = complete_body(parts);
         let mut attempts = self.store.http.attempts(notify);
-        let repeated = std::cell::Cell::new(false);
+        let repeated = std::cell::Cell::new(begun_before);
         let query = [("uploadId", self.id.as_str())];
         loop {
             let result = request_once(
@@ -134,14 +157,19 @@ fn signed(
     }
 }
 
+fn request_once(store: &Store, name: &ResourceName, target: Target<'_>, body: (&[u8], &str)) -> Result<Answer, Error> {
+    send(store, name, target, body, HeaderMap::new())
+}
+
 /// One attempt, signed with the time of now; only a status of 2xx is an answer.
-fn request_once(
+fn send(
     store: &Store,
     name: &ResourceName,
     (method, query): Target<'_>,
     (body, sha256): (&[u8], &str),
+    more: HeaderMap,
 ) -> Result<Answer, Error> {
-    let mut call = store.signer.sign_query(&store.signer.place(name)?, method.clone(), query, sha256)?;
+    let mut call = store.signer.sign_query(&store.signer.place(name)?, method.clone(), query, sha256, more)?;
     if method != Method::GET && method != Method::DELETE {
         call = call.body(body);
     }

@@ -1,5 +1,6 @@
 //! The agent: one request in, one answer out.
 
+use crate::resolve::Lookup;
 use crate::retry::parse_retry_after;
 use crate::{Attempts, Body, Error, HttpConfig, Notify, Origin, Retry, fault, tls};
 use loader_model::printable;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
 use ureq::http::{HeaderMap, Method, Request, Uri};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Proxy, ProxyProtocol};
 use zeroize::Zeroizing;
 
@@ -99,7 +101,7 @@ impl Http {
         }
         let tls = tls::tls_config(&config)?;
         let build = |proxy| {
-            Agent::new_with_config(
+            Agent::with_parts(
                 Agent::config_builder()
                     .http_status_as_error(false)
                     .max_redirects(0)
@@ -114,6 +116,8 @@ impl Http {
                     .timeout_per_read(Some(config.idle_timeout))
                     .timeout_per_write(Some(config.idle_timeout))
                     .build(),
+                DefaultConnector::default(),
+                Lookup,
             )
         };
         let (agent, direct) = (build(proxy.clone()), build(None));

@@ -123,6 +123,9 @@ impl Error {
             Self::Certificate { cause, .. } if cause.contains("xpired") || cause.contains("not valid yet") => {
                 Some("check the clock of this machine".to_owned())
             }
+            Self::Certificate { cause, .. } if cause.contains("alert") => {
+                Some("the server asks for a client certificate: --client-cert-file and --client-key-file".to_owned())
+            }
             Self::GaveUp { last, .. } => last.hint(),
             _ => None,
         }

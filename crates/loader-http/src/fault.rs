@@ -47,7 +47,9 @@ fn classify_io(error: &std::io::Error, host: String) -> Error {
 
 fn tls(text: &str, host: String) -> Error {
     let text = printable(text);
-    if text.contains("certificate") {
+    // An alert of the server is one word, such as CertificateRequired or UnknownCA.
+    let alert = text.contains("alert") && ["Certificate", "UnknownCA"].iter().any(|word| text.contains(word));
+    if alert || text.contains("certificate") {
         Error::Certificate { host, cause: text }
     } else {
         Error::Protocol { host, what: format!("tls: {text}") }

@@ -8,6 +8,7 @@ mod body;
 mod config;
 mod error;
 mod fault;
+mod resolve;
 mod retry;
 mod target;
 mod tls;

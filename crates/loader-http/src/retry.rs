@@ -13,6 +13,9 @@ pub struct Retry {
     /// Upper bound of the first wait; it doubles from one to the next. 1.5 s: a
     /// server that is down costs some 11 s on average, 22 s at worst.
     pub first_wait: Duration,
+    /// Upper bound of the first wait after bytes have come: a line that breaks now
+    /// and then is taken up at once. 0.1 s.
+    pub wait_after_progress: Duration,
     /// Upper bound of any wait that the server did not ask for. 8 s.
     pub longest_wait: Duration,
     /// Upper bound of a wait the server asked for. 20 s.
@@ -24,6 +27,7 @@ impl Default for Retry {
         Self {
             attempts: 5,
             first_wait: Duration::from_millis(1500),
+            wait_after_progress: Duration::from_millis(100),
             longest_wait: Duration::from_secs(8),
             longest_retry_after: Duration::from_secs(20),
         }
@@ -67,11 +71,13 @@ pub struct Attempts<'a> {
     notify: Notify<'a>,
     failures: u32,
     passed: u64,
+    /// True where enough has passed since the last failure.
+    moved: bool,
 }
 
 impl<'a> Attempts<'a> {
     pub(crate) fn new(rule: &'a Retry, notify: Notify<'a>) -> Self {
-        Self { rule, notify, failures: 0, passed: 0 }
+        Self { rule, notify, failures: 0, passed: 0, moved: false }
     }
 
     /// Takes the failure of one attempt. `Ok` after the wait, when another may
@@ -86,6 +92,7 @@ impl<'a> Attempts<'a> {
         }
         self.failures += 1;
         self.passed = 0;
+        let moved = std::mem::take(&mut self.moved);
         if self.failures >= self.rule.attempts {
             return Err(match self.failures {
                 1 => error,
@@ -93,7 +100,11 @@ impl<'a> Attempts<'a> {
             });
         }
         let asked = if let Error::Busy { retry_after, .. } = &error { *retry_after } else { None };
-        let wait = self.rule.wait(self.failures, asked, random_fraction());
+        let random = random_fraction();
+        let wait = match asked {
+            None if moved => self.rule.wait_after_progress.mul_f64(random),
+            _ => self.rule.wait(self.failures, asked, random),
+        };
         (self.notify)(&RetryNotice {
             attempt: self.failures,
             attempts: self.rule.attempts,
@@ -110,6 +121,7 @@ impl<'a> Attempts<'a> {
         self.passed = self.passed.saturating_add(bytes);
         if self.passed >= PROGRESS_MIN {
             self.failures = 0;
+            self.moved = true;
         }
     }
 }
@@ -162,6 +174,29 @@ mod tests {
         attempts.again(broken()).unwrap();
         attempts.progressed(1);
         assert!(matches!(attempts.again(broken()), Err(Error::GaveUp { attempts: 3, .. })));
+    }
+
+    #[test]
+    fn a_line_that_moved_is_taken_up_at_once() {
+        let waits = std::cell::RefCell::new(Vec::new());
+        let notify = |notice: &RetryNotice| waits.borrow_mut().push(notice.wait);
+        let broken = || Error::Broken { host: "h".to_owned(), cause: "c".to_owned() };
+        let rule = Retry {
+            first_wait: Duration::ZERO,
+            wait_after_progress: Duration::from_nanos(1 << 20),
+            ..Retry::default()
+        };
+        let mut attempts = Attempts::new(&rule, &notify);
+        for bytes in [0, PROGRESS_MIN, 0] {
+            attempts.progressed(bytes);
+            attempts.again(broken()).unwrap();
+        }
+        let busy = Error::Busy { host: "h".to_owned(), status: 503, retry_after: Some(Duration::from_millis(2)) };
+        attempts.progressed(PROGRESS_MIN);
+        attempts.again(busy).unwrap();
+        let waits = waits.into_inner();
+        assert!(waits[0].is_zero() && waits[1] <= rule.wait_after_progress, "{waits:?}");
+        assert_eq!(waits[3], Duration::from_millis(2), "{waits:?}");
     }
 
     #[test]

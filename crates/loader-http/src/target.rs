@@ -1,6 +1,7 @@
 //! URLs: which server, and whether it may be spoken to.
 
 use crate::Error;
+use loader_model::printable;
 use std::fmt;
 use std::net::IpAddr;
 use ureq::http::Uri;
@@ -77,14 +78,20 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Reads a base URL; `https://` is put in front where no scheme stands.
+    /// Reads a base URL; `https://` is put in front where no scheme stands, which
+    /// only `localhost` and what has a dot or a port can do without.
     ///
     /// # Errors
     /// [`Error::Config`]: not a URL, or one with a user name, a query string or
     /// a fragment.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let text = text.trim();
-        let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+        let bare = !text.contains("://");
+        if bare && !text.eq_ignore_ascii_case("localhost") && !text.contains(['.', ':']) {
+            // Looked up and tried again, a slip of the pen would cost minutes.
+            return Err(Error::config(format!("\"{}\" is not a URL: no https:// and no dot", printable(text))));
+        }
+        let text = if bare { format!("https://{text}") } else { text.to_owned() };
         if text.contains(['?', '#']) {
             return Err(Error::config("a base URL must not hold a query string or a fragment"));
         }
@@ -125,7 +132,9 @@ mod tests {
         ] {
             assert_eq!(BaseUrl::parse(text).unwrap().to_string(), normal);
         }
-        for bad in ["", "ftp://x", "https://u:p@x", "https://x?a=b", "https://", "https://x y"] {
+        for bad in
+            ["", "ftp://x", "https://u:p@x", "https://x?a=b", "https://", "https://x y", "nonsense", "nonsense/api"]
+        {
             assert!(BaseUrl::parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,13 +1,17 @@
 //! A server with one resource in two parts, and the binary.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use loader_cdn::Expected;
 use loader_model::{PartReceipt, PartsReceipt};
-use loader_testkit::{Config, DevServer, SealCost, Settings};
+use loader_testkit::{Config, DevServer, FaultLog, Faults, FragmentForm, SealCost, Settings, Tls};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
 pub(crate) const NAME: &str = "models/yolo.onnx";
+/// A resource whose big part no disk takes.
+pub(crate) const HUGE: &str = "large/huge";
+pub(crate) const FRAGMENT: &[u8] = b"AZ-FRAG-1TEST\n";
 pub(crate) const SMALL: &[u8] = b"small part";
 
 pub(crate) struct Site {
@@ -19,26 +23,39 @@ pub(crate) struct Site {
 impl Site {
     /// A big part of `len` bytes.
     pub(crate) fn new(len: usize) -> Self {
+        Self::with(len, None, None)
+    }
+
+    /// The same behind a proxy that can break the link.
+    pub(crate) fn proxied(len: usize) -> Self {
+        Self::with(len, Some(Faults::default()), None)
+    }
+
+    /// The same behind https, and behind a proxy that can break the link.
+    pub(crate) fn https(len: usize, tls: Tls) -> Self {
+        Self::with(len, Some(Faults::default()), Some(tls))
+    }
+
+    fn with(len: usize, faults: Option<Faults>, tls: Option<Tls>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut state = 1_u32;
-        let big: Vec<u8> = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        })
-        .take(len)
-        .collect();
-        let part = |bytes: &[u8]| PartReceipt { size: bytes.len() as u64, sha256: sha256(bytes) };
-        let receipt = PartsReceipt { parts: 1, name: None, small: part(SMALL), big: part(&big) };
-        let mut small = receipt.to_line();
-        small.extend(SMALL);
-        for (name, bytes) in [(format!("resources/{NAME}"), &small), (format!("cdn/{NAME}.big"), &big)] {
+        let big = random(1, len);
+        let small = small_part(&big);
+        let huge = published(PartReceipt { size: 1 << 60, sha256: sha256(&big) });
+        for (name, bytes) in [
+            (format!("resources/{NAME}"), &small),
+            (format!("resources/{HUGE}"), &huge),
+            (format!("cdn/{NAME}.big"), &big),
+            ("key-fragment".to_owned(), &FRAGMENT.to_vec()),
+            ("users.json".to_owned(), &users().to_string().into_bytes()),
+        ] {
             let path = dir.path().join("seed").join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, bytes).unwrap();
         }
         let cost = SealCost { memory_kib: 64, passes: 1, ..SealCost::default() };
-        let settings = Some(Settings { seal_cost: cost, ..Settings::default() });
-        let server = DevServer::start(Config { settings, ..Config::seeded(dir.path().join("seed")) }).unwrap();
+        let settings = Some(Settings { seal_cost: cost, fragment_form: FragmentForm::Sealed, ..Settings::default() });
+        let server =
+            DevServer::start(Config { settings, faults, tls, ..Config::seeded(dir.path().join("seed")) }).unwrap();
         let site = Self { server, dir, big };
         site.secret("jwt", site.server.token("operator@example.com", 600).unwrap().as_bytes());
         site.secret("credentials", br#"{"email":"operator@example.com","password":"operator"}"#);
@@ -82,12 +99,49 @@ impl Site {
         let ranges = requests.iter().filter(|line| line.server == "s3").filter_map(|line| line.range.as_deref());
         ranges.map(|range| range["bytes=".len()..].split('-').next().unwrap().parse().unwrap()).collect()
     }
+
+    /// What the proxy does and has counted.
+    pub(crate) fn faults(&self) -> &FaultLog {
+        self.server.faults().unwrap()
+    }
+}
+
+/// Bytes that look random.
+pub(crate) fn random(seed: u32, len: usize) -> Vec<u8> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+/// What the API hands out for `big`: the receipt and the small part.
+pub(crate) fn small_part(big: &[u8]) -> Vec<u8> {
+    published(part(big))
+}
+
+fn published(big: PartReceipt) -> Vec<u8> {
+    let receipt = PartsReceipt { parts: 1, name: None, small: part(SMALL), big };
+    [&receipt.to_line(), SMALL].concat()
+}
+
+fn part(bytes: &[u8]) -> PartReceipt {
+    PartReceipt { size: bytes.len() as u64, sha256: sha256(bytes) }
 }
 
 /// The SHA-256 of `bytes` in hexadecimal, from what a check says it found.
 fn sha256(bytes: &[u8]) -> String {
     let wrong = Expected { size: None, sha256: Some(String::new()) };
     wrong.check(bytes).unwrap_err().split(' ').nth(2).unwrap().to_owned()
+}
+
+/// The operator, bound to the device.
+fn users() -> serde_json::Value {
+    serde_json::json!([{
+        "id": "00000000-0000-4000-8000-000000000001", "email": "operator@example.com", "password": "operator",
+        "role": "Operator", "hardware": "a1".repeat(32),
+    }])
 }
 
 fn cdn_json(cdn: &loader_model::CdnCredentials, host: &str) -> String {

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use loader_seal::{Key, Metadata, SealOptions, seal};
-use loader_testkit::{Config, DevServer};
+use loader_testkit::{Config, DevServer, FaultLog, Faults};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,16 @@ pub(crate) struct Ran {
 
 impl Site {
     pub(crate) fn new() -> Self {
-        let server = DevServer::start(Config::default()).unwrap();
+        Self::with(None)
+    }
+
+    /// The same behind a proxy that can break the link.
+    pub(crate) fn proxied() -> Self {
+        Self::with(Some(Faults::default()))
+    }
+
+    fn with(faults: Option<Faults>) -> Self {
+        let server = DevServer::start(Config { faults, ..Config::default() }).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let site = Self { server, dir };
         for user in ["operator", "uploader"] {
@@ -36,6 +45,11 @@ impl Site {
         }
         site.secret("cdn.json", &serde_json::to_vec(site.server.cdn()).unwrap());
         site
+    }
+
+    /// What the proxy does and has counted.
+    pub(crate) fn faults(&self) -> &FaultLog {
+        self.server.faults().unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -58,14 +72,13 @@ impl Site {
 
     /// Pushes `stream` from a pipe.
     pub(crate) fn push(&self, args: &[&str], stream: &[u8]) -> Ran {
-        let mut child = self
-            .command("uploader", args)
-            .arg(NAME)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        self.push_with(self.command("uploader", args), stream)
+    }
+
+    /// The same with this command.
+    pub(crate) fn push_with(&self, mut command: Command, stream: &[u8]) -> Ran {
+        let mut child =
+            command.arg(NAME).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         std::thread::scope(|scope| {
             // It may end before it has read everything.
