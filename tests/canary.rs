@@ -4,19 +4,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "canary/running.rs"]
+mod running;
+
 use loader_seal::Key;
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
 use tests::site::{PASSWORD, Site};
-use tests::{Finished, bash, binary, filter, run, say};
+use tests::{Finished, bash, run, say};
 
 const DEVICE_SECRET: &str = "5ec4e7d15c0de000000000000000000000000000000000000000000000ca4a47";
 const CDN_SECRET: &str = "secret of the downloader";
@@ -226,6 +227,16 @@ fn a_model_gives_no_secret_away() {
 fn a_failure_gives_no_secret_away() {
     let watched = Watched::new(Site::start());
     let site = &watched.site;
+    for (name, from) in [("damaged.key", "key"), ("damaged.frag", "device.frag")] {
+        let text = fs::read_to_string(site.file(from)).unwrap();
+        let line = text.lines().find(|line| line.starts_with("AZ-")).unwrap();
+        let last = if line.ends_with('Q') { 'P' } else { 'Q' };
+        write_secret(&site.file(name), &format!("{}{last}", &line[..line.len() - 1]));
+    }
+    let broken = fs::read_to_string(site.file("credentials.json")).unwrap();
+    write_secret(&site.file("broken.json"), broken.trim_end().strip_suffix('}').unwrap());
+    write_secret(&site.file("broken-cdn.json"), &format!(r#"{{"downloader_access_secret":"{CDN_SECRET}","host":5"#));
+    write_secret(&site.file("damaged-secret"), &format!("{DEVICE_SECRET}x"));
     let key_of_others = r#"t az-decrypt --key-file "$SITE/other.key" "$IMAGES""#;
     for (what, line, settings, code) in [
         ("password", UNLOCK, vec![("AZ_CREDENTIALS_FILE", site.file("wrong.json"))], "not_permitted"),
@@ -246,6 +257,22 @@ fn a_failure_gives_no_secret_away() {
         ),
         ("token for a key", r#"t az-decrypt --key-file "$SITE/jwt" "$IMAGES""#, vec![], "malformed"),
         ("key", key_of_others, vec![], "wrong_key"),
+        ("letter in a key", r#"t az-decrypt --key-file "$SITE/damaged.key" "$IMAGES""#, vec![], "malformed"),
+        ("letter in a key to cut", r#"t az-split < "$SITE/damaged.key""#, vec![], "malformed"),
+        ("letter in a fragment", UNLOCK, vec![("DEVICE_FRAGMENT", site.file("damaged.frag"))], "malformed"),
+        ("bracket in credentials", "t az-login", vec![("AZ_CREDENTIALS_FILE", site.file("broken.json"))], "malformed"),
+        (
+            "bracket in the CDN's credentials",
+            r#"t az-fetch --cdn-file "$SITE/broken-cdn.json" models/yolo.onnx < "$SITE/jwt""#,
+            vec![],
+            "malformed",
+        ),
+        (
+            "digit in a device secret",
+            r#"t az-fetch --device-secret-file "$SITE/damaged-secret" key-fragment < "$SITE/jwt""#,
+            vec![],
+            "malformed",
+        ),
     ] {
         let settings: Vec<_> = settings.iter().map(|(name, path)| (*name, path.as_path())).collect();
         let finished = watched.run(line, &settings, b"");
@@ -298,107 +325,5 @@ fn a_server_that_repeats_the_request_gives_no_secret_away() {
         assert_ne!(finished.status, 0, "{line}");
         assert!(finished.stderr.contains("500"), "{line}: {}", finished.stderr);
         watched.check(line);
-    }
-}
-
-/// A child that is ended when dropped.
-struct Held(Child);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts `command`, which reads `fifo`, and waits until it has opened it. It is
-/// then held for as long as the writing end is.
-fn hold(mut command: Command, fifo: &Path) -> (Held, fs::File) {
-    let mut held = Held(command.stderr(Stdio::null()).spawn().unwrap());
-    loop {
-        // Fails with ENXIO until there is a reader.
-        match open(fifo, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(end) => return (held, end.into()),
-            Err(_) => assert!(held.0.try_wait().unwrap().is_none(), "{command:?} ended before it opened its input"),
-        }
-        std::thread::yield_now();
-    }
-}
-
-fn make_fifo(path: &Path) {
-    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-}
-
-fn check_process(place: &str, pid: u32) {
-    let proc = Path::new("/proc").join(pid.to_string());
-    let command_line = fs::read(proc.join("cmdline")).unwrap();
-    assert!(!command_line.is_empty(), "{place}: ended");
-    check_none(&format!("{place}: command line"), &command_line);
-    // Only root may read that of a process which hides its memory.
-    if let Ok(environment) = fs::read(proc.join("environ")) {
-        check_none(&format!("{place}: environment"), &environment);
-    }
-    let limits = fs::read_to_string(proc.join("limits")).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{place}: {core}");
-}
-
-#[test]
-fn a_running_stage_shows_no_secret() {
-    let watched = Watched::new(Site::start());
-    let at = |name: &str| watched.site.file(name).into_os_string().into_string().unwrap();
-    let fifo = watched.site.file("held");
-    make_fifo(&fifo);
-    let held = fifo.to_str().unwrap();
-    let (jwt, key, secret) = (at("jwt"), at("key"), at("device-secret"));
-    let model = ["--token-file", &jwt, "--cdn-file", held, "models/yolo.onnx"];
-    let cases: [(&str, &[&str]); 7] = [
-        ("az-login", &["--credentials-file", held]),
-        ("az-whoami", &["--token-file", held]),
-        ("az-cdn-creds", &["--token-file", held]),
-        ("az-fetch", &["--device-secret-file", &secret, "--token-file", held, "key-fragment"]),
-        ("az-fetch", &model),
-        ("az-join", &[&at("device.frag"), held]),
-        ("az-decrypt", &["--key-file", &key, held]),
-    ];
-    for (name, args) in cases {
-        let mut command = filter(name);
-        watched.configure(&mut command);
-        let (child, _end) = hold(
-            {
-                command.args(args);
-                command
-            },
-            &fifo,
-        );
-        check_process(name, child.0.id());
-    }
-    watched.check("running");
-}
-
-/// Files in `/proc` of a process that hides its memory are root's, whoever runs
-/// it. Where the test is root, the stage is somebody else's.
-#[test]
-fn the_memory_of_a_stage_is_hidden_from_its_user() {
-    const NOBODY: u32 = 65534;
-    let folder = TempDir::new().unwrap();
-    let (program, fifo) = (folder.path().join("az-join"), folder.path().join("held"));
-    fs::copy(binary("az-join"), &program).unwrap();
-    make_fifo(&fifo);
-    let root = rustix::process::geteuid().is_root();
-    let mut command = Command::new(&program);
-    command.env_clear().args([&fifo, &fifo]).stdin(Stdio::null()).stdout(Stdio::null());
-    let user = if root { NOBODY } else { rustix::process::geteuid().as_raw() };
-    if root {
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-        fs::set_permissions(&fifo, Permissions::from_mode(0o666)).unwrap();
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    let (child, _end) = hold(command, &fifo);
-    check_process("az-join", child.0.id());
-    for name in ["environ", "mem", "maps", "fd", "status"] {
-        let owner = fs::metadata(format!("/proc/{}/{name}", child.0.id())).unwrap().uid();
-        assert_ne!(owner, user, "{name}");
     }
 }

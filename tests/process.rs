@@ -154,7 +154,7 @@ fn binary_data_and_secrets_are_not_written_to_a_terminal() {
     let dir = TempDir::new().unwrap();
     let sealed = whole();
     write_secret(&dir.path().join("key"), &sealed.key);
-    fs::write(dir.path().join("text"), "some plaintext").unwrap();
+    write_secret(&dir.path().join("text"), "some plaintext");
     let at = dir.path().display();
     for (command, what) in [
         (format!("az-decrypt --key-file {at}/key {}", sealed.path.display()), "binary data"),

@@ -1,0 +1,134 @@
+//! Running stages, looked at from outside.
+
+use super::{Site, Watched, check_none, files};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+use tests::{bash, binary, filter};
+
+/// A child that is ended when dropped.
+struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts `command`, which reads `fifo`, and waits until it has opened it. It is
+/// then held for as long as the writing end is.
+fn hold(mut command: Command, fifo: &Path) -> (Held, fs::File) {
+    let mut held = Held(command.stderr(Stdio::null()).spawn().unwrap());
+    loop {
+        // Fails with ENXIO until there is a reader.
+        match open(fifo, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(end) => return (held, end.into()),
+            Err(_) => assert!(held.0.try_wait().unwrap().is_none(), "{command:?} ended before it opened its input"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn make_fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
+
+fn check_process(place: &str, pid: u32) {
+    let proc = Path::new("/proc").join(pid.to_string());
+    let command_line = fs::read(proc.join("cmdline")).unwrap();
+    assert!(!command_line.is_empty(), "{place}: ended");
+    check_none(&format!("{place}: command line"), &command_line);
+    // Only root may read that of a process which hides its memory.
+    if let Ok(environment) = fs::read(proc.join("environ")) {
+        check_none(&format!("{place}: environment"), &environment);
+    }
+    let limits = fs::read_to_string(proc.join("limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{place}: {core}");
+}
+
+/// Whatever limit the stage was started with, and wherever the system puts cores.
+#[test]
+fn a_stage_that_aborts_dumps_no_core() {
+    let watched = Watched::new(Site::start());
+    let fifo = watched.site.file("held");
+    make_fifo(&fifo);
+    let line = r#"ulimit -c "$(ulimit -H -c)"; exec az-decrypt --key-file "$SITE/key" "$SITE/held""#;
+    let mut command = bash(line);
+    watched.configure(&mut command);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let (mut child, _end) = hold(command, &fifo);
+    check_process("az-decrypt", child.0.id());
+    let pid = Pid::from_child(&child.0);
+    kill_process(pid, Signal::ABORT).unwrap();
+    let status = child.0.wait().unwrap();
+    assert_eq!((status.signal(), status.core_dumped()), (Some(Signal::ABORT.as_raw()), false));
+    assert!(!files(watched.folder.path()).iter().any(|path| path.file_name().unwrap() == "core"));
+    watched.check("aborted");
+}
+
+#[test]
+fn a_running_stage_shows_no_secret() {
+    let watched = Watched::new(Site::start());
+    let at = |name: &str| watched.site.file(name).into_os_string().into_string().unwrap();
+    let fifo = watched.site.file("held");
+    make_fifo(&fifo);
+    let held = fifo.to_str().unwrap();
+    let (jwt, key, secret) = (at("jwt"), at("key"), at("device-secret"));
+    let model = ["--token-file", &jwt, "--cdn-file", held, "models/yolo.onnx"];
+    let cases: [(&str, &[&str]); 7] = [
+        ("az-login", &["--credentials-file", held]),
+        ("az-whoami", &["--token-file", held]),
+        ("az-cdn-creds", &["--token-file", held]),
+        ("az-fetch", &["--device-secret-file", &secret, "--token-file", held, "key-fragment"]),
+        ("az-fetch", &model),
+        ("az-join", &[&at("device.frag"), held]),
+        ("az-decrypt", &["--key-file", &key, held]),
+    ];
+    for (name, args) in cases {
+        let mut command = filter(name);
+        watched.configure(&mut command);
+        let (child, _end) = hold(
+            {
+                command.args(args);
+                command
+            },
+            &fifo,
+        );
+        check_process(name, child.0.id());
+    }
+    watched.check("running");
+}
+
+/// Files in `/proc` of a process that hides its memory are root's, whoever runs
+/// it. Where the test is root, the stage is somebody else's.
+#[test]
+fn the_memory_of_a_stage_is_hidden_from_its_user() {
+    const NOBODY: u32 = 65534;
+    let folder = TempDir::new().unwrap();
+    let (program, fifo) = (folder.path().join("az-join"), folder.path().join("held"));
+    fs::copy(binary("az-join"), &program).unwrap();
+    make_fifo(&fifo);
+    let root = rustix::process::geteuid().is_root();
+    let mut command = Command::new(&program);
+    command.env_clear().args([&fifo, &fifo]).stdin(Stdio::null()).stdout(Stdio::null());
+    let user = if root { NOBODY } else { rustix::process::geteuid().as_raw() };
+    if root {
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&fifo, Permissions::from_mode(0o666)).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let (child, _end) = hold(command, &fifo);
+    check_process("az-join", child.0.id());
+    for name in ["environ", "mem", "maps", "fd", "status"] {
+        let owner = fs::metadata(format!("/proc/{}/{name}", child.0.id())).unwrap().uid();
+        assert_ne!(owner, user, "{name}");
+    }
+}
