@@ -2,9 +2,9 @@
 
 use crate::cli::Cli;
 use loader_seal::rekey::Journal;
-use loader_seal::{Error, Hashed, Header, Key, PlainCtr, Unlocked, sha256_of};
+use loader_seal::{Error, Hashed, Header, Key, PlainCtr, Sink, Unlocked, sha256_of};
 use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Output, Stage};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom};
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
@@ -29,7 +29,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 }
 
 /// Opens the whole stream and gives its plaintext to `sink`, which leaves it nowhere.
-fn verify(cli: &Cli, input: &mut Input, keys: &[Key], sink: &mut (impl Write + Send)) -> Result<(), Failure> {
+fn verify(cli: &Cli, input: &mut Input, keys: &[Key], sink: &mut (impl Sink + Send)) -> Result<(), Failure> {
     let place = input.name().to_owned();
     let unlocked = unlock(input, keys)?;
     let opened = unlocked.open(&mut input.polled(), sink, loader_stage::threads(cli.threads));

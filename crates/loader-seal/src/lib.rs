@@ -28,6 +28,7 @@ pub use fragment::{Fragment, FragmentError};
 pub use header::{Header, Unlocked};
 pub use key::{Key, KeyId};
 pub use layout::{FIXED_LEN, MAGIC, STREAM_HEADER_LEN, Suite};
+pub use loader_pipe::Sink;
 pub use metadata::Metadata;
 pub use plain_ctr::PlainCtr;
 pub use seal::{SealOptions, seal};

@@ -5,7 +5,8 @@ use crate::header::read_up_to;
 use crate::layout::STREAM_HEADER_LEN;
 use crate::seal::{Segment, Segments};
 use crate::{Error, Unlocked, ordered};
-use std::io::{Read, Seek, SeekFrom, Write};
+use loader_pipe::Sink;
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 
 impl Unlocked {
@@ -21,7 +22,7 @@ impl Unlocked {
     pub fn open(
         &self,
         input: &mut (impl Read + Send),
-        output: &mut (impl Write + Send),
+        output: &mut (impl Sink + Send),
         threads: usize,
     ) -> Result<u64, Error> {
         let layout = *self.header().layout();
@@ -30,12 +31,13 @@ impl Unlocked {
         let mut plaintext_len = 0;
         ordered::run(
             threads,
+            output.memory(),
             layout.segment_len + 1,
             |buffer, stopped| segments.next(buffer, layout.full(segments.index), stopped),
             |segment, buffer| self.open_segment(&cipher, &segment, buffer),
-            |bytes| {
-                plaintext_len += bytes.len() as u64;
-                output.write_all(bytes).map_err(Error::Write)
+            |buffer, range| {
+                plaintext_len += range.len() as u64;
+                output.write_from(buffer, range).map_err(Error::Write)
             },
         )?;
         output.flush().map_err(Error::Write)?;
@@ -52,7 +54,7 @@ impl Unlocked {
     pub fn open_range(
         &self,
         input: &mut (impl Read + Seek + Send),
-        output: &mut (impl Write + Send),
+        output: &mut (impl Sink + Send),
         offset: u64,
         len: Option<u64>,
         threads: usize,
@@ -87,6 +89,7 @@ impl Unlocked {
         seek(input, layout.offset(next))?;
         ordered::run(
             threads,
+            output.memory(),
             layout.segment_len,
             |buffer, _| {
                 if next > stop {
@@ -105,7 +108,7 @@ impl Unlocked {
                 let within = |at: u64| (at.saturating_sub(from) as usize).min(opened.end);
                 Ok(within(offset)..within(end))
             },
-            |bytes| output.write_all(bytes).map_err(Error::Write),
+            |buffer, range| output.write_from(buffer, range).map_err(Error::Write),
         )?;
         output.flush().map_err(Error::Write)?;
         Ok(end - offset)

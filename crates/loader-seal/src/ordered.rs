@@ -6,13 +6,14 @@
 //! the source back, and nothing behind a failed segment is ever written.
 
 use crate::Error;
+use loader_pipe::{Buffer, Memory};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Runs segments through `work` with `threads` threads, the caller's among them.
 ///
-/// `source` fills a buffer of `buffer_len` bytes and gives what `work` has to
+/// `source` fills a buffer of `buffer_len` bytes of `memory` and gives what `work` has to
 /// know of it, or `None` at the end; the flag tells it that something failed and
 /// nobody waits for more. `work` gives the range of the buffer to
 /// write. `sink` is called in the order of the source.
@@ -21,10 +22,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// The first error in that order; everything before it was written.
 pub(crate) fn run<J: Send>(
     threads: usize,
+    memory: Memory,
     buffer_len: usize,
     source: impl FnMut(&mut [u8], &AtomicBool) -> Result<Option<J>, Error> + Send,
     work: impl Fn(J, &mut [u8]) -> Result<Range<usize>, Error> + Sync,
-    sink: impl FnMut(&[u8]) -> Result<(), Error> + Send,
+    sink: impl FnMut(&mut Buffer, Range<usize>) -> Result<(), Error> + Send,
 ) -> Result<(), Error> {
     let queue = Queue {
         source: Mutex::new(Source { next: source, taken: 0, ended: false }),
@@ -37,12 +39,12 @@ pub(crate) fn run<J: Send>(
             // Fewer threads than asked for are slower, not wrong.
             let spawned = std::thread::Builder::new()
                 .stack_size(256 * 1024)
-                .spawn_scoped(scope, || queue.work_off(buffer_len, &work));
+                .spawn_scoped(scope, || queue.work_off(memory, buffer_len, &work));
             if spawned.is_err() {
                 break;
             }
         }
-        queue.work_off(buffer_len, &work);
+        queue.work_off(memory, buffer_len, &work);
     });
     let sink = queue.sink.into_inner().unwrap_or_else(PoisonError::into_inner);
     sink.failure.map_or(Ok(()), Err)
@@ -69,16 +71,16 @@ struct Sink<K> {
 
 impl<S, K> Queue<S, K>
 where
-    K: FnMut(&[u8]) -> Result<(), Error>,
+    K: FnMut(&mut Buffer, Range<usize>) -> Result<(), Error>,
 {
-    fn work_off<J>(&self, buffer_len: usize, work: impl Fn(J, &mut [u8]) -> Result<Range<usize>, Error>)
+    fn work_off<J>(&self, memory: Memory, buffer_len: usize, work: impl Fn(J, &mut [u8]) -> Result<Range<usize>, Error>)
     where
         S: FnMut(&mut [u8], &AtomicBool) -> Result<Option<J>, Error>,
     {
-        let mut buffer = vec![0; buffer_len];
-        while let Some((ticket, job)) = self.take(&mut buffer) {
-            let range = job.and_then(|job| work(job, &mut buffer));
-            if !self.give(ticket, range, &buffer) {
+        let mut buffer = Buffer::new(memory, buffer_len);
+        while let Some((ticket, job)) = self.take(buffer.bytes_mut()) {
+            let range = job.and_then(|job| work(job, buffer.bytes_mut()));
+            if !self.give(ticket, range, &mut buffer) {
                 break;
             }
         }
@@ -101,7 +103,7 @@ where
     }
 
     /// Writes the segment when its turn has come; false once something failed.
-    fn give(&self, ticket: u64, range: Result<Range<usize>, Error>, buffer: &[u8]) -> bool {
+    fn give(&self, ticket: u64, range: Result<Range<usize>, Error>, buffer: &mut Buffer) -> bool {
         let mut sink = lock(&self.sink);
         while sink.failure.is_none() && sink.written != ticket {
             sink = self.turn.wait(sink).unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +111,7 @@ where
         if sink.failure.is_some() {
             return false;
         }
-        let outcome = range.and_then(|range| (sink.put)(&buffer[range]));
+        let outcome = range.and_then(|range| (sink.put)(buffer, range));
         sink.written += 1;
         sink.failure = outcome.err();
         self.stopped.store(sink.failure.is_some(), Ordering::Relaxed);
@@ -131,6 +133,7 @@ mod tests {
         let mut written = Vec::new();
         let outcome = run(
             threads,
+            Memory::Ordinary,
             4,
             |buffer, _| {
                 buffer[1] = next;
@@ -144,8 +147,8 @@ mod tests {
                 std::thread::yield_now();
                 Ok(1..2)
             },
-            |bytes| {
-                written.extend(bytes);
+            |buffer, range| {
+                written.extend(&buffer[range]);
                 Ok(())
             },
         );

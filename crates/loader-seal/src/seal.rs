@@ -8,7 +8,8 @@ use crate::metadata::Tlvs;
 use crate::rekey::spare_room;
 use crate::slot::FileKey;
 use crate::{Error, Header, Key, KeySlot, Metadata, Suite, Unlocked, ordered};
-use std::io::{Read, Write};
+use loader_pipe::Sink;
+use std::io::Read;
 use std::sync::atomic::AtomicBool;
 use zeroize::Zeroizing;
 
@@ -55,7 +56,7 @@ impl Default for SealOptions {
 /// past 2^32 segments; [`Error::Read`], [`Error::Write`], [`Error::Random`].
 pub fn seal(
     input: &mut (impl Read + Send),
-    output: &mut (impl Write + Send),
+    output: &mut (impl Sink + Send),
     keys: &[Key],
     options: &SealOptions,
 ) -> Result<(Header, u64), Error> {
@@ -77,7 +78,7 @@ pub fn seal(
 /// Seals under a file key whose slots are made already.
 pub(crate) fn seal_with(
     input: &mut (impl Read + Send),
-    output: &mut (impl Write + Send),
+    output: &mut (impl Sink + Send),
     options: &SealOptions,
     file_id: &[u8; 16],
     file_key: &FileKey,
@@ -94,7 +95,7 @@ pub(crate) fn seal_with(
 
 fn write_stream(
     input: &mut (impl Read + Send),
-    output: &mut (impl Write + Send),
+    output: &mut (impl Sink + Send),
     options: &SealOptions,
     unlocked: &Unlocked,
 ) -> Result<u64, Error> {
@@ -109,6 +110,7 @@ fn write_stream(
     let mut segments = Segments::new(input, 0);
     ordered::run(
         options.threads,
+        output.memory(),
         layout.segment_len + 1,
         |buffer, stopped| {
             let Some(read) = segments.next(buffer, layout.capacity(segments.index), stopped)? else { return Ok(None) };
@@ -124,7 +126,7 @@ fn write_stream(
             let sealed = cipher.seal(read.index, read.last, buffer, read.len);
             sealed.map(|len| 0..len).ok_or_else(|| Error::Unsupported("more than 2^32 segments".to_owned()))
         },
-        |bytes| output.write_all(bytes).map_err(Error::Write),
+        |buffer, range| output.write_from(buffer, range).map_err(Error::Write),
     )?;
     output.flush().map_err(Error::Write)?;
     Ok(segments.bytes)

@@ -7,7 +7,7 @@ use loader_seal::{Error, Header, Key};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 /// A reader that gives at most seven bytes a call.
@@ -20,12 +20,7 @@ impl Read for Trickle<'_> {
     }
 }
 
-fn open(
-    mut input: impl Read + Send,
-    key: &str,
-    threads: usize,
-    output: &mut (impl Write + Send),
-) -> Result<u64, Error> {
+fn open(mut input: impl Read + Send, key: &str, threads: usize, output: &mut Vec<u8>) -> Result<u64, Error> {
     let key = Key::parse(key)?;
     Header::read(&mut input)?.unlock(&[key])?.open(&mut input, output, threads)
 }

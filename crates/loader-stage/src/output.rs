@@ -3,12 +3,15 @@
 use crate::tempfile::TempFile;
 use crate::{Failure, OutputArgs, input::PIPE_LEN};
 use loader_model::ErrorCode;
+use loader_pipe::{Buffer, Memory};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, fchmod, fstatvfs};
 use std::fs::File;
 use std::io::{self, IsTerminal, Seek, Write};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 /// What is written, which decides where it may go.
@@ -35,6 +38,7 @@ pub struct Output {
 #[derive(Debug)]
 enum Sink {
     Stdout(File),
+    Pipe(File),
     File(TempFile),
     /// The null device: what is written is wanted elsewhere.
     Nowhere(File),
@@ -132,7 +136,8 @@ impl Output {
             // Refused where the user's pipe quota is used up; smaller pipes work too.
             let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_LEN);
         }
-        Ok(Self { name, sink: Sink::Stdout(file), written: 0 })
+        let sink = if metadata.file_type().is_fifo() { Sink::Pipe(file) } else { Sink::Stdout(file) };
+        Ok(Self { name, sink, written: 0 })
     }
 
     /// What messages call it: the path, or `standard output`.
@@ -155,7 +160,7 @@ impl Output {
     /// `io` where the system refuses.
     pub fn commit(self) -> Result<(), Failure> {
         match self.sink {
-            Sink::Stdout(_) | Sink::Nowhere(_) => Ok(()),
+            Sink::Stdout(_) | Sink::Pipe(_) | Sink::Nowhere(_) => Ok(()),
             Sink::File(file) => file.commit().map_err(|error| uncommitted(&self.name, &error)),
         }
     }
@@ -169,7 +174,7 @@ impl Output {
     /// where the system refuses.
     pub fn commit_all(outputs: impl IntoIterator<Item = Self>) -> Result<(), Failure> {
         let files = outputs.into_iter().filter_map(|output| match output.sink {
-            Sink::Stdout(_) | Sink::Nowhere(_) => None,
+            Sink::Stdout(_) | Sink::Pipe(_) | Sink::Nowhere(_) => None,
             Sink::File(file) => Some(file),
         });
         TempFile::commit_all(files.collect()).map_err(|(path, error)| uncommitted(path.display(), &error))
@@ -182,7 +187,7 @@ impl Output {
     /// `io` where the file cannot be emptied.
     pub fn restart(&mut self) -> Result<bool, Failure> {
         match &mut self.sink {
-            Sink::Stdout(_) => {}
+            Sink::Stdout(_) | Sink::Pipe(_) => {}
             Sink::File(file) => {
                 let file = file.file();
                 file.set_len(0).and_then(|()| file.rewind()).map_err(|error| Failure::io(&self.name, &error))?;
@@ -196,7 +201,7 @@ impl Output {
     /// The file behind the output.
     pub fn as_file(&mut self) -> &mut File {
         match &mut self.sink {
-            Sink::Stdout(file) | Sink::Nowhere(file) => file,
+            Sink::Stdout(file) | Sink::Pipe(file) | Sink::Nowhere(file) => file,
             Sink::File(file) => file.file(),
         }
     }
@@ -213,12 +218,37 @@ fn uncommitted(name: impl std::fmt::Display, error: &io::Error) -> Failure {
 
 impl Write for Output {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let written = self.as_file().write(buf)?;
-        self.written += written as u64;
-        Ok(written)
+        loop {
+            match self.as_file().write(buf) {
+                // Whoever shares the other end may have made it non-blocking.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll(&mut [PollFd::new(self.as_file(), PollFlags::OUT)], None)?;
+                }
+                outcome => {
+                    let written = outcome?;
+                    self.written += written as u64;
+                    return Ok(written);
+                }
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl loader_pipe::Sink for Output {
+    fn memory(&self) -> Memory {
+        if matches!(self.sink, Sink::Pipe(_)) { Memory::Pages } else { Memory::Ordinary }
+    }
+
+    fn write_from(&mut self, buffer: &mut Buffer, mut range: Range<usize>) -> io::Result<()> {
+        if let Sink::Pipe(pipe) = &self.sink {
+            let taken = buffer.hand_over(pipe, range.clone())?;
+            self.written += taken as u64;
+            range.start += taken;
+        }
+        self.write_all(&buffer[range])
     }
 }

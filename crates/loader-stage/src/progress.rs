@@ -1,7 +1,9 @@
 //! Progress: counted everywhere, told at most twice a second.
 
 use crate::emit::{Emitter, Report};
+use loader_pipe::{Buffer, Memory, Sink};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -91,5 +93,18 @@ impl<T: Write> Write for Counted<T> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+impl<T: Sink> Sink for Counted<T> {
+    fn memory(&self) -> Memory {
+        self.inner.memory()
+    }
+
+    fn write_from(&mut self, buffer: &mut Buffer, range: Range<usize>) -> io::Result<()> {
+        let len = range.len() as u64;
+        self.inner.write_from(buffer, range)?;
+        self.progress.add(len);
+        Ok(())
     }
 }
