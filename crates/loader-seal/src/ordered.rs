@@ -30,7 +30,7 @@ pub(crate) fn run<J: Send>(
 ) -> Result<(), Error> {
     let queue = Queue {
         source: Mutex::new(Source { next: source, taken: 0, ended: false }),
-        sink: Mutex::new(Sink { put: sink, written: 0, failure: None }),
+        sink: Mutex::new(Sink { put: sink, written: 0, failure: None, abandoned: false }),
         turn: Condvar::new(),
         stopped: AtomicBool::new(false),
     };
@@ -67,6 +67,8 @@ struct Sink<K> {
     put: K,
     written: u64,
     failure: Option<Error>,
+    /// A thread panicked: the segment that is due may never come.
+    abandoned: bool,
 }
 
 impl<S, K> Queue<S, K>
@@ -77,6 +79,7 @@ where
     where
         S: FnMut(&mut [u8], &AtomicBool) -> Result<Option<J>, Error>,
     {
+        let _guard = Abandon(self);
         let mut buffer = Buffer::new(memory, buffer_len);
         while let Some((ticket, job)) = self.take(buffer.bytes_mut()) {
             let range = job.and_then(|job| work(job, buffer.bytes_mut()));
@@ -105,10 +108,10 @@ where
     /// Writes the segment when its turn has come; false once something failed.
     fn give(&self, ticket: u64, range: Result<Range<usize>, Error>, buffer: &mut Buffer) -> bool {
         let mut sink = lock(&self.sink);
-        while sink.failure.is_none() && sink.written != ticket {
+        while sink.failure.is_none() && !sink.abandoned && sink.written != ticket {
             sink = self.turn.wait(sink).unwrap_or_else(PoisonError::into_inner);
         }
-        if sink.failure.is_some() {
+        if sink.failure.is_some() || sink.abandoned {
             return false;
         }
         let outcome = range.and_then(|range| (sink.put)(buffer, range));
@@ -117,6 +120,20 @@ where
         self.stopped.store(sink.failure.is_some(), Ordering::Relaxed);
         self.turn.notify_all();
         sink.failure.is_none()
+    }
+}
+
+/// Lets the other threads end where this one panics, so that the panic goes on in
+/// the caller instead of a wait for ever.
+struct Abandon<'a, S, K>(&'a Queue<S, K>);
+
+impl<S, K> Drop for Abandon<'_, S, K> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lock(&self.0.sink).abandoned = true;
+            self.0.stopped.store(true, Ordering::Relaxed);
+            self.0.turn.notify_all();
+        }
     }
 }
 
@@ -161,6 +178,56 @@ mod tests {
             let (written, outcome) = numbers(threads, None);
             assert!(outcome.is_ok());
             assert_eq!(written, (0..200).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_sink_that_fails_ends_every_thread_at_once() {
+        for threads in [1, 2, 7] {
+            let (mut taken, mut written) = (0, 0);
+            let outcome = run(
+                threads,
+                Memory::Ordinary,
+                4,
+                |_, _| {
+                    taken += 1;
+                    Ok(Some(()))
+                },
+                |(), _| Ok(0..4),
+                |_, _| {
+                    written += 1;
+                    if written <= 5 { Ok(()) } else { Err(Error::Write(std::io::ErrorKind::BrokenPipe.into())) }
+                },
+            );
+            assert!(matches!(outcome, Err(Error::Write(_))));
+            assert_eq!(written, 6, "it is not called again");
+            assert!(taken <= 6 + threads, "{taken} were taken by {threads} threads");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_any_thread_reaches_the_caller() {
+        for threads in [1, 2, 7] {
+            for fatal in [0, 5] {
+                let mut next = 0;
+                let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    run(
+                        threads,
+                        Memory::Ordinary,
+                        4,
+                        |_, _| {
+                            next += 1;
+                            Ok(Some(next - 1))
+                        },
+                        |number: u64, _| {
+                            assert_ne!(number, fatal, "the panic of this test");
+                            Ok(0..4)
+                        },
+                        |_, _| Ok(()),
+                    )
+                }));
+                assert!(panicked.is_err(), "{threads} {fatal}");
+            }
         }
     }
 
