@@ -4,6 +4,7 @@
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use rustix::pipe::{IoSliceRaw, SpliceFlags, vmsplice};
 use std::io;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
@@ -134,20 +135,22 @@ impl Pages {
         Ok(rest.start - from)
     }
 
-    /// Touches the memory of each huge page once, and looks whether that brought all of it.
+    /// Touches each huge page at its first and at its last byte, and looks whether the
+    /// first touch brought all of it.
     fn is_huge(&self) -> bool {
         (0..self.area_len).step_by(HUGE).all(|offset| {
-            let mut resident = 0;
-            // SAFETY: `offset` is inside the area.
-            let first = unsafe { self.area.add(offset) };
-            // SAFETY: inside the area, which is writable; at this time no slot is handed over.
-            unsafe { first.write_volatile(0) };
-            // SAFETY: a huge page is inside the area as a whole.
-            let last = unsafe { first.add(HUGE - PAGE_MAX) };
-            // SAFETY: one byte for the one page, which `resident` has room for.
-            let outcome = unsafe { libc::mincore(last.as_ptr().cast(), 1, &raw mut resident) };
-            outcome == 0 && resident & 1 == 1
+            self.touch(offset);
+            let before = page_faults();
+            self.touch(offset + HUGE - 1);
+            before.is_some() && before == page_faults()
         })
+    }
+
+    fn touch(&self, offset: usize) {
+        // SAFETY: the caller stays below `area_len`.
+        let byte = unsafe { self.area.add(offset) };
+        // SAFETY: inside the area, which is writable; at this time no slot is handed over.
+        unsafe { byte.write_volatile(0) };
     }
 
     fn advise(&self, from: NonNull<u8>, len: usize, advice: Advice) -> bool {
@@ -155,6 +158,16 @@ impl Pages {
         // it now, and the advice that drops the content is given to spent slots alone.
         unsafe { madvise(from.as_ptr().cast(), len, advice) }.is_ok()
     }
+}
+
+/// Pages that this thread was the first to touch. `mincore` would say of one page whether it
+/// is there, but is not among the calls that systemd lets a service make.
+fn page_faults() -> Option<libc::c_long> {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: room for the one structure that is written.
+    let outcome = unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
+    // SAFETY: where the call succeeded, it has written the structure.
+    (outcome == 0).then(|| unsafe { usage.assume_init() }.ru_minflt)
 }
 
 impl Drop for Pages {
