@@ -13,7 +13,7 @@ impl Unlocked {
     /// Opens the stream that follows the header, read to the end of `input`, and
     /// writes its plaintext to `output`. Gives the plaintext's length in bytes. A
     /// segment is written only after its tag was checked and all before it were
-    /// written. Memory is one segment a thread.
+    /// written. Memory is one [`loader_pipe::Buffer`] a thread.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Truncated`], [`Error::Trailing`],

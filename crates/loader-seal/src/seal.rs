@@ -47,7 +47,7 @@ impl Default for SealOptions {
 
 /// Seals `input`, read to its end, to `output` for every key in `keys`. Gives
 /// the header that was written and the length of the plaintext in bytes. Memory
-/// is one segment a thread.
+/// is one [`loader_pipe::Buffer`] a thread.
 ///
 /// # Errors
 /// [`Error::Malformed`] for no key, a segment length out of bounds or fields too
