@@ -36,9 +36,16 @@ pub(crate) struct Pages {
     len: usize,
     slot: usize,
     spent: bool,
-    /// The memory lies in huge pages and the system takes it.
-    may_give: bool,
+    /// The memory lies in huge pages.
+    huge: bool,
+    /// Slots that were not handed over since it does not.
+    passed_by: u32,
+    /// The system takes no memory of ours, and will not.
+    refused: bool,
 }
+
+/// Fillings that are written before huge pages are tried for again.
+const RETRY: u32 = 32;
 
 // SAFETY: the mapping belongs to this value alone; nothing of it is bound to a thread.
 unsafe impl Send for Pages {}
@@ -61,11 +68,23 @@ impl Pages {
         let before = mapping.align_offset(HUGE);
         // SAFETY: `before` is less than HUGE, by which the mapping is longer than the area.
         let area = unsafe { mapping.add(before) };
-        let mut pages =
-            Self { mapping, mapping_len, area, area_len, stride, len, slot: 0, spent: false, may_give: true };
+        let mut pages = Self {
+            mapping,
+            mapping_len,
+            area,
+            area_len,
+            stride,
+            len,
+            slot: 0,
+            spent: false,
+            huge: false,
+            passed_by: 0,
+            refused: false,
+        };
         // What stands around the area is not to grow into huge pages of its own.
         pages.advise(mapping, mapping_len, Advice::LinuxNoHugepage);
-        pages.may_give = pages.advise(area, area_len, Advice::LinuxHugepage) && pages.is_huge();
+        pages.refused = !pages.advise(area, area_len, Advice::LinuxHugepage);
+        pages.huge = pages.is_huge();
         Some(pages)
     }
 
@@ -101,12 +120,12 @@ impl Pages {
             return true;
         }
         self.slot += 1;
-        if (self.slot + 1) * self.stride > self.area_len {
+        if !self.huge || (self.slot + 1) * self.stride > self.area_len {
             self.slot = 0;
             if !self.advise(self.area, self.area_len, Advice::LinuxDontNeed) {
                 return false;
             }
-            self.may_give = self.may_give && self.is_huge();
+            self.huge = self.is_huge();
         }
         self.spent = false;
         true
@@ -114,10 +133,19 @@ impl Pages {
 
     /// Hands the bytes of the slot in `range` to `pipe`, as many as it takes.
     pub(crate) fn hand_over(&mut self, pipe: BorrowedFd<'_>, range: Range<usize>) -> io::Result<usize> {
+        if self.refused {
+            return Ok(0);
+        }
+        if !self.huge {
+            // Left for fresh memory before the next filling, now and then.
+            self.passed_by += 1;
+            self.spent |= self.passed_by.is_multiple_of(RETRY);
+            return Ok(0);
+        }
         let from = range.start;
         let mut rest = range;
         // Bytes behind the stride belong to the next slot, which is still to be filled.
-        while self.may_give && !rest.is_empty() && rest.end <= self.stride {
+        while !self.refused && !rest.is_empty() && rest.end <= self.stride {
             let bytes = IoSliceRaw::from_slice(&self.bytes()[rest.clone()]);
             // SAFETY: the kernel reads these bytes only. Whoever gets the pages may keep
             // them, so they are marked as spent, whatever the outcome, and never written again.
@@ -129,7 +157,7 @@ impl Pages {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error @ rustix::io::Errno::PIPE) => return Err(error.into()),
                 // No pipe, no such call, forbidden: it will not be otherwise next time.
-                Err(_) => self.may_give = false,
+                Err(_) => self.refused = true,
             }
         }
         Ok(rest.start - from)
