@@ -42,14 +42,13 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "PART", value_enum, hide_possible_values = true, default_value_t = Wanted::Whole)]
     pub(crate) part: Wanted,
 
-    // The defaults are those measured in the README of loader-cdn.
-    /// Ranges asked for at once; 1 is one request for all
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub(crate) jobs: u8,
+    /// Ranges asked for at once; 1 is one request for all [default: 6, up to 16 on a slow line]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) jobs: Option<u8>,
 
-    /// Length of a range, such as 512K
-    #[arg(long, value_name = "SIZE", default_value = "2M", value_parser = parse_size)]
-    pub(crate) chunk: u64,
+    /// Length of a range, such as 512K [default: 256K to 2M, as the line carries]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) chunk: Option<u64>,
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,

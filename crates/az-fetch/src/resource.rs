@@ -37,8 +37,9 @@ struct One<'a> {
 enum Big {
     /// There is none.
     Absent,
-    /// There is one, of this size, and of this digest where a receipt says so.
-    Expected(Expected),
+    /// There is one, of this size; where a receipt says so, of this digest, and
+    /// published with the small part of the second.
+    Expected(Expected, Option<String>),
     /// Perhaps there is one.
     Unknown,
 }
@@ -67,11 +68,15 @@ impl One<'_> {
             if self.fetch.cli.is_offline() || !replaced || over == RESTARTS_MAX || !output.restart()? {
                 return Err(failure);
             }
+            self.fetch.stage.step("start-over", &[("reason", failure.to_string().into())]);
+            if failure.code() == ErrorCode::Changed {
+                // A push puts the small part in place behind the big one.
+                std::thread::sleep(self.fetch.cli.api.http.retry_wait * 2_u32.pow(over));
+            }
             let fresh = self.small_part(origin)?;
             if failure.code() != ErrorCode::Changed && fresh[..] == published[..] {
                 return Err(failure);
             }
-            self.fetch.stage.step("start-over", &[("reason", failure.to_string().into())]);
             self.fetch.stage.progress().restart();
             self.fetch.stage.progress().add(self.fetch.before);
             published = fresh;
@@ -85,7 +90,9 @@ impl One<'_> {
         let small_alone = self.fetch.cli.part == Wanted::Small;
         let small = if self.fetch.cli.part == Wanted::Big { &[] } else { small };
         match big {
-            Big::Expected(expected) if !small_alone => self.big_part(small, &expected, output),
+            Big::Expected(expected, with) if !small_alone => {
+                self.big_part(small, &expected, with.as_deref(), output)
+            }
             Big::Unknown if !small_alone => self.big_part_if_any(small, output),
             _ => self.put(small, small.len() as u64, output),
         }
@@ -144,7 +151,9 @@ impl One<'_> {
             Expected::from(&receipt.small)
                 .check(small)
                 .map_err(|cause| Failure::new(ErrorCode::DigestMismatch, format_args!("{place}: {cause}")))?;
-            let big = if receipt.big.size == 0 { Big::Absent } else { Big::Expected(Expected::from(&receipt.big)) };
+            let with = Some(receipt.small.sha256.to_ascii_lowercase());
+            let expected = Expected::from(&receipt.big);
+            let big = if receipt.big.size == 0 { Big::Absent } else { Big::Expected(expected, with) };
             return Ok((small, big));
         }
         if !is_sealed(published) {
@@ -153,13 +162,20 @@ impl One<'_> {
         let header = Header::read(&mut &*published).or_fail(place, |error| ErrorCode::from_name(error.code()))?;
         let big = match header.sealed_len().map(|len| len.checked_sub(published.len() as u64)) {
             Some(Some(0) | None) => Big::Absent,
-            Some(missing) => Big::Expected(Expected { size: missing, sha256: None }),
+            Some(missing) => Big::Expected(Expected { size: missing, sha256: None }, None),
             None => Big::Unknown,
         };
         Ok((published, big))
     }
 
-    fn big_part(&self, small: &[u8], expected: &Expected, output: &mut Output) -> Result<(), Failure> {
+    /// `with` is the SHA-256 of the small part that the big one has to go with.
+    fn big_part(
+        &self,
+        small: &[u8],
+        expected: &Expected,
+        with: Option<&str>,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
         let total = small.len() as u64 + expected.size.unwrap_or(0);
         output.check_room(total)?;
         // Without a digest nothing could tell a good entry from a bad one.
@@ -204,6 +220,14 @@ impl One<'_> {
         // Where all of it is here already, only its end was not recorded.
         let missing = expected.size.is_none_or(|size| start.offset < size);
         let mut object = missing.then(|| self.open(&store, start, &mut partial)).transpose()?;
+        // Told before a byte has left: a push is under way, or ended between its parts.
+        if let Some((with, there)) = with.zip(object.as_ref().and_then(Object::small))
+            && with != there
+        {
+            let what = format_args!("{}: the CDN has the big part of another release", self.name.big_key());
+            return Err(Failure::new(ErrorCode::Changed, what)
+                .hint("a push is under way, or ended half-way; run again, or ask the publisher".to_owned()));
+        }
         let size = object.as_ref().map_or(expected.size.unwrap_or_default(), |object| object.size());
         if let Some(wanted) = expected.size.filter(|wanted| *wanted != size) {
             let what = format_args!("{}: {size} bytes on the CDN where {wanted} are expected", self.name.big_key());
@@ -303,7 +327,12 @@ impl One<'_> {
     }
 
     fn get_plan(&self) -> GetPlan {
-        GetPlan { jobs: self.fetch.cli.jobs.into(), chunk_len: self.fetch.cli.chunk }
+        let (Cli { jobs, chunk, .. }, default) = (self.fetch.cli, GetPlan::default());
+        GetPlan {
+            jobs: jobs.map_or(default.jobs, usize::from),
+            chunk_len: chunk.unwrap_or(default.chunk_len),
+            adapts: jobs.is_none() && chunk.is_none(),
+        }
     }
 
     /// A cache that fails is done without; an export is not.

@@ -190,7 +190,7 @@ fn a_link_that_breaks_every_mebibyte_costs_two_percent_at_most() {
     for faults in ["short@1MiB,on=cdn", "reset@1MiB,on=cdn"] {
         site.faults().set(faults.parse().unwrap());
         let before = site.faults().sent(Side::Cdn);
-        let ran = run(&site, Way::Stdout, &site.path("run"), &[]);
+        let ran = run(&site, Way::Stdout, &site.path("run"), &["--jobs", "6", "--chunk", "2M"]);
         assert!(ran.status == 0 && ran.bytes == site.whole(), "{faults}: {}", ran.events);
         let sent = site.faults().sent(Side::Cdn) - before;
         assert!(sent * 100 <= (32 * MIB as u64) * 102, "{faults}: {sent} bytes for 32 MiB");

@@ -90,3 +90,15 @@ fn parts_come_alone_and_a_folder_is_listed() {
     assert!(listed.starts_with("{\"name\":\"yolo.onnx\",\"size\":") && listed.ends_with("}\n"), "{listed}");
     assert_eq!(site.run(&[NAME, "models"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_slow_line_is_asked_for_short_ranges() {
+    let site = Site::proxied(3 * MIB);
+    site.faults().set("trickle@0,on=cdn,rate=200K".parse().unwrap());
+    let run = site.run(&[NAME]);
+    assert!(run.status.success() && run.stdout == site.whole(), "{}", text(&run.stderr));
+    let mut ranges = site.ranges();
+    ranges.sort_unstable();
+    let short: Vec<u64> = (0..12).map(|at| at * 256 * 1024).collect();
+    assert_eq!(ranges, short);
+}

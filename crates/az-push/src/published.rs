@@ -15,6 +15,16 @@ pub(crate) struct Published {
     pub(crate) big: Option<Meta>,
 }
 
+/// Whether the big part on the CDN is the one that is to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BigThere {
+    /// It was published with the same small part, by az-push.
+    Same,
+    /// It has the size, and does not say what it goes with.
+    SameSize,
+    Other,
+}
+
 impl Published {
     pub(crate) fn ask(
         session: &mut Session<'_>,
@@ -36,12 +46,22 @@ impl Published {
         self.big.as_ref().and_then(|meta| meta.release)
     }
 
-    /// True where exactly these bytes are published.
-    pub(crate) fn is(&self, small: &PartReceipt, big_len: u64) -> bool {
-        let is_small = self.small.as_ref().is_some_and(|listed| {
-            listed.sha256.as_ref().is_some_and(|sha256| sha256.eq_ignore_ascii_case(&small.sha256))
-        });
-        is_small && self.big.as_ref().is_some_and(|meta| meta.size == big_len)
+    /// True where exactly this small part, with the receipt in front of it, is published.
+    pub(crate) fn has_small(&self, published: &PartReceipt) -> bool {
+        self.small.as_ref().is_some_and(|listed| {
+            listed.sha256.as_ref().is_some_and(|sha256| sha256.eq_ignore_ascii_case(&published.sha256))
+        })
+    }
+
+    /// What is known of the big part on the CDN beside one of `len` bytes that goes
+    /// with `small`.
+    pub(crate) fn compare_big(&self, small: &PartReceipt, len: u64) -> BigThere {
+        match &self.big {
+            Some(meta) if meta.size != len => BigThere::Other,
+            Some(Meta { small: Some(with), .. }) if *with == small.sha256 => BigThere::Same,
+            Some(Meta { small: None, .. }) => BigThere::SameSize,
+            _ => BigThere::Other,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use crate::cut::{Cut, digest, receipt};
-use crate::published::{Published, cdn_failure, listed, taken};
+use crate::published::{BigThere, Published, cdn_failure, listed, taken};
 use loader_api::Session;
 use loader_cdn::{Journal, Meta, PARTS_MAX, Push, PushPlan, Sent, Store};
 use loader_http::Notify;
@@ -134,10 +134,19 @@ impl Release<'_> {
         let big = receipt(&digest(self.cut.big(&mut self.input))?);
         self.cut.check_len(&place, big.size)?;
         let published = receipt(&digest(&self.published(&big)[..])?);
-        if there.is(&published, big.size) {
-            return self.line(false, &big, etag.as_deref(), published).map(Some);
+        let (small, big_there) = (there.has_small(&published), there.compare_big(&self.small, big.size));
+        // One of the two is ours: a push ended between them, and this one ends it.
+        let half = small || big_there == BigThere::Same;
+        match (small, big_there) {
+            (true, BigThere::Same | BigThere::SameSize) => {
+                return self.line(false, &big, etag.as_deref(), published).map(Some);
+            }
+            _ if half && !may_replace && !self.rewinds => {
+                return Err(taken(name, "a push ended half-way: only one of the two parts published is of this release"));
+            }
+            _ => {}
         }
-        if !may_replace {
+        if !may_replace && !half {
             let what = match (there.release(), self.release()) {
                 (Some(there), Some(ours)) => format!("another release is published: {there}, and this is {ours}"),
                 _ => "another release is published".to_owned(),

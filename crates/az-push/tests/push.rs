@@ -3,6 +3,7 @@
 
 mod site;
 
+use loader_testkit::Faults;
 use site::{NAME, Site, file, ran, sealed};
 
 const MIB: usize = 1 << 20;
@@ -119,4 +120,42 @@ fn a_later_run_goes_on_where_the_first_ended() {
     assert!(site.published() == stream);
     assert!(site.count("PUT", ".big") - puts < 5, "{} after {puts}", site.count("PUT", ".big"));
     assert!(!state.join(format!("{NAME}.upload")).exists());
+}
+
+#[test]
+fn a_push_that_ended_between_its_parts_is_ended_by_the_next() {
+    let site = Site::proxied();
+    let streams = [sealed(12 * MIB, true, Some(1)), sealed(12 * MIB, true, Some(2))];
+    assert_eq!(site.push(&[], &streams[0]).status, 0);
+    let break_off = || {
+        site.faults().set("503,on=api,method=POST".parse().unwrap());
+        let mut command = site.command("uploader", &["--replace"]);
+        command.env("AZ_RETRIES", "0");
+        let half = site.push_with(command, &streams[1]);
+        assert_eq!(half.status, 75, "{}", half.events);
+        site.faults().set(Faults::default());
+    };
+    for stream in &streams {
+        break_off();
+        let piped = site.push(&[], stream);
+        assert!(piped.status == 73 && piped.events.contains("a push ended half-way"), "{}", piped.events);
+        let path = file(&site.path("sealed"), stream);
+        let ran = ran(site.command("uploader", &[NAME, &path]).output().unwrap());
+        assert_eq!((ran.status, &ran.receipt["changed"]), (0, &true.into()), "{}", ran.events);
+        assert!(site.published() == *stream);
+    }
+}
+
+#[test]
+fn an_expired_token_is_renewed_where_credentials_are() {
+    let site = Site::new();
+    let stream = sealed(5 * MIB, true, None);
+    site.secret("uploader.jwt", site.server.token("uploader@example.com", -60).unwrap().as_bytes());
+    let refused = site.push(&[], &stream);
+    assert!(refused.status == 77 && refused.events.contains("expired"), "{}", refused.events);
+    assert!(!site.object().exists());
+    site.secret("credentials", br#"{"email":"uploader@example.com","password":"uploader"}"#);
+    let ran = site.push(&["--credentials-file", site.path("credentials").to_str().unwrap()], &stream);
+    assert!(ran.status == 0 && site.published() == stream, "{}", ran.events);
+    assert_eq!(site.count("POST", "/login"), 1);
 }

@@ -25,6 +25,7 @@ pub use cache::{Cache, CacheError, Claim, Entry};
 pub use error::Error;
 pub use expected::Expected;
 pub use journal::Journal;
+pub use line::JOBS_MAX;
 pub use object::{GetPlan, Object, Start};
 pub use part::{Ask, Part, Range};
 pub use partial::{Kept, Partial};

@@ -4,10 +4,44 @@ use crate::part::Range;
 use crate::{Ask, Error, Part, Store};
 use loader_http::{Body, RetryNotice};
 use loader_model::ResourceName;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 /// Bytes handed over at a time.
 const PIECE_LEN: usize = 256 * 1024;
+
+/// Length in bytes of the ranges that a plan that adapts begins with.
+pub(crate) const SHORTEST: u64 = PIECE_LEN as u64;
+
+/// Most ranges asked for at the same time where a plan adapts.
+pub const JOBS_MAX: usize = 16;
+
+/// Bytes a second of one connection below which one more is opened.
+const SLOW: u64 = 1 << 20;
+
+/// Length and number of the ranges, which follow the line.
+pub(crate) struct Pace {
+    /// Length in bytes of the next range.
+    pub(crate) chunk_len: u64,
+    /// Threads that fetch ranges.
+    pub(crate) jobs: usize,
+    /// Most bytes of a range; `None` where nothing changes.
+    pub(crate) longest: Option<u64>,
+}
+
+impl Pace {
+    /// Takes note that a range of `len` bytes took `spent` of waiting for the
+    /// network: the next are as long as a connection carries in a second. True
+    /// where one more connection may help.
+    fn took(&mut self, len: u64, spent: Duration) -> bool {
+        let Some(longest) = self.longest else { return false };
+        let rate = (len as f64 / spent.as_secs_f64().max(1e-6)) as u64;
+        self.chunk_len = (rate / SHORTEST * SHORTEST).max(SHORTEST).min(longest);
+        let more = rate < SLOW && self.jobs < JOBS_MAX;
+        self.jobs += usize::from(more);
+        more
+    }
+}
 
 /// What a thread tells the reader.
 pub(crate) enum Report {
@@ -25,7 +59,6 @@ pub(crate) struct Line {
     name: ResourceName,
     size: u64,
     etag: Option<String>,
-    chunk_len: u64,
     /// How far ahead of the reader bytes may be, in bytes.
     window: u64,
     place: Mutex<Place>,
@@ -41,6 +74,7 @@ struct Place {
     /// First byte that the reader has not taken.
     passed: u64,
     stopped: bool,
+    pace: Pace,
     /// Buffers to fill again.
     idle: Vec<Vec<u8>>,
 }
@@ -51,12 +85,12 @@ impl Line {
         name: &ResourceName,
         (size, etag): (u64, Option<String>),
         start: u64,
-        chunk_len: u64,
+        pace: Pace,
         window: u64,
     ) -> Self {
-        let place = Mutex::new(Place { next: start, passed: start, stopped: false, idle: Vec::new() });
+        let place = Mutex::new(Place { next: start, passed: start, stopped: false, pace, idle: Vec::new() });
         let (store, name) = (store.clone(), name.clone());
-        Self { store, name, size, etag, chunk_len: chunk_len.max(1), window, place, moved: Condvar::new() }
+        Self { store, name, size, etag, window, place, moved: Condvar::new() }
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
@@ -86,8 +120,14 @@ impl Line {
     pub(crate) fn next_chunk(&self) -> Option<Chunk> {
         let mut place = self.place();
         let start = place.next;
-        place.next = self.size.min(start.saturating_add(self.chunk_len));
+        place.next = self.size.min(start.saturating_add(place.pace.chunk_len.max(1)));
         (start < self.size && !place.stopped).then_some((start, place.next))
+    }
+
+    /// As [`Pace::took`], where there is more to fetch.
+    fn took(&self, len: u64, spent: Duration) -> bool {
+        let mut place = self.place();
+        place.next < self.size && place.pace.took(len, spent)
     }
 
     /// A buffer for the bytes at `offset`, once they are near enough to the
@@ -123,7 +163,7 @@ impl Line {
 
 /// Fetches ranges until there are no more, or nobody wants to hear of them.
 /// `first` is a range with the answer for it, where there is one already.
-pub(crate) fn work(line: &Line, reports: &mpsc::Sender<Report>, mut first: Option<(Chunk, Part)>) {
+pub(crate) fn work(line: &Arc<Line>, reports: &mpsc::Sender<Report>, mut first: Option<(Chunk, Part)>) {
     loop {
         let (chunk, part) = match first.take() {
             Some((chunk, part)) => (chunk, Some(part)),
@@ -133,35 +173,44 @@ pub(crate) fn work(line: &Line, reports: &mpsc::Sender<Report>, mut first: Optio
             },
         };
         match fetch(line, reports, chunk, part) {
-            Ok(true) => {}
-            Ok(false) => return,
+            Ok(Some(spent)) => {
+                if line.took(chunk.1 - chunk.0, spent) {
+                    let (line, reports) = (line.clone(), reports.clone());
+                    // Where the system has no thread to spare, those that run are enough.
+                    let _ = std::thread::Builder::new().spawn(move || work(&line, &reports, None));
+                }
+            }
+            Ok(None) => return,
             Err(error) => return drop(reports.send(Report::Failed(error))),
         }
     }
 }
 
-/// Passes on the bytes from `start` to `end`; `false` where nobody takes them.
+/// Passes on the bytes from `start` to `end` and gives the time that the network
+/// took; `None` where nobody takes them.
 fn fetch(
     line: &Line,
     reports: &mpsc::Sender<Report>,
     (start, end): Chunk,
     mut part: Option<Part>,
-) -> Result<bool, Error> {
+) -> Result<Option<Duration>, Error> {
     let notify = |notice: &RetryNotice| drop(reports.send(Report::Retry(notice.clone())));
     let mut attempts = line.store.http.attempts(&notify);
-    let mut position = start;
+    let (mut position, mut spent) = (start, Duration::ZERO);
     while position < end {
-        let Some(mut buffer) = line.buffer(position) else { return Ok(false) };
+        let Some(mut buffer) = line.buffer(position) else { return Ok(None) };
         let want = usize::try_from(end - position).unwrap_or(usize::MAX).min(PIECE_LEN);
         let mut filled = 0;
+        let before = Instant::now();
         let outcome = match part.take().map_or_else(|| line.open(position, end), Ok) {
             Ok(opened) => fill(&mut part.insert(opened).body, &mut buffer[..want], &mut filled),
             Err(error) => Err(error),
         };
+        spent += before.elapsed();
         attempts.progressed(filled as u64);
         buffer.truncate(filled);
         if filled > 0 && reports.send(Report::Bytes { offset: position, bytes: buffer }).is_err() {
-            return Ok(false);
+            return Ok(None);
         }
         position += filled as u64;
         match outcome {
@@ -181,7 +230,7 @@ fn fetch(
         // Seeing the end gives the connection back for the next range.
         let _ = part.body.read_some(&mut [0]);
     }
-    Ok(true)
+    Ok(Some(spent))
 }
 
 /// Fills `buffer` from `body`; `filled` counts the bytes that came, whatever the
@@ -192,4 +241,25 @@ fn fill(body: &mut Body, buffer: &mut [u8], filled: &mut usize) -> Result<(), Er
         *filled += body.read_some(&mut buffer[*filled..])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_follow_what_a_connection_carries() {
+        let mut pace = Pace { chunk_len: SHORTEST, jobs: 6, longest: Some(2 << 20) };
+        assert!(!pace.took(SHORTEST, Duration::from_millis(2)));
+        assert_eq!((pace.chunk_len, pace.jobs), (2 << 20, 6));
+        assert!(!pace.took(2 << 20, Duration::from_millis(1500)));
+        assert_eq!((pace.chunk_len, pace.jobs), (5 * SHORTEST, 6));
+        for jobs in 7..=JOBS_MAX {
+            assert!(pace.took(SHORTEST, Duration::from_secs(1)));
+            assert_eq!((pace.chunk_len, pace.jobs), (SHORTEST, jobs));
+        }
+        assert!(!pace.took(1, Duration::from_secs(9)));
+        let mut fixed = Pace { chunk_len: 7, jobs: 1, longest: None };
+        assert!(!fixed.took(7, Duration::from_secs(9)) && fixed.chunk_len == 7);
+    }
 }

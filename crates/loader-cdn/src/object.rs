@@ -1,6 +1,6 @@
 //! An object read in order, from several ranges at a time.
 
-use crate::line::{Line, Report, work};
+use crate::line::{Line, Pace, Report, SHORTEST, work};
 use crate::part::Range;
 use crate::{Ask, Error, Part, Source, Store};
 use loader_http::Notify;
@@ -9,13 +9,30 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, mpsc};
 
-/// How an object is read.
+/// How an object is read. The default follows the line; its figures are those
+/// measured in the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GetPlan {
     /// Ranges asked for at the same time; 1 reads the object with one request.
     pub jobs: usize,
     /// Length of a range in bytes. Memory: `jobs` ranges.
     pub chunk_len: u64,
+    /// True where ranges begin short and grow up to `chunk_len` as the line shows
+    /// what it carries, and where up to [`JOBS_MAX`] share the memory of `jobs` on
+    /// a line that holds each connection back.
+    pub adapts: bool,
+}
+
+impl Default for GetPlan {
+    fn default() -> Self {
+        Self { jobs: 6, chunk_len: 2 << 20, adapts: true }
+    }
+}
+
+impl GetPlan {
+    fn first_len(&self) -> u64 {
+        if self.adapts { self.chunk_len.min(SHORTEST) } else { self.chunk_len }
+    }
 }
 
 /// Where reading begins.
@@ -34,6 +51,7 @@ pub struct Start {
 pub struct Object<'a> {
     notify: Notify<'a>,
     etag: Option<String>,
+    small: Option<String>,
     size: u64,
     position: u64,
     line: Arc<Line>,
@@ -60,8 +78,10 @@ impl<'a> Object<'a> {
         // Ranges of one object can be told to be of one version only by an ETag.
         let side_by_side = plan.jobs > 1 && etag.is_some() && first.len < size - start.offset;
         let (jobs, chunk_len) = if side_by_side { (plan.jobs, first.len) } else { (1, size) };
+        let pace = Pace { chunk_len, jobs, longest: (side_by_side && plan.adapts).then_some(plan.chunk_len) };
         let window = plan.chunk_len.saturating_mul(plan.jobs.max(1) as u64);
-        let line = Line::new(store, name, (size, etag.clone()), start.offset, chunk_len, window);
+        let small = first.small.clone();
+        let line = Line::new(store, name, (size, etag.clone()), start.offset, pace, window);
         let (line, (to_reader, reports)) = (Arc::new(line), mpsc::channel());
         let mut first = line.next_chunk().map(|chunk| (chunk, first));
         for _ in 0..jobs {
@@ -70,7 +90,7 @@ impl<'a> Object<'a> {
         }
         let broken = store.protocol(name, "reading stopped");
         let (position, ahead, lent) = (start.offset, BTreeMap::new(), Vec::new());
-        Ok(Self { notify, etag, size, position, line, reports, ahead, lent, broken })
+        Ok(Self { notify, etag, small, size, position, line, reports, ahead, lent, broken })
     }
 
     /// Size of the whole object in bytes.
@@ -82,6 +102,12 @@ impl<'a> Object<'a> {
     pub fn etag(&self) -> Option<&str> {
         self.etag.as_deref()
     }
+
+    /// SHA-256 of the small part that this big part was published with, where the
+    /// store tells it.
+    pub fn small(&self) -> Option<&str> {
+        self.small.as_deref()
+    }
 }
 
 /// The answer to the first request, which tells size and version too.
@@ -92,7 +118,7 @@ fn first_part(
     start: &Start,
     notify: Notify<'_>,
 ) -> Result<Part, Error> {
-    let end = (plan.jobs > 1).then(|| start.offset.saturating_add(plan.chunk_len));
+    let end = (plan.jobs > 1).then(|| start.offset.saturating_add(plan.first_len()));
     let range = (start.offset > 0 || end.is_some()).then_some(Range { start: start.offset, end });
     let mut ask = Ask { if_range: start.etag.clone().filter(|_| range.is_some()), range, head: false };
     let mut attempts = store.http.attempts(notify);

@@ -56,8 +56,9 @@ enum Report {
 
 impl<'a> Push<'a> {
     /// Begins an upload of the big part of `name`, or takes up the one in
-    /// `journal` where the store still has it. `stream` names the stream that
-    /// will be sent: an upload of another is not taken up.
+    /// `journal` where the store still has it. `small` is the SHA-256 of
+    /// the small part that goes with what will be sent: an upload of another stream
+    /// is not taken up.
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::NotFound`] (no such bucket), [`Error::Cache`]
@@ -66,22 +67,22 @@ impl<'a> Push<'a> {
         store: &'a Store,
         name: &'a ResourceName,
         plan: PushPlan,
-        stream: &str,
+        small: &str,
         mut journal: Option<Journal>,
         notify: Notify<'_>,
     ) -> Result<Self, Error> {
         if let Some(known) = journal.as_ref().and_then(Journal::known).cloned() {
             let upload = Upload { store, name, id: known.id.clone() };
-            if let Some(push) = Self::take_up(upload, plan, stream, &mut journal, known, notify)? {
+            if let Some(push) = Self::take_up(upload, plan, small, &mut journal, known, notify)? {
                 return Ok(push);
             }
         }
         let mut random = [0; 16];
         SystemRandom::new().fill(&mut random).map_err(|_| Error::Source(io::Error::other("no random bytes")))?;
         let push = hex(&random);
-        let upload = Upload::begin(store, name, plan.release, &push, notify)?;
+        let upload = Upload::begin(store, name, plan.release, (&push, small), notify)?;
         if let Some(journal) = &mut journal {
-            journal.begin(&upload.id, plan.part_len, stream, &push)?;
+            journal.begin(&upload.id, plan.part_len, small, &push)?;
         }
         Ok(Self { upload, plan, journal, known: BTreeMap::new(), done: None, mark: push, begun_before: false })
     }

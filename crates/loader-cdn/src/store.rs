@@ -2,18 +2,26 @@
 
 use crate::sign::{Keys, Place, Signer};
 use crate::{Ask, Error, GetPlan, Object, Part, Start, xml};
-use loader_http::{Call, HeaderMap, HeaderName, Http, Notify, Origin, Response, Uri, header};
+use loader_http::{Call, HeaderMap, HeaderName, Http, Notify, Origin, Response, Uri, header, server_time};
 use loader_model::{CdnCredentials, ResourceName, printable};
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 /// Most redirects that are followed.
 const REDIRECTS_MAX: u32 = 5;
+
+/// Most that the clocks of signer and store may differ (S3 API reference, error
+/// RequestTimeTooSkewed).
+const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Says which release an object is.
 pub(crate) const RELEASE: HeaderName = HeaderName::from_static("x-amz-meta-release");
 
 /// Says which push made an object.
 pub(crate) const PUSH: HeaderName = HeaderName::from_static("x-amz-meta-push");
+
+/// Says which small part an object was published with, by its SHA-256.
+pub(crate) const SMALL: HeaderName = HeaderName::from_static("x-amz-meta-small");
 
 /// Most bytes of an error body that are searched.
 const ERROR_BODY_MAX: usize = 64 * 1024;
@@ -35,6 +43,8 @@ pub struct Meta {
     pub etag: Option<String>,
     /// The release that [`crate::PushPlan`] named when the object was made.
     pub release: Option<u64>,
+    /// SHA-256 of the small part that it was published with.
+    pub small: Option<String>,
     /// Names the push that made the object.
     pub(crate) push: Option<String>,
 }
@@ -101,8 +111,8 @@ impl Store {
                         .and_then(|value| value.to_str().ok()?.parse().ok());
                     let size = size.ok_or_else(|| self.protocol(name, "answer without Content-Length"))?;
                     let release = text(&response.headers, RELEASE).and_then(|release| release.parse().ok());
-                    let (etag, push) = (text(&response.headers, header::ETAG), text(&response.headers, PUSH));
-                    return Ok(Meta { size, etag, release, push });
+                    let of = |name| text(&response.headers, name);
+                    return Ok(Meta { size, etag: of(header::ETAG), release, small: of(SMALL), push: of(PUSH) });
                 }
                 Err(Error::Http(error)) => attempts.again(error)?,
                 Err(error) => return Err(error),
@@ -177,8 +187,10 @@ impl Store {
         let (code, message) = xml::code_and_message(&response.body.read_front(ERROR_BODY_MAX));
         let (host, key, status) = (self.host(), name.big_key(), response.status);
         let named = if code.is_empty() { format!("HTTP {status}") } else { code.clone() };
+        // The answer to a HEAD has no body that could say so.
+        let skewed = code.is_empty() && matches!(status, 401 | 403) && is_skewed(server_time(&response.headers));
         match (status, code.as_str()) {
-            (_, "RequestTimeTooSkewed") => {
+            (_, code) if skewed || code == "RequestTimeTooSkewed" => {
                 let date = text(&response.headers, header::DATE);
                 Error::Clock { host, server_says: date.map_or(String::new(), |date| format!("; there it is {date}")) }
             }
@@ -206,6 +218,12 @@ impl Store {
     fn host(&self) -> String {
         self.signer.origin().to_string()
     }
+}
+
+/// True where the two clocks differ by more than S3 accepts.
+fn is_skewed(there: Option<SystemTime>) -> bool {
+    let differ = |there: SystemTime| there.elapsed().unwrap_or_else(|before| before.duration());
+    there.is_some_and(|there| differ(there) > SKEW_MAX)
 }
 
 pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {

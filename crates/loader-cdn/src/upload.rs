@@ -1,7 +1,7 @@
 //! The requests of a multipart upload, each with its repetitions.
 
 use crate::expected::sha256_hex;
-use crate::store::{PUSH, RELEASE, text};
+use crate::store::{PUSH, RELEASE, SMALL, text};
 use crate::{Error, Store, xml};
 use loader_http::{Answer, Attempts, HeaderMap, HeaderValue, Method, Notify, header};
 use loader_model::ResourceName;
@@ -35,17 +35,19 @@ pub(crate) struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    /// Begins an upload of an object that will say which `release` it is and which
-    /// `push` made it.
+    /// Begins an upload of an object that will say which `release` it is, which
+    /// `push` made it, and which small part it was published with.
     pub(crate) fn begin(
         store: &'a Store,
         name: &'a ResourceName,
         release: Option<u64>,
-        push: &str,
+        (push, small): (&str, &str),
         notify: Notify<'_>,
     ) -> Result<Self, Error> {
         let mut more = HeaderMap::from_iter(release.map(|release| (RELEASE, HeaderValue::from(release))));
-        more.extend(HeaderValue::from_str(push).ok().map(|push| (PUSH, push)));
+        for (name, text) in [(PUSH, push), (SMALL, small)] {
+            more.extend(HeaderValue::from_str(text).ok().map(|value| (name, value)));
+        }
         let mut attempts = store.http.attempts(notify);
         let answer = loop {
             let begun = send(store, name, (Method::POST, &[("uploads", "")]), (b"", &sha256_hex(b"")), more.clone());

@@ -12,7 +12,11 @@ use std::time::Duration;
 
 const SHA256_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-const SEQUENTIAL: GetPlan = GetPlan { jobs: 1, chunk_len: 1 << 20 };
+const SEQUENTIAL: GetPlan = plan(1, 1 << 20);
+
+const fn plan(jobs: usize, chunk_len: u64) -> GetPlan {
+    GetPlan { jobs, chunk_len, adapts: false }
+}
 
 /// Answers one connection after the other as scripted and gives the requests seen.
 fn serve(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
@@ -233,6 +237,15 @@ fn a_head_gives_size_and_version() {
     assert!(server.join().unwrap()[0].starts_with("head /models/v2/abc.big "));
 }
 
+#[test]
+fn a_refusal_without_a_body_tells_of_the_clock_by_its_date() {
+    let far = "403 Forbidden|Date: Sun, 06 Nov 1994 08:49:37 GMT";
+    for (head, code) in [(far, ErrorCode::Clock), ("403 Forbidden", ErrorCode::NotPermitted)] {
+        let (host, _server) = serve(vec![answer(head, 0, "")]);
+        assert_eq!(store(&host).head(&name(), &|_| {}).unwrap_err().code(), code);
+    }
+}
+
 /// Serves `object` by ranges on any number of connections, cutting the first
 /// answer to each range short, and gives the ranges that were asked for.
 fn serve_ranges(object: &'static [u8]) -> (String, std::sync::mpsc::Receiver<String>) {
@@ -272,7 +285,7 @@ fn ranges_side_by_side_come_in_order_and_go_on_where_they_break() {
     let (host, ranges) = serve_ranges(Vec::leak(object.clone()));
     let store = store(&host);
     for (jobs, start) in [(2, 0), (4, 0), (4, 2000), (8, 9999)] {
-        let plan = GetPlan { jobs, chunk_len: 1000 };
+        let plan = plan(jobs, 1000);
         let start = Start { offset: start, etag: Some("\"v1\"".to_owned()) };
         let mut got = store.get(&name(), plan, &start, &|_| {}).unwrap();
         assert!(read_all(&mut got).unwrap() == object[start.offset as usize..], "{jobs} {start:?}");
@@ -280,6 +293,6 @@ fn ranges_side_by_side_come_in_order_and_go_on_where_they_break() {
     let ranges: Vec<_> = ranges.try_iter().collect();
     assert!(ranges.iter().any(|range| range == "3000-3999") && ranges.iter().any(|range| range == "3500-3999"));
     let other = Start { offset: 5, etag: Some("\"v0\"".to_owned()) };
-    let error = store.get(&name(), GetPlan { jobs: 2, chunk_len: 1000 }, &other, &|_| {}).unwrap_err();
+    let error = store.get(&name(), plan(2, 1000), &other, &|_| {}).unwrap_err();
     assert_eq!(error.code(), ErrorCode::Changed);
 }

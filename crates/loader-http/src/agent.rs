@@ -2,12 +2,13 @@
 
 use crate::resolve::Lookup;
 use crate::retry::parse_retry_after;
+use crate::body::Pace;
 use crate::{Attempts, Body, Error, HttpConfig, Notify, Origin, Retry, fault, tls};
 use loader_model::printable;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
 use ureq::http::{HeaderMap, Method, Request, Uri};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Proxy, ProxyProtocol};
@@ -191,7 +192,7 @@ impl Http {
         }
         // What a HEAD announces does not follow.
         let length = if call.method == Method::HEAD { Some(0) } else { length };
-        let body = Body { reader: body.into_reader(), host, length, got: 0, idle };
+        let body = Body { reader: body.into_reader(), host, length, got: 0, idle, pace: Pace::default() };
         Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 
@@ -241,6 +242,11 @@ impl Http {
         };
         Ok(Answer { status: response.status, headers: response.headers, body })
     }
+}
+
+/// The server's clock, as the header `Date` tells it.
+pub fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {

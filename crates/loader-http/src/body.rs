@@ -2,9 +2,16 @@
 
 use crate::{Error, fault};
 use std::io::{self, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use ureq::BodyReader;
 use zeroize::Zeroizing;
+
+/// Fewest bytes that [`SLOW_WAITS`] times the longest silence of waiting have to bring.
+const LEAST: u64 = 4 * 1024;
+
+/// How many times the longest silence a body may take for [`LEAST`] bytes: two
+/// minutes by default.
+const SLOW_WAITS: u32 = 4;
 
 /// Reads a body to the end that the server announced, never short of it and
 /// never past it.
@@ -14,6 +21,26 @@ pub struct Body {
     pub(crate) length: Option<u64>,
     pub(crate) got: u64,
     pub(crate) idle: Duration,
+    pub(crate) pace: Pace,
+}
+
+/// What came, and how long was waited for it, since there was enough of it last.
+#[derive(Default)]
+pub(crate) struct Pace {
+    bytes: u64,
+    waited: Duration,
+}
+
+impl Pace {
+    /// Takes note of `bytes` that took `waited`; false where the line crawls.
+    fn took(&mut self, bytes: usize, waited: Duration, idle: Duration) -> bool {
+        self.bytes += bytes as u64;
+        self.waited += waited;
+        if self.bytes >= LEAST {
+            *self = Self::default();
+        }
+        self.waited < idle * SLOW_WAITS
+    }
 }
 
 impl Body {
@@ -26,17 +53,25 @@ impl Body {
     ///
     /// # Errors
     /// [`Error::Short`]: the connection ended before the announced length.
-    /// [`Error::TimedOut`], [`Error::Broken`], [`Error::Protocol`]: as named.
+    /// [`Error::TimedOut`]: no byte for too long, or less than 4 KiB in four times
+    /// that; only waiting counts, not what the caller does in between.
+    /// [`Error::Broken`], [`Error::Protocol`]: as named.
     pub fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let before = Instant::now();
         match self.reader.read(buffer) {
             Ok(0) if buffer.is_empty() => Ok(0),
             Ok(0) => match self.length {
                 Some(expected) if self.got < expected => Err(self.short(expected)),
                 _ => Ok(0),
             },
-            Ok(n) => {
+            Ok(n) if self.pace.took(n, before.elapsed(), self.idle) => {
                 self.got += n as u64;
                 Ok(n)
+            }
+            Ok(_) => {
+                let (bytes, seconds) = (self.pace.bytes, self.pace.waited.as_secs());
+                let what = format!("only {bytes} bytes in {seconds} s");
+                Err(Error::TimedOut { host: self.host.clone(), what })
             }
             Err(error) => Err(self.classify(error)),
         }

@@ -2,6 +2,7 @@
 
 use loader_model::ErrorCode;
 use std::time::Duration;
+use ureq::http::StatusCode;
 
 /// Why a request has no usable answer. `host` is `host` or `host:port`, with
 /// ` by proxy host:port` where one is on the way; no text holds a path, a query
@@ -50,7 +51,7 @@ pub enum Error {
         expected: u64,
     },
     /// The server asks to come back later: 408, 429 or 5xx.
-    #[error("{host}: HTTP {status}")]
+    #[error("{host}: HTTP {status}{}", busy(*status, *retry_after))]
     Busy {
         /// The server.
         host: String,
@@ -117,6 +118,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(_, hint) => hint.map(str::to_owned),
+            Self::Refused { .. } => Some("nothing listens there: is the address right, does the server run?".to_owned()),
+            Self::NoSuchHost { .. } => Some("is the name right, does this machine have a network and DNS?".to_owned()),
             Self::Certificate { cause, .. } if cause.contains("UnknownIssuer") => {
                 Some("name the certificate authority with --ca-file".to_owned())
             }
@@ -156,4 +159,12 @@ impl Error {
     pub(crate) fn config(text: impl Into<String>) -> Self {
         Self::Config(text.into(), None)
     }
+}
+
+/// What the status says in words, and the wait where the server asks for one.
+fn busy(status: u16, retry_after: Option<Duration>) -> String {
+    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let reason = reason.map_or(String::new(), |reason| format!(", {}", reason.to_lowercase()));
+    let asked = retry_after.filter(|wait| !wait.is_zero());
+    reason + &asked.map_or(String::new(), |wait| format!("; it asks to wait {} s", wait.as_secs()))
 }

@@ -13,7 +13,7 @@ mod retry;
 mod target;
 mod tls;
 
-pub use agent::{Answer, Call, Http, Response};
+pub use agent::{Answer, Call, Http, Response, server_time};
 pub use body::Body;
 pub use config::{ClientCertFiles, HttpConfig};
 pub use error::Error;

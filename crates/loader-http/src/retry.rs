@@ -18,7 +18,7 @@ pub struct Retry {
     pub wait_after_progress: Duration,
     /// Upper bound of any wait that the server did not ask for. 8 s.
     pub longest_wait: Duration,
-    /// Upper bound of a wait the server asked for. 20 s.
+    /// Upper bound of a wait the server asked for. 60 s.
     pub longest_retry_after: Duration,
 }
 
@@ -29,7 +29,7 @@ impl Default for Retry {
             first_wait: Duration::from_millis(1500),
             wait_after_progress: Duration::from_millis(100),
             longest_wait: Duration::from_secs(8),
-            longest_retry_after: Duration::from_secs(20),
+            longest_retry_after: Duration::from_secs(60),
         }
     }
 }

@@ -146,6 +146,24 @@ fn a_silent_server_times_out_and_a_slow_one_does_not() {
 }
 
 #[test]
+fn a_server_that_crawls_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let _server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n").unwrap();
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let retry = Retry { attempts: 1, ..Retry::default() };
+    let config = HttpConfig { idle_timeout: Duration::from_millis(100), retry, ..HttpConfig::default() };
+    let error = Http::new(config).unwrap().exchange(&get(&url), 10_000, &|_| {}).err().unwrap();
+    assert!(matches!(error, Error::TimedOut { .. }) && error.to_string().contains(": only "), "{error}");
+}
+
+#[test]
 fn a_refused_connection_is_temporary() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

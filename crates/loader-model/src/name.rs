@@ -14,7 +14,9 @@ pub struct ResourceName(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// A component is empty, too long, or has a character outside the allowed set.
-    #[error("name component \"{0}\" is not [A-Za-z0-9][A-Za-z0-9._-]{{0,127}}")]
+    #[error(
+        "name component \"{0}\": one is made of 1 to 128 letters, digits and . _ - and begins with a letter or digit"
+    )]
     Component(String),
     /// More than eight components.
     #[error("name has {0} components; at most 8 are allowed")]

@@ -44,30 +44,60 @@ const CONFIG_KEYS: &[&str] = &[
 /// for `--<name>-file`.
 const CREDENTIALS: &[&str] = &["credentials", "token", "cdn", "key", "device-secret", "hwid"];
 
-/// `command` with defaults from `$CREDENTIALS_DIRECTORY`, the user's config file
-/// and the machine's, in this order of precedence. A setting counts only for
-/// options that the command has and that can come from the environment.
+/// A value that stands in for a flag, and the file it comes from.
+struct Setting {
+    value: String,
+    place: String,
+}
+
+/// Settings by key.
+pub(crate) struct Settings(BTreeMap<String, Setting>);
+
+/// The settings from `$CREDENTIALS_DIRECTORY`, the user's config file
+/// and the machine's, in this order of precedence.
 ///
 /// # Errors
 /// `config` where a file cannot be read or holds an unknown key.
-pub(crate) fn apply(command: Command) -> Result<Command, Failure> {
+pub(crate) fn read() -> Result<Settings, Failure> {
     let mut settings = BTreeMap::new();
     for path in config_paths().into_iter().rev() {
         settings.extend(read_config(&path)?);
     }
     settings.extend(systemd_credentials());
-    Ok(settings.into_iter().fold(command, |command, (key, value)| {
-        let takes_it = command.get_arguments().any(|arg| arg.get_id() == key.as_str() && arg.get_env().is_some());
-        if takes_it { command.mut_arg(key, |arg| arg.default_value(value)) } else { command }
-    }))
+    Ok(Settings(settings))
 }
 
-fn systemd_credentials() -> impl Iterator<Item = (String, String)> {
+impl Settings {
+    /// `command` with these as defaults. A setting counts only for options that the
+    /// command has and that can come from the environment.
+    pub(crate) fn apply(&self, command: Command) -> Command {
+        self.0.iter().fold(command, |command, (key, setting)| setting.apply(key, command))
+    }
+
+    /// Why `command`, which is right without these, is wrong with them: file, key
+    /// and what `cause` makes of clap's error.
+    pub(crate) fn culprit(&self, command: &Command, cause: impl Fn(&clap::Error) -> String) -> Option<Failure> {
+        self.0.iter().find_map(|(key, setting)| {
+            let error = setting.apply(key, command.clone()).try_get_matches().err()?;
+            Some(Failure::new(ErrorCode::Config, format_args!("{}: {key}: {}", setting.place, cause(&error))))
+        })
+    }
+}
+
+impl Setting {
+    fn apply(&self, key: &str, command: Command) -> Command {
+        let takes_it = command.get_arguments().any(|arg| arg.get_id() == key && arg.get_env().is_some());
+        if takes_it { command.mut_arg(key, |arg| arg.default_value(self.value.clone())) } else { command }
+    }
+}
+
+fn systemd_credentials() -> impl Iterator<Item = (String, Setting)> {
     let dir = env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     CREDENTIALS.iter().filter_map(move |name| {
         let path = dir.as_ref()?.join(name);
         let value = path.is_file().then(|| path.to_str().map(str::to_owned))??;
-        Some((format!("{}_file", name.replace('-', "_")), value))
+        let place = value.clone();
+        Some((format!("{}_file", name.replace('-', "_")), Setting { value, place }))
     })
 }
 
@@ -77,7 +107,7 @@ fn config_paths() -> Vec<PathBuf> {
     user.into_iter().chain([PathBuf::from("/etc")]).map(|dir| dir.join("azaion/config.yaml")).collect()
 }
 
-fn read_config(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
+fn read_config(path: &Path) -> Result<BTreeMap<String, Setting>, Failure> {
     let place = path.display();
     let document = match std::fs::read(path) {
         Ok(document) => document,
@@ -95,7 +125,7 @@ fn read_config(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
     map.into_iter()
         .map(|(key, value)| {
             if CONFIG_KEYS.contains(&key.as_str()) {
-                Ok((key, value.0))
+                Ok((key, Setting { value: value.0, place: place.to_string() }))
             } else {
                 let shown = loader_model::printable(&key);
                 Err(Failure::new(ErrorCode::Config, format_args!("{place}: unknown key {shown}"))

@@ -64,18 +64,23 @@ enum Parsed<C> {
 }
 
 fn parse<C: Parser>(command: clap::Command) -> Result<Parsed<C>, Failure> {
-    let command = match defaults::apply(command.clone()) {
-        Ok(command) => command,
+    let settings = match defaults::read() {
+        Ok(settings) => settings,
         // Help must be there for someone whose config file is broken.
         Err(failure) => match command.try_get_matches() {
             Err(error) if !error.use_stderr() => return show(&error).map(|()| Parsed::Shown),
             _ => return Err(failure),
         },
     };
-    match command.try_get_matches().and_then(|matches| C::from_arg_matches(&matches)) {
+    let with_settings = settings.apply(command.clone()).try_get_matches();
+    match with_settings.and_then(|matches| C::from_arg_matches(&matches)) {
         Ok(cli) => Ok(Parsed::Command(cli)),
         Err(error) if !error.use_stderr() => show(&error).map(|()| Parsed::Shown),
-        Err(error) => Err(usage(&error)),
+        // A line that is wrong by itself is told before what a file says.
+        Err(error) => Err(match command.clone().try_get_matches() {
+            Err(error) => usage(&error),
+            Ok(_) => settings.culprit(&command, cause).unwrap_or_else(|| usage(&error)),
+        }),
     }
 }
 
@@ -121,9 +126,15 @@ fn show(text: &clap::Error) -> Result<(), Failure> {
 /// clap's report as one line, with the usage as the hint.
 fn usage(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
-    let (cause, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
-    let cause = cause.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let rest = text.split_once("\n\n").map_or("", |(_, rest)| rest);
     let usage = rest.lines().find(|line| line.starts_with("Usage: "));
     let hint = usage.map_or("see --help".to_owned(), |usage| format!("{usage}; --help tells more"));
-    Failure::new(ErrorCode::Usage, cause).hint(hint)
+    Failure::new(ErrorCode::Usage, cause(error)).hint(hint)
+}
+
+/// The first paragraph of clap's report as one line.
+fn cause(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let cause = text.split("\n\n").next().unwrap_or_default();
+    cause.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -2,7 +2,8 @@
 
 use clap::Parser;
 use loader_model::{ErrorCode, printable};
-use loader_testkit::{Config, DevServer, Faults, StartError, TestCa, Tls, Urls};
+use loader_testkit::{Config, DevServer, Faults, Side, StartError, TestCa, Tls, Urls};
+use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -56,7 +57,7 @@ struct Cli {
     /// Write the line with the URLs to this file too
     #[arg(long, value_name = "PATH")]
     urls_file: Option<PathBuf>,
-    /// Write one JSON line for each answer to standard error
+    /// Write one JSON line for each answer to standard error, with --faults a last one of what they did
     #[arg(long)]
     log: bool,
     /// Speak https as localhost and 127.0.0.1; write the certificate that a client has to trust to this file
@@ -97,7 +98,30 @@ fn run(cli: Cli) -> Result<(), Failure> {
         });
     }
     let _ = stopped.recv();
+    if let Some(faults) = server.faults().filter(|_| cli.log) {
+        let sent = Sent { api: faults.sent(Side::Api), cdn: faults.sent(Side::Cdn) };
+        let counted = Counted { fired: faults.fired(), leaked: faults.leaked(), sent };
+        let line = serde_json::to_string(&counted).map_err(|error| (ErrorCode::Bug, error.to_string()))?;
+        writeln!(io::stderr(), "{line}").map_err(|error| (ErrorCode::Io, error.to_string()))?;
+    }
     Ok(())
+}
+
+/// The last line of `--log` where there were `--faults`.
+#[derive(Serialize)]
+struct Counted {
+    /// Requests that a fault took.
+    fired: u64,
+    /// Secrets that followed a redirect to another place.
+    leaked: u64,
+    /// Bytes that left for clients, heads included.
+    sent: Sent,
+}
+
+#[derive(Serialize)]
+struct Sent {
+    api: u64,
+    cdn: u64,
 }
 
 fn class(error: &StartError) -> ErrorCode {

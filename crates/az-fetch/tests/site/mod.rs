@@ -122,11 +122,16 @@ pub(crate) fn small_part(big: &[u8]) -> Vec<u8> {
 }
 
 fn published(big: PartReceipt) -> Vec<u8> {
-    let receipt = PartsReceipt { parts: 1, name: None, small: part(SMALL), big };
-    [&receipt.to_line(), SMALL].concat()
+    published_as(SMALL, big)
 }
 
-fn part(bytes: &[u8]) -> PartReceipt {
+/// What the API hands out for the small part `small`, with its receipt in front.
+pub(crate) fn published_as(small: &[u8], big: PartReceipt) -> Vec<u8> {
+    let receipt = PartsReceipt { parts: 1, name: None, small: part(small), big };
+    [&receipt.to_line(), small].concat()
+}
+
+pub(crate) fn part(bytes: &[u8]) -> PartReceipt {
     PartReceipt { size: bytes.len() as u64, sha256: sha256(bytes) }
 }
 

@@ -1,0 +1,66 @@
+//! A disk that fills up under a fetch.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and says what it could not do")]
+
+mod site;
+
+use site::{NAME, Site};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const MIB: usize = 1 << 20;
+
+/// Mounts a small disk at `$1` and runs the rest in it, twice: once until the disk
+/// was filled from outside, once with room again. Says how each ended.
+const SCRIPT: &str = r#"
+mount -t tmpfs -o size=16m,mode=700 tmpfs "$1" || exit 1
+dir=$1 && shift
+"$@" >out1 2>err1 &
+while [ ! -e stalled ]; do sleep 0.02; done
+head -c 1G /dev/zero >"$dir/fill" 2>/dev/null
+: >filled
+wait $!; echo $? >status1
+ls "$dir/models" >left
+rm "$dir/fill"
+"$@" >out2 2>err2; echo $? >status2
+"#;
+
+fn wait_for(path: &Path) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !path.exists() {
+        assert!(Instant::now() < end, "{} does not come", path.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_keeps_what_is_there() {
+    let can = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no disk of its own can be mounted here");
+        return;
+    }
+    let site = Site::proxied(6 * MIB);
+    let cache = site.path("cache");
+    std::fs::create_dir(&cache).unwrap();
+    site.faults().set("stall@3MiB,on=cdn,times=1".parse().unwrap());
+    let fetch = site.command(&[NAME, "--jobs", "1", "--cache-dir", cache.to_str().unwrap()]);
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", SCRIPT, "sh"]).arg(&cache).arg(fetch.get_program()).args(fetch.get_args());
+    command.current_dir(site.path("")).env("AZ_API_URL", site.server.api_url());
+    let mut child = command.spawn().unwrap();
+    site.faults().wait_stalled(1);
+    std::fs::write(site.path("stalled"), "").unwrap();
+    wait_for(&site.path("filled"));
+    site.faults().release();
+    assert!(child.wait().unwrap().success());
+
+    let text = |name: &str| std::fs::read_to_string(site.path(name)).unwrap();
+    let (first, second) = (text("err1"), text("err2"));
+    assert_eq!(text("status1"), "74\n", "{first}");
+    assert!(first.contains("No space left") || first.contains("no space left"), "{first}");
+    assert!(site.whole().starts_with(&std::fs::read(site.path("out1")).unwrap()));
+    assert!(text("left").contains("yolo.onnx.big.partial"), "{}", text("left"));
+    assert_eq!(text("status2"), "0\n", "{second}");
+    assert!(second.contains("\"resumed_at\":") && std::fs::read(site.path("out2")).unwrap() == site.whole(), "{second}");
+}

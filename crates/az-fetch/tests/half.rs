@@ -1,0 +1,59 @@
+//! A push that is under way, or ended between its parts: nobody reads a mix.
+#![allow(clippy::unwrap_used)]
+
+mod site;
+
+use loader_cdn::{Push, PushPlan, Store};
+use loader_http::{Http, HttpConfig};
+use site::{NAME, SMALL, Site, part, published_as, random};
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+const LEN: usize = 1 << 20;
+const NEXT: &[u8] = b"the next small part";
+
+/// Puts `big` on the CDN as az-push does for the small part `small`.
+fn push_big(site: &Site, small: &[u8], big: &[u8]) {
+    let store = Store::for_upload(site.server.cdn(), Http::new(HttpConfig::default()).unwrap()).unwrap();
+    let (name, plan) = (NAME.parse().unwrap(), PushPlan { jobs: 1, part_len: 5 << 20, release: None });
+    let mut push = Push::begin(&store, &name, plan, &part(small).sha256, None, &|_| {}).unwrap();
+    let sent = push.send(&mut &big[..], &|_| {}, &|_| {}).unwrap();
+    push.complete(&sent, &|_| {}).unwrap();
+}
+
+/// The small part is put in place when the reader has seen that it is the old one.
+#[test]
+fn a_push_under_way_is_waited_for() {
+    let site = Site::new(LEN);
+    // As long as the one before, so that only the store can tell them apart.
+    let next = random(9, LEN);
+    push_big(&site, NEXT, &next);
+    let mut command = site.command(&[NAME]);
+    command.env("AZ_RETRY_WAIT", "0.5").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut events = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("start-over") {
+        line.clear();
+        assert!(events.read_line(&mut line).unwrap() > 0, "it ended");
+    }
+    assert!(line.contains("big part of another release"), "{line}");
+    std::fs::write(site.server.resources_dir().join(NAME), published_as(NEXT, part(&next))).unwrap();
+    let (mut stdout, mut rest) = (Vec::new(), String::new());
+    child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+    events.read_to_string(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success() && stdout == [NEXT, &next].concat(), "{rest}");
+}
+
+#[test]
+fn a_push_that_ended_between_its_parts_is_told() {
+    let site = Site::new(LEN);
+    push_big(&site, NEXT, &random(9, LEN));
+    let run = site.command(&[NAME]).env("AZ_RETRY_WAIT", "0.01").output().unwrap();
+    let events = String::from_utf8(run.stderr).unwrap();
+    assert!(run.status.code() == Some(65) && run.stdout.is_empty(), "{events}");
+    assert!(events.contains("\"code\":\"changed\"") && events.contains("ended half-way"), "{events}");
+    push_big(&site, SMALL, &site.big);
+    let mended = site.run(&[NAME]);
+    assert!(mended.status.success() && mended.stdout == site.whole());
+}
