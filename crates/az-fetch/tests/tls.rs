@@ -95,7 +95,7 @@ fn a_connection_cut_without_close_notify_is_no_end() {
     let site = site(ca.server(&["127.0.0.1"], VALID).unwrap(), None);
     for (faults, what) in [("short@700000,on=cdn,times=3", "closed"), ("reset@700000,on=cdn,times=3", "reset")] {
         site.faults().set(faults.parse().unwrap());
-        let output = fetch(&site, Some(&ca.pem()), &[]);
+        let output = fetch(&site, Some(&ca.pem()), &["--jobs", "3", "--chunk", "1M"]);
         let events = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{what}: {events}");
         assert!(output.stdout == site.whole(), "{what}: {} bytes", output.stdout.len());
