@@ -90,9 +90,7 @@ impl One<'_> {
         let small_alone = self.fetch.cli.part == Wanted::Small;
         let small = if self.fetch.cli.part == Wanted::Big { &[] } else { small };
         match big {
-            Big::Expected(expected, with) if !small_alone => {
-                self.big_part(small, &expected, with.as_deref(), output)
-            }
+            Big::Expected(expected, with) if !small_alone => self.big_part(small, &expected, with.as_deref(), output),
             Big::Unknown if !small_alone => self.big_part_if_any(small, output),
             _ => self.put(small, small.len() as u64, output),
         }

@@ -62,5 +62,8 @@ fn a_disk_that_fills_up_keeps_what_is_there() {
     assert!(site.whole().starts_with(&std::fs::read(site.path("out1")).unwrap()));
     assert!(text("left").contains("yolo.onnx.big.partial"), "{}", text("left"));
     assert_eq!(text("status2"), "0\n", "{second}");
-    assert!(second.contains("\"resumed_at\":") && std::fs::read(site.path("out2")).unwrap() == site.whole(), "{second}");
+    assert!(
+        second.contains("\"resumed_at\":") && std::fs::read(site.path("out2")).unwrap() == site.whole(),
+        "{second}"
+    );
 }

@@ -142,7 +142,10 @@ impl Release<'_> {
                 return self.line(false, &big, etag.as_deref(), published).map(Some);
             }
             _ if half && !may_replace && !self.rewinds => {
-                return Err(taken(name, "a push ended half-way: only one of the two parts published is of this release"));
+                return Err(taken(
+                    name,
+                    "a push ended half-way: only one of the two parts published is of this release",
+                ));
             }
             _ => {}
         }

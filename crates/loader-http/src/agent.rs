@@ -1,14 +1,16 @@
 //! The agent: one request in, one answer out.
 
+use crate::body::Pace;
 use crate::resolve::Lookup;
 use crate::retry::parse_retry_after;
-use crate::body::Pace;
 use crate::{Attempts, Body, Error, HttpConfig, Notify, Origin, Retry, fault, tls};
 use loader_model::printable;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use ureq::http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
+};
 use ureq::http::{HeaderMap, Method, Request, Uri};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Proxy, ProxyProtocol};

@@ -118,7 +118,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(_, hint) => hint.map(str::to_owned),
-            Self::Refused { .. } => Some("nothing listens there: is the address right, does the server run?".to_owned()),
+            Self::Refused { .. } => {
+                Some("nothing listens there: is the address right, does the server run?".to_owned())
+            }
             Self::NoSuchHost { .. } => Some("is the name right, does this machine have a network and DNS?".to_owned()),
             Self::Certificate { cause, .. } if cause.contains("UnknownIssuer") => {
                 Some("name the certificate authority with --ca-file".to_owned())
