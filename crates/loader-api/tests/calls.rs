@@ -87,7 +87,9 @@ fn login_waits_out_a_limit_and_gives_up_in_the_end() {
     client(config).login(&credentials()).unwrap();
     assert_eq!(server.join().unwrap().len(), 2);
     let (config, _server) = serve(vec![(429, ""); 5]);
-    assert_eq!(client(config).login(&credentials()).unwrap_err().code(), ErrorCode::Temporary);
+    let error = client(config).login(&credentials()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Temporary);
+    assert!(error.to_string().ends_with(": HTTP 429, too many requests, after 5 attempts"), "{error}");
 }
 
 #[test]

@@ -121,8 +121,12 @@ fn a_busy_server_is_asked_again() {
         )
     };
     let (url, server) = serve(vec![busy(503), busy(429), busy(408), busy(500), ok("well")]);
-    assert_eq!(&Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).unwrap().body[..], b"well");
+    let reasons = RefCell::new(Vec::new());
+    let notify = |notice: &RetryNotice| reasons.borrow_mut().push(notice.reason.clone());
+    assert_eq!(&Http::new(quick()).unwrap().exchange(&get(&url), 100, &notify).unwrap().body[..], b"well");
     assert_eq!(server.join().unwrap().len(), 5);
+    let first = &reasons.borrow()[0];
+    assert!(first.ends_with(": HTTP 503, service unavailable; it asks to wait 3600 s"), "{first}");
 }
 
 #[test]
