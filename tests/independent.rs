@@ -230,7 +230,7 @@ fn two_stores_are_used_alike() {
         return;
     }
     let (site, moto) = (Site::start(), Moto::start());
-    let streams = [sealed(&site, 1, 13 * MIB), sealed(&site, 2, 17 * MIB)];
+    let streams = [sealed(&site, 1, 10 * MIB), sealed(&site, 2, 13 * MIB)];
     for (name, cdn) in [("az-devserver", site.server().cdn()), ("moto", &moto.cdn)] {
         let store = Store { site: &site, cdn, name };
         let cdn = store.cdn(store.uploader(), store.downloader());

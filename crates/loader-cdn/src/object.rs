@@ -18,7 +18,7 @@ pub struct GetPlan {
     /// Length of a range in bytes. Memory: `jobs` ranges.
     pub chunk_len: u64,
     /// True where ranges begin short and grow up to `chunk_len` as the line shows
-    /// what it carries, and where up to [`JOBS_MAX`] share the memory of `jobs` on
+    /// what it carries, and where up to [`crate::JOBS_MAX`] share the memory of `jobs` on
     /// a line that holds each connection back.
     pub adapts: bool,
 }
