@@ -42,11 +42,11 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "PART", value_enum, hide_possible_values = true, default_value_t = Wanted::Whole)]
     pub(crate) part: Wanted,
 
-    /// Ranges asked for at once; 1 is one request for all [default: 6, up to 16 on a slow line]
+    /// Ranges asked for at once; 1 is one request [default: 6 to 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) jobs: Option<u8>,
 
-    /// Length of a range, such as 512K [default: 256K to 2M, as the line carries]
+    /// Length of a range, such as 512K [default: 256K to 2M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) chunk: Option<u64>,
 

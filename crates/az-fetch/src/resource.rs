@@ -68,15 +68,20 @@ impl One<'_> {
             if self.fetch.cli.is_offline() || !replaced || over == RESTARTS_MAX || !output.restart()? {
                 return Err(failure);
             }
-            self.fetch.stage.step("start-over", &[("reason", failure.to_string().into())]);
-            if failure.code() == ErrorCode::Changed {
+            let begin = || self.fetch.stage.step("start-over", &[("reason", failure.to_string().into())]);
+            let fresh = if failure.code() == ErrorCode::Changed {
+                begin();
                 // A push puts the small part in place behind the big one.
                 std::thread::sleep(self.fetch.cli.api.http.retry_wait * 2_u32.pow(over));
-            }
-            let fresh = self.small_part(origin)?;
-            if failure.code() != ErrorCode::Changed && fresh[..] == published[..] {
-                return Err(failure);
-            }
+                self.small_part(origin)?
+            } else {
+                let fresh = self.small_part(origin)?;
+                if fresh[..] == published[..] {
+                    return Err(failure);
+                }
+                begin();
+                fresh
+            };
             self.fetch.stage.progress().restart();
             self.fetch.stage.progress().add(self.fetch.before);
             published = fresh;
