@@ -101,6 +101,10 @@ impl Contents {
         if known {
             return Err(Error::malformed(name, "is there twice"));
         }
+        let inside = |other: &String| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+        if self.files.keys().chain(self.links.keys()).any(inside) {
+            return Err(Error::malformed(name, "a link in the place of a folder"));
+        }
         self.links.insert(name.to_owned(), target);
         Ok(())
     }

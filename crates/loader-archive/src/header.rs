@@ -25,7 +25,8 @@ impl RawHeader {
     /// Reads a block.
     ///
     /// # Errors
-    /// What is wrong: the checksum, a number, or a format before POSIX.
+    /// What is wrong: the checksum, a number, or a variant that readers take in
+    /// different ways.
     pub(crate) fn parse(block: &Block) -> Result<Self, &'static str> {
         let stored = number(&block[148..156]).ok_or("its checksum is not a number")?;
         let sum = |spaces: u64| {
@@ -37,9 +38,15 @@ impl RawHeader {
         let size = number(&block[124..136]).ok_or("its size is not a number")?;
         let mut name = text(&block[..100]).to_vec();
         let prefix = text(&block[345..500]);
-        // GNU tar keeps times where POSIX has the prefix.
-        if &block[257..263] == b"ustar\0" && !prefix.is_empty() {
-            name = [prefix, b"/", &name].concat();
+        match &block[257..263] {
+            b"ustar\0" if block[508..] == *b"tar\0" => return Err("star's own format"),
+            b"ustar\0" if !prefix.is_empty() => name = [prefix, b"/", &name].concat(),
+            // GNU tar keeps times where POSIX has the prefix; where there are none,
+            // some readers take it for a prefix all the same.
+            b"ustar " if number(&block[345..357]).and(number(&block[357..369])).is_none() => {
+                return Err("a prefix where GNU tar has times");
+            }
+            _ => {}
         }
         Ok(Self { name, link: text(&block[157..257]).to_vec(), size, kind: block[156] })
     }

@@ -18,9 +18,9 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// The digest that the layout's list has for the image with this config.
-    pub(crate) fn manifest_of(&self, config: &str) -> Option<String> {
-        self.images.iter().find(|image| image.config.as_deref() == Some(config))?.manifest.clone()
+    /// What the layout has of the image with this config.
+    pub(crate) fn image(&self, config: &str) -> Option<&Image> {
+        self.images.iter().find(|image| image.config.as_deref() == Some(config))
     }
 }
 
@@ -102,6 +102,10 @@ fn collect(
     let member = blob(contents, descriptor, label)?;
     let document: Document = contents.json(&member)?;
     if let Some(manifests) = document.manifests {
+        // Which of both counts depends on the reader.
+        if document.config.is_some() || document.layers.is_some() {
+            return Err(Error::malformed(&member, "an index and a manifest at once"));
+        }
         if depth == 0 {
             return Err(Error::malformed(&member, "an index in an index in an index"));
         }

@@ -18,6 +18,7 @@ mod name;
 mod omit;
 mod pax;
 mod scan;
+mod spelled;
 
 pub use error::Error;
 pub use expect::{Expected, compare};

@@ -4,6 +4,7 @@ use crate::content::{Coding, File};
 use crate::contents::{Contents, Found};
 use crate::index::{self, Index};
 use crate::name::{clean, digits, familiar, promised};
+use crate::spelled::Spelled;
 use crate::{Error, Image, Layer};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +55,9 @@ impl Held {
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         let Some(range) = self.documents.get(name) else { return Ok(None) };
         let text = self.bytes.get(range.clone()).unwrap_or_default();
-        serde_json::from_slice(text).map(Some).map_err(|error| Error::malformed(name, error))
+        let bad = |error| Error::malformed(name, error);
+        serde_json::from_slice::<Spelled>(text).map_err(bad)?;
+        serde_json::from_slice(text).map(Some).map_err(bad)
     }
 }
 
@@ -103,10 +106,13 @@ pub(crate) fn images(contents: &Contents, held: &Held) -> Result<Vec<Image>, Err
         entries.into_iter().map(|entry| image(contents, entry)).collect::<Result<Vec<_>, _>>().and_then(not_empty)?;
     if let Some(index) = &index {
         for image in &mut images {
-            let config = image.config.as_deref().unwrap_or_default();
-            let manifest = index.manifest_of(config);
             let absent = || Error::malformed("index.json", format!("does not name {}", image.label()));
-            image.manifest = Some(manifest.ok_or_else(absent)?);
+            let same = index.image(image.config.as_deref().unwrap_or_default()).ok_or_else(absent)?;
+            let names: BTreeSet<String> = same.tags.iter().map(|tag| familiar(tag, true)).collect();
+            if !index.names.is_empty() && !image.tags.iter().all(|tag| names.contains(&familiar(tag, true))) {
+                return Err(absent());
+            }
+            image.manifest = same.manifest.clone();
         }
     }
     check_names(&images, held, index.as_ref())?;

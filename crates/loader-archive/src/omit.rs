@@ -10,6 +10,7 @@ use std::collections::HashSet;
 pub struct Omit {
     digests: HashSet<String>,
     sizes: HashSet<u64>,
+    len: u64,
 }
 
 impl Omit {
@@ -43,7 +44,17 @@ impl Omit {
         if needed.iter().any(|layer| layer.size.is_none()) {
             sizes.clear();
         }
-        Self { digests, sizes }
+        let mut seen = HashSet::new();
+        let counts =
+            |layer: &&&Layer| names(layer).all(|name| digests.contains(&name)) && seen.insert(layer.diff_id.clone());
+        let len = there.iter().filter(counts).filter_map(|layer| layer.size).sum();
+        Self { digests, sizes, len }
+    }
+
+    /// Bytes of the layers that are left out, as far as their sizes are known.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
     }
 
     /// True where nothing is left out.

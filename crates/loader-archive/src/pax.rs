@@ -28,11 +28,13 @@ impl Extension {
     pub(crate) fn take(&mut self, kind: u8, content: &[u8]) -> Result<(), &'static str> {
         let end = content.iter().position(|byte| *byte == 0).unwrap_or(content.len());
         match kind {
-            b'L' => self.name = Some(content[..end].to_vec()),
-            b'K' => self.link = Some(content[..end].to_vec()),
-            _ => return self.records(kind, content),
+            b'L' => set(&mut self.name, &content[..end]),
+            b'K' => set(&mut self.link, &content[..end]),
+            b'g' if self.name.is_some() || self.link.is_some() || self.size.is_some() => {
+                Err("a global PAX header between a member and its name")
+            }
+            _ => self.records(kind, content),
         }
-        Ok(())
     }
 
     fn records(&mut self, kind: u8, mut rest: &[u8]) -> Result<(), &'static str> {
@@ -49,8 +51,9 @@ impl Extension {
                 b"path" | b"linkpath" | b"size" if kind == b'g' => {
                     return Err("a global PAX header sets a name or a size");
                 }
-                b"path" => self.name = Some(value.to_vec()),
-                b"linkpath" => self.link = Some(value.to_vec()),
+                b"path" => set(&mut self.name, value)?,
+                b"linkpath" => set(&mut self.link, value)?,
+                b"size" if self.size.is_some() => return Err("two sizes for one member"),
                 b"size" => self.size = Some(number()?),
                 key if key.starts_with(b"GNU.sparse.") => return Err("a sparse file"),
                 _ => {}
@@ -73,9 +76,44 @@ impl Extension {
     }
 }
 
+/// Readers differ in which of two names counts, and in what an empty one means.
+fn set(slot: &mut Option<Vec<u8>>, value: &[u8]) -> Result<(), &'static str> {
+    match value {
+        [] => Err("an empty name"),
+        _ if value.contains(&0) => Err("a name with a zero in it"),
+        _ => match slot.replace(value.to_vec()) {
+            Some(_) => Err("two names for one member"),
+            None => Ok(()),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_comes_once() {
+        let took = |extensions: &[(u8, &[u8])]| {
+            let mut extension = Extension::default();
+            extensions.iter().try_for_each(|(kind, content)| extension.take(*kind, content)).map(|()| extension.name)
+        };
+        assert_eq!(took(&[(b'L', b"a/b\0"), (b'K', b"c\0"), (b'x', b"13 mtime=123\n")]), Ok(Some(b"a/b".to_vec())));
+        assert_eq!(took(&[(b'g', b"13 mtime=123\n"), (b'L', b"a\0")]), Ok(Some(b"a".to_vec())));
+        for extensions in [
+            &[(b'L', &b"a\0"[..]), (b'x', b"10 path=b\n")][..],
+            &[(b'x', b"10 path=b\n"), (b'L', b"a\0")],
+            &[(b'L', b"a\0"), (b'L', b"b\0")],
+            &[(b'x', b"10 path=b\n10 path=c\n")],
+            &[(b'x', b"9 size=5\n9 size=6\n")],
+            &[(b'L', b"a\0"), (b'g', b"13 mtime=123\n")],
+            &[(b'L', b"\0")],
+            &[(b'x', b"8 path=\n")],
+            &[(b'x', b"12 path=a\0b\n")],
+        ] {
+            assert!(took(extensions).is_err(), "{extensions:?}");
+        }
+    }
 
     #[test]
     fn records_are_read_and_bounded() {

@@ -147,6 +147,75 @@ fn the_commit_cannot_be_smuggled_past() {
     assert!(matches!(verdict(&large.end()), Err(Error::Unsupported(_))));
 }
 
+/// A tar whose first member has `change` made to its header block.
+fn with_header(name: &str, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let mut bytes = Tar::new();
+    bytes.file(name, b"x");
+    let mut bytes = bytes.end();
+    change(&mut bytes[..512]);
+    bytes[148..156].fill(b' ');
+    let sum: u32 = bytes[..512].iter().map(|byte| u32::from(*byte)).sum();
+    bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    bytes
+}
+
+#[test]
+fn headers_that_readers_take_in_different_ways_are_refused() {
+    let refused = |change: fn(&mut [u8])| {
+        let bytes = [layer("first", 10)[..1024].to_vec(), with_header("y", change)].concat();
+        matches!(verdict(&bytes), Err(Error::Header { at: 1024, .. }))
+    };
+    assert!(!refused(|_| {}));
+    assert!(!refused(|header| header[345..350].copy_from_slice(b"a/b/c")));
+    // star's own format, and a prefix that GNU tar does not have.
+    assert!(refused(|header| header[508..].copy_from_slice(b"tar\0")));
+    assert!(refused(|header| {
+        header[257..265].copy_from_slice(b"ustar  \0");
+        header[345..358].copy_from_slice(b"blobs/sha256x");
+    }));
+    assert!(!refused(|header| {
+        header[257..265].copy_from_slice(b"ustar  \0");
+        header[345..357].copy_from_slice(b"14700000000\0");
+    }));
+    assert!(refused(|header| {
+        header[124] = 0x80;
+        header[125..136].fill(0xff);
+    }));
+    assert!(refused(|header| {
+        header[124] = 0x80;
+        header[125..136].fill(0);
+        header[128] = 0x80;
+    }));
+}
+
+#[test]
+fn a_folder_is_not_replaced_by_a_link() {
+    let mut tar = Tar::new();
+    tar.file("blobs/sha256/x", b"x").link("blobs", "other");
+    assert!(matches!(verdict(&tar.end()), Err(Error::Malformed { .. })));
+    let mut beside = Tar::new();
+    beside.file("blobs/sha256/x", b"x").link("blob", "other");
+    assert!(matches!(verdict(&beside.end()), Err(Error::NotArchive { .. })));
+}
+
+#[test]
+fn names_that_only_some_readers_see_are_refused() {
+    let spoil = |bytes: &[u8], from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let text = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+        let mut bytes = bytes.to_vec();
+        bytes[text..text + from.len()].copy_from_slice(to.as_bytes());
+        bytes
+    };
+    let hidden =
+        spoil(&SMALL.legacy(), r#""RepoTags":["app:1.4","app:latest"]"#, r#""RepoTags":[],"repotags":["app:10"]"#);
+    assert!(matches!(verdict(&hidden), Err(Error::Malformed { member, .. }) if member == "manifest.json"));
+    let hidden = spoil(&SMALL.oci(false), r#""digest":"sha256:"#, r#""Digest":"sha256:"#);
+    assert!(matches!(verdict(&hidden), Err(Error::Digest { .. })), "a blob is covered by its digest");
+    let hidden = spoil(&SMALL.oci(false), r#""manifests":"#, r#""Manifests":"#);
+    assert!(matches!(verdict(&hidden), Err(Error::Malformed { member, .. }) if member == "index.json"));
+}
+
 #[test]
 fn long_names_are_held_back_with_their_member() {
     let base = layer("base", 100);

@@ -56,6 +56,9 @@ struct Info {
     driver_status: Option<Vec<Vec<String>>>,
     #[serde(default)]
     docker_root_dir: Option<PathBuf>,
+    /// The machine's name.
+    #[serde(default)]
+    name: Option<String>,
 }
 
 impl Engine {
@@ -82,7 +85,8 @@ impl Engine {
             (false, true) => Store::Containerd,
             (false, false) => Store::Docker,
         };
-        engine.root = info.docker_root_dir;
+        // A socket may lead to another machine, which has such a folder too.
+        engine.root = info.docker_root_dir.filter(|_| info.name.is_some() && info.name == this_machine());
         Ok(engine)
     }
 
@@ -144,6 +148,11 @@ impl Engine {
             }
         }
     }
+}
+
+fn this_machine() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned())
 }
 
 impl Store {
