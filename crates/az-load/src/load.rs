@@ -77,6 +77,7 @@ impl Load<'_> {
             self.stage.step("left-out", &[("layers", archive.omitted.into()), ("bytes", archive.omitted_len.into())]);
         }
         let Some(mut target) = target else { return Err(self.archive_failure(&ArchiveError::Empty)) };
+        self.stage.before_commit();
         target.send(&archive.tail).map_err(failure)?;
         self.commit(target, &archive)?;
         self.check(archive.images)
@@ -110,6 +111,8 @@ impl Load<'_> {
         let mut input = Unpacked::new(self.stage.progress().count(input)).inspect_err(|error| {
             *at_end = matches!(error, ArchiveError::Empty);
         })?;
+        // Until here it waited for the stage before.
+        self.stage.begin();
         if input.is_packed() {
             self.stage.step("gzip", &[]);
         }

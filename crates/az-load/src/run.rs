@@ -31,7 +31,6 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     };
     let mut upstream = Upstream::new(cli)?;
     let (input, place, len) = input(cli, stage, &mut upstream)?;
-    stage.begin();
     let len = len.or(expected.as_ref().and_then(|expected| expected.plaintext_size));
     if let Some(len) = len {
         stage.progress().set_total(len);
@@ -43,8 +42,9 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
                 ("version", loader_model::printable(engine.version()).into()),
             ];
             stage.step("engine", &detail);
-            check_space(stage, engine, len)?;
-            omit(cli, stage, engine, expected.as_ref())?
+            let omit = omit(cli, stage, engine, expected.as_ref())?;
+            check_space(stage, engine, len.map(|len| len.saturating_sub(omit.len())))?;
+            omit
         }
         Way::Program(command) => {
             stage.step("no-gate", &[("command", loader_model::printable(command).into())]);

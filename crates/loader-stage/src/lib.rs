@@ -21,6 +21,7 @@ mod secret;
 mod signals;
 mod stage;
 mod tempfile;
+mod terminal;
 
 pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
 pub use before::{Ending, RunDir, parse_stage};
@@ -34,3 +35,4 @@ pub use run::{run, watch};
 pub use secret::SecretFrom;
 pub use signals::EndSignals;
 pub use stage::Stage;
+pub use terminal::{TERMINAL_PIPE, pipe_name};

@@ -1,13 +1,13 @@
 //! Outputs: the raw descriptor of standard output, or a file that appears whole.
 
 use crate::tempfile::TempFile;
-use crate::{Failure, OutputArgs, input::PIPE_LEN};
+use crate::{Failure, OutputArgs, input::PIPE_LEN, terminal};
 use loader_model::ErrorCode;
 use loader_pipe::{Buffer, Memory};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, fchmod, fstatvfs};
 use std::fs::File;
-use std::io::{self, IsTerminal, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -120,7 +120,7 @@ impl Output {
 
     fn stdout(content: Content, force: bool) -> Result<Self, Failure> {
         let name = "standard output".to_owned();
-        if content != Content::Text && !force && io::stdout().is_terminal() {
+        if content != Content::Text && !force && terminal::shows_output() {
             let what = if content == Content::Secret { "a secret" } else { "binary data" };
             return Err(Failure::new(ErrorCode::Usage, format_args!("{what} is not written to a terminal"))
                 .hint("redirect it, use -o FILE, or insist with --force".to_owned()));

@@ -3,9 +3,20 @@
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+/// True from the moment in which one of them came, before anyone was woken.
+static CAME: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Waits for the end of the process where a signal has asked for it, so that
+/// nothing is committed any more.
+pub(crate) fn obey() {
+    while CAME.get().is_some_and(|came| came.load(Ordering::SeqCst)) {
+        std::thread::park();
+    }
+}
 
 /// SIGINT, SIGTERM and SIGHUP, noted from when this exists. A system call that
 /// fails while it waits is no panic, as it would be in signal-hook's iterator.
@@ -28,6 +39,7 @@ impl EndSignals {
         // A handler that cannot write wakes enough.
         wake.set_nonblocking(true)?;
         for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0) {
+            signal_hook::flag::register(signal, CAME.get_or_init(Arc::default).clone())?;
             signal_hook::flag::register_usize(signal, seen.clone(), signal.unsigned_abs() as usize)?;
             signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
         }

@@ -2,7 +2,7 @@
 
 use crate::emit::{Emitter, Report};
 use crate::secret::{SECRET_MAX, loose_permissions};
-use crate::{Content, CredentialsArgs, Failure, Input, Output, OutputArgs, Progress, SecretFrom, prompt};
+use crate::{Content, CredentialsArgs, Failure, Input, Output, OutputArgs, Progress, SecretFrom, prompt, signals};
 use loader_model::{Credentials, ErrorCode, Unit, UnlockState, printable};
 use serde_json::{Map, Value};
 use std::cell::Cell;
@@ -31,6 +31,12 @@ impl Stage {
         if self.working != UnlockState::Idle {
             self.emitter.state(self.working, Report::default());
         }
+    }
+
+    /// To be called before what cannot be undone: where a signal has asked the
+    /// process to end, it does not come back, and the process ends.
+    pub fn before_commit(&self) {
+        signals::obey();
     }
 
     /// Says what precisely happens: `step` is lower case with hyphens, `detail`
