@@ -54,6 +54,11 @@ pub(crate) fn is_dependent(error: &EventError) -> bool {
     [ErrorCode::NoInput, ErrorCode::ReaderGone, ErrorCode::Truncated].iter().any(|code| code.as_str() == error.code)
 }
 
+/// True where a signal ended the stage, and it could say so.
+pub(crate) fn is_told_to_stop(error: &EventError) -> bool {
+    [ErrorCode::Interrupted, ErrorCode::Terminated, ErrorCode::HungUp].iter().any(|code| code.as_str() == error.code)
+}
+
 /// The first cause among `processes`; `None` where all are ready. With
 /// `by_arrival` the order of the lines counts, else the stamps: lines of one
 /// pipe arrive in order whatever the clock does, those of several files do not.
@@ -110,7 +115,6 @@ fn is_hearsay(process: &Process, processes: &[&Process]) -> bool {
 /// True where the failure of `process` can be a consequence of `cause`.
 fn follows(process: &Process, cause: &Process) -> bool {
     let Some(error) = &process.error else { return false };
-    let told_to_stop = [ErrorCode::Interrupted, ErrorCode::Terminated].iter().any(|code| code.as_str() == error.code);
     let bad_data = kind(process) == Some(Kind::Data) && rank(&process.stage) > rank(&cause.stage);
-    is_dependent(error) || told_to_stop || bad_data
+    is_dependent(error) || is_told_to_stop(error) || bad_data
 }

@@ -56,10 +56,10 @@ struct Watch {
 
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let source = Source::open(cli)?;
-    let is_command = matches!(source, Source::Command(..));
+    let is_command = matches!(source, Source::Command(_));
     let recorded = matches!(source, Source::Recorded(_));
     let command_run = match &source {
-        Source::Command(_, run) => Some(run.clone()),
+        Source::Command(run) => Some(run.name.clone()),
         _ => None,
     };
     let file = match cli.output.as_deref() {
@@ -151,6 +151,10 @@ impl Watch {
             match message {
                 Ok(Message::Line(line)) => {
                     self.line(&line);
+                    drained = drained.map(|_| now + DRAIN_MAX);
+                }
+                Ok(Message::Output(line)) => {
+                    self.screen.text(&printable_line(&line.bytes, line.cut));
                     drained = drained.map(|_| now + DRAIN_MAX);
                 }
                 Ok(Message::End) => inputs -= 1,

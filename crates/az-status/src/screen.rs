@@ -25,13 +25,11 @@ impl Screen {
     /// The form that `AZ_EVENTS` and the terminal ask for. What was recorded is
     /// not played again.
     pub(crate) fn new(recorded: bool) -> Self {
-        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let draws = std::io::stderr().is_terminal() && set("TERM").is_some_and(|term| term != "dumb");
         match set("AZ_EVENTS").as_deref() {
             _ if recorded => Self::Text,
             Some("off") => Self::Errors,
             Some("human") => Self::Lines(plain::Lines::default()),
-            _ if draws => Self::Bars(bars::Bars::new()),
+            _ if draws() => Self::Bars(bars::Bars::new()),
             Some("json") if !std::io::stderr().is_terminal() => Self::Events,
             _ => Self::Lines(plain::Lines::default()),
         }
@@ -54,15 +52,14 @@ impl Screen {
 
     /// Passes on a line that is no event, made printable.
     pub(crate) fn text(&mut self, line: &str) {
-        let line = format!("{line}\n");
         match self {
-            Self::Bars(bars) => bars.above(|| put(line.as_bytes())),
-            _ => put(line.as_bytes()),
+            Self::Bars(bars) => bars.text(line),
+            _ => put(format!("{line}\n").as_bytes()),
         }
     }
 
     /// Draws again what moves by itself.
-    pub(crate) fn tick(&self) {
+    pub(crate) fn tick(&mut self) {
         if let Self::Bars(bars) = self {
             bars.tick();
         }
@@ -74,6 +71,24 @@ impl Screen {
             bars.end();
         }
     }
+}
+
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// True where bars may be drawn on standard error.
+fn draws() -> bool {
+    let wanted = !matches!(set("AZ_EVENTS").as_deref(), Some("off" | "human"));
+    wanted && std::io::stderr().is_terminal() && set("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// True where bars are drawn on the terminal that standard output goes to as well,
+/// so that what a command writes there would be drawn over.
+pub(crate) fn shares_terminal() -> bool {
+    let device = |stat: rustix::io::Result<rustix::fs::Stat>| stat.ok().map(|stat| stat.st_rdev);
+    let (out, err) = (std::io::stdout(), std::io::stderr());
+    draws() && out.is_terminal() && device(rustix::fs::fstat(out)) == device(rustix::fs::fstat(err))
 }
 
 /// A report must not stop the work: a reader of standard error that went away,

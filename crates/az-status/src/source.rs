@@ -3,10 +3,11 @@
 use crate::cli::Cli;
 use crate::event::{is_stage_name, rank};
 use crate::lines::{Line, next_line};
-use loader_stage::{ErrorCode, Failure};
+use crate::screen;
+use loader_stage::{ErrorCode, Failure, TERMINAL_PIPE, pipe_name};
 use std::fs::{self, File};
 use std::io::{self, BufReader};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -21,6 +22,8 @@ const FILES_MAX: usize = 256;
 pub(crate) enum Message {
     /// A line of the input.
     Line(Line),
+    /// A line of the command's standard output.
+    Output(Line),
     /// An input could not be read to its end.
     Broken(String),
     /// One input has ended.
@@ -37,8 +40,17 @@ pub(crate) enum Source {
     Recorded(Vec<Input>),
     /// Pipes and the like, read side by side.
     Live(Vec<Input>),
-    /// A command and the name of its run.
-    Command(Box<Command>, String),
+    /// A command to run.
+    Command(Box<Run>),
+}
+
+/// A command that is watched.
+pub(crate) struct Run {
+    command: Command,
+    /// Name of its run.
+    pub(crate) name: String,
+    /// What it writes, where that is shown above the bars.
+    output: Option<File>,
 }
 
 /// A file with the name that messages call it by.
@@ -56,10 +68,11 @@ impl Source {
     /// `not_found` where a file is not there, `usage` where nothing is left to read.
     pub(crate) fn open(cli: &Cli) -> Result<Self, Failure> {
         if let Some((program, args)) = cli.command.split_first() {
-            let run = cli.run.clone().unwrap_or_else(random_run);
+            let name = cli.run.clone().unwrap_or_else(random_run);
             let mut command = Command::new(program);
-            command.args(args).env("AZ_RUN", &run).env("AZ_EVENTS", "json").stderr(Stdio::piped());
-            return Ok(Self::Command(Box::new(command), run));
+            command.args(args).env("AZ_RUN", &name).env("AZ_EVENTS", "json").stderr(Stdio::piped());
+            let output = screen::shares_terminal().then(|| pipe_output(&mut command)).transpose()?;
+            return Ok(Self::Command(Box::new(Run { command, name, output })));
         }
         let inputs = match &cli.run_dir {
             Some(dir) => run_dir(dir)?,
@@ -77,12 +90,13 @@ impl Source {
     /// `not_found` where the command is not there, `io` where it cannot be run.
     pub(crate) fn start(self, to: &SyncSender<Message>) -> Result<usize, Failure> {
         match self {
-            Self::Recorded(inputs) => read(inputs, to.clone()).map(|()| 1),
+            Self::Recorded(inputs) => read(inputs, to.clone(), Message::Line).map(|()| 1),
             Self::Live(inputs) => {
                 let count = inputs.len();
-                inputs.into_iter().try_for_each(|input| read(vec![input], to.clone())).map(|()| count)
+                inputs.into_iter().try_for_each(|input| read(vec![input], to.clone(), Message::Line)).map(|()| count)
             }
-            Self::Command(mut command, _) => {
+            Self::Command(run) => {
+                let Run { mut command, output, .. } = *run;
                 let name = loader_model::printable(&command.get_program().to_string_lossy());
                 let mut child = command.spawn().map_err(|error| match error.kind() {
                     io::ErrorKind::NotFound => {
@@ -95,29 +109,40 @@ impl Source {
                 })?;
                 // The command holds the other end of the pipe only while it runs.
                 drop(command);
-                let stderr = child.stderr.take().map(|pipe| File::from(std::os::fd::OwnedFd::from(pipe)));
-                let inputs = stderr.into_iter().map(|file| Input { name: name.clone(), file }).collect();
-                read(inputs, to.clone())?;
+                let input = |file| vec![Input { name: name.clone(), file }];
+                let stderr = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+                let count = usize::from(stderr.is_some()) + usize::from(output.is_some());
+                stderr.map(|file| read(input(file), to.clone(), Message::Line)).transpose()?;
+                output.map(|file| read(input(file), to.clone(), Message::Output)).transpose()?;
                 let to = to.clone();
                 spawn("command", move || {
                     if let Ok(status) = child.wait() {
                         let _ = to.send(Message::Exited(status));
                     }
                 })?;
-                Ok(1)
+                Ok(count)
             }
         }
     }
 }
 
-fn read(inputs: Vec<Input>, to: SyncSender<Message>) -> Result<(), Failure> {
+/// Gives the command a pipe in the place of the terminal that bars are drawn on,
+/// and tells the stages that it is as good as one.
+fn pipe_output(command: &mut Command) -> Result<File, Failure> {
+    let fail = |error: io::Error| Failure::io("pipe", &error);
+    let (reader, writer) = io::pipe().map_err(fail)?;
+    command.env(TERMINAL_PIPE, pipe_name(&writer).map_err(fail)?).stdout(writer);
+    Ok(File::from(OwnedFd::from(reader)))
+}
+
+fn read(inputs: Vec<Input>, to: SyncSender<Message>, message: fn(Line) -> Message) -> Result<(), Failure> {
     spawn("lines", move || {
         for input in inputs {
             let mut reader = BufReader::with_capacity(16 * 1024, input.file);
             loop {
                 let message = match next_line(&mut reader) {
                     Ok(None) => break,
-                    Ok(Some(line)) => Message::Line(line),
+                    Ok(Some(line)) => message(line),
                     Err(error) => Message::Broken(format!("{}: {error}", input.name)),
                 };
                 let broken = matches!(message, Message::Broken(_));

@@ -218,10 +218,9 @@ fn label(process: &Process, labels: &Labels<'_>) -> String {
 /// True where the signal, not a failure before it, ended the work.
 fn is_stop(found: &Judgement<'_>, ending: &Ending) -> bool {
     let Some((_, events_before)) = ending.signal else { return false };
-    let told_to_stop = found.cause.error.as_ref().is_some_and(|error| {
-        [ErrorCode::Interrupted, ErrorCode::Terminated].iter().any(|code| code.as_str() == error.code)
-    });
-    told_to_stop || found.kind == Kind::Gone || found.cause.last.seq > events_before
+    found.cause.error.as_ref().is_some_and(judge::is_told_to_stop)
+        || found.kind == Kind::Gone
+        || found.cause.last.seq > events_before
 }
 
 fn finding(process: &Process, labels: &Labels<'_>, ending: &Ending) -> Finding {
@@ -234,8 +233,14 @@ fn finding(process: &Process, labels: &Labels<'_>, ending: &Ending) -> Finding {
         message: report.message.unwrap_or_default(),
         hint: process.error.as_ref().and_then(|error| error.hint.clone()),
     };
-    if process.error.is_none() {
-        silent(&mut finding, labels, ending);
+    match &process.error {
+        None => silent(&mut finding, labels, ending),
+        // After Ctrl-C a person knows why.
+        Some(error) if error.code == ErrorCode::Terminated.as_str() => {
+            let hint = "a supervisor, an out-of-memory daemon or a person told this stage to stop; run it again";
+            finding.hint.get_or_insert_with(|| hint.to_owned());
+        }
+        Some(_) => {}
     }
     finding
 }
