@@ -37,11 +37,14 @@ class Bench:
                 f"mv {plain}.part {plain}")
         return plain
 
-    def hyperfine(self, name, commands, runs=None):
-        """Medians and CPU seconds of shell commands, pairs of a label and a line, measured in one call."""
+    def hyperfine(self, name, commands, runs=None, prepare=None, warmup=1):
+        """Medians and CPU seconds of shell commands, pairs of a label and a line, measured in one call; the line
+        `prepare` runs before each and is not measured."""
         export = self.out / f"{name}.json"
-        call = ["hyperfine", "--style", "none", "--warmup", "1", "--runs", str(runs or self.options.runs), "--shell", "bash",
+        call = ["hyperfine", "--style", "none", "--warmup", str(warmup), "--runs", str(runs or self.options.runs), "--shell", "bash",
                 "--export-json", str(export)]
+        if prepare:
+            call += ["--prepare", prepare]
         for label, command in commands:
             call += ["--command-name", label, command]
         subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
