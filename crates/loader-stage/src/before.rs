@@ -120,8 +120,9 @@ impl RunDir {
             if start.elapsed() > LATE || gone_since.is_some_and(|since| since.elapsed() > LATE_AND_GONE) {
                 let stage = &self.stage;
                 let text = format!("{stage} has no final line in {}: it was killed", self.path.display());
-                return Err(Failure::new(ErrorCode::Temporary, format_args!("{text}; {}", self.undone))
-                    .hint("kill -9, or out of memory: see dmesg, then run it again".to_owned()));
+                return Err(Failure::new(ErrorCode::Temporary, format_args!("{text}; {}", self.undone)).hint(
+                    "kill -9, out of memory (see dmesg), or no space in that folder; then run it again".to_owned(),
+                ));
             }
             sleep(LOOK);
         }

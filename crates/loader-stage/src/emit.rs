@@ -6,8 +6,8 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::{Map, Value};
 use std::env;
 use std::fs::File;
-use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,7 +37,9 @@ pub(crate) struct Emitter {
 struct State {
     now: UnlockState,
     ended: bool,
-    files: Vec<File>,
+    files: Vec<(PathBuf, File)>,
+    /// The first line that a file did not take.
+    refused: Option<(PathBuf, io::Error)>,
 }
 
 /// What an event says beyond the state.
@@ -83,7 +85,7 @@ impl Emitter {
                 }
             },
         };
-        let state = State { now: UnlockState::Idle, ended: false, files: Vec::new() };
+        let state = State { now: UnlockState::Idle, ended: false, files: Vec::new(), refused: None };
         (Self { stage: stage.to_owned(), run, fixed_time, mode, state: Mutex::new(state) }, problem)
     }
 
@@ -105,7 +107,7 @@ impl Emitter {
         let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| {
             Failure::new(ErrorCode::CannotCreate, format_args!("{}: {}", path.display(), std::io::Error::from(error)))
         })?;
-        self.lock().files.push(File::from(file));
+        self.lock().files.push((path.to_owned(), File::from(file)));
         Ok(())
     }
 
@@ -118,6 +120,16 @@ impl Emitter {
             Some(dir) if !dir.is_empty() => self.append_to(&Path::new(&dir).join(format!("{}.jsonl", self.stage))),
             _ => Ok(()),
         }
+    }
+
+    /// Fails where a file did not take what was said so far. Later lines must not
+    /// stop the work.
+    ///
+    /// # Errors
+    /// `io` with the file's name.
+    pub(crate) fn check_files(&self) -> Result<(), Failure> {
+        let refused = self.lock().refused.take();
+        refused.map_or(Ok(()), |(path, error)| Err(Failure::io(path.display(), &error)))
     }
 
     /// Says that the stage is in `state`; nothing after the final event.
@@ -181,10 +193,11 @@ impl Emitter {
             error,
         };
         let line = event.to_line();
-        for file in &mut inner.files {
-            // The report must not stop the work: a full disk under the log is
-            // the work's own error where it matters.
-            let _ = file.write_all(&line);
+        for (path, file) in &mut inner.files {
+            // The report must not stop the work that is under way.
+            if let Err(error) = file.write_all(&line) {
+                inner.refused.get_or_insert_with(|| (path.clone(), error));
+            }
             if inner.ended {
                 let _ = file.sync_data();
             }

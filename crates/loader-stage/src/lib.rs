@@ -33,6 +33,6 @@ pub use process::{is_on_command_line, threads};
 pub use progress::{Counted, Progress};
 pub use run::{run, watch};
 pub use secret::SecretFrom;
-pub use signals::EndSignals;
+pub use signals::{EndSignals, signal_came};
 pub use stage::Stage;
 pub use terminal::{TERMINAL_PIPE, pipe_name};

@@ -109,6 +109,7 @@ where
     emitter.append_to_run_dir()?;
     process::watch_signals(emitter.clone()).map_err(|error| Failure::io("signals", &error))?;
     emitter.state(UnlockState::Idle, Report::default());
+    emitter.check_files()?;
     let stage = Stage::new(emitter.clone(), working, args.insecure_perms);
     filter(&cli, &stage).map_err(Failure::from_error)?;
     stage.ready();

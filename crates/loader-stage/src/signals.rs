@@ -3,17 +3,24 @@
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// True from the moment in which one of them came, before anyone was woken.
-static CAME: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+/// The last of them that came, from the moment in which it did: before anyone was woken.
+static CAME: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+
+/// The signal that has asked the process to end, where one has, although whoever
+/// waits for it in [`EndSignals::wait`] may not have heard yet.
+pub fn signal_came() -> Option<i32> {
+    let signal = CAME.get()?.load(Ordering::SeqCst);
+    i32::try_from(signal).ok().filter(|signal| *signal != 0)
+}
 
 /// Waits for the end of the process where a signal has asked for it, so that
 /// nothing is committed any more.
 pub(crate) fn obey() {
-    while CAME.get().is_some_and(|came| came.load(Ordering::SeqCst)) {
+    while signal_came().is_some() {
         std::thread::park();
     }
 }
@@ -39,8 +46,9 @@ impl EndSignals {
         // A handler that cannot write wakes enough.
         wake.set_nonblocking(true)?;
         for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0) {
-            signal_hook::flag::register(signal, CAME.get_or_init(Arc::default).clone())?;
-            signal_hook::flag::register_usize(signal, seen.clone(), signal.unsigned_abs() as usize)?;
+            let number = signal.unsigned_abs() as usize;
+            signal_hook::flag::register_usize(signal, CAME.get_or_init(Arc::default).clone(), number)?;
+            signal_hook::flag::register_usize(signal, seen.clone(), number)?;
             signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
         }
         Ok(Self { seen, woken, _wake: wake })
