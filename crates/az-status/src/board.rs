@@ -119,7 +119,10 @@ impl Board {
         if !event.state.is_final() {
             process.working = event.state;
         }
-        process.step = event.step;
+        // What a stage was at when it failed says more than that it failed.
+        if event.state != UnlockState::Error {
+            process.step = event.step;
+        }
         process.done = event.done.or(process.done);
         let unit = event.unit.unwrap_or(process.unit);
         // How many layers there are says nothing of bytes.

@@ -13,7 +13,7 @@ use crate::screen::{self, Screen, printable_line};
 use crate::signals;
 use crate::source::{Message, Source};
 use crate::verdict::{Ending, Verdict};
-use loader_stage::{ErrorCode, Failure, Output};
+use loader_stage::{ErrorCode, Failure, Output, signal_came};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
@@ -73,6 +73,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let inputs = source.start(&to)?;
     drop(to);
     watch.follow(&messages, inputs, is_command);
+    // Stages may end of Ctrl-C before the thread that waits for it here is woken.
+    watch.ending.signal = watch.ending.signal.or_else(|| Some((signal_came()?, watch.board.events())));
     if is_command {
         watch.ending.seconds = Some(before.0.elapsed().as_secs_f64());
     }
@@ -199,7 +201,8 @@ impl Watch {
             let text = printable_line(&line.bytes, line.cut);
             self.screen.text(&text);
             if !text.trim().is_empty() {
-                self.ending.last_text = Some(loader_model::printable(text.trim()));
+                let words: Vec<_> = text.split_whitespace().collect();
+                self.ending.last_text = Some(loader_model::printable(&words.join(" ")));
             }
             return;
         };

@@ -119,9 +119,10 @@ impl Verdict {
                 128 + *signal as u8,
                 format!("STOPPED by {}: the command ended with {status}{told}", wording::signal(*signal)),
             ),
-            (Some(status), _) if status != 0 => {
-                (wording::low_byte(status), format!("FAILED: the command ended with {status}{told}{last_words}"))
-            }
+            (Some(status), _) if status != 0 => (
+                wording::low_byte(status),
+                format!("FAILED: the command ended with {}{told}{last_words}", wording::status(status)),
+            ),
             (Some(_), _) if labels.is_empty() => {
                 (0, "READY: the command ended with 0; no stage reported anything".into())
             }
@@ -157,7 +158,8 @@ impl Verdict {
                 let last_words = ending.last_text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
                 cause.code = "command".into();
                 cause.exit = wording::low_byte(status);
-                cause.message = format!("its reader went away and the command ended with {status}{last_words}");
+                cause.message =
+                    format!("its reader went away and the command ended with {}{last_words}", wording::status(status));
                 self.text = format!("FAILED after {place}: {}", wording::sentence(&cause.message));
             }
             _ => self.text = format!("FAILED in {place}: {}", wording::sentence(&cause.message)),
@@ -241,6 +243,11 @@ fn finding(process: &Process, labels: &Labels<'_>, ending: &Ending) -> Finding {
             finding.hint.get_or_insert_with(|| hint.to_owned());
         }
         Some(_) => {}
+    }
+    let told_to_stop = process.error.as_ref().is_none_or(judge::is_told_to_stop);
+    if told_to_stop && process.stage == "az-load" && process.step.as_deref() == Some("unpacking") {
+        let hint = "the engine had all of it and may finish by itself: az-load --present tells, or run it again";
+        finding.hint = Some(hint.into());
     }
     finding
 }

@@ -18,6 +18,14 @@ pub(crate) fn low_byte(status: i32) -> u8 {
     u8::try_from(status).unwrap_or(1)
 }
 
+/// An exit status, with the signal that a shell means by it.
+pub(crate) fn status(status: i32) -> String {
+    match status {
+        129..=159 => format!("{status} ({})", signal(status - 128)),
+        _ => status.to_string(),
+    }
+}
+
 /// The name of a signal.
 pub(crate) fn signal(signal: i32) -> String {
     let name = match signal {

@@ -45,6 +45,18 @@ const VERDICTS: &[(&str, &str, i32)] = &[
         75,
     ),
     (
+        "load_killed_after_commit",
+        "FAILED in az-load (loading_images): killed: it ended without a final line. \
+         Hint: the engine had all of it and may finish by itself: az-load --present tells, or run it again.",
+        75,
+    ),
+    (
+        "load_stopped_after_commit",
+        "FAILED in az-load (loading_images): stopped by SIGTERM. \
+         Hint: the engine had all of it and may finish by itself: az-load --present tells, or run it again.",
+        143,
+    ),
+    (
         "own_error_and_silent_sink",
         "FAILED in az-decrypt (decrypting): the key does not open the file. \
          Also in az-load (loading_images): killed: it ended without a final line.",

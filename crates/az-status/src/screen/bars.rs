@@ -110,7 +110,8 @@ impl Bars {
             shown.bar.set_position(done.min(total.unwrap_or(SHOWN_MAX)).min(SHOWN_MAX));
         }
         let message = match &process.step {
-            Some(step) if !process.state.is_final() => step.clone(),
+            // What it looked at beforehand is not what it waits for.
+            Some(step) if !process.state.is_final() && process.state != UnlockState::Idle => step.clone(),
             _ => process.state.to_string(),
         };
         if process.state.is_final() {

@@ -35,6 +35,7 @@ impl Lines {
             (UnlockState::Error, _) => Some(error(process)),
             (UnlockState::Ready, _) => Some(format!("{stage}: ready{amount}\n")),
             (UnlockState::Idle, None) if process.done.is_none() => None,
+            (UnlockState::Idle, Some(step)) => Some(format!("{stage}: {step}{amount}\n")),
             (state, Some(step)) => Some(format!("{stage}: {state}: {step}{amount}\n")),
             (state, None) => Some(format!("{stage}: {state}{amount}\n")),
         }
