@@ -8,7 +8,7 @@ mod engines;
 #[path = "../../loader-archive/tests/sample/mod.rs"]
 mod sample;
 
-use engines::{Engine, docker, unique};
+use engines::{Engine, docker, sealed, unique};
 use sample::{Sample, Tar, gzip};
 
 /// Two fresh names, and the archives that hold them.
@@ -79,6 +79,27 @@ fn borders(bytes: &[u8]) -> Vec<usize> {
     borders
 }
 
+/// Ways to spoil an archive of either layout.
+fn spoiled(case: &Case, bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let flip = |what: &[u8], offset: usize| flipped(bytes, find(bytes, what) + offset);
+    vec![
+        ("no end", bytes[..bytes.len() - 1024].to_vec()),
+        ("half an end", bytes[..bytes.len() - 512].to_vec()),
+        ("garbage behind", [bytes, &b"garbage"[..]].concat()),
+        ("two tars", [bytes, bytes].concat()),
+        ("a flip in a tag", flip(case.one.as_bytes(), 20)),
+        ("a flip in manifest.json", flip(b"\"Config\"", 20)),
+        ("a flip in a config", flip(b"\"architecture\"", 18)),
+        ("a flip in a layer", flipped(bytes, bytes.len() / 2)),
+    ]
+}
+
+/// The same for the layer of the second image alone.
+fn second_spoiled(legacy: &[u8]) -> Vec<u8> {
+    let borders = borders(legacy);
+    flipped(legacy, borders[borders.len() - 2 - 3 * 4] + 2000)
+}
+
 fn rows(engine: &Engine) {
     let case = Case::new();
     let (legacy, oci) = (case.sample().legacy(), case.sample().oci(false));
@@ -88,22 +109,11 @@ fn rows(engine: &Engine) {
     loaded(engine, &case, "the names in front", &case.sample().oci(true));
 
     for (layout, bytes) in [("legacy", &legacy), ("oci", &oci)] {
-        refused(engine, &case, &format!("{layout}, no end"), &bytes[..bytes.len() - 1024], 65);
-        refused(engine, &case, &format!("{layout}, half an end"), &bytes[..bytes.len() - 512], 65);
-        refused(engine, &case, &format!("{layout}, garbage behind"), &[bytes, &b"garbage"[..]].concat(), 65);
-        refused(engine, &case, &format!("{layout}, two tars"), &[&bytes[..], &bytes[..]].concat(), 65);
-        let tag = find(bytes, case.one.as_bytes());
-        refused(engine, &case, &format!("{layout}, a flip in a tag"), &flipped(bytes, tag + 20), 65);
-        let manifest = find(bytes, b"\"Config\"");
-        refused(engine, &case, &format!("{layout}, a flip in manifest.json"), &flipped(bytes, manifest + 20), 65);
-        let config = find(bytes, b"\"architecture\"");
-        refused(engine, &case, &format!("{layout}, a flip in a config"), &flipped(bytes, config + 18), 65);
-        refused(engine, &case, &format!("{layout}, a flip in a layer"), &flipped(bytes, bytes.len() / 2), 65);
+        for (row, bytes) in spoiled(&case, bytes) {
+            refused(engine, &case, &format!("{layout}, {row}"), &bytes, 65);
+        }
     }
-    // The last layer belongs to the second image alone.
-    let other = borders(&legacy);
-    let other = other[other.len() - 2 - 3 * 4];
-    refused(engine, &case, "a flip in the second image", &flipped(&legacy, other + 2000), 65);
+    refused(engine, &case, "a flip in the second image", &second_spoiled(&legacy), 65);
     for (row, name) in [("its layer", "d/layer.tar"), ("a shared layer", "a/layer.tar")] {
         refused(engine, &case, &format!("{row} is missing"), &without(&legacy, name), 65);
     }
@@ -163,4 +173,63 @@ fn docker_tags_nothing_from_an_archive_that_is_cut_anywhere() {
             }
         }
     }
+}
+
+#[test]
+fn docker_tags_nothing_from_a_spoiled_archive_in_gzip() {
+    let Some(engine) = docker() else { return };
+    let case = Case::new();
+    let legacy = case.sample().legacy();
+    for (row, bytes) in spoiled(&case, &legacy) {
+        refused(&engine, &case, &format!("gzip, {row}"), &gzip(&bytes), 65);
+    }
+    refused(&engine, &case, "gzip, a flip in the second image", &gzip(&second_spoiled(&legacy)), 65);
+    let packed = gzip(&legacy);
+    for (row, bytes) in [
+        ("something behind it", [&packed[..], b"x"].concat()),
+        ("two of it", [&packed[..], &packed[..]].concat()),
+        ("a flip in its checksum", flipped(&packed, packed.len() - 6)),
+        ("a flip in its length", flipped(&packed, packed.len() - 2)),
+        ("a flip in the middle", flipped(&packed, packed.len() / 2)),
+    ] {
+        refused(&engine, &case, &format!("gzip, {row}"), &bytes, 65);
+    }
+    for cut in [1, 2, 9, 10, 11, packed.len() / 3, packed.len() - 9, packed.len() - 1] {
+        refused(&engine, &case, &format!("gzip cut at {cut}"), &packed[..cut], 65);
+    }
+}
+
+#[test]
+fn docker_tags_nothing_from_a_spoiled_archive_whose_base_is_left_out() {
+    let Some(engine) = docker() else { return };
+    let case = Case::new();
+    let legacy = case.sample().legacy();
+    let list = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(list.path(), sealed(&legacy)).unwrap();
+    let load = |bytes: &[u8]| {
+        engine.load(bytes, |command| command.arg("--skip-present-layers").arg("--expect-images").arg(list.path()))
+    };
+    assert_eq!(load(&legacy).exit, Some(0));
+    // What the first image brought is there; the second one is new again.
+    engine.remove(&format!("{}:2", case.two));
+    let without_base = without(&legacy, "a/layer.tar");
+    for (kind, archive) in [("whole", &legacy), ("without the base", &without_base)] {
+        let mut rows = spoiled(&case, archive);
+        // A layer that is left out may be anything: no one gets it.
+        rows.retain(|(row, _)| *row != "a flip in a layer");
+        rows.push(("a flip in the new layer", second_spoiled(archive)));
+        rows.push(("the new layer is missing", without(archive, "d/layer.tar")));
+        for cut in borders(archive).into_iter().filter(|cut| *cut > 0) {
+            rows.push(("cut", archive[..cut].to_vec()));
+        }
+        for (row, bytes) in rows {
+            let ran = load(&bytes);
+            assert_eq!(ran.exit, Some(65), "{kind}, {row}: {}", ran.stderr);
+            assert!(!engine.has(&case.two), "{kind}, {row}");
+        }
+        let ran = load(archive);
+        assert!(ran.exit == Some(0) && ran.stderr.contains("left-out") && engine.has(&case.two), "{}", ran.stderr);
+        engine.remove(&format!("{}:2", case.two));
+    }
+    case.remove(&engine);
 }

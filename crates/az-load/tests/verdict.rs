@@ -41,10 +41,7 @@ impl Case {
 
     /// What az-inspect would print of the sealed archive.
     fn sealed(&self) -> String {
-        let mut scanner = loader_archive::Scanner::default();
-        scanner.push::<loader_archive::Error>(&self.legacy(), &mut |_| Ok(())).unwrap();
-        let images = scanner.finish().unwrap().images;
-        format!(r#"{{"verified":true,"images":{}}}"#, serde_json::to_string(&images).unwrap())
+        engines::sealed(&self.legacy())
     }
 }
 
@@ -173,9 +170,7 @@ fn a_stall_tags_nothing_and_ends_well() {
     case.remove(&engine);
 }
 
-#[test]
-fn what_was_sealed_must_be_what_comes() {
-    let Some(engine) = docker() else { return };
+fn what_was_sealed_must_be_what_comes(engine: &Engine) {
     let (case, folder) = (Case::new(), tempfile::tempdir().unwrap());
     let (sealed, whole) = (folder.path().join("sealed.json"), case.legacy());
     let expect = |text: &str| {
@@ -184,18 +179,52 @@ fn what_was_sealed_must_be_what_comes() {
     };
     let ran = expect(&case.sealed().replace(":latest", ":newest"));
     assert_eq!(ran.exit, Some(65), "{}", ran.stderr);
-    assert!(!case.tagged(&engine));
+    assert!(!case.tagged(engine));
 
     let present = |text: &str| engine.load(text.as_bytes(), |command| command.arg("--present"));
-    assert_eq!(present(&case.sealed()).exit, Some(66));
+    let absent = |text: &str, why: &str| {
+        let ran = present(text);
+        assert!(ran.exit == Some(66) && ran.stderr.contains(why) && ran.stdout.is_empty(), "{why}: {}", ran.stderr);
+    };
+    absent(&case.sealed(), "not listed by the engine");
     let ran = expect(&case.sealed());
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
     let ran = present(&case.sealed());
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains(&case.one) && ran.stdout.contains("\"id\":\"sha256:"));
-    engine.remove(&format!("{}:2", case.two));
-    assert_eq!(present(&case.sealed()).exit, Some(66), "one name is gone");
-    case.remove(&engine);
+    let mut layers = case.sealed();
+    let digit = layers.find("\"diff_id\":\"sha256:").unwrap() + 18;
+    let other = if layers[digit..].starts_with('0') { "1" } else { "0" };
+    layers.replace_range(digit..=digit, other);
+    absent(&layers, "it has other layers");
+    let tag = format!("{}:2", case.two);
+    engine.remove(&tag);
+    absent(&case.sealed(), "not listed by the engine");
+    engine.tag(&format!("{}:1.4", case.one), &case.two, "2");
+    absent(&case.sealed(), "another image has this name");
+    case.remove(engine);
+}
+
+#[test]
+fn docker_has_what_was_sealed_or_nothing() {
+    let Some(engine) = docker() else { return };
+    what_was_sealed_must_be_what_comes(&engine);
+}
+
+#[test]
+fn podman_has_what_was_sealed_or_nothing() {
+    if docker().is_none() {
+        return;
+    }
+    let Some(engine) = Engine::podman() else { return };
+    what_was_sealed_must_be_what_comes(&engine);
+    let (case, whole) = (Case::new(), Case::new().legacy());
+    let program = engine.podman_load();
+    let ran = engine.load(&whole[..whole.len() - 512], |command| command.args(["--command", &program]));
+    assert!(ran.exit == Some(65) && !case.tagged(&engine), "{}", ran.stderr);
+    let case = Case::new();
+    let ran = engine.load(&case.legacy(), |command| command.args(["--command", &program]));
+    assert!(ran.exit == Some(0) && ran.stderr.contains("\"no-gate\"") && case.tagged(&engine), "{}", ran.stderr);
 }
 
 #[test]
@@ -245,7 +274,11 @@ fn engines_that_are_not_there() {
         run(command, b"").exit
     };
     assert_eq!(host("unix:///no/such/socket"), Some(69));
-    assert_eq!(host("tcp://127.0.0.1:2375"), Some(78));
+    for other in
+        ["tcp://127.0.0.1:2375", "ssh://root@box", "npipe:////./pipe/docker_engine", "fd://", "unix://rel", "/x"]
+    {
+        assert_eq!(host(other), Some(78), "{other}");
+    }
 }
 
 #[test]

@@ -189,6 +189,25 @@ fn headers_that_readers_take_in_different_ways_are_refused() {
 }
 
 #[test]
+fn names_and_records_have_a_budget() {
+    let extension = |kind: u8, len: usize| {
+        with_header("x", |header| {
+            header[156] = kind;
+            header[124..136].copy_from_slice(format!("{len:011o}\0").as_bytes());
+        })
+    };
+    let too_long = |bytes: &[u8]| matches!(verdict(bytes), Err(Error::Header { why, .. }) if why.contains("64 KiB"));
+    for kind in [b'L', b'K', b'x', b'g'] {
+        assert!(too_long(&extension(kind, 64 * 1024)), "{}", char::from(kind));
+        assert!(too_long(&extension(kind, 0o77_777_777_777)), "{}", char::from(kind));
+    }
+    let mut many = extension(b'g', 13)[..1024].to_vec();
+    many[512..525].copy_from_slice(b"13 mtime=123\n");
+    assert!(matches!(verdict(&many.repeat(10)), Err(Error::Truncated { .. })));
+    assert!(too_long(&many.repeat(100)));
+}
+
+#[test]
 fn a_folder_is_not_replaced_by_a_link() {
     let mut tar = Tar::new();
     tar.file("blobs/sha256/x", b"x").link("blobs", "other");

@@ -111,6 +111,17 @@ impl Engine {
         self.ask("DELETE", &format!("/images/{tag}?force=true"));
     }
 
+    /// Gives an image one more name.
+    pub(crate) fn tag(&self, image: &str, repository: &str, tag: &str) {
+        self.ask("POST", &format!("/images/{image}/tag?repo={repository}&tag={tag}"));
+    }
+
+    /// `podman load` into the store of [`Engine::podman`].
+    pub(crate) fn podman_load(&self) -> String {
+        let path = |name: &str| self.folder.as_ref().unwrap().path().join(name).display().to_string();
+        format!("podman --root {} --runroot {} load", path("root"), path("run"))
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("unix://{}", self.socket.display())
     }
@@ -194,4 +205,12 @@ pub(crate) fn unique(what: &str) -> String {
     getrandom::fill(&mut random).unwrap();
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("az-load-test-{what}-{digits}")
+}
+
+/// What az-inspect would print of the images in an archive.
+pub(crate) fn sealed(bytes: &[u8]) -> String {
+    let mut scanner = loader_archive::Scanner::default();
+    scanner.push::<loader_archive::Error>(bytes, &mut |_| Ok(())).unwrap();
+    let images = scanner.finish().unwrap().images;
+    format!(r#"{{"verified":true,"images":{}}}"#, serde_json::to_string(&images).unwrap())
 }
