@@ -1,6 +1,7 @@
 //! Every way the format can refuse its input.
 
 use crate::FragmentError;
+use crate::device::DeviceMismatch;
 use crate::key::KeyId;
 use std::fmt;
 use std::io;
@@ -75,8 +76,8 @@ pub enum Error {
         plaintext_len: u64,
     },
     /// Sealed to someone or something else.
-    #[error("sealed to another user, password, hardware or device secret")]
-    WrongDevice,
+    #[error(transparent)]
+    WrongDevice(#[from] DeviceMismatch),
     /// A line or a value that no writer of this format makes. The text is fixed,
     /// so it cannot echo a secret.
     #[error("{}{what}", Line(*line))]
@@ -95,6 +96,12 @@ pub enum Error {
     /// Writing the output failed.
     #[error("writing the output")]
     Write(#[source] io::Error),
+    /// The operating system gave no memory for the password hash.
+    #[error("no memory for the password hash, {kib} KiB")]
+    Memory {
+        /// What it needs.
+        kib: u32,
+    },
     /// The operating system gave no random bytes.
     #[error("asking the operating system for random bytes")]
     Random(#[source] io::Error),
@@ -114,10 +121,10 @@ impl Error {
             Self::Trailing { .. } => "trailing",
             Self::LengthMismatch { .. } => "length_mismatch",
             Self::OutOfRange { .. } => "out_of_range",
-            Self::WrongDevice => "wrong_device",
+            Self::WrongDevice(_) => "wrong_device",
             Self::Malformed { .. } => "malformed",
             Self::Fragment(_) => "wrong_fragment",
-            Self::Read(_) | Self::Write(_) | Self::Random(_) => "io",
+            Self::Read(_) | Self::Write(_) | Self::Memory { .. } | Self::Random(_) => "io",
         }
     }
 

@@ -132,6 +132,16 @@ impl DeviceSlot {
 }
 
 impl Kind {
+    /// What it is, for a message: `a small part`, `the credentials of the CDN`,
+    /// `a key fragment`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SmallPart => "a small part",
+            Self::Cdn => "the credentials of the CDN",
+            Self::Fragment => "a key fragment",
+        }
+    }
+
     pub(crate) fn to_byte(self) -> u8 {
         match self {
             Self::SmallPart => 1,

@@ -19,11 +19,12 @@ fn open(sealed: &[u8], key: &str, threads: usize, released: &mut Vec<u8>) -> Res
 
 fn open_device(case: &Case) -> Result<Vec<u8>, Error> {
     let bytes = |field: &str| case.hex(field).unwrap();
+    let secret: Option<[u8; 32]> = case.hex("secret").map(|secret| secret.try_into().unwrap());
     let binding = Binding {
         user: bytes("user").try_into().unwrap(),
         password: case.field("password").unwrap(),
         hardware: bytes("hardware").try_into().unwrap(),
-        secret: case.hex("secret").map(|secret| secret.try_into().unwrap()),
+        secret: secret.as_ref(),
     };
     device::open(&case.bytes, Kind::Fragment, &binding).map(|opened| opened.to_vec())
 }

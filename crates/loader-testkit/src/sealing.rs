@@ -14,6 +14,7 @@ pub(crate) struct Recipient {
     pub(crate) user: [u8; 16],
     pub(crate) password: String,
     pub(crate) hardware: [u8; 32],
+    pub(crate) secret: Option<[u8; 32]>,
 }
 
 /// `plaintext` sealed to `to`. Takes the memory and time that `cost` says.
@@ -23,7 +24,7 @@ pub(crate) fn seal_to(
     kind: Kind,
     cost: SealCost,
 ) -> Result<Vec<u8>, loader_seal::Error> {
-    let binding = Binding { user: to.user, password: &to.password, hardware: to.hardware, secret: None };
+    let binding = Binding { user: to.user, password: &to.password, hardware: to.hardware, secret: to.secret.as_ref() };
     let cost = Cost { memory_kib: cost.memory_kib, passes: cost.passes, lanes: cost.lanes };
     seal(plaintext, kind, &binding, cost)
 }

@@ -25,6 +25,9 @@ pub struct UserRecord {
     /// Hardware id in 64 hexadecimal digits; a request with another one gets 409.
     #[serde(default)]
     pub hardware: Option<String>,
+    /// Device secret in 64 hexadecimal digits, which answers are sealed with too.
+    #[serde(default)]
+    pub device_secret: Option<String>,
 }
 
 /// The users of a server whose seed has no `users.json`: `operator@example.com`
@@ -41,6 +44,7 @@ pub fn default_users() -> Vec<UserRecord> {
             role: json!(role),
             locked: false,
             hardware: None,
+            device_secret: None,
         })
         .collect()
 }
@@ -50,6 +54,7 @@ pub(crate) struct Account {
     pub(crate) record: UserRecord,
     pub(crate) id: [u8; 16],
     pub(crate) hardware: Option<[u8; 32]>,
+    pub(crate) secret: Option<[u8; 32]>,
 }
 
 impl Account {
@@ -67,14 +72,13 @@ impl Users {
     pub(crate) fn new(records: Vec<UserRecord>) -> Result<Self, SeedError> {
         let account = |record: UserRecord| {
             let id = uuid_bytes(&record.id).ok_or_else(|| SeedError::User(record.email.clone(), "id is not a UUID"))?;
-            let hardware =
-                match &record.hardware {
-                    None => None,
-                    Some(text) => Some(hardware_bytes(text).ok_or_else(|| {
-                        SeedError::User(record.email.clone(), "hardware is not 64 hexadecimal digits")
-                    })?),
-                };
-            Ok(Account { record, id, hardware })
+            let bytes = |text: &Option<String>, what| {
+                let bytes = text.as_deref().map(|text| hex_bytes(text).ok_or(what)).transpose();
+                bytes.map_err(|what| SeedError::User(record.email.clone(), what))
+            };
+            let hardware = bytes(&record.hardware, "hardware is not 64 hexadecimal digits")?;
+            let secret = bytes(&record.device_secret, "device_secret is not 64 hexadecimal digits")?;
+            Ok(Account { record, id, hardware, secret })
         };
         Ok(Self(records.into_iter().map(account).collect::<Result<_, _>>()?))
     }
@@ -102,8 +106,8 @@ fn same_text(a: &str, b: &str) -> bool {
     Sha256::digest(a).as_slice().ct_eq(Sha256::digest(b).as_slice()).into()
 }
 
-/// The 32 bytes of a hardware id in 64 hexadecimal digits.
-pub(crate) fn hardware_bytes(text: &str) -> Option<[u8; 32]> {
+/// The 32 bytes in 64 hexadecimal digits.
+pub(crate) fn hex_bytes(text: &str) -> Option<[u8; 32]> {
     let text = text.as_bytes();
     if text.len() != 64 {
         return None;
@@ -131,8 +135,8 @@ mod tests {
 
     #[test]
     fn hardware_is_64_digits() {
-        assert_eq!(hardware_bytes(&"0aF1".repeat(16)).unwrap()[..2], [0x0a, 0xf1]);
-        assert_eq!(hardware_bytes(&"0".repeat(63)), None);
-        assert_eq!(hardware_bytes(&"0g".repeat(32)), None);
+        assert_eq!(hex_bytes(&"0aF1".repeat(16)).unwrap()[..2], [0x0a, 0xf1]);
+        assert_eq!(hex_bytes(&"0".repeat(63)), None);
+        assert_eq!(hex_bytes(&"0g".repeat(32)), None);
     }
 }

@@ -117,7 +117,8 @@ impl Journal {
             let [at, len] = [at, len].map(|number| u32::from_be_bytes(*number) as usize);
             let (old, after) = after.split_at_checked(len)?;
             let (new, after) = after.split_at_checked(len)?;
-            if at < FIXED_LEN || at + len > *HEADER_LEN.end() {
+            let end = at.checked_add(len)?;
+            if at < FIXED_LEN || end > *HEADER_LEN.end() {
                 return None;
             }
             changes.push(Change { at, old: old.to_vec(), new: new.to_vec() });

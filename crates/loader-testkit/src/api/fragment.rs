@@ -24,7 +24,8 @@ pub(crate) async fn get(State(app): State<Arc<App>>, caller: Caller) -> Result<S
             let hardware = account.hardware.ok_or_else(|| {
                 ApiError::new(StatusCode::CONFLICT, "hardware_unknown", "the user has no hardware to seal to")
             })?;
-            let to = Recipient { user: account.id, password: account.record.password.clone(), hardware };
+            let password = account.record.password.clone();
+            let to = Recipient { user: account.id, password, hardware, secret: account.secret };
             seal_answer(&app, to, Plaintext::Bytes(fragment), Kind::Fragment).await
         }
     }

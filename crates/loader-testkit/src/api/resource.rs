@@ -5,7 +5,7 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::login::json_body;
 use crate::sealing::{Recipient, kind_of, seal_to};
-use crate::users::hardware_bytes;
+use crate::users::hex_bytes;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
@@ -39,8 +39,8 @@ pub(crate) async fn get(
     let asked: Asked = serde_json::from_slice(&json_body(body)?)
         .map_err(|_| ApiError::bad_request("fileName, hardware and password are needed"))?;
     let name = resource_name(folder, &asked.file_name)?;
-    let hardware = hardware_bytes(&asked.hardware)
-        .ok_or_else(|| ApiError::bad_request("hardware must be 64 hexadecimal digits"))?;
+    let hardware =
+        hex_bytes(&asked.hardware).ok_or_else(|| ApiError::bad_request("hardware must be 64 hexadecimal digits"))?;
     let account = caller.account()?;
     if !account.has_password(&asked.password) {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "password_mismatch", "the password is not the user's"));
@@ -52,7 +52,7 @@ pub(crate) async fn get(
     if !path.is_file() {
         return Err(ApiError::not_found(name.as_str()));
     }
-    let to = Recipient { user: account.id, password: asked.password, hardware };
+    let to = Recipient { user: account.id, password: asked.password, hardware, secret: account.secret };
     seal_answer(&app, to, Plaintext::File(path), kind_of(&name)).await
 }
 
