@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use loader_seal::Key;
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use tempfile::NamedTempFile;
 use tests::{Finished, Random, Vector, events, filter, hex, run, vectors};
 
@@ -124,4 +125,50 @@ fn a_damaged_archive_is_never_accepted_and_releases_only_its_own_beginning() {
             assert!(plain.starts_with(&opened.stdout) && opened.stdout.len() < plain.len(), "{name}");
         }
     }
+}
+
+/// Bytes of an old archive that is longer than a pipe holds: the stage has read it
+/// all once, and waits in the second reading.
+const OLD_LEN: usize = 5 << 20;
+
+#[test]
+fn an_old_archive_that_changes_after_its_digest_was_checked_releases_nothing_else() {
+    let (key, old) = (Key::from_bytes([9; 32]), Random(12).bytes(OLD_LEN));
+    let key = key_file(&key.to_text());
+    let mut archive = NamedTempFile::new().unwrap();
+    archive.write_all(&old).unwrap();
+    let sha256 = digest(&old);
+    let command = || {
+        let mut command = filter("az-decrypt");
+        command.args(["--plain-ctr", "--sha256", &sha256, "--key-file"]).arg(key.path()).arg(archive.path());
+        command
+    };
+    let whole = run(command(), b"");
+    assert_eq!((whole.status, whole.stdout.len()), (0, OLD_LEN - 16), "{}", whole.stderr);
+
+    let mut child = command().spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut released = vec![0];
+    stdout.read_exact(&mut released).unwrap();
+    archive.seek(SeekFrom::Start(OLD_LEN as u64 - 100)).unwrap();
+    archive.write_all(&[0xee; 50]).unwrap();
+    stdout.read_to_end(&mut released).unwrap();
+    let finished = Finished::from(child.wait_with_output().unwrap());
+    assert_eq!((finished.status, finished.code()), (65, "changed".to_owned()), "{}", finished.stderr);
+    assert!(released.len() <= OLD_LEN - 100 && whole.stdout.starts_with(&released), "{} bytes", released.len());
+    assert!(finished.stderr.contains(&format!("nothing after byte {} was released", released.len())));
+}
+
+#[test]
+fn a_file_that_says_it_is_empty_is_sealed_to_its_end() {
+    let key = key_file(&Key::from_bytes([9; 32]).to_text());
+    let path = "/proc/version";
+    let mut seal = filter("az-encrypt");
+    seal.arg("--key-file").arg(key.path()).arg(path);
+    let sealed = run(seal, b"");
+    assert_eq!(sealed.status, 0, "{}", sealed.stderr);
+    let mut open = filter("az-decrypt");
+    open.arg("--key-file").arg(key.path());
+    let opened = run(open, &sealed.stdout);
+    assert_eq!((opened.status, opened.stdout), (0, fs::read(path).unwrap()), "{}", opened.stderr);
 }

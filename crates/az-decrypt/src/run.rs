@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use loader_seal::rekey::Journal;
-use loader_seal::{Error, Hashed, Header, Key, PlainCtr, Sink, Unlocked, sha256_of};
+use loader_seal::{Error, FirstReading, Header, Key, PlainCtr, Sink, Unlocked};
 use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Output, Stage};
 use std::io::{self, Seek, SeekFrom};
 
@@ -124,30 +124,35 @@ fn plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output: &mu
     let place = input.name().to_owned();
     let io = |error: io::Error| Failure::io(&place, &error);
     stage.step("plain-ctr", &[("authenticated", cli.sha256.is_some().into())]);
-    if let Some(promised) = cli.sha256 {
-        if !input.is_seekable() {
-            return Err(Failure::new(ErrorCode::Usage, format_args!("{place}: --sha256 needs a regular file"))
-                .hint("it is read twice, so that nothing leaves before the digest was checked".to_owned()));
-        }
-        let start = input.file().stream_position().map_err(io)?;
-        check_digest(sha256_of(&mut *input).or_fail(&place, code)?, promised, &place, "nothing was released")?;
-        input.file().seek(SeekFrom::Start(start)).map_err(io)?;
-    }
-    let mut hashed = Hashed::new(&mut *input);
     let target = output.name().to_owned();
-    let opened = PlainCtr::new(key).open(&mut hashed, stage.progress().count(output));
-    opened.map_err(|error| at_either_end(error, &place, &target))?;
-    match cli.sha256 {
-        Some(promised) => check_digest(hashed.finish(), promised, &place, "it was changed while it was read"),
-        None => Ok(()),
+    let opener = PlainCtr::new(key);
+    let Some(promised) = cli.sha256 else {
+        let opened = opener.open(input, stage.progress().count(output));
+        return opened.map(drop).map_err(|error| at_either_end(error, &place, &target));
+    };
+    if !input.is_seekable() {
+        return Err(Failure::new(ErrorCode::Usage, format_args!("{place}: --sha256 needs a regular file"))
+            .hint("it is read twice, so that nothing leaves before the digest was checked".to_owned()));
     }
-}
-
-fn check_digest(actual: [u8; 32], promised: [u8; 32], place: &str, what: &str) -> Result<(), Failure> {
-    if actual == promised {
-        return Ok(());
+    let start = input.file().stream_position().map_err(io)?;
+    let len = input.known_len().unwrap_or(0);
+    let first = FirstReading::of(&mut *input, len).or_fail(&place, code)?;
+    if first.sha256() != promised {
+        let what = format_args!("{place}: not the digest of --sha256; nothing was released");
+        return Err(Failure::new(ErrorCode::DigestMismatch, what));
     }
-    Err(Failure::new(ErrorCode::DigestMismatch, format_args!("{place}: not the digest of --sha256; {what}")))
+    input.file().seek(SeekFrom::Start(start)).map_err(io)?;
+    let mut again = first.again(input);
+    let opened = opener.open(&mut again, stage.progress().count(output));
+    opened.map(drop).map_err(|error| match error {
+        Error::Read(_) if again.is_changed() => {
+            let released = stage.progress().done().unwrap_or(0);
+            let extent = if released == 0 { String::new() } else { format!(" after byte {released}") };
+            let what = format_args!("{place}: changed while it was read; nothing{extent} was released");
+            Failure::new(ErrorCode::Changed, what).hint("see who writes to it, then try again".to_owned())
+        }
+        other => at_either_end(other, &place, &target),
+    })
 }
 
 fn code(error: &Error) -> ErrorCode {

@@ -54,7 +54,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     };
     let mut output = stage.output(&cli.output, Content::Text)?;
     let place = input.name().to_owned();
-    let file_len = input.known_len();
+    let (file_len, is_pipe) = (input.known_len(), !input.is_seekable());
     let code = |error: &loader_seal::Error| ErrorCode::from_name(error.code());
     let mut head = Vec::with_capacity(PartsReceipt::LINE_MAX);
     let read = input.by_ref().take(PartsReceipt::LINE_MAX as u64).read_to_end(&mut head);
@@ -68,7 +68,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     };
     let mut sealed = rest.chain(&mut input);
     let header = match Header::read(&mut sealed) {
-        Err(error) if error.is_empty_input() && file_len.is_none() => {
+        Err(error) if error.is_empty_input() && is_pipe => {
             return Err(Failure::no_input("sealed stream", &place).into());
         }
         header => header.or_fail(&place, code)?,

@@ -3,7 +3,7 @@
 use crate::Error;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 /// Bytes that are read at once: as much as a read from a pipe gives on most
 /// systems, and far from what would show in the resident set.
@@ -43,41 +43,6 @@ pub fn copy_digest(reader: impl Read, writer: impl Write) -> Result<Digest, Erro
     let mut tally = Tally::new(writer);
     tally.take(reader, u64::MAX)?;
     Ok(tally.finish())
-}
-
-/// The SHA-256 of everything in `reader`, 32 bytes.
-///
-/// # Errors
-///
-/// [`Error::Read`].
-pub fn sha256_of(reader: impl Read) -> Result<[u8; 32], Error> {
-    copy_digest(reader, io::sink()).map(|digest| digest.sha256)
-}
-
-/// A reader that hashes what passes.
-pub struct Hashed<R> {
-    reader: R,
-    hash: Sha256,
-}
-
-impl<R: Read> Hashed<R> {
-    /// Hashes what is read from `reader` from now on.
-    pub fn new(reader: R) -> Self {
-        Self { reader, hash: Sha256::new() }
-    }
-
-    /// The SHA-256 of what passed, 32 bytes.
-    pub fn finish(self) -> [u8; 32] {
-        self.hash.finalize().into()
-    }
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        self.hash.update(&buffer[..read]);
-        Ok(read)
-    }
 }
 
 /// A writer that counts and hashes what it is given.
@@ -136,7 +101,6 @@ mod tests {
         assert_eq!((digest.len, &out[..]), (3, &b"abc"[..]));
         // FIPS 180-4, example of one block
         assert_eq!(digest.hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(sha256_of(&b"abc"[..]).unwrap(), digest.sha256);
     }
 
     #[test]
@@ -149,6 +113,6 @@ mod tests {
                 Err(ErrorKind::ConnectionReset.into())
             }
         }
-        assert!(matches!(sha256_of(Broken), Err(Error::Read(_))));
+        assert!(matches!(copy_digest(Broken, io::sink()), Err(Error::Read(_))));
     }
 }

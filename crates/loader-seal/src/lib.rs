@@ -21,8 +21,9 @@ mod plain_ctr;
 pub mod rekey;
 mod seal;
 mod slot;
+mod twice;
 
-pub use digest::{Digest, Hashed, copy_digest, sha256_of};
+pub use digest::{Digest, copy_digest};
 pub use error::Error;
 pub use fragment::{Fragment, FragmentError};
 pub use header::{Header, Unlocked};
@@ -33,3 +34,4 @@ pub use metadata::Metadata;
 pub use plain_ctr::PlainCtr;
 pub use seal::{SealOptions, seal};
 pub use slot::{DeviceSlot, KeySlot};
+pub use twice::{FirstReading, SecondReading};

@@ -84,9 +84,10 @@ impl Input {
         self.path.as_deref()
     }
 
-    /// Bytes in the whole file, for a regular file that was opened at its start.
+    /// Bytes in the whole file, for a regular file that was opened at its start and
+    /// does not say 0, which files of `/proc` do whatever is in them.
     pub fn known_len(&self) -> Option<u64> {
-        self.len.filter(|_| self.from_start)
+        self.len.filter(|len| self.from_start && *len > 0)
     }
 
     /// True for a regular file, which can be read at any offset.
