@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tests::{bash, binary, filter};
 
 /// A child that is ended when dropped.
-struct Held(Child);
+pub(super) struct Held(pub(super) Child);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -23,7 +23,7 @@ impl Drop for Held {
 
 /// Starts `command`, which reads `fifo`, and waits until it has opened it. It is
 /// then held for as long as the writing end is.
-fn hold(mut command: Command, fifo: &Path) -> (Held, fs::File) {
+pub(super) fn hold(mut command: Command, fifo: &Path) -> (Held, fs::File) {
     let mut held = Held(command.stderr(Stdio::null()).spawn().unwrap());
     loop {
         // Fails with ENXIO until there is a reader.
@@ -35,7 +35,7 @@ fn hold(mut command: Command, fifo: &Path) -> (Held, fs::File) {
     }
 }
 
-fn make_fifo(path: &Path) {
+pub(super) fn make_fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
 
@@ -82,7 +82,9 @@ fn a_running_stage_shows_no_secret() {
     let held = fifo.to_str().unwrap();
     let (jwt, key, secret) = (at("jwt"), at("key"), at("device-secret"));
     let model = ["--token-file", &jwt, "--cdn-file", held, "models/yolo.onnx"];
-    let cases: [(&str, &[&str]); 7] = [
+    let (uploader, cdn, images) = (at("uploader.jwt"), at("cdn.json"), at("images.enc"));
+    let push = ["--token-file", &uploader, "--cdn-file", held, "models/a", &images];
+    let cases: [(&str, &[&str]); 14] = [
         ("az-login", &["--credentials-file", held]),
         ("az-whoami", &["--token-file", held]),
         ("az-cdn-creds", &["--token-file", held]),
@@ -90,6 +92,13 @@ fn a_running_stage_shows_no_secret() {
         ("az-fetch", &model),
         ("az-join", &[&at("device.frag"), held]),
         ("az-decrypt", &["--key-file", &key, held]),
+        ("az-encrypt", &["--key-file", &key, held]),
+        ("az-inspect", &["--key-file", &key, held]),
+        ("az-rekey", &["--key-file", &key, "--add", held, &images]),
+        ("az-split", &["--key-file", held]),
+        ("az-push", &push),
+        ("az-push", &["--token-file", &uploader, "--cdn-file", &cdn, "models/a", held]),
+        ("az-load", &[held]),
     ];
     for (name, args) in cases {
         let mut command = filter(name);

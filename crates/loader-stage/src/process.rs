@@ -3,17 +3,37 @@
 use crate::emit::Emitter;
 use crate::{EndSignals, Failure, prompt, tempfile};
 use loader_model::ErrorCode;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use std::io;
 use std::panic;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 /// Keeps secrets out of core dumps and away from other processes of the user.
 /// A system that refuses is no reason to stop.
 pub(crate) fn hide_memory() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
+/// Keeps what is in memory from now on out of swap, where this process may lock
+/// as much as it likes: with CAP_IPC_LOCK or without a limit. Under a limit
+/// nothing is locked, since what came later could then not be had at all: not a
+/// buffer, and not the next page of the stack.
+pub(crate) fn lock_memory() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = getrlimit(Resource::Memlock);
+        // Under a limit of 0 only the capability locks; CapEff of a user namespace says nothing of it.
+        let current = if before.maximum.is_none() { None } else { Some(0) };
+        if setrlimit(Resource::Memlock, Rlimit { current, ..before }).is_ok() {
+            let locked = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).is_ok();
+            if current.is_some() || !locked {
+                let _ = setrlimit(Resource::Memlock, before);
+            }
+        }
+    });
 }
 
 /// Threads to work with: as many as asked for, else one a core, at most four.

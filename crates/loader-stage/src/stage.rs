@@ -2,7 +2,9 @@
 
 use crate::emit::{Emitter, Report};
 use crate::secret::{SECRET_MAX, loose_permissions};
-use crate::{Content, CredentialsArgs, Failure, Input, Output, OutputArgs, Progress, SecretFrom, prompt, signals};
+use crate::{
+    Content, CredentialsArgs, Failure, Input, Output, OutputArgs, Progress, SecretFrom, process, prompt, signals,
+};
 use loader_model::{Credentials, ErrorCode, Unit, UnlockState, printable};
 use serde_json::{Map, Value};
 use std::cell::Cell;
@@ -84,6 +86,9 @@ impl Stage {
     /// # Errors
     /// `usage` for a secret or binary data to a terminal, `cannot_create`.
     pub fn output(&self, args: &OutputArgs, content: Content) -> Result<Output, Failure> {
+        if content == Content::Secret {
+            process::lock_memory();
+        }
         Output::new(args, content)
     }
 
@@ -93,6 +98,7 @@ impl Stage {
     /// `no_input` where the source is empty, those of [`Stage::refuse_loose`] and
     /// of [`Stage::input`].
     pub fn secret(&self, from: SecretFrom<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+        process::lock_memory();
         let mut input = match (from.fd, from.path()) {
             (Some(0), _) => self.input(Path::new("-"))?,
             (Some(fd), _) => Input::descriptor(fd)?,
