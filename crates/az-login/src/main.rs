@@ -39,7 +39,7 @@ fn main() -> std::process::ExitCode {
 
 fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let notify = |notice: &_| stage.retry_step(notice);
-    let client = cli.api.client(&notify)?;
+    let client = cli.api.client(stage, &notify)?;
     let mut output = stage.output(&cli.output, Content::Secret)?;
     let credentials = match stage.credentials(&cli.credentials)? {
         Some(credentials) => Some(credentials),
@@ -51,7 +51,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     })?;
     stage.begin();
     let token = client.login(&credentials).map_err(|error| api_failure(&error))?;
-    output.put(Zeroizing::new(format!("{}\n", *token)).as_bytes())?;
+    output.put(Zeroizing::new([token.as_bytes(), b"\n"].concat()).as_slice())?;
     output.commit()?;
     Ok(())
 }

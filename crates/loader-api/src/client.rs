@@ -78,7 +78,8 @@ struct Login<'a> {
 
 #[derive(Deserialize)]
 struct LoggedIn {
-    token: String,
+    #[serde(deserialize_with = "loader_model::wiped")]
+    token: Zeroizing<String>,
 }
 
 #[derive(Serialize)]
@@ -130,7 +131,7 @@ impl<'n> Client<'n> {
             _ => return Err(protocol("login", &answer, &[&credentials.password])),
         }
         let logged_in: Option<LoggedIn> = serde_json::from_slice(&answer.body).ok();
-        let token = logged_in.map(|answer| Zeroizing::new(answer.token)).filter(|token| Token::parse(token).is_ok());
+        let token = logged_in.map(|answer| answer.token).filter(|token| Token::parse(token).is_ok());
         // The answer may hold a token that cannot be read, so nothing of it is quoted.
         token.ok_or_else(|| Error::Protocol {
             call: "login".to_owned(),
@@ -142,7 +143,7 @@ impl<'n> Client<'n> {
     /// is 64 hexadecimal digits. At most [`RESOURCE_MAX`] bytes; wiped on drop.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`], [`Error::Forbidden`], [`Error::Denied`],
+    /// [`Error::Unauthorized`], [`Error::Clock`], [`Error::Forbidden`], [`Error::Denied`],
     /// [`Error::OtherHardware`], [`Error::NotFound`], [`Error::Protocol`],
     /// [`Error::Http`].
     pub fn get_resource(
@@ -205,7 +206,7 @@ impl<'n> Client<'n> {
     }
 
     fn authorized(&self, call: Call<'_>, token: &Token, cap: u64) -> Result<Answer, Error> {
-        let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
+        let bearer = Zeroizing::new(["Bearer ", token.as_str()].concat());
         // A token is base64url and dots, which every header may hold.
         let mut value = HeaderValue::from_str(&bearer).unwrap_or_else(|_| HeaderValue::from_static(""));
         value.set_sensitive(true);
@@ -231,7 +232,7 @@ fn accept(answer: Answer, token: &Token, what: &str, secrets: &[&str]) -> Result
     let what = what.to_owned();
     match (answer.status, seen::server_words(&answer, &all)) {
         (200, _) => Ok(answer),
-        (401, _) => Err(Error::Unauthorized(token.refusal(SystemTime::now()))),
+        (401, _) => Err(token.refusal(SystemTime::now())),
         (403, Some((code, why))) if code != "role" => Err(Error::Denied { what, why }),
         (403, _) => Err(Error::Forbidden { role: token.role().to_string(), what: format!("read {what}") }),
         (404, _) => Err(Error::NotFound(what)),

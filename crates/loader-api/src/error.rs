@@ -23,6 +23,9 @@ pub enum Error {
     /// 401: the server does not take this token.
     #[error("HTTP 401, {0}")]
     Unauthorized(String),
+    /// 401, and the clock of this machine is suspect, so that the reason cannot be told.
+    #[error("HTTP 401, {0}")]
+    Clock(String),
     /// 403: the role is too low.
     #[error("HTTP 403, role {role} may not {what}")]
     Forbidden {
@@ -70,6 +73,7 @@ impl Error {
             | Self::Unauthorized(_)
             | Self::Forbidden { .. }
             | Self::Denied { .. } => ErrorCode::NotPermitted,
+            Self::Clock(_) => ErrorCode::Clock,
             Self::OtherHardware { .. } => ErrorCode::WrongDevice,
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::Protocol { .. } => ErrorCode::Protocol,
@@ -83,6 +87,7 @@ impl Error {
             Self::LoginRefused { .. } => Some("check email and password in the credentials".to_owned()),
             Self::Locked { .. } => Some("ask an administrator to unlock the account".to_owned()),
             Self::Unauthorized(_) => Some("log in again, or name --credentials-file".to_owned()),
+            Self::Clock(_) => Some("set the clock, then log in again".to_owned()),
             _ => None,
         }
     }

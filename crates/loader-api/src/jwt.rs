@@ -120,7 +120,7 @@ impl VerifyError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Malformed(_) => ErrorCode::Malformed,
-            Self::Clock(_) => ErrorCode::Clock,
+            Self::Clock(_) | Self::NotYet(_) => ErrorCode::Clock,
             _ => ErrorCode::NotPermitted,
         }
     }
@@ -128,8 +128,8 @@ impl VerifyError {
     /// What the user can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Expired(_) => "log in again",
-            Self::NotYet(_) => "check the clock of this machine",
+            Self::Expired(_) => "log in again; if it is a new one, check the clock of this machine",
+            Self::NotYet(_) => "set the clock of this machine: it is behind that of the server",
             Self::Clock(_) => "set the clock first; whether the token has expired cannot be told",
             Self::UnknownKey(_) => "get the server's current key set",
             _ => return None,
@@ -244,13 +244,19 @@ impl Header {
     }
 }
 
+/// What the clock says, where it was not set since the device booted.
+pub(crate) fn unset_clock(now: SystemTime) -> Option<String> {
+    let unset = now < SystemTime::UNIX_EPOCH + CLOCK_UNSET_BEFORE;
+    unset.then(|| humantime::format_rfc3339_seconds(now.max(SystemTime::UNIX_EPOCH)).to_string())
+}
+
 /// RFC 7519 sections 4.1.4 and 4.1.5, where `exp` is the first second in which
 /// the token is no longer accepted.
 fn check_life(token: &Token, now: SystemTime) -> Result<(), VerifyError> {
     let text = |time| humantime::format_rfc3339_seconds(time).to_string();
     let end = token.expires().ok_or(VerifyError::NoEnd)?;
-    if now < SystemTime::UNIX_EPOCH + CLOCK_UNSET_BEFORE {
-        return Err(VerifyError::Clock(text(now.max(SystemTime::UNIX_EPOCH))));
+    if let Some(says) = unset_clock(now) {
+        return Err(VerifyError::Clock(says));
     }
     if end + LEEWAY <= now {
         return Err(VerifyError::Expired(text(end)));

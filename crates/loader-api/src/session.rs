@@ -30,8 +30,8 @@ impl<'n> Session<'n> {
     /// Those of `call` and of [`Client::login`].
     pub fn call<T>(&mut self, mut call: impl FnMut(&Client<'n>, &Token) -> Result<T, Error>) -> Result<T, Error> {
         match call(&self.client, &self.token) {
-            Err(Error::Unauthorized(why)) => {
-                let credentials = self.renew.take().ok_or(Error::Unauthorized(why))?;
+            Err(refused @ (Error::Unauthorized(_) | Error::Clock(_))) => {
+                let credentials = self.renew.take().ok_or(refused)?;
                 let text = self.client.login(&credentials)?;
                 self.token = Token::parse(&text)
                     .map_err(|error| Error::Protocol { call: "login".to_owned(), seen: error.to_string() })?;

@@ -1,7 +1,9 @@
 //! A token as the API issues it: a compact JWT, read but not verified; [`crate::jwt`]
 //! verifies.
 
+use crate::Error;
 use crate::claims::Claims;
+use crate::jwt::{LEEWAY, unset_clock};
 use loader_model::{ErrorCode, Role, User};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -101,14 +103,20 @@ impl Token {
     }
 
     /// Why a server may have refused the token at `now`: `token expired at …`,
-    /// `token not valid before …`, or that the server does not accept it.
-    pub(crate) fn refusal(&self, now: SystemTime) -> String {
-        match (self.expires(), self.not_before()) {
-            (Some(end), _) if end <= now => format!("token expired at {}", humantime::format_rfc3339_seconds(end)),
-            (_, Some(start)) if start > now => {
-                format!("token not valid before {}; check the clock", humantime::format_rfc3339_seconds(start))
+    /// `token not valid before …`, that the clock was not set, or that the server
+    /// does not accept it.
+    pub(crate) fn refusal(&self, now: SystemTime) -> Error {
+        let text = humantime::format_rfc3339_seconds;
+        match (self.expires(), self.not_before(), unset_clock(now)) {
+            (Some(end), _, _) if end <= now => Error::Unauthorized(format!("token expired at {}", text(end))),
+            (.., Some(says)) => {
+                let why = "whether the token has expired cannot be told";
+                Error::Clock(format!("the clock of this machine says {says}, and {why}"))
             }
-            _ => "the server does not accept this token".to_owned(),
+            (_, Some(start), _) if start > now + LEEWAY => {
+                Error::Clock(format!("token not valid before {}, by the clock of this machine", text(start)))
+            }
+            _ => Error::Unauthorized("the server does not accept this token".to_owned()),
         }
     }
 }
@@ -158,8 +166,26 @@ mod tests {
         assert!(user.id_bytes().is_some());
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         assert!(token.is_expired(end) && !token.is_expired(end - Duration::from_secs(1)));
-        assert_eq!(token.refusal(end), "token expired at 2023-11-14T22:13:20Z");
+        assert_eq!(token.refusal(end), Error::Unauthorized("token expired at 2023-11-14T22:13:20Z".to_owned()));
         assert!(!format!("{token:?}").contains(HEADER));
+    }
+
+    #[test]
+    fn a_refusal_under_a_suspect_clock_says_so() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        // 2027-01-15, for 1000 seconds
+        let token = token(r#"{"nbf":1800000000,"exp":1800001000}"#).unwrap();
+        let why = |now| match token.refusal(at(now)) {
+            Error::Unauthorized(why) => (ErrorCode::NotPermitted, why),
+            error => (error.code(), error.to_string()),
+        };
+        let (code, text) = why(5);
+        assert_eq!(code, ErrorCode::Clock);
+        assert!(text.starts_with("HTTP 401, the clock of this machine says 1970-01-01T00:00:05Z, and"), "{text}");
+        let (code, text) = why(1_799_999_939);
+        assert_eq!((code, text.contains("token not valid before 2027-01-15T08:00:00Z")), (ErrorCode::Clock, true));
+        assert_eq!(why(1_799_999_940).0, ErrorCode::NotPermitted);
+        assert_eq!(why(1_800_001_000), (ErrorCode::NotPermitted, "token expired at 2027-01-15T08:16:40Z".to_owned()));
     }
 
     #[test]

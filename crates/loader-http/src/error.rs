@@ -106,6 +106,7 @@ impl Error {
     /// The class of the failure.
     pub fn code(&self) -> ErrorCode {
         match self {
+            Self::Certificate { cause, .. } if cause.contains("not valid yet") => ErrorCode::Clock,
             Self::Config(..) | Self::Certificate { .. } => ErrorCode::Config,
             Self::TooLong { .. } | Self::Protocol { .. } => ErrorCode::Protocol,
             Self::Proxy { .. } => ErrorCode::Unavailable,
@@ -125,7 +126,10 @@ impl Error {
             Self::Certificate { cause, .. } if cause.contains("UnknownIssuer") => {
                 Some("name the certificate authority with --ca-file".to_owned())
             }
-            Self::Certificate { cause, .. } if cause.contains("xpired") || cause.contains("not valid yet") => {
+            Self::Certificate { cause, .. } if cause.contains("not valid yet") => {
+                Some("set the clock of this machine, then try again".to_owned())
+            }
+            Self::Certificate { cause, .. } if cause.contains("xpired") => {
                 Some("check the clock of this machine".to_owned())
             }
             Self::Certificate { cause, .. } if cause.contains("alert") => {

@@ -3,7 +3,7 @@
 use crate::Error;
 use loader_model::printable;
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use ureq::Timeout;
 
 /// The class of a failed exchange with `host`. Texts of ureq that may quote the
@@ -49,6 +49,13 @@ fn tls(text: &str, host: String) -> Error {
     let text = printable(text);
     // An alert of the server is one word, such as CertificateRequired or UnknownCA.
     let alert = text.contains("alert") && ["Certificate", "UnknownCA"].iter().any(|word| text.contains(word));
+    if text.contains("not valid yet") {
+        let now = httpdate::fmt_http_date(SystemTime::now().max(SystemTime::UNIX_EPOCH));
+        return Error::Certificate {
+            host,
+            cause: format!("certificate not valid yet, by the clock of this machine: {now}"),
+        };
+    }
     if alert || text.contains("certificate") {
         Error::Certificate { host, cause: text }
     } else {

@@ -1,6 +1,6 @@
 //! What a user logs in with.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -17,7 +17,17 @@ pub struct Credentials {
 #[derive(Deserialize)]
 struct Wire {
     email: String,
-    password: String,
+    #[serde(deserialize_with = "wiped")]
+    password: Zeroizing<String>,
+}
+
+/// A string of a document, wiped on drop: also where the rest of the document
+/// cannot be used.
+///
+/// # Errors
+/// Not a string.
+pub fn wiped<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
 }
 
 impl Credentials {
@@ -25,7 +35,7 @@ impl Credentials {
     /// with a non-empty `email` and `password`. No part of the document is echoed.
     pub fn from_json(json: &[u8]) -> Option<Self> {
         let wire: Wire = serde_json::from_slice(json).ok()?;
-        let credentials = Self { email: wire.email, password: Zeroizing::new(wire.password) };
+        let credentials = Self { email: wire.email, password: wire.password };
         (!credentials.email.is_empty() && !credentials.password.is_empty()).then_some(credentials)
     }
 }

@@ -16,7 +16,7 @@ pub mod yaml;
 
 pub use cdn::CdnCredentials;
 pub use code::ErrorCode;
-pub use credentials::Credentials;
+pub use credentials::{Credentials, wiped};
 pub use event::{EVENT_LINE_MAX, EVENT_SCHEMA, Event, EventError, Unit};
 pub use name::{NameError, ResourceName};
 pub use receipt::{PartReceipt, PartsReceipt};

@@ -79,6 +79,18 @@ impl TestCa {
         self.sign(params)
     }
 
+    /// A certificate for a server whose time begins with the year `from`.
+    ///
+    /// # Errors
+    /// As [`TestCa::server`].
+    pub fn server_from(&self, names: &[&str], from: i32) -> Result<Certified, TlsError> {
+        let mut params = params(names)?;
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(from + 1, 1, 1);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(params)
+    }
+
     /// A certificate for the client `name`.
     ///
     /// # Errors
