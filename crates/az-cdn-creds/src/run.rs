@@ -2,7 +2,7 @@
 
 use crate::cli::{Cli, Format};
 use loader_model::{CdnCredentials, yaml};
-use loader_session::{Device, RetryStep, api_failure, kind_of, open_session, read_token};
+use loader_session::{Device, RetryStep, kind_of, open_session, read_token};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -21,14 +21,14 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let device = Device::read(stage, &cli.binding)?;
     let (password, hardware) = (device.password()?, device.hardware_hex()?);
     let notify = |notice: &_| stage.retry_step(notice);
-    let client = cli.api.client(&notify)?;
+    let client = cli.api.client(stage, &notify)?;
     let mut output = stage.output(&cli.output, Content::Secret)?;
     stage.begin();
     let mut session = open_session(client, token, device.credentials());
     let name = &cli.cdn_resource;
     let sealed = session
         .call(|client, token| client.get_resource(token, name, &hardware, password))
-        .map_err(|error| api_failure(&error))?;
+        .map_err(|error| device.api_failure(&error))?;
     let document = device.open(&session.token().user(), kind_of(name), &sealed, name.as_str())?;
     let cdn: CdnCredentials = yaml::from_slice(&document).or_fail(name, |_| ErrorCode::Malformed)?;
     if cli.uploader && (cdn.uploader_access_key.is_none() || cdn.uploader_access_secret.is_none()) {

@@ -69,7 +69,7 @@ impl Origin<'_> {
         let Self::Api(session) = self else { return Ok(None) };
         let (password, hardware) = (device.password()?, device.hardware_hex()?);
         let sealed = session.call(|client, token| client.get_resource(token, name, &hardware, password));
-        sealed.map(Some).map_err(|error| api_failure(&error))
+        sealed.map(Some).map_err(|error| device.api_failure(&error))
     }
 }
 

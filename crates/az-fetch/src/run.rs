@@ -16,7 +16,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let notify = |notice: &_| stage.retry_step(notice);
     let mut origin = match (&cli.from, token) {
         (None, Some(token)) => {
-            Origin::Api(Box::new(open_session(cli.api.client(&notify)?, token, device.credentials())))
+            Origin::Api(Box::new(open_session(cli.api.client(stage, &notify)?, token, device.credentials())))
         }
         (dir, _) => Origin::export(stage, dir.as_deref().unwrap_or(Path::new(".")))?,
     };

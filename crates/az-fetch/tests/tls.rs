@@ -6,6 +6,7 @@ mod site;
 
 use loader_testkit::{Certified, TestCa, Tls};
 use site::{NAME, Site};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 const LEN: usize = 3 << 20;
@@ -67,6 +68,14 @@ fn a_certificate_whose_time_is_over_is_refused_and_the_clock_is_named() {
 }
 
 #[test]
+fn a_certificate_whose_time_has_not_come_is_a_matter_of_the_clock() {
+    let ca = TestCa::new().unwrap();
+    let site = site(ca.server_from(&["127.0.0.1"], 2098).unwrap(), None);
+    let words = ["127.0.0.1", "not valid yet, by the clock of this machine: ", "\"clock\"", "set the clock"];
+    refused(&fetch(&site, Some(&ca.pem()), &[]), &words);
+}
+
+#[test]
 fn a_server_that_asks_for_a_client_certificate_gets_it() {
     let (ca, other) = (TestCa::new().unwrap(), TestCa::new().unwrap());
     let site = site(ca.server(&["127.0.0.1"], VALID).unwrap(), Some(ca.pem()));
@@ -87,6 +96,8 @@ fn a_server_that_asks_for_a_client_certificate_gets_it() {
     refused(&fetch(&site, Some(&ca.pem()), &[]), &["127.0.0.1", "certificate", "--client-cert-file"]);
     refused(&shown("foreign.crt", "foreign.key"), &["127.0.0.1", "certificate"]);
     refused(&shown("good.crt", "foreign.key"), &["does not fit its key"]);
+    std::fs::set_permissions(site.path("good.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    refused(&shown("good.crt", "good.key"), &["the key of the client certificate can be read by group or others"]);
 }
 
 #[test]

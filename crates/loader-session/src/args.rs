@@ -29,7 +29,7 @@ pub struct HttpArgs {
     #[arg(long, env = "AZ_INSECURE_HTTP", hide_env = true, value_parser = FalseyValueParser::new())]
     pub insecure_http: bool,
 
-    /// Repeat a request that the network failed at most N times
+    /// Repeat what the network failed at most N times
     #[arg(long, value_name = "N", env = "AZ_RETRIES", hide_env = true, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub retries: u32,
 
@@ -46,8 +46,13 @@ impl HttpArgs {
     /// The agent with these options.
     ///
     /// # Errors
-    /// `config` where a certificate or the proxy cannot be used.
-    pub fn agent(&self) -> Result<Http, Failure> {
+    /// `config` where a certificate or the proxy cannot be used, or others can read
+    /// the key of the client certificate.
+    pub fn agent(&self, stage: &Stage) -> Result<Http, Failure> {
+        // One that cannot be opened is reported by who reads it.
+        if let Some(Ok(key)) = self.client_key_file.as_deref().map(|path| stage.input(path)) {
+            stage.refuse_loose(&key, "key of the client certificate")?;
+        }
         let client_cert = match (&self.client_cert_file, &self.client_key_file) {
             (None, None) => None,
             (Some(cert), Some(key)) => Some(ClientCertFiles { cert: cert.clone(), key: key.clone() }),
@@ -109,7 +114,7 @@ impl ApiArgs {
     ///
     /// # Errors
     /// `config` where no URL is given or an option cannot be used.
-    pub fn client<'n>(&self, notify: Notify<'n>) -> Result<Client<'n>, Failure> {
+    pub fn client<'n>(&self, stage: &Stage, notify: Notify<'n>) -> Result<Client<'n>, Failure> {
         let base_url = self.api_url.clone().filter(|url| !url.trim().is_empty()).ok_or_else(|| {
             Failure::new(ErrorCode::Config, "no API named")
                 .hint("use --api-url URL, AZ_API_URL, or api_url in config.yaml".to_owned())
@@ -122,7 +127,7 @@ impl ApiArgs {
             put: path(&self.resources_put_path, default.put)?,
             key_fragment: path(&self.key_fragment_path, default.key_fragment)?,
         };
-        Client::new(ApiConfig { base_url, paths }, self.http.agent()?, notify)
+        Client::new(ApiConfig { base_url, paths }, self.http.agent(stage)?, notify)
             .map_err(|error| crate::api_failure(&error))
     }
 }
@@ -152,6 +157,10 @@ pub struct BindingArgs {
     /// Read the hardware id below DIR instead of /
     #[arg(long, value_name = "DIR", env = "AZ_SYSROOT", default_value = "/", hide = true)]
     pub sysroot: PathBuf,
+
+    /// Card of az-hwid --enroll, by which other hardware is named
+    #[arg(long, value_name = "FILE", env = "AZ_HWID_CARD", hide_env = true)]
+    pub hwid_card: Option<PathBuf>,
 
     /// Device secret, 64 hexadecimal digits on a line
     #[arg(long, value_name = "PATH", env = "AZ_DEVICE_SECRET_FILE", hide_env = true)]

@@ -1,15 +1,15 @@
 //! The user and the device that answers of the server are sealed to.
 
-use crate::BindingArgs;
-use loader_device::id_from_text;
+use crate::{BindingArgs, api_failure};
+use loader_device::{Card, Change, id_from_text};
 use loader_model::{Credentials, ResourceName, User};
-use loader_seal::MAGIC;
-use loader_seal::device::{Binding, Kind, open};
+use loader_seal::device::{Binding, DeviceMismatch, Kind, open};
+use loader_seal::{Error, MAGIC};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Largest file with a hardware id in bytes.
+/// Largest file with a hardware id or an enrolment card in bytes.
 const HWID_FILE_MAX: usize = 16 * 1024;
 
 /// What is known of the user's password and of the device. What is not named
@@ -18,6 +18,7 @@ pub struct Device {
     credentials: Option<Credentials>,
     hardware: Option<[u8; 32]>,
     sysroot: PathBuf,
+    card: Option<Card>,
     secret: Option<Zeroizing<[u8; 32]>>,
 }
 
@@ -30,9 +31,10 @@ impl Device {
     pub fn read(stage: &Stage, args: &BindingArgs) -> Result<Self, Failure> {
         let credentials = stage.credentials(&args.credentials)?;
         let hardware = args.hwid_file.as_deref().map(|path| read_hwid(stage, path)).transpose()?;
+        let card = args.hwid_card.as_deref().map(|path| read_card(stage, path)).transpose()?;
         let from = SecretFrom::new("device secret", args.device_secret_file.as_deref(), None);
         let secret = stage.secret(from)?.map(|text| device_secret(&text)).transpose()?;
-        Ok(Self { credentials, hardware, sysroot: args.sysroot.clone(), secret })
+        Ok(Self { credentials, hardware, sysroot: args.sysroot.clone(), card, secret })
     }
 
     /// Email and password, where they are at hand.
@@ -81,15 +83,44 @@ impl Device {
         let user = user
             .id_bytes()
             .ok_or_else(|| Failure::new(ErrorCode::Malformed, "the token names no UUID, which the server seals to"))?;
-        let secret = self.secret.as_ref().map(|secret| **secret);
+        let secret = self.secret.as_deref();
         let binding = Binding { user, password: self.password()?, hardware: self.hardware()?, secret };
-        open(sealed, kind, &binding).or_fail(place, |error| ErrorCode::from_name(error.code())).map_err(|failure| {
-            let hint = (failure.code() == ErrorCode::WrongDevice).then(|| {
-                "check --credentials-file, --hwid-file and --device-secret-file against those of the user it is sealed to"
-                    .to_owned()
-            });
-            failure.hint(hint)
+        open(sealed, kind, &binding).map_err(|error| {
+            let hint = match &error {
+                Error::WrongDevice(DeviceMismatch::NeedsSecret) => Some("name it by --device-secret-file"),
+                Error::WrongDevice(DeviceMismatch::TakesNoSecret) => Some("leave out --device-secret-file"),
+                Error::WrongDevice(DeviceMismatch::Other | DeviceMismatch::OtherWithSecret) => Some(
+                    "check --credentials-file, --hwid-file and --device-secret-file against those of the user it is sealed to",
+                ),
+                _ => None,
+            };
+            let failure = Failure::new(ErrorCode::from_name(error.code()), format_args!("{place}: {error}"));
+            let failure = failure.hint(hint.map(str::to_owned));
+            match error {
+                Error::WrongDevice(DeviceMismatch::Other | DeviceMismatch::OtherWithSecret) => self.name_changes(failure),
+                _ => failure,
+            }
         })
+    }
+
+    /// The failure of the API that `error` is. Where it says that this is other
+    /// hardware, it names what changed.
+    pub fn api_failure(&self, error: &loader_api::Error) -> Failure {
+        let failure = api_failure(error);
+        if failure.code() == ErrorCode::WrongDevice { self.name_changes(failure) } else { failure }
+    }
+
+    /// The failure with the sources of the hardware id that are not as the
+    /// enrolment card has them, or that all are; as it is where there is no card.
+    fn name_changes(&self, failure: Failure) -> Failure {
+        let Some(card) = &self.card else { return failure };
+        let changes = card.compare(&loader_device::read(&self.sysroot));
+        if changes.is_empty() {
+            return failure.hint("the hardware is that of the enrolment card: it is something else".to_owned());
+        }
+        let listed = changes.iter().map(Change::to_string).collect::<Vec<_>>().join(", ");
+        Failure::new(failure.code(), format_args!("{failure}; since the enrolment {listed}"))
+            .hint("put the old part back, or have the device enrolled again".to_owned())
     }
 }
 
@@ -113,6 +144,12 @@ fn read_hwid(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
             format_args!("{name}: no line of 64 hexadecimal digits, which a hardware id is"),
         )
     })
+}
+
+fn read_card(stage: &Stage, path: &Path) -> Result<Card, Failure> {
+    let mut input = stage.input(path)?;
+    let json = input.read_all(HWID_FILE_MAX)?;
+    Card::from_json(&json).or_fail(input.name(), |error| ErrorCode::from_name(error.code()))
 }
 
 fn device_secret(text: &[u8]) -> Result<Zeroizing<[u8; 32]>, Failure> {

@@ -6,7 +6,8 @@ use clap::Command;
 use loader_model::{ErrorCode, yaml};
 use std::collections::BTreeMap;
 use std::env;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Every key that a config file may hold: the long flag with underscores.
@@ -21,6 +22,7 @@ const CONFIG_KEYS: &[&str] = &[
     "credentials_file",
     "device_secret_file",
     "events_file",
+    "hwid_card",
     "hwid_file",
     "insecure_http",
     "jwks_file",
@@ -109,13 +111,15 @@ fn config_paths() -> Vec<PathBuf> {
 
 fn read_config(path: &Path) -> Result<BTreeMap<String, Setting>, Failure> {
     let place = path.display();
-    let document = match std::fs::read(path) {
-        Ok(document) => document,
+    let mut document = Vec::new();
+    // One byte more than is accepted, which tells that there is more.
+    match File::open(path).and_then(|file| file.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut document)) {
+        Ok(_) => {}
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(BTreeMap::new());
         }
         Err(error) => return Err(Failure::new(ErrorCode::Config, format_args!("{place}: {error}"))),
-    };
+    }
     let map: BTreeMap<String, Scalar> = if document.iter().all(u8::is_ascii_whitespace) {
         BTreeMap::new()
     } else {
