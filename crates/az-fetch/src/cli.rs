@@ -38,7 +38,7 @@ pub(crate) struct Cli {
     #[arg(long, requires = "cache_dir")]
     pub(crate) offline: bool,
 
-    /// Which parts to write: small, big or whole
+    /// Parts to write: small, big, whole, published
     #[arg(long, value_name = "PART", value_enum, hide_possible_values = true, default_value_t = Wanted::Whole)]
     pub(crate) part: Wanted,
 
@@ -121,7 +121,7 @@ impl Cli {
     pub(crate) fn uses_cdn(&self) -> bool {
         let resource = self.names.iter().any(|name| matches!(name, Name::Resource(_)));
         let list = matches!(self.names.first(), Some(Name::List));
-        resource && !list && !self.is_offline() && self.part != Wanted::Small
+        resource && !list && !self.is_offline() && !self.part.is_small()
     }
 }
 
@@ -131,6 +131,14 @@ pub(crate) enum Wanted {
     Small,
     Big,
     Whole,
+    Published,
+}
+
+impl Wanted {
+    /// True where nothing is wanted of the CDN.
+    pub(crate) fn is_small(self) -> bool {
+        matches!(self, Self::Small | Self::Published)
+    }
 }
 
 /// What to fetch.

@@ -92,8 +92,12 @@ impl One<'_> {
     fn write(&self, published: &[u8], output: &mut Output) -> Result<(), Failure> {
         let (small, big) = self.plan(published)?;
         self.fetch.stage.step("small-part", &[("size", small.len().into())]);
-        let small_alone = self.fetch.cli.part == Wanted::Small;
-        let small = if self.fetch.cli.part == Wanted::Big { &[] } else { small };
+        let small_alone = self.fetch.cli.part.is_small();
+        let small = match self.fetch.cli.part {
+            Wanted::Big => &[],
+            Wanted::Published => published,
+            Wanted::Small | Wanted::Whole => small,
+        };
         match big {
             Big::Expected(expected, with) if !small_alone => self.big_part(small, &expected, with.as_deref(), output),
             Big::Unknown if !small_alone => self.big_part_if_any(small, output),
@@ -325,7 +329,7 @@ impl One<'_> {
             Failure::new(ErrorCode::Config, what)
                 .hint("use --cdn-file PATH or AZ_CDN_FILE with what az-cdn-creds printed".to_owned())
         })?;
-        let http = self.fetch.cli.api.http.agent()?;
+        let http = self.fetch.cli.api.http.agent(self.fetch.stage)?;
         Store::new(cdn, http).map_err(|error| Failure::new(error.code(), &error).hint(error.hint()))
     }
 

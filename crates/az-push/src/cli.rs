@@ -11,6 +11,8 @@ Examples:
   az-cdn-creds --token-file jwt --uploader > cdn.json
   az-encrypt --key-file key yolo.onnx | az-push --token-file jwt --cdn-file cdn.json models/yolo.onnx
   az-push --token-file jwt --cdn-file cdn.json --state-dir state --replace images/app.tar app.enc
+  az-fetch --part published models/yolo.onnx < jwt | az-rekey --key-file old --add new --replace |
+      az-push --token-file jwt --cdn-file cdn.json --small models/yolo.onnx
 A name that holds another release is refused (73) without --replace; the same release again sends nothing.";
 
 /// Publish a sealed stream: big part to the CDN, then small part with the receipt to the API
@@ -33,6 +35,10 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) cdn: CdnArgs,
+
+    /// Send a small part with its receipt, as az-rekey changes it; the big part stays
+    #[arg(long, conflicts_with_all = ["replace", "release", "state_dir"])]
+    pub(crate) small: bool,
 
     /// Put this in place of another release of the same name
     #[arg(long)]

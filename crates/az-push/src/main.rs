@@ -4,6 +4,7 @@ mod cli;
 mod cut;
 mod published;
 mod run;
+mod small;
 
 use loader_stage::UnlockState;
 

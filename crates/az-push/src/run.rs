@@ -3,10 +3,11 @@
 use crate::cli::Cli;
 use crate::cut::{Cut, digest, receipt};
 use crate::published::{BigThere, Published, cdn_failure, listed, taken};
+use crate::small::SmallPart;
 use loader_api::Session;
 use loader_cdn::{Journal, Meta, PARTS_MAX, Push, PushPlan, Sent, Store};
 use loader_http::Notify;
-use loader_model::{PartReceipt, PartsReceipt, Role};
+use loader_model::{PartReceipt, PartsReceipt, ResourceName, Role};
 use loader_session::{RetryStep, api_failure, open_session, read_token};
 use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, RunDir, Stage};
 use serde::Serialize;
@@ -51,13 +52,23 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         Failure::new(ErrorCode::Config, "no CDN credentials given")
             .hint("use --cdn-file PATH or AZ_CDN_FILE with what az-cdn-creds --uploader printed".to_owned())
     })?;
-    let store = Store::for_upload(&cdn, cli.api.http.agent()?).map_err(|error| {
+    let store = Store::for_upload(&cdn, cli.api.http.agent(stage)?).map_err(|error| {
         let hint = (error.code() == ErrorCode::Config).then(|| "get them with az-cdn-creds --uploader".to_owned());
         cdn_failure(&error).hint(hint)
     })?;
     let notify = |notice: &_| stage.retry_step(notice);
-    let mut session = open_session(cli.api.client(&notify)?, token, credentials.as_ref());
+    let mut session = open_session(cli.api.client(stage, &notify)?, token, credentials.as_ref());
     let mut output = stage.output(&cli.output, Content::Text)?;
+    if cli.small {
+        let part = SmallPart::read(cli, &mut input)?;
+        stage.begin();
+        let (meta, published, changed) = part.publish(cli, stage, &mut session, &store, &notify)?;
+        check_listed(&cli.name, &mut session, &published)?;
+        let etag = meta.as_ref().and_then(|meta| meta.etag.as_deref());
+        let (name, release, PartsReceipt { small, big, .. }) = (cli.name.as_str(), part.release, &part.receipt);
+        output.put(&Receipt { name, changed, release, small, big, etag, published }.to_line()?)?;
+        return Ok(output.commit()?);
+    }
     let rewinds = input.known_len().is_some();
     let after = cli.after.as_deref();
     let before = if input.is_seekable() { None } else { RunDir::find(after, "az-encrypt", "nothing was published")? };
@@ -93,6 +104,26 @@ fn check_release(cli: &Cli, cut: &Cut, name: &str) -> Result<(), Failure> {
     }
 }
 
+/// Reads back what the API has, as far as it tells.
+fn check_listed(name: &ResourceName, session: &mut Session<'_>, published: &PartReceipt) -> Result<(), Failure> {
+    match listed(session, name)?.and_then(|listed| listed.sha256) {
+        Some(sha256) if !sha256.eq_ignore_ascii_case(&published.sha256) => Err(Failure::new(
+            ErrorCode::DigestMismatch,
+            format_args!("{name}: the API lists sha256 {sha256} after {} was sent", published.sha256),
+        )),
+        _ => Ok(()),
+    }
+}
+
+impl Receipt<'_> {
+    /// The receipt as one line of JSON with its newline.
+    fn to_line(&self) -> Result<Vec<u8>, Failure> {
+        let mut line = serde_json::to_vec(self).or_fail("receipt", |_| ErrorCode::Bug)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
 impl Release<'_> {
     /// Publishes what is not yet there, and gives the line that says so.
     fn publish(&mut self, session: &mut Session<'_>) -> Result<Vec<u8>, Failure> {
@@ -113,7 +144,7 @@ impl Release<'_> {
             .call(|client, token| client.put_resource(token, name, &content))
             .map_err(|error| api_failure(&error))?;
         let published = receipt(&digest(&content[..])?);
-        self.check_listed(session, &published)?;
+        check_listed(&self.cli.name, session, &published)?;
         if let Some(Err(error)) = journal.map(Journal::remove) {
             self.stage.step("state-left", &[("reason", error.to_string().into())]);
         }
@@ -216,19 +247,6 @@ impl Release<'_> {
         Ok(())
     }
 
-    /// Reads back what the API has, as far as it tells.
-    fn check_listed(&self, session: &mut Session<'_>, published: &PartReceipt) -> Result<(), Failure> {
-        let name = &self.cli.name;
-        let listed = listed(session, name)?;
-        match listed.and_then(|listed| listed.sha256) {
-            Some(sha256) if !sha256.eq_ignore_ascii_case(&published.sha256) => Err(Failure::new(
-                ErrorCode::DigestMismatch,
-                format_args!("{name}: the API lists sha256 {sha256} after {} was sent", published.sha256),
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// What the API hands out: the receipt of both parts as one line, then the
     /// small part.
     fn published(&self, big: &PartReceipt) -> Vec<u8> {
@@ -247,9 +265,6 @@ impl Release<'_> {
     ) -> Result<Vec<u8>, Failure> {
         let name = self.cli.name.as_str();
         let release = self.release();
-        let receipt = Receipt { name, changed, release, small: &self.small, big, etag, published };
-        let mut line = serde_json::to_vec(&receipt).or_fail("receipt", |_| ErrorCode::Bug)?;
-        line.push(b'\n');
-        Ok(line)
+        Receipt { name, changed, release, small: &self.small, big, etag, published }.to_line()
     }
 }
