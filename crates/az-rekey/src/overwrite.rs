@@ -8,7 +8,8 @@ use loader_stage::{ErrorCode, Failure, OrFail};
 use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 
 /// Writes `new` over `old`: first the journal, durable, then the bytes that
 /// differ, durable, then the journal is removed. Gives the bytes written.
@@ -36,6 +37,9 @@ pub(crate) fn recover(target: &Target) -> Result<Option<&'static str>, Failure> 
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(error) => return Err(failed(error.into())),
     };
+    if !is_trusted(target, &file).map_err(failed)? {
+        return Err(foreign(&path, "written by another user"));
+    }
     let mut bytes = Vec::new();
     file.take(Journal::LEN_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     let Some(journal) = Journal::from_bytes(&bytes) else {
@@ -52,16 +56,24 @@ pub(crate) fn recover(target: &Target) -> Result<Option<&'static str>, Failure> 
             write(&target.file, journal.undo()).map_err(|error| Failure::io(&target.name, &error))?;
             "restored"
         }
-        Leftover::Foreign => {
-            let why = format_args!("{}: left by a rewrite of another file than this one", path.display());
-            return Err(Failure::new(ErrorCode::CannotCreate, why)
-                .hint("nothing was changed; remove it once you know where it came from".to_owned()));
-        }
+        Leftover::Foreign => return Err(foreign(&path, "left by a rewrite of another file than this one")),
     };
     // What a run before has written may not be durable yet.
     target.file.sync_all().map_err(|error| Failure::io(&target.name, &error))?;
     remove_journal(target)?;
     Ok(Some(found))
+}
+
+/// True where the journal was written by who may change the file: in a folder that
+/// all can write to, anyone could put one there.
+fn is_trusted(target: &Target, journal: &File) -> io::Result<bool> {
+    let (journal, file) = (journal.metadata()?.uid(), target.file.metadata()?.uid());
+    Ok([0, file, rustix::process::geteuid().as_raw()].contains(&journal))
+}
+
+fn foreign(path: &Path, why: &str) -> Failure {
+    Failure::new(ErrorCode::CannotCreate, format_args!("{}: {why}", path.display()))
+        .hint("nothing was changed; remove it once you know where it came from".to_owned())
 }
 
 fn write_journal(target: &Target, journal: &Journal) -> Result<u64, Failure> {

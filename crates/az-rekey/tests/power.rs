@@ -88,6 +88,22 @@ fn a_journal_of_another_file_is_left_alone() {
     assert_eq!((site.read("file"), site.names()), (other, vec![JOURNAL.to_owned(), "file".to_owned()]));
 }
 
+#[test]
+fn a_journal_of_another_user_is_not_believed() {
+    let site = Site::new();
+    let (before, after, journal) = rotation(&site);
+    let torn = [&after[..60], &before[60..]].concat();
+    site.put("file", &torn);
+    site.put(JOURNAL, &journal.to_bytes());
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(site.path(JOURNAL), Some(65534), None).is_err() {
+        return;
+    }
+    let refusal = refused(&site.run(&["--recover", "file"], b""), 73, "cannot_create");
+    assert!(refusal.contains("written by another user"), "{refusal}");
+    assert!(site.read("file") == torn && site.path(JOURNAL).exists());
+}
+
 /// Kills a run after `after`, puts right what it left, and gives whether it was
 /// killed in time.
 fn killed(site: &Site, args: &[&str], after: Duration) -> bool {
