@@ -18,6 +18,7 @@ const TEXTS: &[&str] = &[
     "unknown",
     "invalid",
     "notspecified",
+    "unspecified",
     "notavailable",
     "notapplicable",
     "notpresent",

@@ -1,0 +1,215 @@
+//! Hardware ids of boards and machines as they come: what their firmware says, as
+//! files of a system.
+
+#![allow(clippy::unwrap_used, reason = "what cannot be set up is a failed test")]
+
+use loader_device::{Error, Inventory, State, hardware_id, read};
+use std::fs;
+use std::os::unix::fs::symlink;
+use tempfile::TempDir;
+
+/// What a machine shows, and what becomes of it.
+struct Board {
+    name: &'static str,
+    files: &'static [(&'static str, &'static str)],
+    /// Sources that make the id.
+    used: &'static [&'static str],
+    /// Sources that are there and do not, with the reason.
+    refused: &'static [(&'static str, &'static str)],
+    /// Whether that is enough for an id.
+    has_id: bool,
+}
+
+const NEVER_FILLED: &str = "placeholder: a text that was never filled in";
+const ONE_CHARACTER: &str = "placeholder: one character over and over";
+const MEMORY_CARD: &str = "a memory card, which can be taken out";
+
+const DEVICE_TREE: &str = "sys/firmware/devicetree/base/serial-number";
+const UUID: &str = "sys/class/dmi/id/product_uuid";
+const BOARD_SERIAL: &str = "sys/class/dmi/id/board_serial";
+const MACHINE: (&str, &str) = ("etc/machine-id", "9b1f6c2e5d0a4f7e8c3b2a1908f7e6d5\n");
+
+const BOARDS: &[Board] = &[
+    Board {
+        name: "Raspberry Pi 4, from a memory card",
+        files: &[
+            (DEVICE_TREE, "10000000b4a2c1d3\0"),
+            (
+                "proc/cpuinfo",
+                "processor\t: 3\nBogoMIPS\t: 108.00\n\nRevision\t: c03115\nSerial\t\t: 10000000b4a2c1d3\nModel\t\t: Raspberry Pi 4 Model B Rev 1.5\n",
+            ),
+            ("sys/block/mmcblk0/device/type", "SD\n"),
+            ("sys/block/mmcblk0/device/cid", "035344534333324780a1b2c3d4014b00\n"),
+            MACHINE,
+        ],
+        used: &["device-tree-serial", "cpuinfo-serial", "machine-id"],
+        refused: &[("emmc-cid", MEMORY_CARD)],
+        has_id: true,
+    },
+    Board {
+        name: "Raspberry Pi Compute Module with eMMC, its card slot in use",
+        files: &[
+            (DEVICE_TREE, "10000000e7f0a913\0"),
+            ("proc/cpuinfo", "Serial\t\t: 10000000e7f0a913\n"),
+            ("sys/block/mmcblk0/device/type", "MMC\n"),
+            ("sys/block/mmcblk0/device/cid", "150100424a5444345203a1f29c35b7c1\n"),
+            ("sys/block/mmcblk0boot0/device/cid", "150100424a5444345203a1f29c35b7c1\n"),
+            ("sys/block/mmcblk1/device/type", "SD\n"),
+            ("sys/block/mmcblk1/device/cid", "275048534431364760a2b3c4d5017a00\n"),
+        ],
+        used: &["device-tree-serial", "cpuinfo-serial", "emmc-cid"],
+        refused: &[("emmc-cid", MEMORY_CARD)],
+        has_id: true,
+    },
+    Board {
+        name: "Jetson module with NVMe",
+        files: &[
+            (DEVICE_TREE, "1424323049873\0"),
+            ("proc/cpuinfo", "processor\t: 0\nCPU part\t: 0xd42\n"),
+            (BOARD_SERIAL, "Unspecified\n"),
+            ("sys/class/nvme/nvme0/serial", "S6XNNX0T413527      \n"),
+            ("sys/class/nvme/nvme0/transport", "pcie\n"),
+            MACHINE,
+        ],
+        used: &["device-tree-serial", "nvme-serial", "machine-id"],
+        refused: &[("dmi-board-serial", NEVER_FILLED)],
+        has_id: true,
+    },
+    Board {
+        name: "Rockchip board with the maker's kernel",
+        files: &[
+            (DEVICE_TREE, "6ad1a9a2b1f3c7e4\0"),
+            ("proc/cpuinfo", "processor\t: 7\nSerial\t\t: 6ad1a9a2b1f3c7e4\n"),
+            ("sys/block/mmcblk0/device/type", "MMC\n"),
+            ("sys/block/mmcblk0/device/cid", "d6010341334133355640c1d2e3f4a5b6\n"),
+            ("sys/block/mmcblk0rpmb/device/type", "MMC\n"),
+        ],
+        used: &["device-tree-serial", "cpuinfo-serial", "emmc-cid"],
+        refused: &[],
+        has_id: true,
+    },
+    Board {
+        name: "Rockchip board whose processor serial was never burned",
+        files: &[
+            ("proc/cpuinfo", "Serial\t\t: 0000000000000000\n"),
+            ("sys/block/mmcblk2/device/type", "MMC\n"),
+            ("sys/block/mmcblk2/device/cid", "d6010341334133355640c1d2e3f4a5b6\n"),
+            MACHINE,
+        ],
+        used: &["emmc-cid", "machine-id"],
+        refused: &[("cpuinfo-serial", ONE_CHARACTER)],
+        has_id: true,
+    },
+    Board {
+        name: "industrial PC",
+        files: &[
+            (UUID, "4C4C4544-0042-3510-8052-B4C04F564231\n"),
+            (BOARD_SERIAL, "/7XK2KH3/CNWS20007J00C3/\n"),
+            ("proc/cpuinfo", "processor\t: 0\nmodel name\t: x\nflags\t\t: fpu vme\n"),
+            ("sys/class/nvme/nvme0/serial", "S4EVNF0M812345P     \n"),
+            MACHINE,
+        ],
+        used: &["dmi-product-uuid", "dmi-board-serial", "nvme-serial", "machine-id"],
+        refused: &[],
+        has_id: true,
+    },
+    Board {
+        name: "PC of a maker that filled in nothing",
+        files: &[
+            (UUID, "03000200-0400-0500-0006-000700080009\n"),
+            (BOARD_SERIAL, "Default string\n"),
+            ("sys/class/nvme/nvme0/serial", "0025385A11B0C2D4    \n"),
+            MACHINE,
+        ],
+        used: &["nvme-serial", "machine-id"],
+        refused: &[("dmi-product-uuid", NEVER_FILLED), ("dmi-board-serial", NEVER_FILLED)],
+        has_id: false,
+    },
+    Board {
+        name: "virtual machine with a UUID of its own",
+        files: &[(UUID, "7d1c6f0e-93b5-4a28-8f4e-2b6c9d0e1a37\n"), (BOARD_SERIAL, "None\n"), MACHINE],
+        used: &["dmi-product-uuid", "machine-id"],
+        refused: &[("dmi-board-serial", NEVER_FILLED)],
+        has_id: true,
+    },
+    Board {
+        name: "virtual machine without one",
+        files: &[
+            (UUID, "00000000-0000-0000-0000-000000000000\n"),
+            (BOARD_SERIAL, "0\n"),
+            ("proc/cpuinfo", "processor\t: 0\n"),
+            MACHINE,
+        ],
+        used: &["machine-id"],
+        refused: &[("dmi-product-uuid", ONE_CHARACTER), ("dmi-board-serial", ONE_CHARACTER)],
+        has_id: false,
+    },
+    Board {
+        name: "container",
+        files: &[("proc/cpuinfo", "processor\t: 0\n"), MACHINE],
+        used: &["machine-id"],
+        refused: &[],
+        has_id: false,
+    },
+];
+
+impl Board {
+    fn system(&self) -> TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, value) in self.files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, value).unwrap();
+        }
+        // As Linux has it on every board with a device tree.
+        fs::create_dir_all(root.path().join("proc")).unwrap();
+        symlink("/sys/firmware/devicetree/base", root.path().join("proc/device-tree")).unwrap();
+        root
+    }
+}
+
+fn names(inventory: &Inventory, state: &State) -> Vec<&'static str> {
+    inventory.sources().iter().filter(|source| source.state == *state).map(|source| source.name).collect()
+}
+
+#[test]
+fn boards_have_the_id_that_their_firmware_allows() {
+    for board in BOARDS {
+        let name = board.name;
+        let root = board.system();
+        let inventory = read(root.path());
+        assert_eq!(names(&inventory, &State::Used), board.used, "{name}");
+        let refused = inventory.sources().iter().filter_map(|source| Some((source.name, source.state.reason()?)));
+        assert_eq!(refused.collect::<Vec<_>>(), board.refused, "{name}");
+        match hardware_id(root.path()) {
+            Ok(_) => assert!(board.has_id, "{name}"),
+            Err(error) => {
+                assert!(!board.has_id && matches!(error, Error::NoStrongSource { .. }), "{name}: {error}");
+                // Each strong source is named with what is wrong with it.
+                let text = error.to_string();
+                for (source, reason) in board.refused {
+                    assert!(text.contains(&format!("{source} ({reason})")), "{name}: {text}");
+                }
+                assert!(text.contains("(missing)"), "{name}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn boards_of_one_kind_differ_and_a_card_in_the_slot_does_not_matter() {
+    let ids: Vec<_> =
+        BOARDS.iter().filter(|board| board.has_id).map(|board| hardware_id(board.system().path())).collect();
+    for (i, id) in ids.iter().enumerate() {
+        assert!(!ids[..i].contains(id), "{i}");
+    }
+    for board in BOARDS.iter().filter(|board| board.has_id) {
+        let (before, root) = (hardware_id(board.system().path()), board.system());
+        for (file, value) in [("type", "SD\n"), ("cid", "fe34565344202020100123456789abcd\n")] {
+            let path = root.path().join("sys/block/mmcblk9/device").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, value).unwrap();
+        }
+        assert_eq!(hardware_id(root.path()), before, "{}", board.name);
+    }
+}
