@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "canary/keys.rs"]
+mod keys;
+#[path = "canary/memory.rs"]
+mod memory;
 #[path = "canary/running.rs"]
 mod running;
 
@@ -21,6 +25,7 @@ use tests::{Finished, bash, run, say};
 
 const DEVICE_SECRET: &str = "5ec4e7d15c0de000000000000000000000000000000000000000000000ca4a47";
 const CDN_SECRET: &str = "secret of the downloader";
+const UPLOADER_SECRET: &str = "secret of the uploader";
 const WRONG_PASSWORD: &str = "not the password";
 /// What each token, fragment and key begins with, whichever it is.
 const TOKEN: &str = "eyJ";
@@ -28,7 +33,7 @@ const FRAGMENT: &str = "AZ-FRAG-1Q";
 const KEY: &str = "AZ-SECRET-KEY-1Q";
 
 /// Every secret, by the text to search for.
-const SECRETS: [&str; 7] = [PASSWORD, WRONG_PASSWORD, DEVICE_SECRET, CDN_SECRET, TOKEN, FRAGMENT, KEY];
+const SECRETS: [&str; 8] = [PASSWORD, WRONG_PASSWORD, DEVICE_SECRET, CDN_SECRET, UPLOADER_SECRET, TOKEN, FRAGMENT, KEY];
 
 /// A site, and a folder of its own for all that the stages write.
 struct Watched {
@@ -80,6 +85,14 @@ impl Watched {
         Finished { stderr: fs::read_to_string(self.file("stderr")).unwrap(), ..finished }
     }
 
+    /// A secret file of the site like `from`, with another letter at its end.
+    fn damage(&self, name: &str, from: &str) {
+        let text = fs::read_to_string(self.site.file(from)).unwrap();
+        let line = text.lines().find(|line| line.starts_with("AZ-")).unwrap();
+        let last = if line.ends_with('Q') { 'P' } else { 'Q' };
+        write_secret(&self.site.file(name), &format!("{}{last}", &line[..line.len() - 1]));
+    }
+
     /// Checks all that was written, and forgets the traces.
     fn check(&self, place: &str) {
         for path in files(self.folder.path()) {
@@ -87,7 +100,8 @@ impl Watched {
             let name = path.strip_prefix(self.folder.path()).unwrap();
             if name.starts_with("traces") {
                 let stage = name.file_name().unwrap().to_str().unwrap();
-                check_trace(place, stage, &String::from_utf8_lossy(&content));
+                let folder = self.site.folder().to_str().unwrap();
+                check_trace(place, stage, folder, &String::from_utf8_lossy(&content));
                 fs::remove_file(&path).unwrap();
             } else {
                 check_none(&format!("{place}: {}", name.display()), &content);
@@ -96,13 +110,14 @@ impl Watched {
     }
 }
 
-/// What may leave this stage through its standard output.
+/// What may leave this stage through its output: a pipe, or a file of the device's.
 fn output_of(stage: &str) -> &'static [&'static str] {
     match stage {
         "az-login" => &[TOKEN],
         "az-fetch" => &[FRAGMENT],
         "az-join" => &[KEY],
-        "az-cdn-creds" => &[CDN_SECRET],
+        "az-split" => &[FRAGMENT],
+        "az-cdn-creds" => &[CDN_SECRET, UPLOADER_SECRET],
         _ => &[],
     }
 }
@@ -111,20 +126,21 @@ fn output_of(stage: &str) -> &'static [&'static str] {
 fn told_by(stage: &str) -> &'static [&'static str] {
     match stage {
         "az-login" => &[PASSWORD, WRONG_PASSWORD],
-        "az-fetch" | "az-cdn-creds" => &[PASSWORD, WRONG_PASSWORD, TOKEN],
+        "az-fetch" | "az-cdn-creds" | "az-push" => &[PASSWORD, WRONG_PASSWORD, TOKEN],
         _ => &[],
     }
 }
 
-/// Each line of `trace` is a system call with the paths of its descriptors.
-fn check_trace(place: &str, stage: &str, trace: &str) {
+/// Each line of `trace` is a system call with the paths of its descriptors. The
+/// device's own files are in `folder`.
+fn check_trace(place: &str, stage: &str, folder: &str, trace: &str) {
     assert!(trace.contains("execve("), "{place}: no trace of {stage}");
     for call in trace.lines() {
         let (_, call) = call.trim_start().split_once(char::is_whitespace).unwrap();
         let call = call.trim_start();
         let target = call.split_once('<').map_or("", |(_, target)| target);
         let allowed = match call.split('(').next().unwrap() {
-            "write" | "writev" if target.starts_with("pipe:") => output_of(stage),
+            "write" | "writev" if target.starts_with("pipe:") || target.starts_with(folder) => output_of(stage),
             "write" | "writev" | "sendto" | "sendmsg" if target.starts_with("socket:") => told_by(stage),
             _ => &[],
         };
@@ -227,12 +243,8 @@ fn a_model_gives_no_secret_away() {
 fn a_failure_gives_no_secret_away() {
     let watched = Watched::new(Site::start());
     let site = &watched.site;
-    for (name, from) in [("damaged.key", "key"), ("damaged.frag", "device.frag")] {
-        let text = fs::read_to_string(site.file(from)).unwrap();
-        let line = text.lines().find(|line| line.starts_with("AZ-")).unwrap();
-        let last = if line.ends_with('Q') { 'P' } else { 'Q' };
-        write_secret(&site.file(name), &format!("{}{last}", &line[..line.len() - 1]));
-    }
+    watched.damage("damaged.key", "key");
+    watched.damage("damaged.frag", "device.frag");
     let broken = fs::read_to_string(site.file("credentials.json")).unwrap();
     write_secret(&site.file("broken.json"), broken.trim_end().strip_suffix('}').unwrap());
     write_secret(&site.file("broken-cdn.json"), &format!(r#"{{"downloader_access_secret":"{CDN_SECRET}","host":5"#));
