@@ -80,7 +80,7 @@ fn memory_is_locked_where_that_may_be() {
     make_fifo(&fifo);
     fs::copy(binary("az-decrypt"), &program).unwrap();
     for path in [site.folder(), &program, &fifo, &site.file("images.enc")] {
-        fs::set_permissions(path, Permissions::from_mode(0o755 | u32::from(path == fifo) * 0o022)).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(if path == fifo { 0o777 } else { 0o755 })).unwrap();
     }
     let key = Key::parse(&fs::read_to_string(site.file("key")).unwrap()).unwrap();
     let nobody = "setpriv --reuid=65534 --clear-groups";

@@ -93,6 +93,7 @@ pub(crate) fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
 
     #[test]
     fn what_passes_is_counted_and_hashed() {
