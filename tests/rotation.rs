@@ -73,6 +73,26 @@ fn the_key_of_a_published_resource_is_replaced_and_the_big_part_stays() {
     assert!(receipt["etag"].is_string());
 }
 
+/// What az-push published says of itself what it was pushed with; other keys must
+/// not make it look like another release.
+#[test]
+fn what_was_pushed_keeps_its_etag_under_another_key() {
+    let site = with_new_key();
+    let pushed = "az-push --token-file uploader.jwt --cdn-file upload.json models/new.onnx";
+    let first = succeeds(&site, &format!("az-encrypt --key-file key --release 3 model | {pushed}"));
+    let first: Value = serde_json::from_str(&first.text()).unwrap();
+    let fetch = "az-fetch --part published models/new.onnx < jwt";
+    let rotate = format!("{fetch} | az-rekey --key-file key --add new.key --replace | {PUSH} models/new.onnx");
+    let second: Value = serde_json::from_str(&succeeds(&site, &rotate).text()).unwrap();
+    assert_eq!(
+        (&second["etag"], &second["big"], &second["release"]),
+        (&first["etag"], &first["big"], &first["release"])
+    );
+    assert_ne!(second["small"]["sha256"], first["small"]["sha256"]);
+    let open = "az-fetch --token-file jwt --cdn-file cdn.json models/new.onnx | az-decrypt --key-file new.key";
+    assert!(succeeds(&site, open).stdout == fs::read(site.file("model")).unwrap());
+}
+
 #[test]
 fn a_small_part_of_something_else_is_not_published() {
     let site = with_new_key();
