@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use crate::explain::Explanation;
-use loader_device::{Card, CardError, Change, Error, Inventory, id_from_text, read};
+use loader_device::{Card, CardError, Error, Inventory, OtherHardware, id_from_text, read};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 
 fn id(cli: &Cli, stage: &Stage) -> Result<[u8; 32], Failure> {
     if let Some(path) = &cli.card {
-        compare(&read_card(stage, path)?, &read(&cli.sysroot))?;
+        read_card(stage, path)?.check(&read(&cli.sysroot)).map_err(|error| other(&error))?;
     }
     match &cli.hwid_file {
         Some(path) => read_id(stage, path),
@@ -41,14 +41,8 @@ fn enroll(inventory: &Inventory) -> Result<Card, Failure> {
     Card::enroll(inventory).or_fail("", card_code)
 }
 
-fn compare(card: &Card, inventory: &Inventory) -> Result<(), Failure> {
-    let changes = card.compare(inventory);
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let listed = changes.iter().map(Change::to_string).collect::<Vec<_>>().join(", ");
-    Err(Failure::new(ErrorCode::WrongDevice, format_args!("other hardware than on the card: {listed}"))
-        .hint("what was sealed to this device does not open any more; enroll it again".to_owned()))
+fn other(error: &OtherHardware) -> Failure {
+    Failure::new(ErrorCode::from_name(error.code()), error).hint(error.hint().to_owned())
 }
 
 fn read_card(stage: &Stage, path: &Path) -> Result<Card, Failure> {

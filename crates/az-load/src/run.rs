@@ -5,7 +5,7 @@ use crate::load::{Load, Way};
 use crate::present::{self, failure};
 use crate::upstream::Upstream;
 use loader_archive::{Expected, Omit};
-use loader_engine::{Engine, Host, Store};
+use loader_engine::{Engine, Host, Room, Store};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
@@ -89,19 +89,21 @@ fn input(cli: &Cli, stage: &Stage, upstream: &mut Upstream) -> Result<(Box<dyn R
     Ok((Box::new(input), place, len))
 }
 
-/// Refuses what cannot fit: Docker's own store takes the whole archive into its
-/// folder before it unpacks anything.
+/// Refuses what cannot fit.
 fn check_space(stage: &Stage, engine: &Engine, len: Option<u64>) -> Result<(), Failure> {
     let (Some(len), Some(free)) = (len, engine.free_space()) else { return Ok(()) };
-    if engine.store() == Store::Docker && free < len {
-        let root = engine.root().unwrap_or(Path::new("/")).display().to_string();
-        return Err(Failure::new(ErrorCode::Io, format_args!("{root}: {free} bytes free, the archive has {len}"))
-            .hint("free some space under the engine's folder: docker system df".to_owned()));
+    match engine.room(len) {
+        Room::TooLittle => {
+            let root = engine.root().unwrap_or(Path::new("/")).display().to_string();
+            Err(Failure::new(ErrorCode::Io, format_args!("{root}: {free} bytes free, the archive has {len}"))
+                .hint("free some space under the engine's folder: docker system df".to_owned()))
+        }
+        Room::Little => {
+            stage.step("little-space", &[("free", free.into()), ("archive", len.into())]);
+            Ok(())
+        }
+        Room::Enough | Room::Unknown => Ok(()),
     }
-    if free / 2 < len {
-        stage.step("little-space", &[("free", free.into()), ("archive", len.into())]);
-    }
-    Ok(())
 }
 
 /// The layers that need not be sent.

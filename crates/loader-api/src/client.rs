@@ -3,7 +3,7 @@
 use crate::form::Form;
 use crate::{Error, Token, seen};
 use loader_http::header::{AUTHORIZATION, CONTENT_TYPE};
-use loader_http::{Answer, BaseUrl, Call, HeaderValue, Http, Method, Notify};
+use loader_http::{Answer, BaseUrl, Call, HeaderValue, Http, Method, Notify, Reached};
 use loader_model::{Credentials, ResourceName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -110,6 +110,19 @@ impl<'n> Client<'n> {
         let base = BaseUrl::parse(&config.base_url)?;
         http.check(base.origin())?;
         Ok(Self { http, notify, base, paths: config.paths })
+    }
+
+    /// Asks whether the API is there, without any secret.
+    ///
+    /// # Errors
+    /// [`Error::Http`].
+    pub fn reach(&self) -> Result<Reached, Error> {
+        Ok(self.http.reach(&self.base, self.notify)?)
+    }
+
+    /// What messages call the API: its host.
+    pub fn host(&self) -> String {
+        self.base.origin().to_string()
     }
 
     /// Logs in and gives the token. The text is wiped on drop.

@@ -20,7 +20,7 @@ pub const LEEWAY: Duration = Duration::from_secs(60);
 
 /// 2025-01-01T00:00:00Z in seconds since 1970: a clock that says less was not set
 /// since the device booted.
-const CLOCK_UNSET_BEFORE: Duration = Duration::from_secs(1_735_689_600);
+pub const CLOCK_UNSET_BEFORE: Duration = Duration::from_secs(1_735_689_600);
 
 /// Most keys of a set.
 const KEYS_MAX: usize = 64;

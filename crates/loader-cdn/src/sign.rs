@@ -64,6 +64,10 @@ impl Signer {
         Ok(Self { endpoint, region, credentials, bucket: cdn.bucket.clone(), path_style })
     }
 
+    pub(crate) fn endpoint(&self) -> &BaseUrl {
+        &self.endpoint
+    }
+
     pub(crate) fn origin(&self) -> &Origin {
         self.endpoint.origin()
     }

@@ -2,7 +2,7 @@
 
 use crate::sign::{Keys, Place, Signer};
 use crate::{Ask, Error, GetPlan, Object, Part, Start, xml};
-use loader_http::{Call, HeaderMap, HeaderName, Http, Notify, Origin, Response, Uri, header, server_time};
+use loader_http::{Call, HeaderMap, HeaderName, Http, Notify, Origin, Reached, Response, Uri, header, server_time};
 use loader_model::{CdnCredentials, ResourceName, printable};
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -76,6 +76,14 @@ impl Store {
         let signer = Signer::new(cdn, keys)?;
         http.check(signer.origin())?;
         Ok(Self { http, signer })
+    }
+
+    /// Asks whether the store is there, without any secret.
+    ///
+    /// # Errors
+    /// [`Error::Http`].
+    pub fn reach(&self, notify: Notify<'_>) -> Result<Reached, Error> {
+        Ok(self.http.reach(self.signer.endpoint(), notify)?)
     }
 
     /// The big part of a resource, read in order from `start`. Calls `notify`
@@ -215,7 +223,8 @@ impl Store {
         Error::Protocol { host: self.host(), key: name.big_key(), what: what.to_owned() }
     }
 
-    fn host(&self) -> String {
+    /// What messages call the store: its host.
+    pub fn host(&self) -> String {
         self.signer.origin().to_string()
     }
 }

@@ -1,7 +1,7 @@
 //! The cache: only whole entries, only checked ones, nothing outside its folder.
 #![allow(clippy::unwrap_used)]
 
-use loader_cdn::{Cache, Claim, Expected, Start, transfer};
+use loader_cdn::{Cache, Claim, Expected, Start, Survey, transfer};
 use loader_model::ResourceName;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -184,4 +184,26 @@ fn a_second_fetch_waits_and_uses_what_the_first_got() {
     partial.write(b"abc").unwrap();
     partial.commit().unwrap();
     assert!(second.join().unwrap());
+}
+
+#[test]
+fn a_survey_knows_each_kind_of_file() {
+    let scratch = Scratch::new("survey");
+    assert_eq!(Survey::of(&scratch.path("none")).unwrap(), None);
+    fs::create_dir_all(scratch.path("models/a")).unwrap();
+    let files =
+        ["z.big", "z.small", "a/y.big", "b.big.partial", "b.big.state", "z.big.damaged", "z.small.new", "-.big"];
+    for file in files {
+        fs::write(scratch.path("models").join(file), "1234").unwrap();
+    }
+    symlink("/", scratch.path("link")).unwrap();
+    let mut survey = Survey::of(&scratch.path("")).unwrap().unwrap();
+    survey.foreign.sort();
+    let entries: Vec<_> = survey.entries.iter().map(ResourceName::as_str).collect();
+    assert_eq!((entries, survey.bytes), (vec!["models/a/y", "models/z"], 4 * files.len() as u64));
+    assert_eq!(
+        (&survey.unfinished[..], &survey.damaged[..]),
+        (&["models/b.big.partial".to_owned()][..], &["models/z.big.damaged".to_owned()][..])
+    );
+    assert_eq!(survey.foreign, ["link", "models/-.big", "models/z.small.new"]);
 }

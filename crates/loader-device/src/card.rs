@@ -10,9 +10,9 @@
 //! and from being linked with each other; each further card of one device tells
 //! 16 bits more of it, so it is made once, at enrolment.
 
-use crate::CardError;
 use crate::id::{from_hex, hmac, line};
 use crate::inventory::{Inventory, Source, State};
+use crate::{CardError, OtherHardware};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -105,6 +105,15 @@ impl Card {
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
         line
+    }
+
+    /// Passes where the hardware is that of the card.
+    ///
+    /// # Errors
+    /// [`OtherHardware`].
+    pub fn check(&self, inventory: &Inventory) -> Result<(), OtherHardware> {
+        let changes = self.compare(inventory);
+        if changes.is_empty() { Ok(()) } else { Err(OtherHardware(changes)) }
     }
 
     /// The sources that are not as they were when the card was made, by name;

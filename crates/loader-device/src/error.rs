@@ -1,5 +1,6 @@
 //! Why there is no hardware id, and why a card cannot be used.
 
+use crate::Change;
 use std::io;
 
 /// Why a device has no hardware id. No message holds a serial.
@@ -64,4 +65,25 @@ impl CardError {
             Self::Random(_) => "io",
         }
     }
+}
+
+/// The device is not the one of an enrolment card: what differs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("other hardware than on the card: {}", listed(.0))]
+pub struct OtherHardware(pub Vec<Change>);
+
+impl OtherHardware {
+    /// The class of the error: always `wrong_device` (exit status 79).
+    pub fn code(&self) -> &'static str {
+        "wrong_device"
+    }
+
+    /// What can be done about it, in one line.
+    pub fn hint(&self) -> &'static str {
+        "what was sealed to this device does not open any more; enroll it again"
+    }
+}
+
+fn listed(changes: &[Change]) -> String {
+    changes.iter().map(Change::to_string).collect::<Vec<_>>().join(", ")
 }

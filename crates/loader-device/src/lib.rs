@@ -22,7 +22,7 @@ mod table;
 mod value;
 
 pub use card::{Card, Change, ChangeKind};
-pub use error::{CardError, Error};
+pub use error::{CardError, Error, OtherHardware};
 pub use id::{hardware_id, id_from_text};
 pub use inventory::{Inventory, Source, State, read};
 pub use table::Strength;

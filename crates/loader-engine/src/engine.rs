@@ -26,6 +26,20 @@ pub enum Store {
     Podman,
 }
 
+/// Whether an archive has room under the engine's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Not known: the folder is on another machine.
+    Unknown,
+    /// Enough.
+    Enough,
+    /// Enough for the archive, perhaps not for what it unpacks to.
+    Little,
+    /// The load would fail: Docker's own store takes the whole archive into its
+    /// folder before it unpacks anything.
+    TooLittle,
+}
+
 /// An engine that answers.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -109,6 +123,16 @@ impl Engine {
     pub fn free_space(&self) -> Option<u64> {
         let space = rustix::fs::statvfs(self.root()?).ok()?;
         space.f_bavail.checked_mul(space.f_frsize)
+    }
+
+    /// Whether an archive of `len` bytes has room.
+    pub fn room(&self, len: u64) -> Room {
+        match self.free_space() {
+            None => Room::Unknown,
+            Some(free) if self.store == Store::Docker && free < len => Room::TooLittle,
+            Some(free) if free / 2 < len => Room::Little,
+            Some(_) => Room::Enough,
+        }
     }
 
     /// Opens a request that loads an archive.

@@ -17,7 +17,7 @@ mod program;
 mod target;
 mod upload;
 
-pub use engine::{Engine, Store};
+pub use engine::{Engine, Room, Store};
 pub use error::Error;
 pub use host::Host;
 pub use list::Listing;

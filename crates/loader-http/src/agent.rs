@@ -65,6 +65,14 @@ pub struct Response {
     pub body: Body,
 }
 
+impl Response {
+    /// The error that this answer is, where its status asks to come back later.
+    pub(crate) fn busy(self) -> Error {
+        let retry_after = retry_after(&self.headers);
+        Error::Busy { host: self.body.host, status: self.status, retry_after }
+    }
+}
+
 /// A whole answer. The body is wiped on drop.
 pub struct Answer {
     /// The status.
@@ -212,11 +220,7 @@ impl Http {
     /// [`Error::Busy`], else as [`Http::open`].
     pub fn open_ready(&self, call: &Call<'_>) -> Result<Response, Error> {
         let response = self.open(call)?;
-        if matches!(response.status, 408 | 429 | 500..=599) {
-            let retry_after = retry_after(&response.headers);
-            return Err(Error::Busy { host: response.body.host, status: response.status, retry_after });
-        }
-        Ok(response)
+        if matches!(response.status, 408 | 429 | 500..=599) { Err(response.busy()) } else { Ok(response) }
     }
 
     /// Makes an idempotent request until its whole answer is here: at most `cap`

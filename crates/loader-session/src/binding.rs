@@ -30,11 +30,14 @@ impl Device {
     /// [`Stage::secret`] and [`Stage::credentials`].
     pub fn read(stage: &Stage, args: &BindingArgs) -> Result<Self, Failure> {
         let credentials = stage.credentials(&args.credentials)?;
-        let hardware = args.hwid_file.as_deref().map(|path| read_hwid(stage, path)).transpose()?;
+        let (hardware, secret) = (named_hardware(stage, args)?, device_secret(stage, args)?);
         let card = args.hwid_card.as_deref().map(|path| read_card(stage, path)).transpose()?;
-        let from = SecretFrom::new("device secret", args.device_secret_file.as_deref(), None);
-        let secret = stage.secret(from)?.map(|text| device_secret(&text)).transpose()?;
         Ok(Self { credentials, hardware, sysroot: args.sysroot.clone(), card, secret })
+    }
+
+    /// A device of which everything is known.
+    pub fn of(credentials: Credentials, hardware: [u8; 32], secret: Option<Zeroizing<[u8; 32]>>) -> Self {
+        Self { credentials: Some(credentials), hardware: Some(hardware), sysroot: PathBuf::from("/"), card: None, secret }
     }
 
     /// Email and password, where they are at hand.
@@ -61,8 +64,7 @@ impl Device {
         if let Some(named) = self.hardware {
             return Ok(named);
         }
-        loader_device::hardware_id(&self.sysroot)
-            .map_err(|error| Failure::new(ErrorCode::from_name(error.code()), &error).hint(error.hint().to_owned()))
+        loader_device::hardware_id(&self.sysroot).map_err(|error| hardware_failure(&error))
     }
 
     /// The hardware id as the API takes it: 64 lower-case hexadecimal digits.
@@ -134,6 +136,28 @@ pub fn kind_of(name: &ResourceName) -> Kind {
     if name.file_name() == "cdn.yaml" { Kind::Cdn } else { Kind::SmallPart }
 }
 
+/// The hardware id in the file that is named for it, if any.
+///
+/// # Errors
+/// `malformed`, and those of [`Stage::input`].
+pub fn named_hardware(stage: &Stage, args: &BindingArgs) -> Result<Option<[u8; 32]>, Failure> {
+    args.hwid_file.as_deref().map(|path| read_hwid(stage, path)).transpose()
+}
+
+/// The device secret in the file that is named for it, if any.
+///
+/// # Errors
+/// `malformed`, and those of [`Stage::secret`].
+pub fn device_secret(stage: &Stage, args: &BindingArgs) -> Result<Option<Zeroizing<[u8; 32]>>, Failure> {
+    let from = SecretFrom::new("device secret", args.device_secret_file.as_deref(), None);
+    stage.secret(from)?.map(|text| parse_secret(&text)).transpose()
+}
+
+/// The failure of a device without a hardware id.
+pub fn hardware_failure(error: &loader_device::Error) -> Failure {
+    Failure::new(ErrorCode::from_name(error.code()), error).hint(error.hint().to_owned())
+}
+
 fn read_hwid(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
     let mut input = stage.input(path)?;
     let text = input.read_all(HWID_FILE_MAX)?;
@@ -152,7 +176,7 @@ fn read_card(stage: &Stage, path: &Path) -> Result<Card, Failure> {
     Card::from_json(&json).or_fail(input.name(), |error| ErrorCode::from_name(error.code()))
 }
 
-fn device_secret(text: &[u8]) -> Result<Zeroizing<[u8; 32]>, Failure> {
+fn parse_secret(text: &[u8]) -> Result<Zeroizing<[u8; 32]>, Failure> {
     id_from_text(text)
         .map(Zeroizing::new)
         .ok_or_else(|| Failure::new(ErrorCode::Malformed, "the device secret is not a line of 64 hexadecimal digits"))
