@@ -76,6 +76,11 @@ fn az_split() {
 }
 
 #[test]
+fn az_doctor() {
+    golden("az-doctor", Some(&Site::start()));
+}
+
+#[test]
 fn az_hwid() {
     golden("az-hwid", None);
 }

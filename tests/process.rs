@@ -12,9 +12,10 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tests::{Finished, Random, Vector, bash, events, filter, run, vector_file, vectors};
 
-const FILTERS: [&str; 13] = [
+const FILTERS: [&str; 14] = [
     "az-cdn-creds",
     "az-decrypt",
+    "az-doctor",
     "az-encrypt",
     "az-fetch",
     "az-hwid",

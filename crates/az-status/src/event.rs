@@ -4,6 +4,7 @@ use loader_model::{Event, EventError, UnlockState, printable};
 
 /// The stages in the order of the pipeline.
 const ORDER: &[&str] = &[
+    "az-doctor",
     "az-hwid",
     "az-login",
     "az-whoami",
