@@ -33,34 +33,83 @@ fn only_what_a_second_try_may_mend_is_tried_again() {
     assert_eq!(numbers("RestartPreventExitStatus"), never);
 }
 
-#[test]
-fn systemd_takes_the_units() {
-    if Command::new("systemd-analyze").arg("--version").output().is_err() {
-        say("skipped: systemd-analyze is not installed");
-        return;
-    }
+/// A folder of units as the README installs them, with the drop-in, and az-unlock
+/// where the service looks for it.
+fn installed(drop_in: Option<&str>) -> TempDir {
     let dir = TempDir::new().unwrap();
-    // What the service runs must be there, and so must the unit it comes after.
     let unlock = folder().join("../scripts/unlock");
     let service = fs::read_to_string(unit("az-unlock.service")).unwrap();
     let service = service.replace("/usr/bin/az-unlock", unlock.to_str().unwrap());
     fs::write(dir.path().join("az-unlock.service"), service).unwrap();
     fs::copy(unit("az-unlock.timer"), dir.path().join("az-unlock.timer")).unwrap();
-    fs::write(dir.path().join("docker.service"), "[Service]\nExecStart=/bin/true\n").unwrap();
+    if let Some(name) = drop_in {
+        let below = dir.path().join("az-unlock.service.d");
+        fs::create_dir(&below).unwrap();
+        fs::copy(unit("az-unlock.service.d").join(name), below.join(name)).unwrap();
+    }
+    dir
+}
 
-    let verify = Command::new("systemd-analyze")
-        .args(["verify", "--man=no", "az-unlock.service", "az-unlock.timer"])
-        .env("SYSTEMD_UNIT_PATH", format!("{}:", dir.path().display()))
-        .current_dir(dir.path())
-        .output()
-        .unwrap();
-    let words = String::from_utf8_lossy(&verify.stderr);
-    assert!(verify.status.success() && !words.contains("az-unlock"), "{words}");
+#[test]
+fn systemd_takes_the_units_with_each_drop_in() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        say("skipped: systemd-analyze is not installed");
+        return;
+    }
+    let mut drop_ins: Vec<_> = fs::read_dir(unit("az-unlock.service.d"))
+        .unwrap()
+        .map(|entry| Some(entry.unwrap().file_name().into_string().unwrap()))
+        .collect();
+    assert_eq!(drop_ins.len(), 2);
+    drop_ins.push(None);
+    for drop_in in drop_ins {
+        let dir = installed(drop_in.as_deref());
+        let verify = Command::new("systemd-analyze")
+            .args(["verify", "--man=no", "az-unlock.service", "az-unlock.timer"])
+            .env("SYSTEMD_UNIT_PATH", format!("{}:", dir.path().display()))
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&verify.stderr);
+        assert!(verify.status.success() && !words.contains("az-unlock"), "{drop_in:?}: {words}");
 
-    let security = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", "--threshold=20", "--no-pager", "./az-unlock.service"])
-        .current_dir(dir.path())
-        .output()
-        .unwrap();
-    assert!(security.status.success(), "{}", String::from_utf8_lossy(&security.stdout));
+        let security = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager", "./az-unlock.service"])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&security.stdout);
+        let figure =
+            words.lines().find_map(|line| line.split("exposure level for az-unlock.service: ").nth(1)).unwrap();
+        let readme = fs::read_to_string(folder().join("../examples/README.md")).unwrap();
+        let quoted = format!("gives it {} (", figure.split(' ').next().unwrap());
+        assert!(readme.contains(&quoted), "{drop_in:?}: {quoted} is not in examples/README.md");
+    }
+}
+
+/// What `systemd-creds` seals as the drop-in says opens under the names that the
+/// service asks for, and under no other.
+#[test]
+fn encrypted_credentials_open_under_their_names_alone() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("state")).unwrap();
+    fs::write(dir.path().join("credentials.json"), "a secret").unwrap();
+    let drop_in = fs::read_to_string(unit("az-unlock.service.d/encrypted.conf")).unwrap();
+    let line =
+        drop_in.lines().find_map(|line| line.strip_prefix("#   ").filter(|line| line.contains("credentials.json")));
+    let (seal, place) = line.unwrap().rsplit_once(' ').unwrap();
+    let asked = format!("LoadCredentialEncrypted=credentials:{place}");
+    assert!(drop_in.lines().any(|line| line == asked), "{asked}");
+    let script = format!(
+        "mount --bind state /var/lib/systemd && {seal} sealed 2>/dev/null || exit 3
+        systemd-creds decrypt --name=credentials sealed - 2>/dev/null
+        systemd-creds decrypt --name=fragment sealed - 2>/dev/null && exit 1
+        ! grep -q 'a secret' sealed"
+    );
+    let ran = Command::new("unshare").args(["-rm", "sh", "-c", &script]).current_dir(dir.path()).output().unwrap();
+    if ran.status.code() == Some(3) {
+        say("skipped: systemd-creds cannot make a key here");
+        return;
+    }
+    assert!(ran.status.success() && ran.stdout == b"a secret", "{ran:?}");
 }
