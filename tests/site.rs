@@ -110,6 +110,12 @@ impl Site {
         Self { server, folder, tags }
     }
 
+    /// Another server like the first, which hands out `fragment`.
+    pub fn server_with(&self, fragment: &str) -> DevServer {
+        fs::write(self.file("seed/key-fragment"), fragment).unwrap();
+        DevServer::start(Config { settings: Some(settings()), ..Config::seeded(self.file("seed")) }).unwrap()
+    }
+
     /// The server.
     pub fn server(&self) -> &DevServer {
         &self.server

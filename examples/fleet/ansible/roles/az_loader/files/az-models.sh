@@ -1,0 +1,17 @@
+#!/bin/bash
+# Brings resources up to date, each whole or not at all, still sealed; says "changed" where one did.
+#   az-models.sh FOLDER NAME...
+set -euo pipefail
+folder=$1
+shift
+
+umask 077
+secrets=$(mktemp -d "$RUNTIME_DIRECTORY/models.XXXXXX")
+trap 'rm -rf "$secrets"' EXIT
+digests() { (cd "$folder" && sha256sum -- "$@" 2>/dev/null) || true; }
+
+before=$(digests "$@")
+az-login -o "$secrets/jwt"
+az-cdn-creds --token-file "$secrets/jwt" -o "$secrets/cdn.json"
+az-fetch --token-file "$secrets/jwt" --cdn-file "$secrets/cdn.json" --output-dir "$folder" "$@"
+[ "$before" = "$(digests "$@")" ] || echo changed

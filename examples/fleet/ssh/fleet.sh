@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs a command on many devices over ssh, 32 at a time, and again where a second try may
+# help: 69 and 75 of the filters, 255 of ssh. Leaves what each said in a folder, and says
+# who failed. Without a command it unlocks.
+#   fleet.sh HOSTS FOLDER [COMMAND]
+set -euo pipefail
+usage="fleet.sh HOSTS FOLDER [COMMAND]"
+hosts=${1:?"$usage"} folder=${2:?"$usage"} command=${3:-az-unlock}
+
+mkdir -p "$folder"
+sort -u "$hosts" > "$folder/left"
+all=$(wc -l < "$folder/left")
+: > "$folder/failed"
+for pause in 0 ${PAUSES:-30 120}; do
+    sleep "$pause"
+    # The seventh column of the log is the exit status, line n of it that of host n.
+    parallel --will-cite --jobs 32 --timeout 3600 --joblog "$folder/log" --arg-file "$folder/left" \
+        "ssh ${SSH_CONFIG:+-F ${SSH_CONFIG@Q}} -n -o BatchMode=yes -o ConnectTimeout=10 {} ${command@Q} > ${folder@Q}/{}.txt 2>&1" || true
+    tail -n +2 "$folder/log" | sort -n | cut -f 7 | paste - "$folder/left" > "$folder/told"
+    awk '$1 == 69 || $1 == 75 || $1 == 255 { print $2 }' "$folder/told" > "$folder/left"
+    awk '$1 != 0 && $1 != 69 && $1 != 75 && $1 != 255' "$folder/told" >> "$folder/failed"
+    [ -s "$folder/left" ] || break
+done
+grep -wFf "$folder/left" "$folder/told" >> "$folder/failed" || true
+
+failed=$(wc -l < "$folder/failed")
+echo "$((all - failed)) of $all devices are well"
+while read -r status host; do
+    echo "$host: $status, $(tail -n 1 "$folder/$host.txt")"
+done < "$folder/failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,412 @@
+//! What `examples/fleet` promises: the Ansible role, the manifest for Kubernetes, the
+//! lines over ssh and the alerts, run by the tools they are for.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use serde_json::{Value, json};
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tests::site::{Site, has_engine};
+use tests::{Finished, bash, folder, path_variable, run, say};
+
+fn fleet(name: &str) -> PathBuf {
+    folder().join("../examples/fleet").join(name).canonicalize().unwrap()
+}
+
+/// A program of the tests' own Python environment; `None`, and said so, where there is none.
+fn python_tool(name: &str) -> Option<PathBuf> {
+    let python =
+        std::env::var_os("AZ_TEST_PYTHON").map_or_else(|| folder().join("../target/venv/bin/python"), PathBuf::from);
+    let tool = python.with_file_name(name);
+    if tool.is_file() {
+        return Some(tool);
+    }
+    say(&format!("skipped: {name} is not there; scripts/test installs it"));
+    None
+}
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
+fn at_site(site: &Site, script: &str) -> String {
+    let mut command = bash(script);
+    site.configure(&mut command);
+    command.current_dir(site.folder()).env("AZ_EVENTS", "off");
+    let finished = run(command, b"");
+    assert_eq!(finished.status, 0, "{script}: {}", finished.stderr);
+    finished.text()
+}
+
+const HOSTS: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
+
+/// Devices that are simulated on this machine, each below a folder of its own.
+struct Devices<'s> {
+    site: &'s Site,
+    ansible: PathBuf,
+    /// One of them loads into the engine of this machine.
+    engine: bool,
+}
+
+/// What a playbook did on one device.
+struct Recap {
+    changed: u64,
+    failed: u64,
+}
+
+impl<'s> Devices<'s> {
+    fn new(site: &'s Site, ansible: PathBuf) -> Self {
+        // A release as it is shipped: bin/ below one folder.
+        at_site(
+            site,
+            r#"mkdir -p rel/loader/bin && for name in login fetch join decrypt load status inspect doctor cdn-creds rekey; do
+                strip -o rel/loader/bin/az-$name "$(command -v az-$name)" || cp "$(command -v az-$name)" rel/loader/bin/
+            done"#,
+        );
+        fs::copy(folder().join("../scripts/unlock"), site.file("rel/loader/bin/az-unlock")).unwrap();
+        at_site(site, "tar -C rel -cf release.tar loader && rm -r rel");
+        for host in HOSTS {
+            for dir in ["usr", "etc/systemd/system", "run", "var/cache", "opt"] {
+                fs::create_dir_all(site.file("devices").join(host).join(dir)).unwrap();
+            }
+            fs::create_dir_all(site.file("credentials")).unwrap();
+            fs::create_dir_all(site.file("fragments")).unwrap();
+            fs::copy(site.file("credentials.json"), site.file(&format!("credentials/{host}.json"))).unwrap();
+            fs::copy(site.file("device.frag"), site.file(&format!("fragments/{host}.frag"))).unwrap();
+        }
+        let devices = Self { site, ansible, engine: has_engine() };
+        devices.inventory(site.server().api_url());
+        devices
+    }
+
+    fn root(&self, host: &str) -> PathBuf {
+        self.site.file("devices").join(host)
+    }
+
+    fn inventory(&self, api: &str) {
+        let (site, of) = (self.site, |name: &str| self.site.file(name).to_str().unwrap().to_owned());
+        let images = |host: &str| self.root(host).join("opt/azaion").to_str().unwrap().to_owned();
+        let host = |host: &str| match self.engine && host == HOSTS[0] {
+            true => json!({}),
+            false => json!({
+                "az_loader_sink": format!("tar -x -C {}", images(host)),
+                "az_loader_present": format!("test -e {}/manifest.json", images(host)),
+            }),
+        };
+        let inventory = json!({ "devices": {
+            "hosts": HOSTS.iter().map(|name| ((*name).to_owned(), host(name))).collect::<serde_json::Map<_, _>>(),
+            "vars": {
+                "ansible_connection": "local",
+                "ansible_python_interpreter": self.ansible.with_file_name("python"),
+                "az_loader_root": of("devices/{{ inventory_hostname }}"),
+                "az_loader_systemd": false,
+                "az_loader_release": of("release.tar"),
+                "az_loader_units": folder().join("../examples/systemd").canonicalize().unwrap(),
+                "az_loader_archive": of("images.enc"),
+                "az_loader_credentials": of("credentials/{{ inventory_hostname }}.json"),
+                "az_loader_fragment": of("fragments/{{ inventory_hostname }}.frag"),
+                "az_loader_collected": of("collected"),
+                "az_loader_config": { "api_url": api, "hwid_file": site.file("hwid"), "retries": 0 },
+                "az_loader_models": ["models/yolo.onnx"],
+            },
+        }});
+        write(&site.file("inventory.json"), &inventory.to_string());
+    }
+
+    fn play(&self, book: &str, args: &[&str]) -> Finished {
+        let mut command = Command::new(&self.ansible);
+        command.args(["-i", self.site.file("inventory.json").to_str().unwrap()]).args(args).arg(book);
+        // All at once: a keyword of the play takes no variable of the inventory.
+        command.args(["-e", "az_loader_serial=3"]);
+        command.current_dir(fleet("ansible")).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.site.folder());
+        command.env("LC_ALL", "C.UTF-8").env("ANSIBLE_CONFIG", fleet("ansible/ansible.cfg"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        run(command, b"")
+    }
+
+    /// Plays `book` on `hosts` and gives what it did on each.
+    #[track_caller]
+    fn recap(&self, book: &str, hosts: &[&str], args: &[&str], status: i32) -> (Vec<Recap>, String) {
+        let played = self.play(book, &[&["--limit", &hosts.join(",")], args].concat());
+        let text = played.text();
+        assert_eq!(played.status, status, "{text}{}", played.stderr);
+        let number = |line: &str, name: &str| -> u64 {
+            let value = line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            value.unwrap().parse().unwrap()
+        };
+        let of = |host: &&str| {
+            let line = text.lines().rfind(|line| line.starts_with(*host) && line.contains("changed="));
+            let line = line.unwrap_or_else(|| panic!("{host} was not played: {text}{}", played.stderr));
+            Recap { changed: number(line, "changed"), failed: number(line, "failed") }
+        };
+        (hosts.iter().map(of).collect(), text)
+    }
+
+    fn model_is(&self, host: &str, key: &str, plain: &str) -> bool {
+        let sealed = self.root(host).join("opt/azaion/models/models/yolo.onnx");
+        at_site(self.site, &format!("az-decrypt --key-file {key} {} | cmp - {plain} && echo same", sealed.display()))
+            == "same\n"
+    }
+}
+
+fn snapshot(dir: &Path) -> String {
+    let mut command = bash("find . -type f -exec sha256sum {} + | sort; find . -type d | sort");
+    command.current_dir(dir);
+    run(command, b"").text()
+}
+
+#[test]
+fn the_role_installs_unlocks_updates_and_rotates() {
+    let Some(ansible) = python_tool("ansible-playbook") else { return };
+    let site = Site::start();
+    let devices = Devices::new(&site, ansible);
+
+    // What --check says would change does not change.
+    let before = snapshot(&site.file("devices"));
+    let (recap, _) = devices.recap("site.yml", &HOSTS[..1], &["--check"], 0);
+    assert!(recap.iter().all(|host| host.changed > 3 && host.failed == 0));
+    assert_eq!(snapshot(&site.file("devices")), before);
+
+    let (recap, _) = devices.recap("site.yml", &HOSTS, &[], 0);
+    assert!(recap.iter().all(|host| host.changed > 3));
+    for host in HOSTS {
+        let root = devices.root(host);
+        let state: Value =
+            serde_json::from_slice(&fs::read(site.file(&format!("collected/{host}.json"))).unwrap()).unwrap();
+        assert_eq!(state["state"], "ready", "{state}");
+        assert!(devices.model_is(host, "key", "model"), "{host}: other bytes");
+        for file in ["credentials.json", "device.frag"] {
+            assert_eq!(fs::metadata(root.join("etc/azaion").join(file)).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(root.join("opt/azaion/manifest.json").is_file(), !(devices.engine && host == HOSTS[0]));
+        let left: Vec<_> =
+            fs::read_dir(root.join("run/azaion")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("models.")), "{left:?}");
+    }
+    if devices.engine {
+        for tag in site.tags() {
+            let removed = Command::new("docker").args(["image", "inspect", tag]).output().unwrap();
+            assert!(removed.status.success(), "{tag} was not there");
+        }
+    }
+    let (recap, text) = devices.recap("site.yml", &HOSTS, &[], 0);
+    assert!(recap.iter().all(|host| host.changed == 0), "the second run changes something: {text}");
+
+    // Another release of the model, and a device whose login is refused.
+    at_site(
+        &site,
+        "head -c 5000 model > model-2 && az-encrypt --key-file key model-2 | az-split --parts two --name models/yolo.onnx > receipt",
+    );
+    let resource = [fs::read(site.file("receipt")).unwrap(), fs::read(site.file("two.small")).unwrap()].concat();
+    fs::copy(site.file("two.big"), site.server().objects_dir().join("models/yolo.onnx.big")).unwrap();
+    fs::write(site.server().resources_dir().join("models/yolo.onnx"), resource).unwrap();
+    fs::copy(site.file("wrong.json"), site.file("credentials/edge-2.json")).unwrap();
+    let (recap, text) = devices.recap("site.yml", &HOSTS[..2], &[], 2);
+    assert!(recap[1].failed == 1 && text.contains("login refused for operator@example.com"), "{text}");
+    assert_eq!((recap[0].changed, recap[0].failed), (1, 0), "{text}");
+    assert!(devices.model_is(HOSTS[0], "key", "model-2"), "not the new release");
+    fs::copy(site.file("credentials.json"), site.file("credentials/edge-2.json")).unwrap();
+    fs::copy(site.file("credentials.json"), devices.root("edge-2").join("etc/azaion/credentials.json")).unwrap();
+
+    rotate(&devices);
+    if devices.engine {
+        let removed = Command::new("docker").args(["image", "rm"]).args(site.tags()).output().unwrap();
+        assert!(removed.status.success(), "{removed:?}");
+    }
+}
+
+/// A new key: added, the server switched, the old one dropped.
+fn rotate(devices: &Devices<'_>) {
+    let site = devices.site;
+    let id = |file: &str| {
+        let line = format!("az-encrypt --key-file {file} < /dev/null | az-inspect");
+        let header: Value = serde_json::from_str(&at_site(site, &line)).unwrap();
+        header["key_slots"][0].as_str().unwrap().to_owned()
+    };
+    at_site(site, "az-split --new-key --output-dir new && az-join new/*.frag > new.key");
+    let (old, new) = (id("key"), id("new.key"));
+    let add =
+        json!({ "az_loader_new_key_id": new, "az_loader_new_key": fs::read_to_string(site.file("new.key")).unwrap() });
+    write(&site.file("add.json"), &add.to_string());
+    let add = format!("@{}", site.file("add.json").display());
+    let (recap, text) = devices.recap("rotate.yml", &HOSTS, &["-e", &add], 0);
+    assert!(recap.iter().all(|host| host.changed == 1), "{text}");
+    assert!(!text.contains("AZ-SECRET-KEY-1"), "{text}");
+    let (recap, _) = devices.recap("rotate.yml", &HOSTS, &["-e", &add], 0);
+    assert!(recap.iter().all(|host| host.changed == 0), "it was added twice");
+
+    let server = site.server_with(&fs::read_to_string(site.file("new/fragment-1-of-2.frag")).unwrap());
+    for host in HOSTS {
+        fs::copy(site.file("new/fragment-2-of-2.frag"), site.file(&format!("fragments/{host}.frag"))).unwrap();
+        let config = devices.root(host).join("etc/azaion/config.yaml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(config, text.replace(site.server().api_url(), server.api_url())).unwrap();
+    }
+    let drop = format!("az_loader_drop_key_id={old}");
+    let (recap, text) = devices.recap("rotate.yml", &HOSTS, &["-e", &drop], 0);
+    assert!(recap.iter().all(|host| host.changed == 2), "{text}");
+    for host in HOSTS {
+        let archive = devices.root(host).join("opt/azaion/images.enc");
+        let slots = at_site(site, &format!("az-inspect --key-file new.key {}", archive.display()));
+        assert!(slots.contains(&new) && !slots.contains(&old), "{slots}");
+    }
+}
+
+#[test]
+fn the_manifest_is_of_the_schema_and_its_command_unlocks() {
+    let Some(validate) = python_tool("kubernetes-validate") else { return };
+    let manifest = fleet("kubernetes/az-unlock.yaml");
+    let output = Command::new(&validate).arg("--strict").arg(&manifest).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && words.matches(" passed ").count() == 4, "{words}");
+    // What does not fit is seen.
+    let site = Site::start();
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(site.file("wrong.yaml"), text.replace("imagePullPolicy", "imagePullPolice")).unwrap();
+    assert!(!Command::new(&validate).arg("--strict").arg(site.file("wrong.yaml")).output().unwrap().status.success());
+
+    // The container's own command, with its environment, without its long pauses.
+    let script = "import yaml, json, sys; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))[-1]))";
+    let output = Command::new(validate.with_file_name("python")).args(["-c", script]).arg(&manifest).output().unwrap();
+    let set: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let container = &set["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["command"], json!(["/bin/bash", "-c"]));
+    let args = container["args"][0].as_str().unwrap();
+    assert!(args.contains("/run/azaion/status.json"));
+    let args = args.replace("/run/azaion/status.json", site.file("status.json").to_str().unwrap());
+    let unlock = folder().join("../scripts/unlock");
+    let mut command = bash(&format!("az-unlock() {{ {} \"$@\"; }}; sleep() {{ :; }}; {args}", unlock.display()));
+    site.configure(&mut command);
+    for variable in container["env"].as_array().unwrap() {
+        command.env(variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap());
+    }
+    // What the volumes put there.
+    command.env("AZ_CREDENTIALS_FILE", site.file("credentials.json")).env("AZ_FRAGMENT_FILE", site.file("device.frag"));
+    command.env("AZ_ARCHIVE", site.file("images.enc")).env("RUNTIME_DIRECTORY", site.file("run"));
+    command.env("SINK", "tar t");
+    let finished = run(command, b"");
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    assert!(finished.text().contains("manifest.json"), "{}", finished.text());
+}
+
+#[test]
+fn the_alerts_fire_and_the_metrics_are_well_formed() {
+    if Command::new("promtool").arg("--version").output().is_err() {
+        say("skipped: promtool is not installed");
+        return;
+    }
+    let mut test = Command::new("promtool");
+    test.args(["test", "rules", "az-unlock.test.yml"]).current_dir(fleet("prometheus"));
+    let output = test.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let site = Site::start();
+    let metrics = at_site(
+        &site,
+        "az-status --prometheus metrics -- az-login --credentials-file wrong.json >/dev/null; promtool check metrics < metrics && cat metrics",
+    );
+    assert!(metrics.contains("az_unlock_exit_code 77"), "{metrics}");
+}
+
+/// sshd on a port of its own, until it is dropped.
+struct Sshd(Child);
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Devices behind one sshd on loopback: each has an environment of its own, by
+/// the name under which it was called.
+fn ssh_devices(site: &Site) -> Option<Sshd> {
+    let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd"].iter().find(|path| Path::new(path).is_file())?;
+    if Command::new("parallel").arg("--version").output().is_err() {
+        return None;
+    }
+    at_site(
+        site,
+        "ssh-keygen -q -t ed25519 -N '' -f host_key && ssh-keygen -q -t ed25519 -N '' -f user_key && cp user_key.pub authorized",
+    );
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let dir = site.folder().display();
+    let unlock = folder().join("../scripts/unlock").canonicalize().unwrap();
+    let device = format!(
+        r#"#!/bin/bash
+        cd {dir}; api={} credentials=credentials.json
+        case $DEVICE in
+            edge-2) credentials=wrong.json ;;
+            edge-3) mkdir first 2>/dev/null && api=http://127.0.0.1:1 ;;
+        esac
+        exec env -i PATH={dir}/bin:'{}' HOME={dir} AZ_EVENTS=off AZ_RETRIES=0 AZ_API_URL=$api AZ_HWID_FILE=hwid \
+            AZ_CREDENTIALS_FILE=$credentials AZ_FRAGMENT_FILE=device.frag AZ_ARCHIVE=images.enc \
+            RUNTIME_DIRECTORY=run-$DEVICE bash -c "$SSH_ORIGINAL_COMMAND"
+        "#,
+        site.server().api_url(),
+        path_variable(),
+    );
+    fs::create_dir(site.file("bin")).unwrap();
+    std::os::unix::fs::symlink(unlock, site.file("bin/az-unlock")).unwrap();
+    fs::write(site.file("device"), device).unwrap();
+    fs::set_permissions(site.file("device"), Permissions::from_mode(0o755)).unwrap();
+    let config = format!(
+        "ListenAddress 127.0.0.1:{port}\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/authorized\nPidFile none\n\
+         StrictModes no\nUsePAM no\nPasswordAuthentication no\nAcceptEnv DEVICE\nForceCommand {dir}/device\n"
+    );
+    fs::write(site.file("sshd_config"), config).unwrap();
+    // It wants a folder for its unprivileged half, which its service makes elsewhere.
+    let _ = fs::create_dir_all("/run/sshd");
+    let child = Command::new(sshd)
+        .args(["-D", "-e", "-f"])
+        .arg(site.file("sshd_config"))
+        .stderr(fs::File::create(site.file("sshd.log")).unwrap())
+        .spawn()
+        .unwrap();
+    let running = Sshd(child);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let log = fs::read_to_string(site.file("sshd.log")).unwrap();
+        assert!(Instant::now() < deadline, "sshd does not listen: {log}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut client = String::new();
+    for name in ["edge-1", "edge-2", "edge-3", "edge-4"] {
+        let port = if name == "edge-4" { 1 } else { port };
+        client.push_str(&format!("Host {name}\n  Port {port}\n  SetEnv DEVICE={name}\n"));
+    }
+    client.push_str(&format!(
+        "Host *\n  HostName 127.0.0.1\n  IdentityFile {dir}/user_key\n  IdentitiesOnly yes\n\
+         StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
+    ));
+    fs::write(site.file("ssh_config"), client).unwrap();
+    Some(running)
+}
+
+#[test]
+fn many_devices_over_ssh_and_those_again_where_it_helps() {
+    let site = Site::start();
+    let Some(_sshd) = ssh_devices(&site) else {
+        say("skipped: sshd or parallel is not installed");
+        return;
+    };
+    fs::write(site.file("hosts"), "edge-3\nedge-1\nedge-2\nedge-4\n").unwrap();
+    let mut command = bash(r#"exec "$0" hosts said "az-unlock --sink 'tar t'""#);
+    command.arg(fleet("ssh/fleet.sh")).current_dir(site.folder());
+    command.env("SSH_CONFIG", site.file("ssh_config")).env("PAUSES", "0");
+    let finished = run(command, b"");
+    let text = finished.text();
+    let log = fs::read_to_string(site.file("sshd.log")).unwrap();
+    assert_eq!(finished.status, 1, "{text}{}{log}", finished.stderr);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "2 of 4 devices are well", "{text}{log}");
+    assert!(lines[1].starts_with("edge-2: 77, FAILED in az-login"), "{text}");
+    assert!(lines[2].starts_with("edge-4: 255, ssh: connect to host"), "{text}");
+    let said = |name: &str| fs::read_to_string(site.file("said").join(name)).unwrap();
+    assert!(said("edge-1.txt").contains("manifest.json") && said("edge-3.txt").contains("manifest.json"));
+}
