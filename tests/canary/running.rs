@@ -84,9 +84,10 @@ fn a_running_stage_shows_no_secret() {
     let model = ["--token-file", &jwt, "--cdn-file", held, "models/yolo.onnx"];
     let (uploader, cdn, images) = (at("uploader.jwt"), at("cdn.json"), at("images.enc"));
     let push = ["--token-file", &uploader, "--cdn-file", held, "models/a", &images];
-    let cases: [(&str, &[&str]); 14] = [
+    let cases: [(&str, &[&str]); 15] = [
         ("az-login", &["--credentials-file", held]),
         ("az-whoami", &["--token-file", held]),
+        ("az-doctor", &["--only", "key,login", "--key-file", &key, "--credentials-file", held]),
         ("az-cdn-creds", &["--token-file", held]),
         ("az-fetch", &["--device-secret-file", &secret, "--token-file", held, "key-fragment"]),
         ("az-fetch", &model),
