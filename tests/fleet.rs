@@ -3,15 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "fleet/ssh.rs"]
+mod ssh;
+
 use serde_json::{Value, json};
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 use tests::site::{Site, has_engine};
-use tests::{Finished, bash, folder, path_variable, run, say};
+use tests::{Finished, bash, folder, run, say};
 
 fn fleet(name: &str) -> PathBuf {
     folder().join("../examples/fleet").join(name).canonicalize().unwrap()
@@ -162,6 +163,19 @@ fn snapshot(dir: &Path) -> String {
 }
 
 #[test]
+fn ansible_lint_has_nothing_to_say() {
+    let Some(lint) = python_tool("ansible-lint") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(&lint);
+    command.args(["--offline", "-q", "--profile", "production", "site.yml", "rotate.yml", "roles"]);
+    command.current_dir(fleet("ansible")).env_clear().env("HOME", home.path()).env("LC_ALL", "C.UTF-8");
+    command.env("PATH", format!("{}:/usr/bin:/bin", lint.parent().unwrap().display()));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let finished = run(command, b"");
+    assert_eq!((finished.status, finished.text().as_str()), (0, ""), "{}", finished.stderr);
+}
+
+#[test]
 fn the_role_installs_unlocks_updates_and_rotates() {
     let Some(ansible) = python_tool("ansible-playbook") else { return };
     let site = Site::start();
@@ -229,7 +243,7 @@ fn rotate(devices: &Devices<'_>) {
         let header: Value = serde_json::from_str(&at_site(site, &line)).unwrap();
         header["key_slots"][0].as_str().unwrap().to_owned()
     };
-    at_site(site, "az-split --new-key --output-dir new && az-join new/*.frag > new.key");
+    at_site(site, "mkdir new && az-split --new-key --output-dir new && az-join new/*.frag > new.key");
     let (old, new) = (id("key"), id("new.key"));
     let add =
         json!({ "az_loader_new_key_id": new, "az_loader_new_key": fs::read_to_string(site.file("new.key")).unwrap() });
@@ -311,102 +325,4 @@ fn the_alerts_fire_and_the_metrics_are_well_formed() {
         "az-status --prometheus metrics -- az-login --credentials-file wrong.json >/dev/null; promtool check metrics < metrics && cat metrics",
     );
     assert!(metrics.contains("az_unlock_exit_code 77"), "{metrics}");
-}
-
-/// sshd on a port of its own, until it is dropped.
-struct Sshd(Child);
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Devices behind one sshd on loopback: each has an environment of its own, by
-/// the name under which it was called.
-fn ssh_devices(site: &Site) -> Option<Sshd> {
-    let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd"].iter().find(|path| Path::new(path).is_file())?;
-    if Command::new("parallel").arg("--version").output().is_err() {
-        return None;
-    }
-    at_site(
-        site,
-        "ssh-keygen -q -t ed25519 -N '' -f host_key && ssh-keygen -q -t ed25519 -N '' -f user_key && cp user_key.pub authorized",
-    );
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let dir = site.folder().display();
-    let unlock = folder().join("../scripts/unlock").canonicalize().unwrap();
-    let device = format!(
-        r#"#!/bin/bash
-        cd {dir}; api={} credentials=credentials.json
-        case $DEVICE in
-            edge-2) credentials=wrong.json ;;
-            edge-3) mkdir first 2>/dev/null && api=http://127.0.0.1:1 ;;
-        esac
-        exec env -i PATH={dir}/bin:'{}' HOME={dir} AZ_EVENTS=off AZ_RETRIES=0 AZ_API_URL=$api AZ_HWID_FILE=hwid \
-            AZ_CREDENTIALS_FILE=$credentials AZ_FRAGMENT_FILE=device.frag AZ_ARCHIVE=images.enc \
-            RUNTIME_DIRECTORY=run-$DEVICE bash -c "$SSH_ORIGINAL_COMMAND"
-        "#,
-        site.server().api_url(),
-        path_variable(),
-    );
-    fs::create_dir(site.file("bin")).unwrap();
-    std::os::unix::fs::symlink(unlock, site.file("bin/az-unlock")).unwrap();
-    fs::write(site.file("device"), device).unwrap();
-    fs::set_permissions(site.file("device"), Permissions::from_mode(0o755)).unwrap();
-    let config = format!(
-        "ListenAddress 127.0.0.1:{port}\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/authorized\nPidFile none\n\
-         StrictModes no\nUsePAM no\nPasswordAuthentication no\nAcceptEnv DEVICE\nForceCommand {dir}/device\n"
-    );
-    fs::write(site.file("sshd_config"), config).unwrap();
-    // It wants a folder for its unprivileged half, which its service makes elsewhere.
-    let _ = fs::create_dir_all("/run/sshd");
-    let child = Command::new(sshd)
-        .args(["-D", "-e", "-f"])
-        .arg(site.file("sshd_config"))
-        .stderr(fs::File::create(site.file("sshd.log")).unwrap())
-        .spawn()
-        .unwrap();
-    let running = Sshd(child);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        let log = fs::read_to_string(site.file("sshd.log")).unwrap();
-        assert!(Instant::now() < deadline, "sshd does not listen: {log}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let mut client = String::new();
-    for name in ["edge-1", "edge-2", "edge-3", "edge-4"] {
-        let port = if name == "edge-4" { 1 } else { port };
-        client.push_str(&format!("Host {name}\n  Port {port}\n  SetEnv DEVICE={name}\n"));
-    }
-    client.push_str(&format!(
-        "Host *\n  HostName 127.0.0.1\n  IdentityFile {dir}/user_key\n  IdentitiesOnly yes\n\
-         StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
-    ));
-    fs::write(site.file("ssh_config"), client).unwrap();
-    Some(running)
-}
-
-#[test]
-fn many_devices_over_ssh_and_those_again_where_it_helps() {
-    let site = Site::start();
-    let Some(_sshd) = ssh_devices(&site) else {
-        say("skipped: sshd or parallel is not installed");
-        return;
-    };
-    fs::write(site.file("hosts"), "edge-3\nedge-1\nedge-2\nedge-4\n").unwrap();
-    let mut command = bash(r#"exec "$0" hosts said "az-unlock --sink 'tar t'""#);
-    command.arg(fleet("ssh/fleet.sh")).current_dir(site.folder());
-    command.env("SSH_CONFIG", site.file("ssh_config")).env("PAUSES", "0");
-    let finished = run(command, b"");
-    let text = finished.text();
-    let log = fs::read_to_string(site.file("sshd.log")).unwrap();
-    assert_eq!(finished.status, 1, "{text}{}{log}", finished.stderr);
-    let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines[0], "2 of 4 devices are well", "{text}{log}");
-    assert!(lines[1].starts_with("edge-2: 77, FAILED in az-login"), "{text}");
-    assert!(lines[2].starts_with("edge-4: 255, ssh: connect to host"), "{text}");
-    let said = |name: &str| fs::read_to_string(site.file("said").join(name)).unwrap();
-    assert!(said("edge-1.txt").contains("manifest.json") && said("edge-3.txt").contains("manifest.json"));
 }

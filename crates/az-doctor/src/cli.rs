@@ -11,14 +11,9 @@ const EXAMPLES: &str = "\
 Examples:
   az-doctor --credentials-file credentials.json --fragment-file device.frag images.enc
   az-doctor images.enc | jq -r '.checks[] | select(.status == \"fail\") | .message, .hint'
-  az-doctor --only engine,space images.enc     # 78 where one of them has nothing to look at
 
-A check whose setting is not named is skipped. It changes nothing: no folder is made, no image
-is loaded, no resource is fetched.
-
-Exit status: 0 where nothing failed, else that of the first check that failed: 65 the archive
-is damaged, 66 a file is missing, 69 no engine, 74 no space, 75 the network failed, 77 login
-refused, 78 permissions, clock, certificate or hardware, 79 another key or other hardware.";
+It changes nothing; a check whose setting is not named is skipped. Exit status: 0 where nothing
+failed, else that of the first check that failed, by the table in the README";
 
 /// Say before a rollout what an unlock would stumble over on this device
 #[derive(Debug, clap::Parser)]
@@ -28,8 +23,15 @@ pub(crate) struct Cli {
     #[arg(value_name = "ARCHIVE", env = "AZ_ARCHIVE", hide_env = true)]
     pub(crate) archive: Option<PathBuf>,
 
-    /// Make these checks alone, with commas between; each must have what it looks at
-    #[arg(long, value_name = "NAMES", value_enum, value_delimiter = ',', conflicts_with = "skip")]
+    /// Make these checks of the report alone, commas between; each must have its setting
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_enum,
+        value_delimiter = ',',
+        hide_possible_values = true,
+        conflicts_with = "skip"
+    )]
     pub(crate) only: Vec<Name>,
 
     /// Leave these checks out
@@ -65,7 +67,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "DIR", env = "AZ_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
-    /// Folder for the event lines of a run [default: AZ_RUN_DIR, else that of az-unlock]
+    /// Folder for event lines [default: AZ_RUN_DIR, or as az-unlock]
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
 

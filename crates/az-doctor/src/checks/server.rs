@@ -27,6 +27,10 @@ fn answered(host: &str, reached: &Reached) -> Finding {
             format_args!("{host}: redirects (HTTP {})", reached.status),
             "is it the right URL, or a portal that wants a login first?",
         ),
+        // A store need not know HEAD of nothing in particular.
+        500..=599 if reached.status != 501 => {
+            Finding::warn(format_args!("{host}: answers, with HTTP {}", reached.status), "look at the server's own log")
+        }
         _ => Finding::ok(format_args!("{host}: answers")),
     };
     finding.with("status", reached.status).with("took_ms", took_ms)

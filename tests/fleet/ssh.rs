@@ -1,0 +1,109 @@
+//! Many devices over ssh.
+
+use super::{at_site, fleet};
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+use tests::site::Site;
+use tests::{bash, folder, path_variable, run, say};
+
+/// sshd on a port of its own, until it is dropped.
+struct Sshd(Child);
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Devices behind one sshd on loopback: each has an environment of its own, by
+/// the name under which it was called.
+fn ssh_devices(site: &Site) -> Option<Sshd> {
+    let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd"].iter().find(|path| Path::new(path).is_file())?;
+    if Command::new("parallel").arg("--version").output().is_err() {
+        return None;
+    }
+    at_site(
+        site,
+        "ssh-keygen -q -t ed25519 -N '' -f host_key && ssh-keygen -q -t ed25519 -N '' -f user_key && cp user_key.pub authorized",
+    );
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let dir = site.folder().display();
+    let unlock = folder().join("../scripts/unlock").canonicalize().unwrap();
+    let device = format!(
+        r#"#!/bin/bash
+        cd {dir}; api={} credentials=credentials.json
+        case $DEVICE in
+            edge-2) credentials=wrong.json ;;
+            edge-3) mkdir first 2>/dev/null && api=http://127.0.0.1:1 ;;
+        esac
+        exec env -i PATH={dir}/bin:'{}' HOME={dir} AZ_EVENTS=off AZ_RETRIES=0 AZ_API_URL=$api AZ_HWID_FILE=hwid \
+            AZ_CREDENTIALS_FILE=$credentials AZ_FRAGMENT_FILE=device.frag AZ_ARCHIVE=images.enc \
+            RUNTIME_DIRECTORY=run-$DEVICE bash -c "$SSH_ORIGINAL_COMMAND"
+        "#,
+        site.server().api_url(),
+        path_variable(),
+    );
+    fs::create_dir(site.file("bin")).unwrap();
+    std::os::unix::fs::symlink(unlock, site.file("bin/az-unlock")).unwrap();
+    fs::write(site.file("device"), device).unwrap();
+    fs::set_permissions(site.file("device"), Permissions::from_mode(0o755)).unwrap();
+    let config = format!(
+        "ListenAddress 127.0.0.1:{port}\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/authorized\nPidFile none\n\
+         StrictModes no\nUsePAM no\nPasswordAuthentication no\nAcceptEnv DEVICE\nForceCommand {dir}/device\n"
+    );
+    fs::write(site.file("sshd_config"), config).unwrap();
+    // It wants a folder for its unprivileged half, which its service makes elsewhere.
+    let _ = fs::create_dir_all("/run/sshd");
+    let child = Command::new(sshd)
+        .args(["-D", "-e", "-f"])
+        .arg(site.file("sshd_config"))
+        .stderr(fs::File::create(site.file("sshd.log")).unwrap())
+        .spawn()
+        .unwrap();
+    let running = Sshd(child);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let log = fs::read_to_string(site.file("sshd.log")).unwrap();
+        assert!(Instant::now() < deadline, "sshd does not listen: {log}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut client = String::new();
+    for name in ["edge-1", "edge-2", "edge-3", "edge-4"] {
+        let port = if name == "edge-4" { 1 } else { port };
+        client.push_str(&format!("Host {name}\n  Port {port}\n  SetEnv DEVICE={name}\n"));
+    }
+    client.push_str(&format!(
+        "Host *\n  HostName 127.0.0.1\n  IdentityFile {dir}/user_key\n  IdentitiesOnly yes\n\
+         StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
+    ));
+    fs::write(site.file("ssh_config"), client).unwrap();
+    Some(running)
+}
+
+#[test]
+fn many_devices_over_ssh_and_those_again_where_it_helps() {
+    let site = Site::start();
+    let Some(_sshd) = ssh_devices(&site) else {
+        say("skipped: sshd or parallel is not installed");
+        return;
+    };
+    fs::write(site.file("hosts"), "edge-3\nedge-1\nedge-2\nedge-4\n").unwrap();
+    let mut command = bash(r#"exec "$0" hosts said "az-unlock --sink 'tar t'""#);
+    command.arg(fleet("ssh/fleet.sh")).current_dir(site.folder());
+    command.env("SSH_CONFIG", site.file("ssh_config")).env("PAUSES", "0");
+    let finished = run(command, b"");
+    let text = finished.text();
+    let log = fs::read_to_string(site.file("sshd.log")).unwrap();
+    assert_eq!(finished.status, 1, "{text}{}{log}", finished.stderr);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "2 of 4 devices are well", "{text}{log}");
+    assert!(lines[1].starts_with("edge-2: 77, FAILED in az-login"), "{text}");
+    assert!(lines[2].starts_with("edge-4: 255, ssh: connect to host"), "{text}");
+    let said = |name: &str| fs::read_to_string(site.file("said").join(name)).unwrap();
+    assert!(said("edge-1.txt").contains("manifest.json") && said("edge-3.txt").contains("manifest.json"));
+}
