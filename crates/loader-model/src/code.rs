@@ -3,12 +3,12 @@
 use std::fmt;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $exit:literal;)*) => {
+    ($(#[doc = $doc:literal] $variant:ident = $name:literal, $exit:literal;)*) => {
         /// Why a stage failed. The name goes into the event's `error.code`, the
         /// exit status follows from it by one table (sysexits where one fits).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum ErrorCode { $($(#[$doc])* $variant,)* }
+        pub enum ErrorCode { $(#[doc = $doc] $variant,)* }
 
         impl ErrorCode {
             /// All codes, in the order of their exit status.
@@ -22,6 +22,11 @@ macro_rules! codes {
             /// The exit status of the process that ends with this code.
             pub fn exit(self) -> u8 {
                 match self { $(Self::$variant => $exit,)* }
+            }
+
+            /// What it means: one sentence, with its full stop.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $doc,)* }.trim_start()
             }
 
             /// The code with this name, or [`ErrorCode::Bug`] for a name that is
@@ -94,6 +99,13 @@ codes! {
     ReaderGone = "reader_gone", 141;
     /// SIGTERM asked the stage to stop.
     Terminated = "terminated", 143;
+}
+
+impl ErrorCode {
+    /// True where the same command may succeed later though nobody mended anything.
+    pub fn is_worth_a_retry(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Temporary)
+    }
 }
 
 impl fmt::Display for ErrorCode {

@@ -88,9 +88,29 @@ impl Settings {
 
 impl Setting {
     fn apply(&self, key: &str, command: Command) -> Command {
-        let takes_it = command.get_arguments().any(|arg| arg.get_id() == key && arg.get_env().is_some());
-        if takes_it { command.mut_arg(key, |arg| arg.default_value(self.value.clone())) } else { command }
+        if takes(&command, key) { command.mut_arg(key, |arg| arg.default_value(self.value.clone())) } else { command }
     }
+}
+
+fn takes(command: &Command, key: &str) -> bool {
+    command.get_arguments().any(|arg| arg.get_id() == key && arg.get_env().is_some())
+}
+
+/// The keys of a config file that `command` takes.
+#[cfg(feature = "manual")]
+pub(crate) fn keys_of(command: &Command) -> impl Iterator<Item = &'static str> {
+    CONFIG_KEYS.iter().copied().filter(|key| takes(command, key))
+}
+
+/// The credentials of systemd that `command` takes.
+#[cfg(feature = "manual")]
+pub(crate) fn credentials_of(command: &Command) -> impl Iterator<Item = &'static str> {
+    CREDENTIALS.iter().copied().filter(|name| takes(command, &file_key(name)))
+}
+
+/// The setting that the credential called `name` stands in for.
+fn file_key(name: &str) -> String {
+    format!("{}_file", name.replace('-', "_"))
 }
 
 fn systemd_credentials() -> impl Iterator<Item = (String, Setting)> {
@@ -99,7 +119,7 @@ fn systemd_credentials() -> impl Iterator<Item = (String, Setting)> {
         let path = dir.as_ref()?.join(name);
         let value = path.is_file().then(|| path.to_str().map(str::to_owned))??;
         let place = value.clone();
-        Some((format!("{}_file", name.replace('-', "_")), Setting { value, place }))
+        Some((file_key(name), Setting { value, place }))
     })
 }
 

@@ -12,6 +12,8 @@ mod defaults;
 mod emit;
 mod failure;
 mod input;
+#[cfg(feature = "manual")]
+mod manual;
 mod output;
 mod process;
 mod progress;
@@ -27,6 +29,8 @@ pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
 pub use before::{Ending, RunDir, parse_stage};
 pub use failure::{Failure, OrFail};
 pub use input::{Input, Polled};
+#[cfg(feature = "manual")]
+pub use manual::print as print_manual;
 pub use loader_model::{ErrorCode, UnlockState};
 pub use output::{Content, Output};
 pub use process::{is_on_command_line, threads};

@@ -20,6 +20,10 @@ where
 {
     process::hide_memory();
     let command = C::command().term_width(HELP_WIDTH);
+    #[cfg(feature = "manual")]
+    if let Some(printed) = crate::manual::print(&command) {
+        return printed;
+    }
     let (emitter, problem) = Emitter::from_environment(command.get_name());
     let emitter = Arc::new(emitter);
     process::report_panics(emitter.clone());
@@ -42,6 +46,10 @@ where
 /// Signals stay with the watcher, which has to outlive what it watches.
 pub fn watch<C: Parser>(watcher: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
     let command = C::command().term_width(HELP_WIDTH);
+    #[cfg(feature = "manual")]
+    if let Some(printed) = crate::manual::print(&command) {
+        return printed;
+    }
     let (emitter, problem) = Emitter::from_environment(command.get_name());
     let emitter = Arc::new(emitter.text_on_terminal());
     process::report_panics(emitter.clone());
