@@ -26,7 +26,8 @@ for name in "${names[@]}"; do
     options=$(help_of "$name" | grep -oE '^ +(-[A-Za-z], )?--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+')
     [ -n "$options" ] || wrong "$name: no options in its help"
 
-    words=$(mandoc -T lint -W style "$page" 2>&1 | grep -v 'lower case character in document title' || true)
+    # clap_mangen puts breaks around the space before a list of values.
+    words=$(mandoc -T lint -W warning "$page" 2>&1 | grep -v 'skipping paragraph macro: br' || true)
     if [ -z "$words" ]; then passed=$((passed + 1)); else wrong "$words"; fi
     text=$(mandoc -T utf8 -O width=100 "$page" | col -b)
     all_in "$name" "the page" "$options" "$(grep -oE -- '--[a-z0-9-]+' <<<"$text")"

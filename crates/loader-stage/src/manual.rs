@@ -139,7 +139,8 @@ fn exit_status(roff: &mut Roff, after: &After) {
 
 fn environment(roff: &mut Roff, command: &Command) {
     roff.control("SH", ["ENVIRONMENT"]);
-    let options = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| Some((arg, arg.get_env()?)));
+    let options =
+        command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| Some((arg, arg.get_env()?)));
     let (mut own, mut taken) = (Vec::new(), Vec::new());
     for (arg, name) in options {
         let name = name.to_string_lossy().into_owned();
@@ -152,12 +153,13 @@ fn environment(roff: &mut Roff, command: &Command) {
     for (name, text) in own.into_iter().chain(common) {
         roff.control("TP", []).text([bold(name)]).text([roman(text)]);
     }
-    let credentials: Vec<_> = defaults::credentials_of(command).collect();
+    let credentials: Vec<_> = defaults::credentials_of(command).map(|name| format!("{name} (--{name}-file)")).collect();
     if !credentials.is_empty() {
-        roff.control("TP", []).text([bold("CREDENTIALS_DIRECTORY")]).text([roman(format!(
-            "Folder that systemd sets; where it has one of {}, that file stands in for --NAME-file.",
+        let text = format!(
+            "Folder of systemd's credentials, of which these stand in for options: {}.",
             credentials.join(", ")
-        ))]);
+        );
+        roff.control("TP", []).text([bold("CREDENTIALS_DIRECTORY")]).text([roman(text)]);
     }
 }
 
