@@ -29,9 +29,9 @@ pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
 pub use before::{Ending, RunDir, parse_stage};
 pub use failure::{Failure, OrFail};
 pub use input::{Input, Polled};
+pub use loader_model::{ErrorCode, UnlockState};
 #[cfg(feature = "manual")]
 pub use manual::print as print_manual;
-pub use loader_model::{ErrorCode, UnlockState};
 pub use output::{Content, Output};
 pub use process::{is_on_command_line, threads};
 pub use progress::{Counted, Progress};
