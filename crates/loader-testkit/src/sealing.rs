@@ -3,6 +3,46 @@
 use crate::SealCost;
 use loader_model::ResourceName;
 use loader_seal::device::{Binding, Cost, Kind, seal};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+/// Things that are sealed at a time.
+const AT_A_TIME: usize = 2;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads that seal, and live as long as this. They are always the same ones:
+/// the memory that Argon2id took of one thread is not given to another, so a
+/// thread for each request would keep that of all of them.
+pub(crate) struct Sealers(mpsc::Sender<Job>);
+
+impl Sealers {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system's, where it has no thread to give.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..AT_A_TIME {
+            let queue = queue.clone();
+            let next = move || queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
+            std::thread::Builder::new().name("sealer".to_owned()).spawn(move || {
+                while let Some(job) = next() {
+                    job();
+                }
+            })?;
+        }
+        Ok(Self(jobs))
+    }
+
+    /// What `work` gives, once its turn has come; `None` where it panicked.
+    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (done, result) = tokio::sync::oneshot::channel();
+        self.0.send(Box::new(move || drop(done.send(work())))).ok()?;
+        result.await.ok()
+    }
+}
 
 /// The kind of a resource: `cdn.yaml` or a small part.
 pub(crate) fn kind_of(name: &ResourceName) -> Kind {

@@ -121,7 +121,7 @@ impl DevServer {
             seed.settings,
             seed.fragment,
             (resources, incoming),
-        ));
+        )?);
 
         let log = Arc::new(AccessLog::new(config.log));
         let objects = config.seed.map(|seed| seed.join("cdn"));

@@ -10,6 +10,7 @@ mod upload;
 
 use crate::Settings;
 use crate::access_log::{AccessLog, Observer, observe};
+use crate::sealing::Sealers;
 use crate::throttle::Throttle;
 use crate::token::{Claims, Signer};
 use crate::users::{Account, Users};
@@ -20,19 +21,16 @@ use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use error::ApiError;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::Semaphore;
 
 /// Longest JSON body of a request in bytes.
 const JSON_MAX: usize = 64 * 1024;
 
 /// Longest body of an upload in bytes: a small part and its multipart headers.
 const UPLOAD_BODY_MAX: usize = upload::FILE_MAX as usize + 64 * 1024;
-
-/// Argon2id runs that may take their memory at the same time.
-const SEALS_MAX: usize = 2;
 
 /// What the calls share.
 pub(crate) struct App {
@@ -45,21 +43,24 @@ pub(crate) struct App {
     /// Uploads that are not complete, on the same file system.
     incoming: PathBuf,
     throttle: Mutex<Throttle>,
-    seals: Semaphore,
+    sealers: Sealers,
 }
 
 impl App {
     /// `folders` are those of the resources and of unfinished uploads.
+    ///
+    /// # Errors
+    /// The system's, where it has no thread to seal with.
     pub(crate) fn new(
         users: Users,
         signer: Signer,
         settings: Settings,
         fragment: Option<Vec<u8>>,
         folders: (PathBuf, PathBuf),
-    ) -> Self {
+    ) -> io::Result<Self> {
         let (resources, incoming) = folders;
-        let (throttle, seals) = (Mutex::default(), Semaphore::new(SEALS_MAX));
-        Self { users, signer, settings, fragment, resources, incoming, throttle, seals }
+        let (throttle, sealers) = (Mutex::default(), Sealers::start()?);
+        Ok(Self { users, signer, settings, fragment, resources, incoming, throttle, sealers })
     }
 
     /// A token for `account` that ends `seconds` from now.

@@ -64,23 +64,22 @@ pub(crate) enum Plaintext {
     Bytes(Vec<u8>),
 }
 
-/// `plaintext` sealed on a blocking thread, at most two at a time.
+/// `plaintext` sealed, once its turn has come.
 pub(crate) async fn seal_answer(
     app: &App,
     to: Recipient,
     plaintext: Plaintext,
     kind: Kind,
 ) -> Result<Sealed, ApiError> {
-    let _turn = app.seals.acquire().await.map_err(ApiError::internal)?;
     let cost = app.settings.seal_cost;
-    let sealing = tokio::task::spawn_blocking(move || {
+    let sealing = app.sealers.run(move || {
         let plaintext = match plaintext {
             Plaintext::File(path) => std::fs::read(path).map_err(ApiError::internal)?,
             Plaintext::Bytes(bytes) => bytes,
         };
         seal_to(&to, &plaintext, kind, cost).map_err(ApiError::internal)
     });
-    let sealed = sealing.await.map_err(ApiError::internal)??;
+    let sealed = sealing.await.ok_or_else(|| ApiError::internal("a thread that seals has gone"))??;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], sealed))
 }
 
