@@ -9,6 +9,8 @@ mod judge;
 mod lines;
 mod outlook;
 mod prometheus;
+#[cfg(test)]
+mod property;
 mod replace;
 mod run;
 mod screen;

@@ -1,12 +1,15 @@
 //! What the proxies have done and counted, shared by all their threads.
 
 use super::rule::{Faults, Rule, Side};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Time between two looks of a thread that stalls.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Most tickets that are kept; a client that went away never comes for its own.
+const TICKETS_MAX: usize = 256;
 
 /// What the proxies of a server share: the rules, and what has passed. Clones
 /// show the same.
@@ -25,7 +28,8 @@ struct State {
     released: u64,
     stopped: bool,
     /// Heads of requests that were sent elsewhere, by the number of their ticket.
-    tickets: HashMap<u64, Vec<u8>>,
+    tickets: BTreeMap<u64, Vec<u8>>,
+    issued: u64,
 }
 
 #[derive(Debug)]
@@ -146,15 +150,18 @@ impl FaultLog {
     /// Keeps a head under a new ticket.
     pub(crate) fn issue(&self, head: Vec<u8>) -> u64 {
         self.change(|state| {
-            let number = state.tickets.len() as u64;
-            state.tickets.insert(number, head);
-            number
+            state.issued += 1;
+            state.tickets.insert(state.issued, head);
+            if state.tickets.len() > TICKETS_MAX {
+                state.tickets.pop_first();
+            }
+            state.issued
         })
     }
 
-    /// The head of a ticket.
+    /// The head of a ticket, which is good for one time.
     pub(crate) fn redeem(&self, number: u64) -> Option<Vec<u8>> {
-        self.lock().tickets.get(&number).cloned()
+        self.lock().tickets.remove(&number)
     }
 
     /// Stalls until `gone` says that nobody waits any more (`false`), or until it

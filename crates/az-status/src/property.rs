@@ -1,0 +1,84 @@
+//! What holds of every input: lines that are no events, events that are half ones,
+//! and events in an order that no pipeline makes. Tried with proptest below, and by
+//! tests/fuzz.
+
+use crate::board::Board;
+use crate::lines::next_line;
+use crate::verdict::{Ending, Verdict};
+use crate::{event, outlook, prometheus};
+use loader_model::UnlockState;
+use std::io::BufReader;
+use std::time::UNIX_EPOCH;
+
+/// Whatever the lines are, there is a verdict of one printable line, its status is 0
+/// exactly where every stage was ready, and all that is written for programs is text.
+pub(crate) fn lines_end_in_a_verdict(input: &[u8]) {
+    let mut reader = BufReader::with_capacity(1 + input.len() % 97, input);
+    let (mut board, mut last_text) = (Board::new(false), None);
+    while let Some(line) = next_line(&mut reader).unwrap() {
+        match event::parse(&line.bytes).filter(|_| !line.cut) {
+            Some(event) => drop(board.take(event)),
+            None => last_text = Some(loader_model::printable(&String::from_utf8_lossy(&line.bytes))),
+        }
+    }
+    for (recorded, command) in [(true, None), (false, None), (false, Some(0)), (false, Some(1))] {
+        let ending =
+            Ending { recorded, command, by_arrival: !recorded, last_text: last_text.clone(), ..Ending::default() };
+        let processes = if command.is_some() { board.select_all() } else { board.select(None) };
+        let verdict = Verdict::new(&processes, &ending);
+        assert!(!verdict.text.is_empty() && !verdict.text.contains(char::is_control), "{:?}", verdict.text);
+        let ready = processes.iter().all(|process| process.state == UnlockState::Ready);
+        let empty = processes.is_empty() && command.is_none();
+        let good = ready && !empty && command != Some(1);
+        assert_eq!(verdict.exit == 0, good, "{}", verdict.to_json());
+        assert_eq!(verdict.state == UnlockState::Ready, good, "{}", verdict.to_json());
+        let written = [
+            verdict.to_json().into_bytes(),
+            outlook::status_file(&processes, None, Some(&verdict), UNIX_EPOCH),
+            prometheus::render(&processes, Some(&verdict), None),
+        ];
+        assert!(written.iter().all(|text| !text.is_empty() && std::str::from_utf8(text).is_ok()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A line of a pipeline, or what looks like one.
+    fn line() -> impl Strategy<Value = String> {
+        let stage = prop_oneof![Just("az-login"), Just("az-fetch"), Just("az-decrypt"), Just("az-x-y"), Just("other")];
+        let state = prop_oneof![
+            4 => Just("idle"), 2 => Just("authenticating"), 2 => Just("decrypting"), 3 => Just("ready"),
+            3 => Just("error"), 1 => Just("unknown"),
+        ];
+        let seconds = 0..4_u8;
+        let error = prop_oneof![
+            3 => Just(String::new()),
+            3 => (0..80_u8, "[a-z_]{0,12}", "\\PC{0,20}").prop_map(|(exit, code, message)| {
+                let message = serde_json::Value::from(message);
+                format!(r#","error":{{"code":"{code}","exit":{exit},"message":{message}}}"#)
+            }),
+            1 => Just(r#","error":{"code":"reader_gone","exit":141,"message":"gone"}"#.to_owned()),
+            1 => Just(r#","error":{"code":"io","exit":74,"message":"az-fetch failed: disk"}"#.to_owned()),
+            2 => any::<u64>().prop_map(|done| format!(r#","done":{done},"total":{},"unit":"layers""#, done / 2)),
+        ];
+        let event = (stage, state, seconds, 1..4_u8, error).prop_map(|(stage, state, second, pid, error)| {
+            format!(
+                r#"{{"v":1,"ts":"2026-11-23T08:23:0{second}.123Z","run":"r{}","stage":"{stage}","pid":{pid},"state":"{state}"{error}}}"#,
+                pid % 2
+            )
+        });
+        prop_oneof![8 => event, 1 => "\\PC{0,40}", 1 => Just("{\"v\":1}".to_owned())]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_lines_end_in_a_verdict(lines in prop::collection::vec(line(), 0..20), noise in prop::collection::vec(any::<u8>(), 0..30)) {
+            lines_end_in_a_verdict(&[lines.join("\n").as_bytes(), &noise].concat());
+        }
+    }
+}
