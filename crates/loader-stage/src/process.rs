@@ -5,9 +5,10 @@ use crate::{EndSignals, Failure, prompt, tempfile};
 use loader_model::ErrorCode;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGTERM, SIGXFSZ};
 use std::io;
 use std::panic;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 /// Keeps secrets out of core dumps and away from other processes of the user.
@@ -69,6 +70,16 @@ pub(crate) fn watch_signals(emitter: Arc<Emitter>) -> io::Result<()> {
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     })?;
     Ok(())
+}
+
+/// From here on a file that may not grow any more (`ulimit -f`) is an error of its
+/// write, and no signal that ends the process without a word. Programs that are
+/// started have the signal as it was, since a handler does not outlive `execve`.
+pub(crate) fn write_past_limits() {
+    if ignored_signals() & (1 << (SIGXFSZ - 1)) == 0 {
+        // Where the system refuses, the signal still ends the process.
+        let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+    }
 }
 
 /// The signals that whoever started the process had it ignore (nohup, a shell's

@@ -19,6 +19,7 @@ where
     C: Parser + AsRef<StageArgs>,
 {
     process::hide_memory();
+    process::write_past_limits();
     let command = C::command().term_width(HELP_WIDTH);
     #[cfg(feature = "manual")]
     if let Some(printed) = crate::manual::print(&command) {
@@ -45,6 +46,7 @@ where
 /// says nothing but the `error` of a watcher that fails, on a terminal as text.
 /// Signals stay with the watcher, which has to outlive what it watches.
 pub fn watch<C: Parser>(watcher: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
+    process::write_past_limits();
     let command = C::command().term_width(HELP_WIDTH);
     #[cfg(feature = "manual")]
     if let Some(printed) = crate::manual::print(&command) {
