@@ -19,8 +19,11 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// `target/debug`: this test runs from `target/debug/deps`.
+/// `AZ_TEST_BIN_DIR`, else `target/debug`: this test runs from `target/debug/deps`.
 fn binaries() -> PathBuf {
+    if let Some(folder) = std::env::var_os("AZ_TEST_BIN_DIR") {
+        return folder.into();
+    }
     let test = std::env::current_exe().unwrap();
     test.ancestors().nth(2).unwrap().to_owned()
 }

@@ -96,14 +96,15 @@ def write(path, text):
 
 
 class Server:
-    """az-devserver with a seed folder, until the parts end."""
+    """az-devserver with a seed folder, until the parts end. Its memory is all in one arena,
+    so that it shows what the server holds, and not what the C library keeps of each thread."""
 
     def __init__(self, seed, *flags):
         self.process = subprocess.Popen(
             ["az-devserver", "--seed", seed, "--stop-with-stdin", *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment(),
+            env=environment(MALLOC_ARENA_MAX=1),
         )
         self.urls = json.loads(self.process.stdout.readline())
 
