@@ -106,7 +106,8 @@ fn api(url: &str, choice: u8) {
 }
 
 fn store(url: &str, choice: u8) {
-    let cdn = format!(r#"{{"host":"{url}","downloader_access_key":"A","downloader_access_secret":"S","path_style":true}}"#);
+    let cdn =
+        format!(r#"{{"host":"{url}","downloader_access_key":"A","downloader_access_secret":"S","path_style":true}}"#);
     let cdn: CdnCredentials = loader_model::yaml::from_slice(cdn.as_bytes()).unwrap();
     let store = Store::new(&cdn, http().clone()).unwrap();
     let name: ResourceName = "models/abc".parse().unwrap();

@@ -5,11 +5,26 @@ use std::sync::OnceLock;
 
 /// Right files and their keys.
 const SAMPLES: [(&[u8], &str); 5] = [
-    (include_bytes!("../vectors/ok_s1_8089.azs"), "AZ-SECRET-KEY-1QX7LM3XZHSPQ5S7GF877LLXAZUTE6CH8QTX8XCRATFFKWXUXCE57Z7N4YZK"),
-    (include_bytes!("../vectors/ok_s2_8121.azs"), "AZ-SECRET-KEY-1QXPSZ02PPPKXMT0EN60JCAL3SD75PNAND2T8SXSPMSMUPY9EY5LCGLR4WCT"),
-    (include_bytes!("../vectors/ok_s1_1.azs"), "AZ-SECRET-KEY-1QYFCHRK2VSTYUKF2VCYJDHCCNVMQZM556NZ9VV7CAHRDWGUFW877ZA2EL8D"),
-    (include_bytes!("../vectors/ok_s2_4041.azs"), "AZ-SECRET-KEY-1Q9WDY234N33795Y0AQS8HG7N3FYNJXA69HLSPK8Z73Z7DDLGZ2PQCGNJUGW"),
-    (include_bytes!("../vectors/ok_s2_0.azs"), "AZ-SECRET-KEY-1QXZLDAT32U2TT38VRGX082DK6VJDLTYHLSWFWK9TQ29V4HJNGGU8CPHP2EU"),
+    (
+        include_bytes!("../vectors/ok_s1_8089.azs"),
+        "AZ-SECRET-KEY-1QX7LM3XZHSPQ5S7GF877LLXAZUTE6CH8QTX8XCRATFFKWXUXCE57Z7N4YZK",
+    ),
+    (
+        include_bytes!("../vectors/ok_s2_8121.azs"),
+        "AZ-SECRET-KEY-1QXPSZ02PPPKXMT0EN60JCAL3SD75PNAND2T8SXSPMSMUPY9EY5LCGLR4WCT",
+    ),
+    (
+        include_bytes!("../vectors/ok_s1_1.azs"),
+        "AZ-SECRET-KEY-1QYFCHRK2VSTYUKF2VCYJDHCCNVMQZM556NZ9VV7CAHRDWGUFW877ZA2EL8D",
+    ),
+    (
+        include_bytes!("../vectors/ok_s2_4041.azs"),
+        "AZ-SECRET-KEY-1Q9WDY234N33795Y0AQS8HG7N3FYNJXA69HLSPK8Z73Z7DDLGZ2PQCGNJUGW",
+    ),
+    (
+        include_bytes!("../vectors/ok_s2_0.azs"),
+        "AZ-SECRET-KEY-1QXZLDAT32U2TT38VRGX082DK6VJDLTYHLSWFWK9TQ29V4HJNGGU8CPHP2EU",
+    ),
 ];
 
 const MAC_LEN: usize = 32;
@@ -67,7 +82,8 @@ pub(super) fn tlvs(input: &[u8]) {
 }
 
 fn resealed(metadata: &Metadata) -> Metadata {
-    let options = SealOptions { metadata: metadata.clone(), spare_slots: 0, segment_log2: 12, ..SealOptions::default() };
+    let options =
+        SealOptions { metadata: metadata.clone(), spare_slots: 0, segment_log2: 12, ..SealOptions::default() };
     let mut sealed = Vec::new();
     let keys = &samples()[0].keys;
     // One slot more than the fields had may be too much for a header.

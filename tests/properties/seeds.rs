@@ -77,7 +77,8 @@ fn jwt_keys() -> Vec<Vec<u8>> {
 
 fn documents() -> Vec<Vec<u8>> {
     let cdn = format!("host: https://cdn.test\ndownloader_access_key: AK\ndownloader_access_secret: \"{SECRET}\"\n");
-    let more = format!("{cdn}uploader_access_key: UK\nuploader_access_secret: '{SECRET}' # x\nbucket: b\npath_style: true\n");
+    let more =
+        format!("{cdn}uploader_access_key: UK\nuploader_access_secret: '{SECRET}' # x\nbucket: b\npath_style: true\n");
     let (zeros, size) = ("0".repeat(64), 3);
     let receipt = format!(
         "{{\"parts\":1,\"name\":\"models/a.b\",\"small\":{{\"size\":{size},\"sha256\":\"{zeros}\"}},\"big\":{{\"size\":{size},\"sha256\":\"{zeros}\"}}}}\nabc"

@@ -51,13 +51,19 @@ pub fn from_slice<T: DeserializeOwned>(document: &[u8]) -> Result<T, YamlError> 
 /// True where a node of the line begins with `&`, `*` or `!` outside quotes.
 fn has_reference(line: &str) -> bool {
     let mut quote = None;
+    let mut closed = false;
     let mut node_start = true;
     let mut previous = ' ';
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
+        let after_quote = std::mem::take(&mut closed);
         match (quote, c) {
-            (Some(open), _) if c == open && previous != '\\' => quote = None,
+            // In double quotes a backslash takes the next character with it.
+            (Some('"'), '\\') => drop(chars.next()),
+            (Some(open), _) if c == open => (quote, closed) = (None, true),
             (Some(_), _) => {}
+            // Behind a quoted key the value may follow at once, as in JSON.
+            (None, ':') if after_quote => node_start = true,
             (None, '#') if previous.is_whitespace() => return false,
             (None, '"' | '\'') if node_start => quote = Some(c),
             (None, '&' | '*' | '!') if node_start => return true,
@@ -109,12 +115,24 @@ mod tests {
         let map: BTreeMap<String, String> = from_slice(b"a: x&y*z!\nb: x & y\nc: 'it''s *'\nd: -!x # *c\n").unwrap();
         assert_eq!(map["b"], "x & y");
         assert_eq!(map["d"], "-!x");
+        let json = br#"{"a":"x\\","b":"{!\",&","c":"[*"}"#;
+        let map: BTreeMap<String, String> = from_slice(json).unwrap();
+        assert_eq!([&map["a"], &map["b"], &map["c"]], ["x\\", "{!\",&", "[*"]);
     }
 
     #[test]
     fn references_depth_and_size_are_refused() {
         type Any = serde_yaml::Value;
-        for bad in ["a: &x 1", "a: 1\nb: *x", "a: !!int 1", "- !t x", "[&a 1, *a]", "&a b: c"] {
+        for bad in [
+            "a: &x 1",
+            "a: 1\nb: *x",
+            "a: !!int 1",
+            "- !t x",
+            "[&a 1, *a]",
+            "&a b: c",
+            "{\"a\":&x 1}",
+            "{\"a\\\\\":&x 1}",
+        ] {
             assert!(matches!(from_slice::<Any>(bad.as_bytes()), Err(YamlError::Reference(_))), "{bad}");
         }
         let deep = format!("{}1{}", "[".repeat(9), "]".repeat(9));
