@@ -56,7 +56,7 @@ mod tests {
         let seconds = 0..4_u8;
         let error = prop_oneof![
             3 => Just(String::new()),
-            3 => (0..80_u8, "[a-z_]{0,12}", "\\PC{0,20}").prop_map(|(exit, code, message)| {
+            3 => (0..80_u8, "[a-z_]{0,12}", "(?s:.){0,20}").prop_map(|(exit, code, message)| {
                 let message = serde_json::Value::from(message);
                 format!(r#","error":{{"code":"{code}","exit":{exit},"message":{message}}}"#)
             }),
@@ -70,7 +70,7 @@ mod tests {
                 pid % 2
             )
         });
-        prop_oneof![8 => event, 1 => "\\PC{0,40}", 1 => Just("{\"v\":1}".to_owned())]
+        prop_oneof![8 => event, 1 => "(?s:.){0,40}", 1 => Just("{\"v\":1}".to_owned())]
     }
 
     proptest! {
