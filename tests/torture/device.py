@@ -87,6 +87,20 @@ def must(argv, stdin=None, **env):
     return ran.out
 
 
+def cargo_test(crate, test, names, says, **env):
+    """Runs tests of a crate, those of `names`, which drive the filters themselves; gives the
+    match of `says` in what they print, None where they fail."""
+    profile = os.environ.get("TORTURE_CARGO", "").split()
+    words = ["cargo", "test", "--locked", *profile, "-p", crate, "--test", test, names, "--", "--nocapture"]
+    env = {**os.environ, **{name: str(value) for name, value in env.items()}}
+    ran = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, text=True)
+    said = re.search(says, ran.stdout, re.M)
+    if ran.returncode or not said:
+        print(ran.stdout[-3000:])
+        return None
+    return said
+
+
 def write(path, text):
     """A file for the user's eyes alone (see umask)."""
     path = Path(path)
