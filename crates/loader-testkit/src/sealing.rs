@@ -36,10 +36,17 @@ impl Sealers {
         Ok(Self(jobs))
     }
 
-    /// What `work` gives, once its turn has come; `None` where it panicked.
+    /// What `work` gives, once its turn has come; `None` where it panicked. It is
+    /// not done where nobody waits for it any more: a client that went away and
+    /// asks again would else make the next ones wait longer, until all go away.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (done, result) = tokio::sync::oneshot::channel();
-        self.0.send(Box::new(move || drop(done.send(work())))).ok()?;
+        let job = move || {
+            if !done.is_closed() {
+                let _ = done.send(work());
+            }
+        };
+        self.0.send(Box::new(job)).ok()?;
         result.await.ok()
     }
 }
@@ -67,4 +74,35 @@ pub(crate) fn seal_to(
     let binding = Binding { user: to.user, password: &to.password, hardware: to.hardware, secret: to.secret.as_ref() };
     let cost = Cost { memory_kib: cost.memory_kib, passes: cost.passes, lanes: cost.lanes };
     seal(plaintext, kind, &binding, cost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    #[test]
+    fn what_nobody_waits_for_is_not_done() {
+        let sealers = Sealers::start().unwrap();
+        let (go_on, waiting) = mpsc::channel::<()>();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..AT_A_TIME {
+            let waiting = waiting.clone();
+            sealers.0.send(Box::new(move || drop(waiting.lock().unwrap().recv()))).unwrap();
+        }
+        let done = Arc::new(AtomicU32::new(0));
+        let work = || {
+            let done = done.clone();
+            sealers.run(move || done.fetch_add(1, Ordering::Relaxed))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            assert!(timeout(Duration::from_millis(1), work()).await.is_err());
+            drop(go_on);
+            assert_eq!(work().await, Some(0));
+        });
+        assert_eq!(done.load(Ordering::Relaxed), 1);
+    }
 }
