@@ -90,7 +90,10 @@ mod tests {
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..AT_A_TIME {
             let waiting = waiting.clone();
-            sealers.0.send(Box::new(move || drop(waiting.lock().unwrap().recv()))).unwrap();
+            let held = move || {
+                let _ = waiting.lock().unwrap().recv();
+            };
+            sealers.0.send(Box::new(held)).unwrap();
         }
         let done = Arc::new(AtomicU32::new(0));
         let work = || {
