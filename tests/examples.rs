@@ -3,21 +3,43 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Child, Command};
 use tempfile::TempDir;
 use tests::site::{Site, has_engine};
-use tests::{Finished, bash, folder, run, say};
+use tests::{Finished, Random, bash, folder, run, say};
 
-/// Runs `examples/<name>` in a folder of its own, with the environment that
+/// `examples/<name>` in the folder `dir`, with the environment that
 /// `examples/README.md` promises.
+fn script(site: &Site, name: &str, args: &[&str], dir: &Path) -> Command {
+    let mut command = bash(r#"exec "$0" "$@""#);
+    command.arg(folder().join("../examples").join(name)).args(args).current_dir(dir);
+    site.configure(&mut command);
+    command
+}
+
+/// Runs a script that must end with 0.
+fn succeed(command: Command, input: &[u8]) -> Finished {
+    let finished = run(command, input);
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    finished
+}
+
+/// A script in a folder of its own, run to its end.
 fn example(site: &Site, name: &str, args: &[&str], sink: &str, input: &[u8]) -> (TempDir, Finished) {
     let dir = TempDir::new().unwrap();
-    let mut command = bash(r#"exec bash -o pipefail "$0" "$@""#);
-    command.arg(folder().join("../examples").join(name)).args(args).current_dir(dir.path()).env("SINK", sink);
-    site.configure(&mut command);
-    let finished = run(command, input);
-    assert_eq!(finished.status, 0, "{name}: {}", finished.stderr);
+    let mut command = script(site, name, args, dir.path());
+    command.env("SINK", sink);
+    let finished = succeed(command, input);
     (dir, finished)
+}
+
+/// The same as a user who may upload, with the key of the site.
+fn as_publisher(site: &Site, name: &str, args: &[&str], dir: &Path) -> Command {
+    let mut command = script(site, name, args, dir);
+    command.env("AZ_CREDENTIALS_FILE", site.file("uploader.json")).env("AZ_KEY_FILE", site.file("key"));
+    command
 }
 
 fn listing(archive: &Path) -> String {
@@ -31,10 +53,23 @@ fn no_example_is_left_out() {
     let mut names: Vec<_> = fs::read_dir(folder().join("../examples"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".sh"))
+        .filter(|name| name.contains('.') && name != "README.md")
         .collect();
     names.sort();
-    let tested = ["fetch-model.sh", "publish-archive.sh", "rerun-one-step.sh", "unlock.sh", "where-it-failed.sh"];
+    let tested = [
+        "fetch-model.sh",
+        "mirror-models.sh",
+        "open-with-tink.py",
+        "publish-archive.sh",
+        "publish-from-ci.sh",
+        "rekey-published.sh",
+        "rerun-one-step.sh",
+        "rotate-fragment.sh",
+        "stick-export.sh",
+        "stick-open.sh",
+        "unlock.sh",
+        "where-it-failed.sh",
+    ];
     assert_eq!(names, tested, "a script without a test of its own, or a test without its script");
 }
 
@@ -93,4 +128,166 @@ fn where_it_failed() {
     let (_, finished) = example(&site, "where-it-failed.sh", &[], "", b"");
     assert!(finished.text().contains("az-login"), "{}", finished.text());
     assert!(finished.text().contains("its exit status: 77"), "{}", finished.text());
+}
+
+/// Kills the script in `child` and all that it started, as a CI system would.
+fn kill(mut child: Child) {
+    let group = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn publish_from_ci_and_again_after_kills() {
+    let site = Site::start();
+    let dir = TempDir::new().unwrap();
+    let archive = dir.path().join("archive");
+    // Three parts of the upload and a small part.
+    fs::write(&archive, Random(9).bytes(24 << 20)).unwrap();
+    let (archive, text) = (fs::read(&archive).unwrap(), archive.to_str().unwrap().to_owned());
+    let publish = |save: &[&str]| {
+        let args = [&["images/app", "14", "state"], save].concat();
+        as_publisher(&site, "publish-from-ci.sh", &args, dir.path())
+    };
+    let state = dir.path().join("state/images/app-14");
+
+    // While the archive is saved: half of it is there, and the job is gone.
+    let killed = run(publish(&["bash", "-c", r#"head -c 1000000 "$0"; kill -9 $PPID"#, &text]), b"");
+    assert_ne!(killed.status, 0);
+    assert!(!state.join("sealed").exists());
+    // While it is sent: the state of the upload has begun.
+    let mut command = publish(&["cat", &text]);
+    let child = command.process_group(0).stdin(std::process::Stdio::null()).spawn().unwrap();
+    while !state.join("receipt.json").exists() && fs::read_dir(state.join("images")).map_or(0, Iterator::count) == 0 {
+        std::thread::yield_now();
+    }
+    kill(child);
+    let sealed = fs::read(state.join("sealed")).unwrap();
+    // Nothing is saved or sealed again.
+    let receipt = succeed(publish(&["false"]), b"").text();
+    assert!(fs::read(state.join("sealed")).unwrap() == sealed, "sealed again");
+    assert!(!state.join("archive").exists() && !state.join("jwt").exists(), "left behind");
+    assert_eq!(succeed(publish(&["false"]), b"").text(), receipt);
+
+    let mut fetch = script(&site, "fetch-model.sh", &["images/app", site.file("key").to_str().unwrap()], dir.path());
+    fetch.env("AZ_CREDENTIALS_FILE", site.file("uploader.json"));
+    assert!(succeed(fetch, b"").stdout == archive, "other bytes");
+}
+
+#[test]
+fn mirror_models() {
+    let site = Site::start();
+    let dir = TempDir::new().unwrap();
+    for name in ["fleet/one", "fleet/two"] {
+        succeed(as_publisher(&site, "publish-from-ci.sh", &[name, "1", "state", "echo", name], dir.path()), b"");
+    }
+    let mirror = || as_publisher(&site, "mirror-models.sh", &["fleet", "mirror"], dir.path());
+    let lines = succeed(mirror(), b"").text();
+    assert!(lines.contains(r#""name":"fleet/one""#) && lines.contains(r#""name":"fleet/two""#), "{lines}");
+    succeed(mirror(), b"");
+    let mut open = bash(r#"az-decrypt --key-file "$0" mirror/fleet/two"#);
+    open.arg(site.file("key")).current_dir(dir.path());
+    assert_eq!(run(open, b"").text(), "fleet/two\n");
+    // A file of another key is not passed on.
+    let foreign = as_publisher(&site, "mirror-models.sh", &["models", "mirror"], dir.path());
+    assert_eq!(run(foreign, b"").status, 65);
+}
+
+#[test]
+fn rotate_fragment() {
+    let site = Site::start();
+    let (dir, finished) = example(&site, "rotate-fragment.sh", &["new"], "", b"");
+    assert!(finished.text().starts_with(r#"{"verified":true,"#), "{}", finished.text());
+    let join = |line: &str| {
+        let mut command = bash(line);
+        site.configure(command.current_dir(dir.path()));
+        run(command, b"")
+    };
+    let key = fs::read_to_string(site.file("key")).unwrap();
+    assert_eq!(join("az-join new/fragment-*.frag").text(), key);
+    assert_eq!(join("az-login | az-fetch key-fragment | az-join - \"$DEVICE_FRAGMENT\"").text(), key);
+    assert_eq!(join("az-join new/fragment-1-of-2.frag \"$DEVICE_FRAGMENT\"").status, 79);
+    assert!(!dir.path().join("new/old-server.frag").exists());
+}
+
+#[test]
+fn rekey_published() {
+    let site = Site::start();
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let receipt = succeed(
+        as_publisher(
+            &site,
+            "publish-from-ci.sh",
+            &["fleet/app", "1", "state", "cat", &site.file("model").to_string_lossy()],
+            dir.path(),
+        ),
+        b"",
+    );
+    fs::write(at("receipt"), receipt.stdout).unwrap();
+    let mut new_key = bash("umask 077; az-split --new-key | az-join - > new.key");
+    new_key.current_dir(dir.path());
+    succeed(new_key, b"");
+    let key = site.file("key").to_str().unwrap().to_owned();
+    let mut rekey = as_publisher(&site, "rekey-published.sh", &[&at("receipt"), &key, &at("new.key")], dir.path());
+    rekey.env_remove("AZ_KEY_FILE");
+    let line = succeed(rekey, b"").text();
+    assert!(line.starts_with(r#"{"parts":1,"name":"fleet/app","#), "{line}");
+
+    let fetch = |key: &str| {
+        let mut command = script(&site, "fetch-model.sh", &["fleet/app", key], dir.path());
+        command.env("AZ_CREDENTIALS_FILE", site.file("uploader.json"));
+        run(command, b"")
+    };
+    assert!(fetch(&at("new.key")).stdout == fs::read(site.file("model")).unwrap(), "other bytes");
+    assert_eq!(fetch(&key).status, 79);
+}
+
+#[test]
+fn stick() {
+    let site = Site::with_sealed_fragment();
+    let (dir, _) = example(&site, "stick-export.sh", &["stick", "models/yolo.onnx"], "", b"");
+    let open = || {
+        let mut command = script(&site, "stick-open.sh", &["stick", "models/yolo.onnx"], dir.path());
+        // No server from here on.
+        command.env("AZ_API_URL", "http://127.0.0.1:1");
+        command
+    };
+    assert!(succeed(open(), b"").stdout == fs::read(site.file("model")).unwrap(), "other bytes");
+    let mut elsewhere = open();
+    elsewhere.env("AZ_HWID_FILE", site.file("other.hwid"));
+    let elsewhere = run(elsewhere, b"");
+    assert!(elsewhere.status != 0 && elsewhere.stdout.is_empty(), "{}", elsewhere.stderr);
+}
+
+#[test]
+fn open_with_tink() {
+    if std::env::var("AZ_SKIP_TINK").is_ok_and(|value| value == "1") {
+        say("skipped: AZ_SKIP_TINK=1");
+        return;
+    }
+    let site = Site::start();
+    let python = std::env::var_os("AZ_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let tink = |sealed: &[u8], key: &str| {
+        let mut command = bash(r#"exec "$0" "$@""#);
+        command.arg(&python).arg(folder().join("../examples/open-with-tink.py")).arg(site.file(key));
+        run(command, sealed)
+    };
+    for suite in ["gcm", "ctr-hmac"] {
+        let mut seal = bash(r#"az-encrypt --segment 4K --suite "$0" --key-file "$1" "$2""#);
+        seal.arg(suite).arg(site.file("key")).arg(site.file("model"));
+        let mut sealed = succeed(seal, b"").stdout;
+        let opened = tink(&sealed, "key");
+        assert_eq!(opened.status, 0, "{}", opened.stderr);
+        let mut ours = bash(r#"az-decrypt --key-file "$0""#);
+        ours.arg(site.file("key"));
+        assert!(opened.stdout == succeed(ours, &sealed).stdout && !opened.stdout.is_empty(), "{suite}: other bytes");
+        assert!(tink(&sealed, "device.frag").stderr.contains("not a key line"));
+        sealed[50] ^= 1;
+        assert!(tink(&sealed, "key").stderr.contains("does not open the file"));
+        sealed[50] ^= 1;
+        let last = sealed.len() - 1;
+        sealed[last] ^= 1;
+        assert_eq!(tink(&sealed, "key").status, 1, "{suite}: a changed tag was taken");
+    }
 }

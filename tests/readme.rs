@@ -1,9 +1,11 @@
-//! Every line of the README, pasted into the shell of `scripts/demo --shell`.
+//! Every line of the README, pasted into the shell of `scripts/demo --shell`; and
+//! where the pages of the tree point to.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fmt::Write;
 use std::fs;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tests::site::has_engine;
 use tests::{bash, binary, folder, run, say};
@@ -69,4 +71,45 @@ fn every_line_runs_as_it_is_pasted() {
         .map(|((number, command), (_, status))| format!("README.md:{number} ended with {status}: {command}"))
         .collect();
     assert!(failed.is_empty(), "{}\n{}", failed.join("\n"), finished.stderr);
+}
+
+/// The pages of the tree.
+fn pages() -> Vec<PathBuf> {
+    let root = folder().parent().unwrap().to_owned();
+    let mut pages: Vec<_> = ["README.md", "crates/README.md", "examples/README.md"].map(|page| root.join(page)).into();
+    let crates = fs::read_dir(root.join("crates")).unwrap().map(|entry| entry.unwrap().path().join("README.md"));
+    pages.extend(crates.filter(|page| page.is_file()));
+    pages
+}
+
+/// What the links and pictures of a page name.
+fn targets(markdown: &str) -> impl Iterator<Item = &str> {
+    markdown.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+}
+
+/// The anchors of a page's headings: lower case, words joined by hyphens.
+fn anchors(page: &Path) -> Vec<String> {
+    let text = fs::read_to_string(page).unwrap();
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let slug = |heading: &str| {
+        let kept = heading.to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_').collect()
+    };
+    headings.map(slug).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut dead = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for target in targets(&text).filter(|target| !target.contains("://")) {
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            if !file.exists() || !anchor.is_empty() && !anchors(&file).iter().any(|known| known == anchor) {
+                dead.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
 }

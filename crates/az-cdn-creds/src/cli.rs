@@ -20,7 +20,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) binding: BindingArgs,
 
-    /// The keys that may write too
+    /// Print the keys that may write, too
     #[arg(long)]
     pub(crate) uploader: bool,
 

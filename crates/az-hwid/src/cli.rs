@@ -20,7 +20,7 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["enroll", "card"])]
     pub(crate) explain: bool,
 
-    /// Print an enrolment card instead: JSON, a shortened hash a source
+    /// Print an enrolment card instead: JSON, a short hash of each source
     #[arg(long, conflicts_with = "card")]
     pub(crate) enroll: bool,
 

@@ -34,7 +34,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage, conflicts_with_all = ["producer", "present"])]
     pub(crate) after: Option<String>,
 
-    /// What az-inspect printed: just these images must come
+    /// Refuse an archive of other images than az-inspect printed in FILE
     #[arg(long, value_name = "FILE")]
     pub(crate) expect_images: Option<PathBuf>,
 
@@ -42,7 +42,7 @@ pub(crate) struct Cli {
     #[arg(long, requires = "expect_images", conflicts_with = "command")]
     pub(crate) skip_present_layers: bool,
 
-    /// FILE is what az-inspect printed: are its images there?
+    /// Ask only: are the images there that az-inspect printed in FILE? 0 or 66
     #[arg(long, conflicts_with_all = ["expect_images", "command"])]
     pub(crate) present: bool,
 

@@ -9,7 +9,7 @@ Examples:
   az-whoami --token-file jwt | jq -r .role
   az-whoami --token-file jwt --jwt-key-file server.pem";
 
-/// Show whom a token speaks of; it is verified where a key of the server is named
+/// Show who a token is for; it is verified only where a key of the server is named
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-whoami", version, after_help = EXAMPLES)]
 struct Cli {

@@ -35,7 +35,7 @@ pub struct KeyArgs {
     #[arg(long, value_name = "PATH", env = "AZ_KEY_FILE")]
     pub key_file: Option<PathBuf>,
 
-    /// Key line on this file descriptor, before any file
+    /// Key line on this file descriptor; wins over a file
     #[arg(long, value_name = "N")]
     pub key_fd: Option<u32>,
 }
@@ -54,7 +54,7 @@ pub struct TokenArgs {
     #[arg(long, value_name = "PATH", env = "AZ_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// JWT on this file descriptor, before any file
+    /// JWT on this file descriptor; wins over a file
     #[arg(long, value_name = "N")]
     pub token_fd: Option<u32>,
 }
@@ -73,7 +73,7 @@ pub struct CredentialsArgs {
     #[arg(long, value_name = "PATH", env = "AZ_CREDENTIALS_FILE")]
     pub credentials_file: Option<PathBuf>,
 
-    /// The same on this file descriptor, before any file
+    /// The same on this file descriptor; wins over a file
     #[arg(long, value_name = "N")]
     pub credentials_fd: Option<u32>,
 }

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Publishes an archive as a CI job does: save, seal, cut, push. Each step leaves its
+# result in STATE under its final name only when it is whole, so a job that was
+# killed, at any moment, goes on where it was when it is run again; a job that was
+# done prints its receipt again. COMMAND writes the archive.
+#   publish-from-ci.sh NAME RELEASE STATE COMMAND...
+#   publish-from-ci.sh images/app 14 .state docker save app:1.4
+# AZ_KEY_FILE has the key; the user in AZ_CREDENTIALS_FILE may upload.
+set -euo pipefail
+umask 077
+usage="publish-from-ci.sh NAME RELEASE STATE COMMAND..."
+name=${1:?"$usage"} release=${2:?"$usage"} state=${3:?"$usage"}/$1-$2
+shift 3
+mkdir -p "$state"
+
+# From a file, not from a pipe: then the header lists the images.
+if [ ! -e "$state/sealed" ]; then
+    "$@" > "$state/archive"
+    az-encrypt --name "$name" --release "$release" "$state/archive" -o "$state/sealed"
+fi
+if [ ! -e "$state/receipt.json" ]; then
+    az-login -o "$state/jwt"
+    az-cdn-creds --uploader --token-file "$state/jwt" -o "$state/cdn.json"
+    # Cuts the stream itself; the big part goes first, the small one makes it visible.
+    az-push --token-file "$state/jwt" --cdn-file "$state/cdn.json" --state-dir "$state" \
+        --release "$release" "$name" "$state/sealed" -o "$state/receipt.json"
+fi
+rm -f "$state/archive" "$state/jwt" "$state/cdn.json"
+cat "$state/receipt.json"

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# On the device: opens a resource from the stick of stick-export.sh. No network, no
+# token; the key is joined from the stick's fragment and the device's own.
+#   stick-open.sh STICK NAME > model
+set -euo pipefail
+stick=${1:?"stick-open.sh STICK NAME"} name=${2:?"stick-open.sh STICK NAME"}
+
+az-fetch --from "$stick" "$name" |
+    az-decrypt --key-fd 3 3< <(az-fetch --from "$stick" key-fragment | az-join - "$DEVICE_FRAGMENT")
