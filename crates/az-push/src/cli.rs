@@ -9,13 +9,11 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   az-cdn-creds --token-file jwt --uploader > cdn.json
-  az-encrypt --key-file key yolo.onnx | az-push --token-file jwt --cdn-file cdn.json models/yolo
+  az-encrypt --key-file key yolo.onnx | az-push --token-file jwt --cdn-file cdn.json models/yolo.onnx
   az-push --token-file jwt --cdn-file cdn.json --state-dir state --replace images/app.tar app.enc
   az-fetch --part published models/yolo.onnx < jwt | az-rekey --key-file old --add new --replace |
       az-push --token-file jwt --cdn-file cdn.json --small models/yolo.onnx
-
-Without --replace, a name that holds another release is refused (73). The same release again
-sends nothing.";
+A name that holds another release is refused (73) without --replace; the same release again sends nothing.";
 
 /// Publish a sealed stream: big part to the CDN, then small part with the receipt to the API
 #[derive(Debug, clap::Parser)]
