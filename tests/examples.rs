@@ -74,6 +74,20 @@ fn no_example_is_left_out() {
 }
 
 #[test]
+fn shellcheck_has_nothing_to_say() {
+    let mut command = bash(
+        "command -v shellcheck >/dev/null || exit 66
+        mapfile -t scripts < <(grep -rlE '^#!.*bash' examples scripts .ci)
+        shellcheck --severity=warning \"${scripts[@]}\"",
+    );
+    command.current_dir(folder().join(".."));
+    match run(command, b"") {
+        Finished { status: 66, .. } => say("skipped: shellcheck is not installed"),
+        finished => assert_eq!(finished.status, 0, "{}", finished.text()),
+    }
+}
+
+#[test]
 fn unlock() {
     let site = Site::start();
     let (_, finished) = example(&site, "unlock.sh", &[], "tar t", b"");

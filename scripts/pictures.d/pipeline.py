@@ -5,6 +5,7 @@ WIDTH, HEIGHT = 824, 256
 STYLE = """
 text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;fill:#1f2933}
 .small{font-size:11.5px;fill:#52606d}
+.page{fill:#fff;stroke:#d9e2ec}
 .stage{fill:#e3eefa;stroke:#2a6f97}
 .thing{fill:none;stroke:#9aa5b1}
 .secret{fill:#fdf3e1;stroke:#b7791f}
@@ -12,7 +13,7 @@ text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;fill:#1f2933
 .dim{fill:none;stroke:#9aa5b1;stroke-dasharray:3 3}
 .head{fill:#52606d}
 @media (prefers-color-scheme:dark){
-text{fill:#e4e7eb}.small{fill:#9fb3c8}.stage{fill:#16324a;stroke:#6cb2dd}.thing{stroke:#7b8794}
+.page{fill:#0f1720;stroke:#323f4b}text{fill:#e4e7eb}.small{fill:#9fb3c8}.stage{fill:#16324a;stroke:#6cb2dd}.thing{stroke:#7b8794}
 .secret{fill:#3b2d12;stroke:#e0a84b}.line{stroke:#9fb3c8}.dim{stroke:#616e7c}.head{fill:#9fb3c8}}
 """
 
@@ -48,7 +49,8 @@ def arrow(points, kind="line"):
 def main():
     at = dict(STAGES)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img">',
-             "<title>From a login to running images</title>", f"<style>{STYLE}</style>"]
+             "<title>From a login to running images</title>", f"<style>{STYLE}</style>",
+             f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="8" class="page"/>']
     for stage, name, what, kind in SOURCES:
         x = at[stage]
         parts += [box(x - 8, 12, BOX + 16, 48, kind), text(x + BOX / 2, 32, name), text(x + BOX / 2, 49, what, "small"),

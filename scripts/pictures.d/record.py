@@ -65,7 +65,9 @@ def main():
         for i, (at, lines) in enumerate(kept):
             last = i + 1 == len(kept)
             frames.append((REST if last else kept[i + 1][0] - at, prompt, lines + ([f"$ echo $?\n{status}"] if last else [])))
-    print(animate(frames, COLUMNS, 12, still=FRAMES // 2))
+    # The last frame in which bytes still move.
+    still = max(i for i, (_, _, lines) in enumerate(frames) if i < FRAMES and any("left" in line for line in lines))
+    print(animate(frames, COLUMNS, 12, still))
 
 
 main()
