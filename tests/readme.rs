@@ -113,3 +113,13 @@ fn every_link_leads_somewhere() {
     }
     assert!(dead.is_empty(), "{}", dead.join("\n"));
 }
+
+#[test]
+fn pictures_are_small_and_have_text_as_text() {
+    let pictures = fs::read_dir(folder().join("../examples/pictures")).unwrap();
+    for picture in pictures.map(|entry| entry.unwrap().path()) {
+        let text = fs::read_to_string(&picture).unwrap();
+        assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"), "{}", picture.display());
+        assert!(text.len() < 60_000 && text.contains("az-decrypt"), "{}: {} bytes", picture.display(), text.len());
+    }
+}
