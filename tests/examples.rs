@@ -202,9 +202,9 @@ fn mirror_models() {
     let mut open = bash(r#"az-decrypt --key-file "$0" mirror/fleet/two"#);
     open.arg(site.file("key")).current_dir(dir.path());
     assert_eq!(run(open, b"").text(), "fleet/two\n");
-    // A file of another key is not passed on.
-    let foreign = as_publisher(&site, "mirror-models.sh", &["models", "mirror"], dir.path());
-    assert_eq!(run(foreign, b"").status, 65);
+    // A folder with damaged resources is no mirror.
+    let damaged = as_publisher(&site, "mirror-models.sh", &["models", "mirror"], dir.path());
+    assert_eq!(run(damaged, b"").status, 65);
 }
 
 #[test]
