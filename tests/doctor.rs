@@ -264,9 +264,9 @@ fn hardware_that_makes_no_id_or_another() {
     let mut enroll = bash("az-hwid --sysroot root --enroll > card");
     enroll.current_dir(site.folder());
     assert_eq!(run(enroll, b"").status, 0);
-    assert_eq!(here(&["--card", "card"]).check("card")["status"], "ok");
+    assert_eq!(here(&["--hwid-card", "card"]).check("card")["status"], "ok");
     put("sys/class/nvme/nvme0/serial", "S4EVNF0M812345P");
-    here(&["--card", "card"]).only("card", 79, "nvme-serial is new");
+    here(&["--hwid-card", "card"]).only("card", 79, "nvme-serial is new");
     found(&site, &["--hwid-file", "jwt"]).only("hardware", 65, "hardware id");
 }
 

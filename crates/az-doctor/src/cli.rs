@@ -48,10 +48,6 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) binding: BindingArgs,
 
-    /// Enrolment card of az-hwid that this hardware must match
-    #[arg(long, value_name = "FILE")]
-    pub(crate) card: Option<PathBuf>,
-
     /// Socket of the engine
     #[arg(long, value_name = "unix://PATH", env = "DOCKER_HOST")]
     pub(crate) host: Option<String>,

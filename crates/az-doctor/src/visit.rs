@@ -151,7 +151,7 @@ impl<'a> Visit<'a> {
     pub(crate) fn client(&self) -> Result<Option<&Client<'a>>, Failure> {
         seen(&self.client, || {
             let named = self.cli.api.api_url.as_deref().is_some_and(|url| !url.trim().is_empty());
-            named.then(|| self.cli.api.client(self.notify)).transpose()
+            named.then(|| self.cli.api.client(self.stage, self.notify)).transpose()
         })
     }
 
@@ -175,7 +175,7 @@ impl<'a> Visit<'a> {
     pub(crate) fn cdn(&self) -> Result<Option<&Cdn>, Failure> {
         seen(&self.cdn, || {
             let Some(credentials) = self.cli.cdn.read(self.stage)? else { return Ok(None) };
-            let store = Store::new(&credentials, self.cli.api.http.agent()?).map_err(|error| cdn_failure(&error))?;
+            let store = Store::new(&credentials, self.cli.api.http.agent(self.stage)?).map_err(|error| cdn_failure(&error))?;
             Ok(Some(Cdn { store, credentials }))
         })
     }

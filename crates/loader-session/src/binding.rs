@@ -37,7 +37,13 @@ impl Device {
 
     /// A device of which everything is known.
     pub fn of(credentials: Credentials, hardware: [u8; 32], secret: Option<Zeroizing<[u8; 32]>>) -> Self {
-        Self { credentials: Some(credentials), hardware: Some(hardware), sysroot: PathBuf::from("/"), card: None, secret }
+        Self {
+            credentials: Some(credentials),
+            hardware: Some(hardware),
+            sysroot: PathBuf::from("/"),
+            card: None,
+            secret,
+        }
     }
 
     /// Email and password, where they are at hand.
@@ -170,7 +176,11 @@ fn read_hwid(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
     })
 }
 
-fn read_card(stage: &Stage, path: &Path) -> Result<Card, Failure> {
+/// An enrolment card of az-hwid.
+///
+/// # Errors
+/// `malformed` where it is none, and those of [`Stage::input`].
+pub fn read_card(stage: &Stage, path: &Path) -> Result<Card, Failure> {
     let mut input = stage.input(path)?;
     let json = input.read_all(HWID_FILE_MAX)?;
     Card::from_json(&json).or_fail(input.name(), |error| ErrorCode::from_name(error.code()))

@@ -11,6 +11,6 @@ mod connect;
 mod verify;
 
 pub use args::{ApiArgs, BindingArgs, CdnArgs, HttpArgs, parse_size};
-pub use binding::{Device, device_secret, hardware_failure, is_sealed, kind_of, named_hardware};
+pub use binding::{Device, device_secret, hardware_failure, is_sealed, kind_of, named_hardware, read_card};
 pub use connect::{RetryStep, api_failure, http_failure, open_session, read_token};
 pub use verify::{VerifyArgs, user_of};

@@ -3,13 +3,10 @@
 use crate::cli::Name;
 use crate::finding::Finding;
 use crate::visit::Visit;
-use loader_device::{Card, State, Strength};
-use loader_session::hardware_failure;
-use loader_stage::{ErrorCode, Failure, OrFail};
+use loader_device::{State, Strength};
+use loader_session::{hardware_failure, read_card};
+use loader_stage::{ErrorCode, Failure};
 use serde_json::{Value, json};
-
-/// Largest enrolment card in bytes.
-const CARD_MAX: usize = 16 * 1024;
 
 pub(crate) fn hardware(visit: &Visit<'_>) -> Result<Finding, Failure> {
     if visit.named_hardware()?.is_some() {
@@ -31,12 +28,10 @@ pub(crate) fn hardware(visit: &Visit<'_>) -> Result<Finding, Failure> {
 }
 
 pub(crate) fn card(visit: &Visit<'_>) -> Result<Finding, Failure> {
-    let Some(path) = &visit.cli.card else {
-        return Ok(Finding::skipped("no enrolment card named", "--card FILE, which az-hwid --enroll made"));
+    let Some(path) = &visit.cli.binding.hwid_card else {
+        return Ok(Finding::skipped("no enrolment card named", "--hwid-card FILE, which az-hwid --enroll made"));
     };
-    let mut input = visit.stage.input(path)?;
-    let json = input.read_all(CARD_MAX)?;
-    let card = Card::from_json(&json).or_fail(input.name(), |error| ErrorCode::from_name(error.code()))?;
+    let card = read_card(visit.stage, path)?;
     if visit.cli.binding.hwid_file.is_some() {
         return Ok(Finding::skipped(
             format_args!("the id comes from a file, not from the hardware ({})", Name::Hardware.to_text()),
