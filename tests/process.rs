@@ -163,11 +163,19 @@ fn binary_data_and_secrets_are_not_written_to_a_terminal() {
         (format!("az-split --key-file {at}/key"), "a secret"),
         (format!("az-join --raw-sha256 {at}/key"), "a secret"),
     ] {
-        let shown = in_terminal(&format!("{command}; echo status $?"));
-        assert!(shown.contains(&format!("{what} is not written to a terminal")), "{command}: {shown}");
-        assert!(shown.contains("status 2"), "{command}: {shown}");
-        assert!(!shown.contains("AZ-"), "{command}: {shown}");
+        // Under az-status they write to a pipe, which it shows above its bars.
+        for command in [command.clone(), format!("TERM=xterm az-status -- {command}")] {
+            let shown = in_terminal(&format!("{command}; echo status $?"));
+            assert!(shown.contains(&format!("{what} is not written to a terminal")), "{command}: {shown}");
+            assert!(shown.contains("status 2"), "{command}: {shown}");
+            assert!(!shown.contains("AZ-"), "{command}: {shown}");
+        }
     }
+    let beside = format!("az-join --raw-sha256 {at}/text | wc -l; test -t 1 || echo printed");
+    let shown = in_terminal(&format!("TERM=xterm az-status -- sh -c '{beside}'; echo status $?"));
+    let (above, below) = shown.split_once("READY: az-join").unwrap();
+    assert!(above.contains("printed") && above.contains("az-join"), "{shown}");
+    assert!(below.contains("status 0"), "{shown}");
     let forced = in_terminal(&format!("az-join --force --raw-sha256 {at}/text 2>/dev/null; echo status $?"));
     assert!(forced.contains("AZ-SECRET-KEY-1") && forced.contains("status 0"), "{forced}");
 }
