@@ -12,8 +12,7 @@ Examples:
   az-doctor --credentials-file credentials.json --fragment-file device.frag images.enc
   az-doctor images.enc | jq -r '.checks[] | select(.status == \"fail\") | .message, .hint'
 
-It changes nothing; a check whose setting is not named is skipped. Exit status: 0 where nothing
-failed, else that of the first check that failed, by the table in the README";
+It changes nothing. Exit status: 0, or that of the first check that failed (README)";
 
 /// Say before a rollout what an unlock would stumble over on this device
 #[derive(Debug, clap::Parser)]
