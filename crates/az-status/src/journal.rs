@@ -1,6 +1,6 @@
 //! The daily log: every line as it came.
 
-use crate::clock;
+use crate::{clock, folder};
 use loader_stage::{ErrorCode, Failure};
 use rustix::fs::{Mode, OFlags, open};
 use std::fs::{self, File};
@@ -63,14 +63,12 @@ impl Journal {
     /// the time of the file.
     fn remove_old(&self, now: SystemTime) {
         let today = clock::seconds(now) / DAY_SECONDS;
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
+        for name in folder::names(&self.folder).unwrap_or_default() {
             let day = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
             let Some(start) = day.and_then(clock::day_start) else { continue };
             if start / DAY_SECONDS + u64::from(self.keep_days) <= today {
                 // What cannot be removed now will be tried again tomorrow.
-                let _ = fs::remove_file(entry.path());
+                let _ = fs::remove_file(self.folder.join(&name));
             }
         }
     }

@@ -4,6 +4,7 @@ mod board;
 mod cli;
 mod clock;
 mod event;
+mod folder;
 mod journal;
 mod judge;
 mod lines;

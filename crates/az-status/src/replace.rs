@@ -78,12 +78,10 @@ impl Replaced {
 /// Removes what processes that were killed left beside `temporary`.
 fn remove_stale(temporary: &Path, prefix: &str) {
     let folder = temporary.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
+    for name in crate::folder::names(folder).unwrap_or_default() {
         let pid = name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_suffix(".tmp")?.parse::<u32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = fs::remove_file(entry.path());
+            let _ = fs::remove_file(folder.join(&name));
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Signals: noted, passed on, obeyed at the end.
 
+use crate::folder;
 use crate::source::Message;
 use loader_stage::{EndSignals, Failure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::mpsc::SyncSender;
 
 /// Sends every SIGINT, SIGTERM and SIGHUP as a message instead of ending the
@@ -41,8 +43,8 @@ pub(crate) fn stop_descendants() {
 
 /// The parent of every process of this machine.
 fn parents() -> BTreeMap<u32, u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return BTreeMap::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let names = folder::names(Path::new("/proc")).unwrap_or_default();
+    let pids = names.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| {
         // "PID (NAME) STATE PARENT ..."
         let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;

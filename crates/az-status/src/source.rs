@@ -2,10 +2,11 @@
 
 use crate::cli::Cli;
 use crate::event::{is_stage_name, rank};
+use crate::folder;
 use crate::lines::{Line, next_line};
 use crate::screen;
 use loader_stage::{ErrorCode, Failure, TERMINAL_PIPE, pipe_name};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
@@ -205,13 +206,12 @@ fn default_input() -> Result<Vec<Input>, Failure> {
 fn run_dir(dir: &Path) -> Result<Vec<Input>, Failure> {
     let name = loader_model::printable(&dir.to_string_lossy());
     let missing = |why: &dyn std::fmt::Display| Failure::new(ErrorCode::NotFound, format_args!("{name}: {why}"));
-    let entries = fs::read_dir(dir).map_err(|error| missing(&error))?;
-    let mut files: Vec<(usize, PathBuf)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name();
+    let names = folder::names(dir).map_err(|error| missing(&error))?;
+    let mut files: Vec<(usize, PathBuf)> = names
+        .iter()
+        .filter_map(|name| {
             let stage = name.to_str()?.strip_suffix(".jsonl").filter(|stage| is_stage_name(stage))?;
-            Some((rank(stage), entry.path()))
+            Some((rank(stage), dir.join(name)))
         })
         .collect();
     files.sort();

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 use loader_seal::{Error, Header, Key, Metadata, SealOptions, Suite, seal};
-use std::io::Cursor;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 const SUITES: [Suite; 2] = [Suite::AesCtrHmac, Suite::AesGcm];
 
@@ -78,6 +78,35 @@ fn every_range_is_the_slice_it_names() {
             let tail = unlocked.open_range(&mut Cursor::new(cut), &mut Vec::new(), 19_000, Some(1_000), 1);
             assert!(matches!(tail.unwrap_err().code(), "truncated" | "corrupt"));
         }
+    }
+}
+
+/// A file that has lost its end since its length was asked for.
+struct Shrunk<'a>(Cursor<&'a [u8]>, u64);
+
+impl Read for Shrunk<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.1.saturating_sub(self.0.position())).unwrap().min(buffer.len());
+        self.0.read(&mut buffer[..left])
+    }
+}
+
+impl Seek for Shrunk<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_under_a_range_is_truncated_where_it_ends_now() {
+    let key = Key::generate().unwrap();
+    let plain = plaintext(20_000);
+    for known in [None, Some(plain.len())] {
+        let file = sealed(&plain, &key, &options(Suite::AesGcm, known));
+        let unlocked = Header::read(&mut &file[..]).unwrap().unlock(std::slice::from_ref(&key)).unwrap();
+        let mut shrunk = Shrunk(Cursor::new(&file), file.len() as u64 - 5);
+        let outcome = unlocked.open_range(&mut shrunk, &mut Vec::new(), 19_000, Some(1_000), 1);
+        assert!(matches!(outcome, Err(Error::Truncated { at, .. }) if at == file.len() as u64 - 5), "{outcome:?}");
     }
 }
 
