@@ -156,3 +156,19 @@ fn differences(old: &[u8], new: &[u8]) -> Vec<Range<usize>> {
     }
     ranges
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_outside_of_a_header_is_refused() {
+        let end = *HEADER_LEN.end();
+        let (inside, outside) = ([(FIXED_LEN, 1), (end - 2, 2)], [(FIXED_LEN - 1, 2), (end - 1, 2), (end, 1)]);
+        let is_read = |(at, len): (usize, usize)| {
+            let changes = vec![Change { at, old: vec![0; len], new: vec![1; len] }];
+            Journal::from_bytes(&Journal { fixed: [0; _], changes }.to_bytes()).is_some()
+        };
+        assert!(inside.into_iter().all(is_read) && !outside.into_iter().any(is_read));
+    }
+}
