@@ -3,6 +3,7 @@
 Not a part itself. A case is run in a folder of its own; `judge` says what is wrong there.
 """
 
+import atexit
 import base64
 import hashlib
 import hmac
@@ -295,6 +296,7 @@ def engine(site):
     if not docker.answers():
         return []
     tags = site.tags
+    atexit.register(docker.forget, tags)
 
     def loaded(folder, ran):
         found = docker.tags(tags)

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Time between two looks of a thread that stalls.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Most tickets that are kept; a client that went away never comes for its own.
+/// Most tickets that are kept, the newest ones.
 const TICKETS_MAX: usize = 256;
 
 /// What the proxies of a server share: the rules, and what has passed. Clones
@@ -159,9 +159,9 @@ impl FaultLog {
         })
     }
 
-    /// The head of a ticket, which is good for one time.
+    /// The head of a ticket.
     pub(crate) fn redeem(&self, number: u64) -> Option<Vec<u8>> {
-        self.lock().tickets.remove(&number)
+        self.lock().tickets.get(&number).cloned()
     }
 
     /// Stalls until `gone` says that nobody waits any more (`false`), or until it
