@@ -175,7 +175,8 @@ impl<'a> Visit<'a> {
     pub(crate) fn cdn(&self) -> Result<Option<&Cdn>, Failure> {
         seen(&self.cdn, || {
             let Some(credentials) = self.cli.cdn.read(self.stage)? else { return Ok(None) };
-            let store = Store::new(&credentials, self.cli.api.http.agent(self.stage)?).map_err(|error| cdn_failure(&error))?;
+            let store =
+                Store::new(&credentials, self.cli.api.http.agent(self.stage)?).map_err(|error| cdn_failure(&error))?;
             Ok(Some(Cdn { store, credentials }))
         })
     }

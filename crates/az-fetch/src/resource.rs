@@ -7,6 +7,7 @@ use loader_cdn::{Cache, Claim, Expected, GetPlan, Object, Partial, Source, Start
 use loader_http::Notify;
 use loader_model::{CdnCredentials, PartsReceipt, ResourceName};
 use loader_seal::Header;
+use loader_seal::parts::cut_name;
 use loader_session::{Device, is_sealed, kind_of};
 use loader_stage::{ErrorCode, Failure, OrFail, Output, Stage};
 use std::io::Write;
@@ -37,8 +38,8 @@ struct One<'a> {
 enum Big {
     /// There is none.
     Absent,
-    /// There is one, of this size; where a receipt says so, of this digest, and
-    /// published with the small part of the second.
+    /// There is one, of this size; where a receipt says so, of this digest, and of
+    /// the file and the cut that the second names.
     Expected(Expected, Option<String>),
     /// Perhaps there is one.
     Unknown,
@@ -158,7 +159,7 @@ impl One<'_> {
             Expected::from(&receipt.small)
                 .check(small)
                 .map_err(|cause| Failure::new(ErrorCode::DigestMismatch, format_args!("{place}: {cause}")))?;
-            let with = Some(receipt.small.sha256.to_ascii_lowercase());
+            let with = Header::read(&mut &*small).ok().map(|header| cut_name(&header, small.len() as u64));
             let expected = Expected::from(&receipt.big);
             let big = if receipt.big.size == 0 { Big::Absent } else { Big::Expected(expected, with) };
             return Ok((small, big));
@@ -175,7 +176,7 @@ impl One<'_> {
         Ok((published, big))
     }
 
-    /// `with` is the SHA-256 of the small part that the big one has to go with.
+    /// `with` names the file and the cut that the big part has to be of.
     fn big_part(
         &self,
         small: &[u8],
@@ -228,7 +229,7 @@ impl One<'_> {
         let missing = expected.size.is_none_or(|size| start.offset < size);
         let mut object = missing.then(|| self.open(&store, start, &mut partial)).transpose()?;
         // Told before a byte has left: a push is under way, or ended between its parts.
-        if let Some((with, there)) = with.zip(object.as_ref().and_then(Object::small))
+        if let Some((with, there)) = with.zip(object.as_ref().and_then(Object::cut))
             && with != there
         {
             let what = format_args!("{}: the CDN has the big part of another release", self.name.big_key());

@@ -18,7 +18,7 @@ pub(crate) struct Published {
 /// Whether the big part on the CDN is the one that is to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BigThere {
-    /// It was published with the same small part, by az-push.
+    /// It says that it belongs to this file and this cut.
     Same,
     /// It has the size, and does not say what it goes with.
     SameSize,
@@ -53,13 +53,12 @@ impl Published {
         })
     }
 
-    /// What is known of the big part on the CDN beside one of `len` bytes that goes
-    /// with `small`.
-    pub(crate) fn compare_big(&self, small: &PartReceipt, len: u64) -> BigThere {
+    /// What is known of the big part on the CDN beside one of `len` bytes of `cut`.
+    pub(crate) fn compare_big(&self, cut: &str, len: u64) -> BigThere {
         match &self.big {
             Some(meta) if meta.size != len => BigThere::Other,
-            Some(Meta { small: Some(with), .. }) if *with == small.sha256 => BigThere::Same,
-            Some(Meta { small: None, .. }) => BigThere::SameSize,
+            Some(Meta { cut: Some(there), .. }) if there == cut => BigThere::Same,
+            Some(Meta { cut: None, .. }) => BigThere::SameSize,
             _ => BigThere::Other,
         }
     }

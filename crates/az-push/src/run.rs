@@ -165,7 +165,7 @@ impl Release<'_> {
         let big = receipt(&digest(self.cut.big(&mut self.input))?);
         self.cut.check_len(&place, big.size)?;
         let published = receipt(&digest(&self.published(&big)[..])?);
-        let (small, big_there) = (there.has_small(&published), there.compare_big(&self.small, big.size));
+        let (small, big_there) = (there.has_small(&published), there.compare_big(&self.cut.name(), big.size));
         // One of the two is ours: a push ended between them, and this one ends it.
         let half = small || big_there == BigThere::Same;
         match (small, big_there) {
@@ -203,8 +203,9 @@ impl Release<'_> {
         }
         let least = known.map_or(0, |len| len.div_ceil(PARTS_MAX.into()));
         let plan = PushPlan { jobs: cli.jobs.into(), part_len: cli.part.max(least), release: self.release() };
-        let mut push = Push::begin(&self.store, &cli.name, plan, &self.small.sha256, journal, notify)
-            .map_err(|error| cdn_failure(&error))?;
+        let mut push =
+            Push::begin(&self.store, &cli.name, plan, (&self.small.sha256, &self.cut.name()), journal, notify)
+                .map_err(|error| cdn_failure(&error))?;
         stage.step("big-part", &known.map_or(vec![], |len| vec![("size", len.into())]));
         let place = self.input.name().to_owned();
         let passed = |bytes| stage.progress().add(bytes);

@@ -3,13 +3,13 @@
 
 use crate::cli::Cli;
 use crate::cut::{digest, receipt};
-use crate::published::{Published, taken};
+use crate::published::{BigThere, Published, taken};
 use loader_api::Session;
 use loader_cdn::{Meta, Store};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::Header;
-use loader_seal::parts::SMALL_MAX;
+use loader_seal::parts::{SMALL_MAX, cut_name};
 use loader_session::api_failure;
 use loader_stage::{ErrorCode, Failure, Input, OrFail, Stage};
 
@@ -21,6 +21,8 @@ pub(crate) struct SmallPart {
     pub(crate) content: Vec<u8>,
     pub(crate) receipt: PartsReceipt,
     pub(crate) release: Option<u64>,
+    /// Names the file and the place of the cut.
+    cut: String,
 }
 
 impl SmallPart {
@@ -47,7 +49,8 @@ impl SmallPart {
         let code = |error: &loader_seal::Error| ErrorCode::from_name(error.code());
         let header = Header::read(&mut &small[..]).or_fail(&place, code)?;
         let release = header.unverified_metadata().or_fail(&place, code)?.release;
-        Ok(Self { content, receipt: taken, release })
+        let cut = cut_name(&header, small.len() as u64);
+        Ok(Self { content, receipt: taken, release, cut })
     }
 
     /// Puts it in place of what is published, where the CDN has its big part.
@@ -63,13 +66,13 @@ impl SmallPart {
         let name = &cli.name;
         let there = Published::ask(session, store, name, notify)?;
         let big = &self.receipt.big;
-        let same = |meta: &Meta| meta.size == big.size && (meta.release.is_none() || meta.release == self.release);
-        if big.size > 0 && !there.big.as_ref().is_some_and(same) {
+        let other_release = there.release().is_some_and(|release| Some(release) != self.release);
+        if big.size > 0 && (other_release || there.compare_big(&self.cut, big.size) == BigThere::Other) {
             return Err(taken(name, "the big part on the CDN is not the one of this small part")
                 .hint("fetch the small part of what is published now, and change that".to_owned()));
         }
         let published = receipt(&digest(&self.content[..])?);
-        if there.is(&published, big.size) {
+        if there.has_small(&published) {
             return Ok((there.big, published, false));
         }
         stage.step("small-part", &[("size", self.receipt.small.size.into())]);

@@ -51,7 +51,7 @@ pub struct Start {
 pub struct Object<'a> {
     notify: Notify<'a>,
     etag: Option<String>,
-    small: Option<String>,
+    cut: Option<String>,
     size: u64,
     position: u64,
     line: Arc<Line>,
@@ -80,7 +80,7 @@ impl<'a> Object<'a> {
         let (jobs, chunk_len) = if side_by_side { (plan.jobs, first.len) } else { (1, size) };
         let pace = Pace { chunk_len, jobs, longest: (side_by_side && plan.adapts).then_some(plan.chunk_len) };
         let window = plan.chunk_len.saturating_mul(plan.jobs.max(1) as u64);
-        let small = first.small.clone();
+        let cut = first.cut.clone();
         let line = Line::new(store, name, (size, etag.clone()), start.offset, pace, window);
         let (line, (to_reader, reports)) = (Arc::new(line), mpsc::channel());
         let mut first = line.next_chunk().map(|chunk| (chunk, first));
@@ -90,7 +90,7 @@ impl<'a> Object<'a> {
         }
         let broken = store.protocol(name, "reading stopped");
         let (position, ahead, lent) = (start.offset, BTreeMap::new(), Vec::new());
-        Ok(Self { notify, etag, small, size, position, line, reports, ahead, lent, broken })
+        Ok(Self { notify, etag, cut, size, position, line, reports, ahead, lent, broken })
     }
 
     /// Size of the whole object in bytes.
@@ -103,10 +103,10 @@ impl<'a> Object<'a> {
         self.etag.as_deref()
     }
 
-    /// SHA-256 of the small part that this big part was published with, where the
-    /// store tells it.
-    pub fn small(&self) -> Option<&str> {
-        self.small.as_deref()
+    /// The file of which this is the big part, and where that was cut, as
+    /// [`crate::Push::begin`] was told; `None` where the store does not tell.
+    pub fn cut(&self) -> Option<&str> {
+        self.cut.as_deref()
     }
 }
 

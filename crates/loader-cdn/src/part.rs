@@ -1,6 +1,6 @@
 //! One request for an object or a range of it, and what came back.
 
-use crate::store::{SMALL, text};
+use crate::store::{CUT, text};
 use loader_http::{Body, Error as HttpError, HeaderMap, header};
 use std::fmt;
 
@@ -46,8 +46,8 @@ pub struct Part {
     pub len: u64,
     /// Names this version of the object.
     pub etag: Option<String>,
-    /// SHA-256 of the small part that it was published with.
-    pub small: Option<String>,
+    /// The file of which it is the big part, and where that was cut.
+    pub cut: Option<String>,
     /// The bytes.
     pub body: Body,
 }
@@ -56,10 +56,10 @@ impl Part {
     /// The answer to `ask` with status 200 or 206; `Err` says what is wrong with it.
     pub(crate) fn from_response(ask: &Ask, status: u16, headers: &HeaderMap, body: Body) -> Result<Self, String> {
         let etag = headers.get(header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let small = text(headers, SMALL);
+        let cut = text(headers, CUT);
         let len = body.content_length().ok_or("answer without Content-Length")?;
         match (status, &ask.range) {
-            (200, _) => Ok(Self { total: len, start: 0, len, etag, small, body }),
+            (200, _) => Ok(Self { total: len, start: 0, len, etag, cut, body }),
             (206, Some(range)) => {
                 let text = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 let (first, last, total) = parse_content_range(text).ok_or("206 without a usable Content-Range")?;
@@ -67,7 +67,7 @@ impl Part {
                 if first != range.start || last + 1 != wanted_end || last + 1 - first != len {
                     return Err(format!("asked for {range} and got {}", loader_model::printable(text)));
                 }
-                Ok(Self { total, start: first, len, etag, small, body })
+                Ok(Self { total, start: first, len, etag, cut, body })
             }
             _ => Err("206 where no range was asked for".to_owned()),
         }

@@ -58,7 +58,7 @@ impl<'a> Push<'a> {
     /// Begins an upload of the big part of `name`, or takes up the one in
     /// `journal` where the store still has it. `small` is the SHA-256 of
     /// the small part that goes with what will be sent: an upload of another stream
-    /// is not taken up.
+    /// is not taken up. `cut` is what the object will say of the file it is cut from.
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::NotFound`] (no such bucket), [`Error::Cache`]
@@ -67,7 +67,7 @@ impl<'a> Push<'a> {
         store: &'a Store,
         name: &'a ResourceName,
         plan: PushPlan,
-        small: &str,
+        (small, cut): (&str, &str),
         mut journal: Option<Journal>,
         notify: Notify<'_>,
     ) -> Result<Self, Error> {
@@ -80,7 +80,7 @@ impl<'a> Push<'a> {
         let mut random = [0; 16];
         SystemRandom::new().fill(&mut random).map_err(|_| Error::Source(io::Error::other("no random bytes")))?;
         let push = hex(&random);
-        let upload = Upload::begin(store, name, plan.release, (&push, small), notify)?;
+        let upload = Upload::begin(store, name, plan.release, (&push, cut), notify)?;
         if let Some(journal) = &mut journal {
             journal.begin(&upload.id, plan.part_len, small, &push)?;
         }

@@ -20,8 +20,8 @@ pub(crate) const RELEASE: HeaderName = HeaderName::from_static("x-amz-meta-relea
 /// Says which push made an object.
 pub(crate) const PUSH: HeaderName = HeaderName::from_static("x-amz-meta-push");
 
-/// Says which small part an object was published with, by its SHA-256.
-pub(crate) const SMALL: HeaderName = HeaderName::from_static("x-amz-meta-small");
+/// Says of which file an object is the big part, and where that was cut.
+pub(crate) const CUT: HeaderName = HeaderName::from_static("x-amz-meta-cut");
 
 /// Most bytes of an error body that are searched.
 const ERROR_BODY_MAX: usize = 64 * 1024;
@@ -43,8 +43,8 @@ pub struct Meta {
     pub etag: Option<String>,
     /// The release that [`crate::PushPlan`] named when the object was made.
     pub release: Option<u64>,
-    /// SHA-256 of the small part that it was published with.
-    pub small: Option<String>,
+    /// The file of which it is the big part, and where that was cut.
+    pub cut: Option<String>,
     /// Names the push that made the object.
     pub(crate) push: Option<String>,
 }
@@ -120,7 +120,7 @@ impl Store {
                     let size = size.ok_or_else(|| self.protocol(name, "answer without Content-Length"))?;
                     let release = text(&response.headers, RELEASE).and_then(|release| release.parse().ok());
                     let of = |name| text(&response.headers, name);
-                    return Ok(Meta { size, etag: of(header::ETAG), release, small: of(SMALL), push: of(PUSH) });
+                    return Ok(Meta { size, etag: of(header::ETAG), release, cut: of(CUT), push: of(PUSH) });
                 }
                 Err(Error::Http(error)) => attempts.again(error)?,
                 Err(error) => return Err(error),

@@ -1,7 +1,7 @@
 //! The requests of a multipart upload, each with its repetitions.
 
 use crate::expected::sha256_hex;
-use crate::store::{PUSH, RELEASE, SMALL, text};
+use crate::store::{CUT, PUSH, RELEASE, text};
 use crate::{Error, Store, xml};
 use loader_http::{Answer, Attempts, HeaderMap, HeaderValue, Method, Notify, header};
 use loader_model::ResourceName;
@@ -36,16 +36,16 @@ pub(crate) struct Upload<'a> {
 
 impl<'a> Upload<'a> {
     /// Begins an upload of an object that will say which `release` it is, which
-    /// `push` made it, and which small part it was published with.
+    /// `push` made it, and what it is cut from.
     pub(crate) fn begin(
         store: &'a Store,
         name: &'a ResourceName,
         release: Option<u64>,
-        (push, small): (&str, &str),
+        (push, cut): (&str, &str),
         notify: Notify<'_>,
     ) -> Result<Self, Error> {
         let mut more = HeaderMap::from_iter(release.map(|release| (RELEASE, HeaderValue::from(release))));
-        for (name, text) in [(PUSH, push), (SMALL, small)] {
+        for (name, text) in [(PUSH, push), (CUT, cut)] {
             more.extend(HeaderValue::from_str(text).ok().map(|value| (name, value)));
         }
         let mut attempts = store.http.attempts(notify);

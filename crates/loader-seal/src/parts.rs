@@ -32,6 +32,16 @@ pub fn small_len(whole_len: u64, header_len: u64) -> u64 {
     share.min(SMALL_MAX).max(header_len.saturating_add(STREAM_HEADER_LEN as u64 + 1))
 }
 
+/// Names the file of `header` and the place where a small part of `small_len` bytes
+/// ends: the file id in hexadecimal, and the bytes behind the header. Two parts
+/// with the same name belong together, also after a change of keys, which makes the
+/// header longer or shorter. No proof: who can write a header can choose it.
+pub fn cut_name(header: &Header, small_len: u64) -> String {
+    let mut name: String = header.file_id().iter().map(|byte| format!("{byte:02x}")).collect();
+    name.push_str(&format!("-{}", small_len.saturating_sub(header.as_bytes().len() as u64)));
+    name
+}
+
 /// Cuts the sealed file in `input`, which is read to its end, into `small` and
 /// `big`; one after the other they are the file again. `small` is an empty file
 /// open for reading and writing. The length of the input need not be known: up to
