@@ -1,7 +1,7 @@
 //! Huge pages that are filled once, taken by a pipe, and given back.
 #![allow(unsafe_code, reason = "mapping memory and handing it to a pipe; nothing else in this workspace does")]
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munlock, munmap};
 use rustix::pipe::{IoSliceRaw, SpliceFlags, vmsplice};
 use std::io;
 use std::mem::MaybeUninit;
@@ -81,6 +81,10 @@ impl Pages {
             passed_by: 0,
             refused: false,
         };
+        // A process that locks its memory because of its keys need not lock what it hands
+        // on, and locked memory cannot be given back.
+        // SAFETY: this value's own mapping, whose content stays as it is.
+        let _ = unsafe { munlock(mapping.as_ptr().cast(), mapping_len) };
         // What stands around the area is not to grow into huge pages of its own.
         pages.advise(mapping, mapping_len, Advice::LinuxNoHugepage);
         pages.refused = !pages.advise(area, area_len, Advice::LinuxHugepage);
