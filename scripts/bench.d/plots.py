@@ -10,9 +10,9 @@ def barchart(path, title, bars):
     for i, (name, value) in enumerate(bars):
         y = 40 + 26 * i
         colour = "#2a6f97" if name.startswith("az-") else "#9aa5b1"
-        parts.append(f'<text x="190" y="{y + 15}" text-anchor="end">{name}</text>'
-                     f'<rect x="200" y="{y}" width="{430 * value / top:.1f}" height="20" fill="{colour}"/>'
-                     f'<text x="{206 + 430 * value / top:.1f}" y="{y + 15}">{value:.0f}</text>')
+        parts.append(f'<text x="240" y="{y + 15}" text-anchor="end">{name}</text>'
+                     f'<rect x="250" y="{y}" width="{400 * value / top:.1f}" height="20" fill="{colour}"/>'
+                     f'<text x="{256 + 400 * value / top:.1f}" y="{y + 15}">{value:.0f}</text>')
     path.write_text("\n".join(parts + ["</svg>\n"]))
 
 
