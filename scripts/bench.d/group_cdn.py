@@ -1,4 +1,4 @@
-"""az-fetch and az-push against s5cmd, curl and (push) awscli, with az-devserver or nginx on loopback"""
+"""az-fetch and az-push against s5cmd, awscli and curl, with az-devserver or nginx on loopback"""
 import contextlib
 import shutil
 import subprocess
@@ -33,6 +33,8 @@ def fetching(bench, here, server):
                 ("curl (checks nothing)", "", here.curl(), SINK)]
     if shutil.which("s5cmd"):
         commands.append(("s5cmd cat", "", here.s5cmd('cat'), SINK))
+    if shutil.which("aws"):
+        commands.append(("aws s3 cp", "", here.aws_read(), SINK))
     figures = side_by_side(bench, here, f"fetch-{server}", commands)
     table(bench, f"Fetching {size} MiB from {server} into a pipe", figures, "az-fetch")
     if bench.options.sweep:
@@ -89,6 +91,7 @@ def table(bench, title, figures, ours):
 
 def bars(bench, fetched, fetched_from_nginx, pushed):
     bars = [("az-fetch from az-devserver", fetched, "az-fetch", "s5cmd cat", 1, 1.5),
+            ("az-fetch from az-devserver", fetched, "az-fetch", "aws s3 cp", 1, 1.5),
             ("az-fetch from nginx", fetched_from_nginx, "az-fetch", "s5cmd cat", 1, 1.5),
             ("az-push", pushed, "az-push", "s5cmd pipe", 1, 1.3)]
     rows = ["| what | against | measured | bar | moonshot |", "| --- | --- | ---: | ---: | ---: |"]

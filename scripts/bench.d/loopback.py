@@ -88,6 +88,9 @@ class Site:
     def s5cmd(self, verb, name=f"{NAME}.big"):
         return f"{self.at_client} s5cmd --endpoint-url {self.endpoint} {verb} s3://{self.bucket}/{name}"
 
+    def aws_read(self, name=f"{NAME}.big"):
+        return f"{self.at_client} aws --endpoint-url {self.endpoint} s3 cp s3://{self.bucket}/{name} -"
+
     def aws_write(self, name):
         return f"aws --endpoint-url {self.endpoint} s3 cp - s3://{self.bucket}/{name}"
 
