@@ -43,7 +43,7 @@ fn ssh_devices(site: &Site) -> Option<Sshd> {
         esac
         exec env -i PATH={dir}/bin:'{}' HOME={dir} AZ_EVENTS=off AZ_RETRIES=0 AZ_API_URL=$api AZ_HWID_FILE=hwid \
             AZ_CREDENTIALS_FILE=$credentials AZ_FRAGMENT_FILE=device.frag AZ_ARCHIVE=images.enc \
-            RUNTIME_DIRECTORY=run-$DEVICE bash -c "$SSH_ORIGINAL_COMMAND"
+            RUNTIME_DIRECTORY=run-$DEVICE SINK='tar t' bash -c "$SSH_ORIGINAL_COMMAND"
         "#,
         site.server().api_url(),
         path_variable(),
@@ -93,7 +93,7 @@ fn many_devices_over_ssh_and_those_again_where_it_helps() {
         return;
     };
     fs::write(site.file("hosts"), "edge-3\nedge-1\nedge-2\nedge-4\n").unwrap();
-    let mut command = bash(r#"exec "$0" hosts said "az-unlock --sink 'tar t'""#);
+    let mut command = bash(r#"exec "$0" hosts said"#);
     command.arg(fleet("ssh/fleet.sh")).current_dir(site.folder());
     command.env("SSH_CONFIG", site.file("ssh_config")).env("PAUSES", "0");
     let finished = run(command, b"");
@@ -106,4 +106,45 @@ fn many_devices_over_ssh_and_those_again_where_it_helps() {
     assert!(lines[2].starts_with("edge-4: 255, ssh: connect to host"), "{text}");
     let said = |name: &str| fs::read_to_string(site.file("said").join(name)).unwrap();
     assert!(said("edge-1.txt").contains("manifest.json") && said("edge-3.txt").contains("manifest.json"));
+}
+
+#[test]
+fn the_lines_of_the_examples_as_they_stand() {
+    let site = Site::start();
+    let Some(_sshd) = ssh_devices(&site) else {
+        say("skipped: sshd or parallel is not installed");
+        return;
+    };
+    let readme = fs::read_to_string(folder().join("../examples/README.md")).unwrap();
+    let lines: Vec<_> = readme.lines().filter(|line| line.starts_with("parallel ")).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    fs::write(site.file("hosts"), "edge-1\nedge-2\nedge-4\n").unwrap();
+    // The user's own settings, in a file that ssh does not look for.
+    let ssh = bash("command -v ssh");
+    let ssh = run(ssh, b"").text();
+    let settings = site.file("ssh_config");
+    fs::create_dir(site.file("user")).unwrap();
+    fs::write(site.file("user/ssh"), format!("#!/bin/sh\nexec {} -F {} \"$@\"\n", ssh.trim(), settings.display()))
+        .unwrap();
+    fs::set_permissions(site.file("user/ssh"), Permissions::from_mode(0o755)).unwrap();
+    let said = |line: &str| {
+        let mut command = bash(&format!("PATH={}:$PATH; {line}", site.file("user").display()));
+        command.current_dir(site.folder()).env("HOME", site.folder());
+        run(command, b"")
+    };
+
+    let unlocked = said(lines[0]);
+    assert_eq!(unlocked.status, 2, "the number of devices that failed: {}{}", unlocked.text(), unlocked.stderr);
+    assert!(unlocked.text().contains("edge-1\tmanifest.json"), "{}", unlocked.text());
+    assert!(unlocked.stderr.contains("edge-2\tFAILED in az-login"), "{}", unlocked.stderr);
+    let log = fs::read_to_string(site.file("log")).unwrap();
+    let mut ended: Vec<_> = log.lines().skip(1).map(|line| line.split('\t').nth(6).unwrap()).collect();
+    ended.sort_unstable();
+    assert_eq!(ended, ["0", "255", "77"], "{log}");
+
+    let looked = said(lines[1]);
+    let verdicts = looked.text();
+    let told = |line: &str| line.split_whitespace().next()?.parse::<u32>().ok();
+    assert_eq!(verdicts.lines().filter_map(told).sum::<u32>(), 2, "{verdicts}{}", looked.stderr);
+    assert!(verdicts.contains("fail"), "{verdicts}");
 }
