@@ -45,13 +45,14 @@ impl File {
 /// Bytes that tell how the rest is packed.
 const START_LEN: usize = 6;
 
-/// The packing that begins like this; `None` for none that is known.
+/// The packing that begins like this to any engine; `None` for none that is known.
 pub(crate) fn packing(start: &[u8]) -> Option<&'static str> {
     match start {
         [0x1f, 0x8b, ..] => Some("gzip"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
+        // Also a frame that is to be skipped, with another behind it.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some("zstd"),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some("xz"),
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some("bzip2"),
+        [b'B', b'Z', b'h', ..] => Some("bzip2"),
         _ => None,
     }
 }

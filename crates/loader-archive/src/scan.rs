@@ -7,7 +7,7 @@
 //! there, the blocks of a member that is held back must be held back too), so
 //! the blocks are read here, and the crate writes the archives of the tests.
 
-use crate::content::Content;
+use crate::content::{Content, packing};
 use crate::contents::Contents;
 use crate::header::{BLOCK_LEN, Block, RawHeader, is_zero};
 use crate::manifest::{self, Held};
@@ -245,6 +245,12 @@ impl Scanner {
         if matches!(self.place, Place::HalfEnd) {
             return Err(Error::Header { at, why: "it follows a block of zeros" }.into());
         }
+        // An engine looks for a packing in the first bytes it gets: a name can be made to look like one.
+        match packing(&self.block[..]) {
+            Some(coding) if at == 0 => return Err(Error::Packed { coding }.into()),
+            Some(_) => return Err(Error::Header { at, why: "its name begins like a packed file" }.into()),
+            None => {}
+        }
         let mut header = RawHeader::parse(&self.block).map_err(|why| match at {
             0 => Error::NotArchive { looks_like: looks_like(self.block.as_slice()) },
             _ => Error::Header { at, why },
@@ -285,6 +291,10 @@ impl Scanner {
         self.contents.check_folders(&name)?;
         let held = Held::is_held(&name);
         let file = matches!(header.kind, b'0' | b'\0' | b'7');
+        if file && header.name.ends_with(b"/") {
+            // To some readers a folder, whose content is the next header.
+            return Err(Error::Header { at, why: "a file whose name ends in a slash" });
+        }
         let mut route = if held { Route::Hold } else { Route::Pass };
         match header.kind {
             _ if file => {}

@@ -189,6 +189,37 @@ fn headers_that_readers_take_in_different_ways_are_refused() {
 }
 
 #[test]
+fn a_file_that_is_a_folder_to_other_readers_is_refused() {
+    // Its content would be the next header to them, and what it holds an archive of its own.
+    for kind in [0, b'0', b'7'] {
+        let bytes = [with_header("x/", |header| header[156] = kind), SMALL.legacy()].concat();
+        assert!(matches!(verdict(&bytes), Err(Error::Header { at: 0, why }) if why.contains("slash")), "{kind}");
+    }
+    // By its long name too.
+    let mut bytes = with_header("x", |header| {
+        header[156] = b'x';
+        header[124..136].copy_from_slice(b"00000000014\0");
+    })[..1024]
+        .to_vec();
+    bytes[512..524].copy_from_slice(b"12 path=ab/\n");
+    bytes.extend(SMALL.legacy());
+    assert!(matches!(verdict(&bytes), Err(Error::Header { at: 1024, why }) if why.contains("slash")));
+}
+
+#[test]
+fn a_name_that_looks_like_a_packing_is_refused() {
+    // A skippable frame of zstd, or bzip2, to an engine that looks at the first bytes.
+    for (name, packing) in [("P*M\u{18}x", "zstd"), ("_*M\u{18}x", "zstd"), ("BZh0", "bzip2")] {
+        let mut first = Tar::new();
+        first.file(name, b"x");
+        let first = first.end();
+        assert!(matches!(verdict(&first), Err(Error::Packed { coding }) if coding == packing), "{name}");
+        let second = [layer("first", 10)[..1024].to_vec(), first].concat();
+        assert!(matches!(verdict(&second), Err(Error::Header { at: 1024, .. })), "{name}");
+    }
+}
+
+#[test]
 fn names_and_records_have_a_budget() {
     let extension = |kind: u8, len: usize| {
         with_header("x", |header| {
