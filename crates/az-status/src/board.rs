@@ -184,6 +184,12 @@ impl Board {
         }
     }
 
+    /// True where a stage is still there that has not told its end.
+    pub(crate) fn anyone_works(&self) -> bool {
+        let works = |process: &Process| process.pid.is_some_and(|pid| is_alive(pid, &process.stage));
+        self.processes.iter().any(|process| process.local && !process.state.is_final() && works(process))
+    }
+
     /// Events so far.
     pub(crate) fn events(&self) -> u64 {
         self.seq

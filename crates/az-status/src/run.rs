@@ -32,8 +32,8 @@ const STATE_INTERVAL: Duration = Duration::from_millis(20);
 const STOP_MAX: Duration = Duration::from_secs(5);
 /// How long after Ctrl-C, which a terminal sends to all, they are left alone.
 const STOP_ALONE: Duration = Duration::from_secs(1);
-/// How long after the end of the command something else may hold its standard
-/// error open without a line.
+/// How long after the end of the command something that is no stage at work may
+/// hold its standard error open without a line.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 /// Everything that is kept while lines come.
@@ -185,6 +185,9 @@ impl Watch {
             if pass_on.is_some_and(|at| at <= now) {
                 pass_on = None;
                 signals::stop_descendants();
+            }
+            if stop.is_none() && drained.is_some_and(|at| at <= now) && self.board.anyone_works() {
+                drained = Some(now + DRAIN_MAX);
             }
             if [stop, drained].iter().flatten().any(|at| *at <= now) {
                 return;

@@ -193,6 +193,23 @@ fn something_that_keeps_standard_error_open_does_not_hold_the_verdict() {
     assert!(Command::new("kill").arg(pid).status().unwrap().success());
 }
 
+#[test]
+fn a_stage_that_works_on_after_the_command_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = stage_shell(dir.path(), "az-load");
+    fs::write(dir.path().join("speak"), SPEAK).unwrap();
+    // As in `az-decrypt > >(az-load)`: bash does not wait for it.
+    let dir = dir.path().display();
+    let ended = shell(
+        &[],
+        &format!(
+            "({load} -c '. {dir}/speak; say az-load loading_images; touch {dir}/up; sleep 4; say az-load ready') & \
+             until [ -e {dir}/up ]; do :; done; exit 0"
+        ),
+    );
+    assert_eq!((timeless(&ended), ended.status), ("READY: az-load", Some(0)));
+}
+
 /// az-status over a script that says READY on standard output when it runs.
 fn started(script: &str, options: &[&str]) -> Child {
     let script = format!("{SPEAK}{script}");
