@@ -8,9 +8,16 @@ use loader_model::printable;
 use loader_stage::{ErrorCode, Failure, Stage};
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::time::{Duration, Instant};
 
 /// Bytes that are read and sent at once.
 const BUFFER_LEN: usize = 256 * 1024;
+
+/// How long an engine whose connection broke after the commit may take to load.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// Time between two looks at what it has.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The way into the engine.
 pub(crate) enum Way {
@@ -78,9 +85,10 @@ impl Load<'_> {
         }
         let Some(mut target) = target else { return Err(self.archive_failure(&ArchiveError::Empty)) };
         self.stage.before_commit();
-        target.send(&archive.tail).map_err(failure)?;
-        self.commit(target, &archive)?;
-        self.check(archive.images)
+        match target.send(&archive.tail).and_then(|()| self.commit(target, &archive)) {
+            Ok(()) => self.check(archive.images),
+            Err(error) => self.settle(error, &archive),
+        }
     }
 
     fn transfer(
@@ -154,7 +162,7 @@ impl Load<'_> {
         failure.hint(error.hint().map(str::to_owned))
     }
 
-    fn commit(&self, target: Target, archive: &Archive) -> Result<(), Failure> {
+    fn commit(&self, target: Target, archive: &Archive) -> Result<(), EngineError> {
         let layers: BTreeSet<_> = archive
             .images
             .iter()
@@ -163,17 +171,34 @@ impl Load<'_> {
             .collect();
         self.stage.layers("unpacking", 0, layers.len());
         let mut begun = 0;
-        let said = |said: Said| {
+        target.commit(|said| {
             // The engine names a layer when it begins with it.
             if let Said::Layer(_) = said {
                 self.stage.layers("unpacking", begun, layers.len().max(begun));
                 begun += 1;
             }
-        };
-        let loaded = target.commit(said).map_err(failure);
-        loaded.map_err(|failure| match archive.omitted {
-            0 => failure,
-            _ => failure.hint("run it again without --skip-present-layers".to_owned()),
+        })
+    }
+
+    /// After a commit that failed. Where only the connection is lost, the engine has
+    /// the whole archive and may well load it: what is there in the end decides.
+    fn settle(&self, error: EngineError, archive: &Archive) -> Result<Vec<Found>, Failure> {
+        let lost = matches!(error, EngineError::Gone { .. });
+        let mut cause = failure(error);
+        if let (true, Way::Engine(engine)) = (lost, self.way) {
+            self.stage.step("connection-lost", &[]);
+            let start = Instant::now();
+            while start.elapsed() < SETTLE {
+                if let Ok(Ok(found)) = present::ask(engine, &archive.images) {
+                    return Ok(found);
+                }
+                std::thread::sleep(LOOK);
+            }
+            cause = cause.hint("it may have loaded a part: run it again".to_owned());
+        }
+        Err(match archive.omitted {
+            0 => cause,
+            _ => cause.hint("run it again without --skip-present-layers".to_owned()),
         })
     }
 

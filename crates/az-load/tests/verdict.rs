@@ -10,8 +10,10 @@ mod sample;
 
 use engines::{Engine, Ran, az_load, docker, run, unique};
 use sample::Sample;
-use std::io::Write;
-use std::path::Path;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -308,6 +310,56 @@ fn an_engine_that_dies_in_the_middle_has_nothing() {
     assert!(!case.tagged(&engine));
     let ran = engine.load(&whole, |command| command);
     assert_eq!(ran.exit, Some(0), "and then it loads: {}", ran.stderr);
+}
+
+/// A way to the engine that breaks right after a load was committed; what the
+/// engine answers is read by nobody.
+fn breaking_after_commit(socket: &Path, to: PathBuf) {
+    let listener = UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut engine) = (client.unwrap(), UnixStream::connect(&to).unwrap());
+            let (mut back, mut answer) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let mut start = [0; 4];
+                client.read_exact(&mut start).unwrap();
+                engine.write_all(&start).unwrap();
+                let load = start == *b"POST";
+                let mut seen = Vec::new();
+                let mut buffer = [0; 4096];
+                while let Ok(read @ 1..) = client.read(&mut buffer) {
+                    engine.write_all(&buffer[..read]).unwrap();
+                    seen.extend(&buffer[..read]);
+                    if load && seen.ends_with(b"\r\n0\r\n\r\n") {
+                        client.shutdown(Shutdown::Both).unwrap();
+                        break;
+                    }
+                }
+            });
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                let mut listens = true;
+                while let Ok(read @ 1..) = answer.read(&mut buffer) {
+                    listens = listens && back.write_all(&buffer[..read]).is_ok();
+                }
+                let _ = back.shutdown(Shutdown::Both);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_breaks_after_the_commit_is_no_verdict() {
+    let Some(engine) = docker() else { return };
+    let (case, folder) = (Case::new(), tempfile::tempdir().unwrap());
+    let socket = folder.path().join("sock");
+    breaking_after_commit(&socket, engine.socket().to_owned());
+    let ran =
+        engine.load(&case.legacy(), |command| command.env("DOCKER_HOST", format!("unix://{}", socket.display())));
+    assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("connection-lost"), "{}", ran.stderr);
+    assert!(engine.has(&case.one) && engine.has(&case.two));
+    case.remove(&engine);
 }
 
 #[test]
