@@ -354,8 +354,7 @@ fn a_connection_that_breaks_after_the_commit_is_no_verdict() {
     let (case, folder) = (Case::new(), tempfile::tempdir().unwrap());
     let socket = folder.path().join("sock");
     breaking_after_commit(&socket, engine.socket().to_owned());
-    let ran =
-        engine.load(&case.legacy(), |command| command.env("DOCKER_HOST", format!("unix://{}", socket.display())));
+    let ran = engine.load(&case.legacy(), |command| command.env("DOCKER_HOST", format!("unix://{}", socket.display())));
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("connection-lost"), "{}", ran.stderr);
     assert!(engine.has(&case.one) && engine.has(&case.two));
