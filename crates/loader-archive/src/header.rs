@@ -16,6 +16,11 @@ pub(crate) struct RawHeader {
     pub(crate) kind: u8,
 }
 
+/// True for the kinds of members that have content.
+pub(crate) fn is_file(kind: u8) -> bool {
+    matches!(kind, b'0' | b'\0' | b'7')
+}
+
 /// True for a block of zeros.
 pub(crate) fn is_zero(block: &Block) -> bool {
     block.iter().all(|byte| *byte == 0)
@@ -38,17 +43,28 @@ impl RawHeader {
         let size = number(&block[124..136]).ok_or("its size is not a number")?;
         let mut name = text(&block[..100]).to_vec();
         let prefix = text(&block[345..500]);
-        match &block[257..263] {
-            b"ustar\0" if block[508..] == *b"tar\0" => return Err("star's own format"),
-            b"ustar\0" if !prefix.is_empty() => name = [prefix, b"/", &name].concat(),
+        let kind = block[156];
+        if is_file(kind) && name.ends_with(b"/") {
+            // To some readers a folder, whose content is the next header, whatever an
+            // extension calls it.
+            return Err("a file whose name ends in a slash");
+        }
+        match &block[257..265] {
+            [b'u', b's', b't', b'a', b'r', 0, ..] => match () {
+                () if block[508..] == *b"tar\0" => return Err("star's own format"),
+                () if !prefix.is_empty() => name = [prefix, b"/", &name].concat(),
+                () => {}
+            },
             // GNU tar keeps times where POSIX has the prefix; where there are none,
             // some readers take it for a prefix all the same.
-            b"ustar " if number(&block[345..357]).and(number(&block[357..369])).is_none() => {
+            b"ustar  \0" if number(&block[345..357]).and(number(&block[357..369])).is_none() => {
                 return Err("a prefix where GNU tar has times");
             }
-            _ => {}
+            b"ustar  \0" => {}
+            b"\0\0\0\0\0\0\0\0" if prefix.is_empty() => {}
+            _ => return Err("a variant that no engine writes"),
         }
-        Ok(Self { name, link: text(&block[157..257]).to_vec(), size, kind: block[156] })
+        Ok(Self { name, link: text(&block[157..257]).to_vec(), size, kind })
     }
 }
 

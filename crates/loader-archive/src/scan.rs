@@ -9,7 +9,7 @@
 
 use crate::content::{Content, packing};
 use crate::contents::Contents;
-use crate::header::{BLOCK_LEN, Block, RawHeader, is_zero};
+use crate::header::{BLOCK_LEN, Block, RawHeader, is_file, is_zero};
 use crate::manifest::{self, Held};
 use crate::name::{clean, is_sha256, promised};
 use crate::pax::{EXTENSION_MAX, Extension};
@@ -290,9 +290,8 @@ impl Scanner {
         let name = clean(name)?;
         self.contents.check_folders(&name)?;
         let held = Held::is_held(&name);
-        let file = matches!(header.kind, b'0' | b'\0' | b'7');
+        let file = is_file(header.kind);
         if file && header.name.ends_with(b"/") {
-            // To some readers a folder, whose content is the next header.
             return Err(Error::Header { at, why: "a file whose name ends in a slash" });
         }
         let mut route = if held { Route::Hold } else { Route::Pass };

@@ -177,6 +177,13 @@ fn headers_that_readers_take_in_different_ways_are_refused() {
         header[257..265].copy_from_slice(b"ustar  \0");
         header[345..357].copy_from_slice(b"14700000000\0");
     }));
+    assert!(!refused(|header| header[257..265].fill(0)));
+    // A prefix without the magic that says there is one, and a magic of nobody.
+    assert!(refused(|header| {
+        header[257..265].fill(0);
+        header[345] = b'a';
+    }));
+    assert!(refused(|header| header[257..265].copy_from_slice(b"ustar 00")));
     assert!(refused(|header| {
         header[124] = 0x80;
         header[125..136].fill(0xff);
@@ -192,8 +199,10 @@ fn headers_that_readers_take_in_different_ways_are_refused() {
 fn a_file_that_is_a_folder_to_other_readers_is_refused() {
     // Its content would be the next header to them, and what it holds an archive of its own.
     for kind in [0, b'0', b'7'] {
-        let bytes = [with_header("x/", |header| header[156] = kind), SMALL.legacy()].concat();
-        assert!(matches!(verdict(&bytes), Err(Error::Header { at: 0, why }) if why.contains("slash")), "{kind}");
+        let folder = with_header("x/", |header| header[156] = kind);
+        let bytes = [layer("first", 10)[..1024].to_vec(), folder.clone(), SMALL.legacy()].concat();
+        assert!(matches!(verdict(&bytes), Err(Error::Header { at: 1024, why }) if why.contains("slash")), "{kind}");
+        assert!(matches!(verdict(&folder), Err(Error::NotArchive { .. })), "{kind}");
     }
     // By its long name too.
     let mut bytes = with_header("x", |header| {
