@@ -62,10 +62,45 @@ impl Published {
             _ => BigThere::Other,
         }
     }
+
+    /// Refuses to call a release out of which one part is not there, as far as API
+    /// and CDN tell: another push of the name may have run at the same time.
+    pub(crate) fn check(&self, name: &ResourceName, ours: &Ours<'_>) -> Result<(), Failure> {
+        if let Some(sha256) = self.small.as_ref().and_then(|listed| listed.sha256.as_ref())
+            && !sha256.eq_ignore_ascii_case(&ours.small.sha256)
+        {
+            let what = format_args!("{name}: the API lists sha256 {sha256} after {} was sent", ours.small.sha256);
+            return Err(Failure::new(ErrorCode::DigestMismatch, what));
+        }
+        let etag = self.big.as_ref().and_then(|meta| meta.etag.as_deref());
+        let same = match self.compare_big(ours.cut, ours.big_len) {
+            BigThere::Same => true,
+            BigThere::SameSize => etag.is_none() || ours.etag.is_none() || etag == ours.etag,
+            BigThere::Other => ours.big_len == 0,
+        };
+        if same {
+            return Ok(());
+        }
+        let what = format_args!("{name}: its big part is that of another push, which ran at the same time");
+        Err(Failure::new(ErrorCode::Changed, what)
+            .hint("run again with --replace, and one push of a name at a time".to_owned()))
+    }
+}
+
+/// A release that was put in place.
+pub(crate) struct Ours<'a> {
+    /// What the API hands out.
+    pub(crate) small: &'a PartReceipt,
+    /// Names the file and the place of the cut.
+    pub(crate) cut: &'a str,
+    /// Bytes of the big part.
+    pub(crate) big_len: u64,
+    /// What the CDN called the version that goes with it.
+    pub(crate) etag: Option<&'a str>,
 }
 
 /// The entry of `name` in the list of its folder.
-pub(crate) fn listed(session: &mut Session<'_>, name: &ResourceName) -> Result<Option<Listed>, Failure> {
+fn listed(session: &mut Session<'_>, name: &ResourceName) -> Result<Option<Listed>, Failure> {
     let found = session.call(|client, token| client.list(token, name.folder(), Some(name.file_name())));
     let found = found.map_err(|error| api_failure(&error))?;
     Ok(found.into_iter().find(|listed| listed.name == name.file_name()))

@@ -2,12 +2,12 @@
 
 use crate::cli::Cli;
 use crate::cut::{Cut, digest, receipt};
-use crate::published::{BigThere, Published, cdn_failure, listed, taken};
+use crate::published::{BigThere, Ours, Published, cdn_failure, taken};
 use crate::small::SmallPart;
 use loader_api::Session;
 use loader_cdn::{Journal, Meta, PARTS_MAX, Push, PushPlan, Sent, Store};
 use loader_http::Notify;
-use loader_model::{PartReceipt, PartsReceipt, ResourceName, Role};
+use loader_model::{PartReceipt, PartsReceipt, Role};
 use loader_session::{RetryStep, api_failure, open_session, read_token};
 use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, RunDir, Stage};
 use serde::Serialize;
@@ -63,7 +63,6 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         let part = SmallPart::read(cli, &mut input)?;
         stage.begin();
         let (meta, published, changed) = part.publish(cli, stage, &mut session, &store, &notify)?;
-        check_listed(&cli.name, &mut session, &published)?;
         let etag = meta.as_ref().and_then(|meta| meta.etag.as_deref());
         let (name, release, PartsReceipt { small, big, .. }) = (cli.name.as_str(), part.release, &part.receipt);
         output.put(&Receipt { name, changed, release, small, big, etag, published }.to_line()?)?;
@@ -104,17 +103,6 @@ fn check_release(cli: &Cli, cut: &Cut, name: &str) -> Result<(), Failure> {
     }
 }
 
-/// Reads back what the API has, as far as it tells.
-fn check_listed(name: &ResourceName, session: &mut Session<'_>, published: &PartReceipt) -> Result<(), Failure> {
-    match listed(session, name)?.and_then(|listed| listed.sha256) {
-        Some(sha256) if !sha256.eq_ignore_ascii_case(&published.sha256) => Err(Failure::new(
-            ErrorCode::DigestMismatch,
-            format_args!("{name}: the API lists sha256 {sha256} after {} was sent", published.sha256),
-        )),
-        _ => Ok(()),
-    }
-}
-
 impl Receipt<'_> {
     /// The receipt as one line of JSON with its newline.
     fn to_line(&self) -> Result<Vec<u8>, Failure> {
@@ -144,7 +132,9 @@ impl Release<'_> {
             .call(|client, token| client.put_resource(token, name, &content))
             .map_err(|error| api_failure(&error))?;
         let published = receipt(&digest(&content[..])?);
-        check_listed(&self.cli.name, session, &published)?;
+        let cut = self.cut.name();
+        let ours = Ours { small: &published, cut: &cut, big_len: big.size, etag: etag.as_deref() };
+        Published::ask(session, &self.store, name, self.notify)?.check(name, &ours)?;
         if let Some(Err(error)) = journal.map(Journal::remove) {
             self.stage.step("state-left", &[("reason", error.to_string().into())]);
         }

@@ -3,7 +3,7 @@
 
 use crate::cli::Cli;
 use crate::cut::{digest, receipt};
-use crate::published::{BigThere, Published, taken};
+use crate::published::{BigThere, Ours, Published, taken};
 use loader_api::Session;
 use loader_cdn::{Meta, Store};
 use loader_http::Notify;
@@ -79,6 +79,9 @@ impl SmallPart {
         session
             .call(|client, token| client.put_resource(token, name, &self.content))
             .map_err(|error| api_failure(&error))?;
+        let etag = there.big.as_ref().and_then(|meta| meta.etag.as_deref());
+        let ours = Ours { small: &published, cut: &self.cut, big_len: big.size, etag };
+        Published::ask(session, store, name, notify)?.check(name, &ours)?;
         Ok((there.big, published, true))
     }
 }

@@ -146,6 +146,48 @@ fn a_push_that_ended_between_its_parts_is_ended_by_the_next() {
     }
 }
 
+/// The first push has its big part on the CDN, and its small part on the way, when
+/// the second puts both of its own in place.
+#[test]
+fn of_two_pushes_at_once_one_is_told_that_it_lost() {
+    let site = Site::proxied();
+    let streams = [sealed(12 * MIB, true, Some(1)), sealed(12 * MIB, true, Some(2))];
+    site.faults().set("stall-upload@0,on=api,method=POST,times=1".parse().unwrap());
+    let first = std::thread::scope(|scope| {
+        let first = scope.spawn(|| site.push(&["--replace"], &streams[0]));
+        site.faults().wait_stalled(1);
+        let second = site.push(&["--replace"], &streams[1]);
+        assert!(second.status == 0 && site.published() == streams[1], "{}", second.events);
+        site.faults().release();
+        first.join().unwrap()
+    });
+    assert_eq!(first.status, 65, "{}", first.events);
+    let words =
+        "\"code\":\"changed\",\"exit\":65,\"message\":\"models/v2/yolo.onnx: its big part is that of another push";
+    assert!(first.events.contains(words), "{}", first.events);
+    let again = site.push(&["--replace"], &streams[0]);
+    assert!(again.status == 0 && site.published() == streams[0], "{}", again.events);
+}
+
+/// The same for a small part alone.
+#[test]
+fn a_small_part_that_lost_its_big_part_is_told() {
+    let site = Site::proxied();
+    let streams = [sealed(12 * MIB, true, None), sealed(12 * MIB, true, None)];
+    assert_eq!(site.push(&[], &streams[0]).status, 0);
+    let small = std::fs::read(site.server.resources_dir().join(NAME)).unwrap();
+    std::fs::write(site.server.resources_dir().join(NAME), b"other").unwrap();
+    site.faults().set("stall-upload@0,on=api,method=POST,times=1".parse().unwrap());
+    let small = std::thread::scope(|scope| {
+        let lost = scope.spawn(|| site.push(&["--small"], &small));
+        site.faults().wait_stalled(1);
+        assert_eq!(site.push(&["--replace"], &streams[1]).status, 0);
+        site.faults().release();
+        lost.join().unwrap()
+    });
+    assert!(small.status == 65 && small.events.contains("another push"), "{}", small.events);
+}
+
 #[test]
 fn an_expired_token_is_renewed_where_credentials_are() {
     let site = Site::new();
