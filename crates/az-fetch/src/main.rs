@@ -1,5 +1,6 @@
 //! az-fetch: a JWT in, the bytes of a resource or the server's fragment out.
 
+mod big;
 mod cli;
 mod fragment;
 mod many;

@@ -3,7 +3,7 @@
 
 mod site;
 
-use site::{NAME, Site};
+use site::{NAME, Site, random};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -33,11 +33,56 @@ fn wait_for(path: &Path) {
     }
 }
 
+/// Mounts a disk for one release at `$1`, and fetches two there. The second
+/// is fetched when the file `published` is there.
+const UPDATE: &str = r#"
+mount -t tmpfs -o size=16m,mode=700 tmpfs "$1" || exit 1
+shift
+"$@" >out1 2>err1; echo $? >status1
+: >fetched
+while [ ! -e published ]; do sleep 0.02; done
+"$@" >out2 2>err2; echo $? >status2
+"$@" --offline >out3 2>err3; echo $? >status3
+"#;
+
+/// False, and says so, where no disk can be mounted.
+fn can_mount() -> bool {
+    let can = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).output();
+    let can = can.is_ok_and(|output| output.status.success());
+    if !can {
+        eprintln!("skipped: no disk of its own can be mounted here");
+    }
+    can
+}
+
+#[test]
+fn a_release_gives_way_where_the_next_has_no_room_beside_it() {
+    if !can_mount() {
+        return;
+    }
+    let mut site = Site::new(9 * MIB);
+    let cache = site.path("cache");
+    std::fs::create_dir(&cache).unwrap();
+    let fetch = site.command(&[NAME, "--cache-dir", cache.to_str().unwrap()]);
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", UPDATE, "sh"]).arg(&cache).arg(fetch.get_program()).args(fetch.get_args());
+    command.current_dir(site.path("")).env("AZ_API_URL", site.server.api_url());
+    let mut child = command.spawn().unwrap();
+    wait_for(&site.path("fetched"));
+    site.publish(random(7, 10 * MIB));
+    std::fs::write(site.path("published"), "").unwrap();
+    assert!(child.wait().unwrap().success());
+    let text = |name: &str| std::fs::read_to_string(site.path(name)).unwrap();
+    assert_eq!((text("status1"), text("status2")), ("0\n".to_owned(), "0\n".to_owned()), "{}", text("err2"));
+    let removed = format!("\"step\":\"cache-room\",\"detail\":{{\"removed\":{}}}", 9 * MIB);
+    assert!(text("err2").contains("\"step\":\"cache-stale\"") && text("err2").contains(&removed), "{}", text("err2"));
+    assert_eq!(text("status3"), "0\n", "{}", text("err3"));
+    assert!(std::fs::read(site.path("out3")).unwrap() == site.whole());
+}
+
 #[test]
 fn a_disk_that_fills_up_keeps_what_is_there() {
-    let can = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).output();
-    if !can.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no disk of its own can be mounted here");
+    if !can_mount() {
         return;
     }
     let site = Site::proxied(6 * MIB);

@@ -3,7 +3,8 @@
 
 mod site;
 
-use site::{NAME, SMALL, Site};
+use loader_testkit::Faults;
+use site::{NAME, SMALL, Site, random};
 use std::io::Read;
 use std::process::Stdio;
 
@@ -79,6 +80,34 @@ fn without_a_network_the_cache_is_enough() {
     let offline = site.run(&[NAME, "--offline"]);
     assert!(offline.status.success() && offline.stdout == site.whole(), "{}", text(&offline.stderr));
     assert!(site.server.requests().is_empty());
+}
+
+/// What is in the cache is a release of which both parts are there.
+#[test]
+fn an_update_that_fails_leaves_the_copy_before_it() {
+    let mut site = Site::proxied(MIB);
+    let stick = site.path("stick");
+    let stick = stick.to_str().unwrap();
+    assert!(site.run(&[NAME]).status.success() && site.run(&[NAME, "--export", stick]).status.success());
+    let before = site.whole();
+    site.publish(random(7, MIB));
+    site.faults().set("reset@100K,on=cdn".parse().unwrap());
+    let whole = site.command(&[NAME]).env("AZ_RETRIES", "0").output().unwrap();
+    assert_eq!(whole.status.code(), Some(75), "{}", text(&whole.stderr));
+    assert!(text(&whole.stderr).contains("cache-stale") && !text(&whole.stderr).contains("cache-damaged"));
+    let export = site.command(&[NAME, "--export", stick]).env("AZ_RETRIES", "0").output().unwrap();
+    assert_eq!(export.status.code(), Some(75), "{}", text(&export.stderr));
+    assert!(site.run(&[NAME, "--part", "small"]).status.success());
+    for args in [&[NAME, "--offline"][..], &[NAME, "--from", stick]] {
+        let offline = site.run(args);
+        assert!(offline.status.success() && offline.stdout == before, "{args:?}: {}", text(&offline.stderr));
+    }
+    site.faults().set(Faults::default());
+    assert!(site.run(&[NAME]).status.success() && site.run(&[NAME, "--export", stick]).status.success());
+    for args in [&[NAME, "--offline"][..], &[NAME, "--from", stick]] {
+        assert!(site.run(args).stdout == site.whole(), "{args:?}");
+    }
+    assert_eq!(std::fs::read_dir(site.path("cache/models")).unwrap().count(), 2, "both parts and nothing else");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! and holds no slash and no `..`: neither a link planted inside nor a rename
 //! in between leads elsewhere.
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Write;
@@ -65,19 +65,24 @@ impl Folder {
         renameat(&self.0, from, &self.0, to)
     }
 
+    /// Bytes in the regular file `name`; `None` where there is none.
+    pub(crate) fn len(&self, name: &str) -> Option<u64> {
+        let stat = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        FileType::from_raw_mode(stat.st_mode).is_file().then(|| u64::try_from(stat.st_size).unwrap_or_default())
+    }
+
     /// Puts a file with `bytes` in place of `name`, whole or not at all.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        Ok(self.prepare(name, bytes)?.place()?)
+    }
+
+    /// A file with `bytes`, durable, that is to be `name`.
+    pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> std::io::Result<Prepared<'_>> {
         let new = format!("{name}.new");
-        let written = self.open_to_write(&new).map_err(Into::into).and_then(|mut file| {
-            file.set_len(0)?;
-            file.write_all(bytes)?;
-            file.sync_data()?;
-            Ok(self.rename(&new, name)?)
-        });
-        // On a full disk an empty file may be left of it.
-        written.inspect_err(|_| {
-            let _ = self.remove(&new);
-        })
+        let mut file = self.open_to_write(&new)?;
+        let written = file.set_len(0).and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_data());
+        let prepared = Prepared { folder: self, new, name: name.to_owned(), placed: false };
+        written.map(|()| prepared)
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<(), Errno> {
@@ -89,7 +94,33 @@ impl Folder {
     }
 }
 
+/// A file that waits for its name; goes where it does not get it.
+pub(crate) struct Prepared<'a> {
+    folder: &'a Folder,
+    new: String,
+    name: String,
+    placed: bool,
+}
+
+impl Prepared<'_> {
+    /// Gives the file its name, in place of what is there.
+    pub(crate) fn place(mut self) -> Result<(), Errno> {
+        self.folder.rename(&self.new, &self.name)?;
+        self.placed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        if !self.placed {
+            // On a full disk an empty file may be left of it.
+            let _ = self.folder.remove(&self.new);
+        }
+    }
+}
+
 fn regular(file: OwnedFd) -> Result<File, Errno> {
-    let kind = rustix::fs::FileType::from_raw_mode(fstat(&file)?.st_mode);
+    let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);
     if kind.is_file() { Ok(File::from(file)) } else { Err(Errno::INVAL) }
 }

@@ -2,7 +2,7 @@
 
 use crate::beneath::Folder;
 use crate::expected::Tally;
-use crate::partial::{Partial, partial_name};
+use crate::partial::{Partial, partial_name, small_name};
 use crate::{Error, Expected, Source};
 use loader_model::{ErrorCode, ResourceName};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
@@ -53,14 +53,37 @@ pub enum Claim {
     /// The entry, with the right size and digest.
     Hit(Entry),
     /// Nothing yet: a place to put it, held against other fetches of the same
-    /// resource. `damaged` names the file that an entry of the wrong size or
-    /// digest was moved to.
+    /// resource.
     Missing {
         /// Where the bytes go.
         partial: Partial,
-        /// What became of a bad entry.
-        damaged: Option<String>,
+        /// What is in its place until then.
+        old: Old,
     },
+}
+
+/// The entry that another one is to replace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Old {
+    /// There is none.
+    Absent,
+    /// It is not known to be bad: another release, of this many bytes. It stays
+    /// until the new one is whole.
+    Stale(u64),
+    /// It has another size or digest than the small part beside it promises, or
+    /// is no file, and was moved to this place until the new one is whole.
+    Damaged(String),
+}
+
+/// What belongs to a small part that is to be kept.
+#[derive(Debug)]
+pub enum Beside<'a> {
+    /// This entry.
+    Entry(&'a Entry),
+    /// A big part that is not in the cache.
+    Elsewhere,
+    /// No big part: an entry is of another release, and goes.
+    Nothing,
 }
 
 /// A checked entry, to read from its start.
@@ -91,14 +114,21 @@ impl Cache {
     }
 
     /// The entry of a resource, checked against `expected` before a byte of it
-    /// is used, or the place for one. Waits while another process fetches the
+    /// is used, or the place for one. Asks `kept` what the small part in the cache
+    /// promises, where an entry is another. Waits while another process fetches the
     /// same resource, and calls `waiting` before it does.
     ///
     /// # Errors
     /// [`CacheError`]: a folder or file cannot be opened, made or moved.
-    pub fn claim(&self, name: &ResourceName, expected: &Expected, waiting: &dyn Fn()) -> Result<Claim, CacheError> {
+    pub fn claim(
+        &self,
+        name: &ResourceName,
+        expected: &Expected,
+        kept: &dyn Fn() -> Option<Expected>,
+        waiting: &dyn Fn(),
+    ) -> Result<Claim, CacheError> {
         let place = self.path.join(name.big_key()).display().to_string();
-        self.claim_at(name, &place, expected, waiting).map_err(|cause| CacheError::cache(&place, cause))
+        self.claim_at(name, &place, expected, kept, waiting).map_err(|cause| CacheError::cache(&place, cause))
     }
 
     /// The entry of a resource where it is there and as expected; makes nothing.
@@ -108,7 +138,7 @@ impl Cache {
     pub fn entry(&self, name: &ResourceName, expected: &Expected) -> Result<Option<Entry>, CacheError> {
         let place = self.path.join(name.big_key()).display().to_string();
         let found = match self.folder(name, false) {
-            Ok(folder) => good_entry(&folder, &format!("{}.big", name.file_name()), &place, expected),
+            Ok(folder) => good_entry(&folder, &entry_name(name), &place, expected),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         };
@@ -123,7 +153,7 @@ impl Cache {
     pub fn small(&self, name: &ResourceName, cap: u64) -> Result<Option<Vec<u8>>, CacheError> {
         let read = || -> io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
-            self.folder(name, false)?.open(&small_name(name))?.take(cap).read_to_end(&mut bytes)?;
+            self.folder(name, false)?.open(&small_name(&entry_name(name)))?.take(cap).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
         match read() {
@@ -133,41 +163,56 @@ impl Cache {
         }
     }
 
-    /// Keeps the small part of a resource as the API sealed it.
+    /// Keeps the small part of a resource as the API sealed it, unless that takes
+    /// from an entry in the cache the small part that is its own.
     ///
     /// # Errors
     /// [`CacheError`]: it cannot be written.
-    pub fn keep_small(&self, name: &ResourceName, sealed: &[u8]) -> Result<(), CacheError> {
-        let kept = self.folder(name, true).map_err(io::Error::from);
-        let kept = kept.and_then(|folder| folder.replace(&small_name(name), sealed));
-        kept.map_err(|cause| CacheError::cache(&self.path.join(format!("{name}.small")).display().to_string(), cause))
+    pub fn keep_small(&self, name: &ResourceName, sealed: &[u8], beside: &Beside<'_>) -> Result<(), CacheError> {
+        let keep = || -> io::Result<()> {
+            let (folder, entry) = (self.folder(name, true)?, entry_name(name));
+            let fits = match beside {
+                Beside::Entry(with) => folder.is_still(&entry, &with.file),
+                Beside::Elsewhere => folder.len(&entry).is_none(),
+                Beside::Nothing => true,
+            };
+            if fits {
+                folder.replace(&small_name(&entry), sealed)?;
+            }
+            match beside {
+                Beside::Nothing if folder.len(&entry).is_some() => Ok(folder.remove(&entry)?),
+                _ => Ok(()),
+            }
+        };
+        keep().map_err(|cause| CacheError::cache(&self.path.join(format!("{name}.small")).display().to_string(), cause))
     }
 
     fn folder(&self, name: &ResourceName, make: bool) -> Result<Folder, Errno> {
         self.root.below(name.folder().split('/').filter(|part| !part.is_empty()), make)
     }
 
-    fn claim_at(&self, name: &ResourceName, place: &str, expected: &Expected, waiting: &dyn Fn()) -> io::Result<Claim> {
-        let folder = self.folder(name, true)?;
-        let entry_name = format!("{}.big", name.file_name());
-        if let Some(entry) = good_entry(&folder, &entry_name, place, expected)? {
+    fn claim_at(
+        &self,
+        name: &ResourceName,
+        place: &str,
+        expected: &Expected,
+        kept: &dyn Fn() -> Option<Expected>,
+        waiting: &dyn Fn(),
+    ) -> io::Result<Claim> {
+        let (folder, entry) = (self.folder(name, true)?, entry_name(name));
+        if let Some(entry) = good_entry(&folder, &entry, place, expected)? {
             return Ok(Claim::Hit(entry));
         }
-        let file = lock(&folder, &partial_name(&entry_name), waiting)?;
-        let partial = Partial::new(folder, entry_name, place, file);
+        let file = lock(&folder, &partial_name(&entry), waiting)?;
+        let partial = Partial::new(folder, entry, place, file);
         // Another fetch may have ended in the meantime.
         if let Some(entry) = good_entry(&partial.folder, &partial.name, place, expected)? {
             partial.discard();
             return Ok(Claim::Hit(entry));
         }
-        let damaged = format!("{}.damaged", partial.name);
-        let damaged = match partial.folder.rename(&partial.name, &damaged) {
-            Ok(()) => Some(format!("{place}.damaged")),
-            Err(Errno::NOENT) => None,
-            Err(error) => return Err(error.into()),
-        };
+        let old = partial.old(|| kept().as_ref() == Some(expected))?;
         let partial = partial.take_up(expected)?;
-        Ok(Claim::Missing { partial, damaged })
+        Ok(Claim::Missing { partial, old })
     }
 }
 
@@ -195,8 +240,8 @@ fn good_entry(folder: &Folder, name: &str, place: &str, expected: &Expected) -> 
     Ok(tally.check(expected).is_ok().then(|| Entry { file, place: place.to_owned(), size, buffer: Vec::new() }))
 }
 
-fn small_name(name: &ResourceName) -> String {
-    format!("{}.small", name.file_name())
+fn entry_name(name: &ResourceName) -> String {
+    format!("{}.big", name.file_name())
 }
 
 /// The partial file, locked, and still the one that others would open.

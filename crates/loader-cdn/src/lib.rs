@@ -22,7 +22,7 @@ mod transfer;
 mod upload;
 mod xml;
 
-pub use cache::{Cache, CacheError, Claim, Entry};
+pub use cache::{Beside, Cache, CacheError, Claim, Entry, Old};
 pub use error::Error;
 pub use expected::Expected;
 pub use journal::Journal;

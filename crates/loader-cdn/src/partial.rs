@@ -1,7 +1,8 @@
 //! An entry of the cache in the making, which outlives the process.
 
 use crate::beneath::Folder;
-use crate::{CacheError, Error, Expected, Source, Start};
+use crate::{CacheError, Error, Expected, Old, Source, Start};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -78,6 +79,20 @@ impl Partial {
         Ok(self)
     }
 
+    /// The entry in whose place this one will be; moved aside where it is known to
+    /// be `bad`, or is no file.
+    pub(crate) fn old(&self, bad: impl FnOnce() -> bool) -> io::Result<Old> {
+        match self.folder.len(&self.name) {
+            Some(size) if !bad() => return Ok(Old::Stale(size)),
+            _ => {}
+        }
+        match self.folder.rename(&self.name, &damaged_name(&self.name)) {
+            Ok(()) => Ok(Old::Damaged(damaged_name(&self.place))),
+            Err(Errno::NOENT) => Ok(Old::Absent),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Where the object is to be read from: behind what is here already.
     pub fn start(&self) -> Start {
         let offset = self.state.synced;
@@ -115,26 +130,51 @@ impl Partial {
         }
     }
 
+    /// Removes the entry in whose place this one will be, where the file system has
+    /// no room for the rest, and for `other` bytes more, without that. Gives the
+    /// bytes that were removed.
+    pub fn make_room(&self, other: u64) -> Option<u64> {
+        let (needed, free) = (self.missing().saturating_add(other), self.free()?);
+        let old = [damaged_name(&self.name), self.name.clone()];
+        let sizes = old.each_ref().map(|name| self.folder.len(name));
+        let size = sizes.iter().flatten().sum::<u64>();
+        if size == 0 || free >= needed || free.saturating_add(size) < needed {
+            return None;
+        }
+        for name in old {
+            let _ = self.folder.remove(&name);
+        }
+        Some(size)
+    }
+
     /// Checks that the file system has room for the rest.
     ///
     /// # Errors
     /// [`CacheError`] with the bytes that are there and those that are needed.
     pub fn check_room(&self) -> Result<(), CacheError> {
-        let needed = self.state.size.saturating_sub(self.written);
-        let Ok(stat) = rustix::fs::fstatvfs(&self.file) else { return Ok(()) };
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if free >= needed {
-            return Ok(());
+        let needed = self.missing();
+        match self.free() {
+            Some(free) if free < needed => {
+                let cause = io::Error::other(format!("{needed} bytes are needed and {free} are free"));
+                Err(CacheError::cache(&self.place, cause))
+            }
+            _ => Ok(()),
         }
-        let cause = io::Error::other(format!("{needed} bytes are needed and {free} are free"));
-        Err(CacheError::cache(&self.place, cause))
     }
 
-    /// Bytes that the rest takes of the file system `device`: none where the
-    /// entry lies on another.
-    pub fn missing_on(&self, device: Option<u64>) -> u64 {
-        let same = self.file.metadata().is_ok_and(|metadata| Some(metadata.dev()) == device);
-        if same { self.state.size.saturating_sub(self.written) } else { 0 }
+    /// Bytes that are not here yet.
+    pub fn missing(&self) -> u64 {
+        self.state.size.saturating_sub(self.written)
+    }
+
+    /// True where the entry lies on the file system `device`.
+    pub fn is_on(&self, device: u64) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.dev() == device)
+    }
+
+    fn free(&self) -> Option<u64> {
+        let stat = rustix::fs::fstatvfs(&self.file).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     /// Adds bytes, and makes them durable now and then.
@@ -173,16 +213,21 @@ impl Partial {
         Ok(())
     }
 
-    /// Makes the bytes the entry, durably. To be called only when size and
-    /// digest were found right.
+    /// Makes the bytes the entry, durably, and `small` what is kept beside it: the
+    /// small part as the API sealed it. To be called only when size and digest were
+    /// found right.
     ///
     /// # Errors
     /// [`CacheError`].
-    pub fn commit(mut self) -> Result<(), CacheError> {
+    pub fn commit(mut self, small: &[u8]) -> Result<(), CacheError> {
         let publish = || -> io::Result<()> {
             self.file.sync_all()?;
+            // All that takes long or room comes before the first name.
+            let small = self.folder.prepare(&small_name(&self.name), small)?;
             self.folder.rename(&partial_name(&self.name), &self.name)?;
+            small.place()?;
             let _ = self.folder.remove(&state_name(&self.name));
+            let _ = self.folder.remove(&damaged_name(&self.name));
             Ok(self.folder.sync()?)
         };
         let published = publish().map_err(|cause| CacheError::cache(&self.place, cause));
@@ -245,6 +290,15 @@ fn boot_id() -> String {
 
 pub(crate) fn partial_name(entry: &str) -> String {
     format!("{entry}.partial")
+}
+
+/// What the small part of an entry is called.
+pub(crate) fn small_name(entry: &str) -> String {
+    format!("{}.small", entry.strip_suffix(".big").unwrap_or(entry))
+}
+
+fn damaged_name(entry: &str) -> String {
+    format!("{entry}.damaged")
 }
 
 fn state_name(entry: &str) -> String {

@@ -14,7 +14,7 @@ pub struct Survey {
     pub bytes: u64,
     /// Entries of which a fetch was broken off, or is running.
     pub unfinished: Vec<String>,
-    /// Entries that were found damaged and moved aside.
+    /// Entries that were found damaged and moved aside, and are not there again.
     pub damaged: Vec<String>,
     /// What no fetch puts there.
     pub foreign: Vec<String>,

@@ -1,7 +1,7 @@
 //! The cache: only whole entries, only checked ones, nothing outside its folder.
 #![allow(clippy::unwrap_used)]
 
-use loader_cdn::{Cache, Claim, Expected, Start, Survey, transfer};
+use loader_cdn::{Beside, Cache, Claim, Expected, Old, Partial, Start, Survey, transfer};
 use loader_model::ResourceName;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -21,6 +21,14 @@ impl Scratch {
 
     fn path(&self, below: &str) -> PathBuf {
         self.0.join(below)
+    }
+
+    /// The files beside the entry, sorted.
+    fn names(&self) -> Vec<String> {
+        let files = fs::read_dir(self.path("models/v2")).unwrap();
+        let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 }
 
@@ -42,9 +50,14 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn missing(cache: &Cache) -> (loader_cdn::Partial, Option<String>) {
-    match cache.claim(&name(), &abc(), &|| {}).unwrap() {
-        Claim::Missing { partial, damaged } => (partial, damaged),
+fn missing(cache: &Cache) -> (Partial, Old) {
+    missing_after(cache, None)
+}
+
+/// The same where the small part in the cache promises `kept`.
+fn missing_after(cache: &Cache, kept: Option<&Expected>) -> (Partial, Old) {
+    match cache.claim(&name(), &abc(), &|| kept.cloned(), &|| {}).unwrap() {
+        Claim::Missing { partial, old } => (partial, old),
         Claim::Hit(_) => panic!("hit"),
     }
 }
@@ -57,13 +70,13 @@ fn an_entry_appears_whole_and_is_used_again() {
     let (mut partial, _) = missing(&cache);
     partial.write(b"abc").unwrap();
     assert!(!entry.exists() && scratch.path("cache/models/v2/abc.big.partial").exists());
-    partial.commit().unwrap();
+    partial.commit(b"sealed").unwrap();
     assert!(!scratch.path("cache/models/v2/abc.big.partial").exists());
     assert_eq!(
         (mode(&entry), mode(&scratch.path("cache")), mode(&scratch.path("cache/models/v2"))),
         (0o600, 0o700, 0o700)
     );
-    let Claim::Hit(mut hit) = cache.claim(&name(), &abc(), &|| {}).unwrap() else { panic!("missing") };
+    let Claim::Hit(mut hit) = cache.claim(&name(), &abc(), &|| None, &|| {}).unwrap() else { panic!("missing") };
     let mut out = Vec::new();
     assert_eq!(hit.size(), 3);
     transfer("big part", &mut [&mut hit], &abc(), None, &mut out).unwrap();
@@ -88,7 +101,7 @@ fn a_stale_partial_is_written_over() {
     fs::write(scratch.path("models/v2/abc.big.partial"), "left by a killed run").unwrap();
     let (mut partial, _) = missing(&cache);
     partial.write(b"abc").unwrap();
-    partial.commit().unwrap();
+    partial.commit(b"sealed").unwrap();
     assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
 }
 
@@ -107,9 +120,9 @@ fn an_entry_of_a_known_version_is_taken_up_by_a_later_run() {
     transfer("kept", &mut [&mut kept], &Expected::default(), Some(&mut partial), &mut out).unwrap();
     assert_eq!(out, b"ab");
     partial.write(b"c").unwrap();
-    partial.commit().unwrap();
+    partial.commit(b"sealed").unwrap();
     assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
-    assert_eq!(fs::read_dir(scratch.path("models/v2")).unwrap().count(), 1);
+    assert_eq!(scratch.names(), ["abc.big", "abc.small"]);
 }
 
 #[test]
@@ -117,7 +130,9 @@ fn what_is_left_of_another_release_is_not_taken_up() {
     let scratch = Scratch::new("other-release");
     let cache = Cache::open(&scratch.0).unwrap();
     let other = Expected { size: Some(3), sha256: Some("00".repeat(32)) };
-    let Claim::Missing { mut partial, .. } = cache.claim(&name(), &other, &|| {}).unwrap() else { panic!("hit") };
+    let Claim::Missing { mut partial, .. } = cache.claim(&name(), &other, &|| None, &|| {}).unwrap() else {
+        panic!("hit")
+    };
     partial.pin(Some("\"v1\""));
     partial.write(b"xy").unwrap();
     drop(partial);
@@ -125,27 +140,70 @@ fn what_is_left_of_another_release_is_not_taken_up() {
 }
 
 #[test]
-fn a_small_part_is_kept_as_it_came() {
+fn a_small_part_is_kept_beside_what_belongs_to_it() {
     let scratch = Scratch::new("small");
     let cache = Cache::open(&scratch.0).unwrap();
-    assert_eq!(cache.small(&name(), 100).unwrap(), None);
-    cache.keep_small(&name(), b"sealed").unwrap();
-    assert_eq!(cache.small(&name(), 100).unwrap().unwrap(), b"sealed");
-    assert!(cache.entry(&name(), &abc()).unwrap().is_none());
+    let small = || cache.small(&name(), 100).unwrap();
+    assert_eq!(small(), None);
+    cache.keep_small(&name(), b"alone", &Beside::Elsewhere).unwrap();
+    assert_eq!(small().unwrap(), b"alone");
+    let (mut partial, _) = missing(&cache);
+    partial.write(b"abc").unwrap();
+    partial.commit(b"sealed").unwrap();
+    cache.keep_small(&name(), b"of another release", &Beside::Elsewhere).unwrap();
+    assert_eq!(small().unwrap(), b"sealed");
+    let entry = cache.entry(&name(), &abc()).unwrap().unwrap();
+    cache.keep_small(&name(), b"sealed anew", &Beside::Entry(&entry)).unwrap();
+    assert_eq!(small().unwrap(), b"sealed anew");
+    // Another fetch puts a release in its place.
+    fs::write(scratch.path("models/v2/next"), "xyz").unwrap();
+    fs::rename(scratch.path("models/v2/next"), scratch.path("models/v2/abc.big")).unwrap();
+    cache.keep_small(&name(), b"late", &Beside::Entry(&entry)).unwrap();
+    assert_eq!(small().unwrap(), b"sealed anew");
+    cache.keep_small(&name(), b"whole", &Beside::Nothing).unwrap();
+    assert_eq!((small().unwrap(), scratch.names()), (b"whole".to_vec(), vec!["abc.small".to_owned()]));
 }
 
 #[test]
-fn a_damaged_entry_is_moved_aside() {
+fn an_entry_stays_until_the_one_in_its_place_is_whole() {
+    let scratch = Scratch::new("replaced");
+    let cache = Cache::open(&scratch.0).unwrap();
+    fs::create_dir_all(scratch.path("models/v2")).unwrap();
+    fs::write(scratch.path("models/v2/abc.big"), "before").unwrap();
+    fs::write(scratch.path("models/v2/abc.small"), "sealed before").unwrap();
+    let before = Expected { size: Some(6), sha256: Some("00".repeat(32)) };
+    for kept in [None, Some(&before)] {
+        let (mut partial, old) = missing_after(&cache, kept);
+        assert_eq!(old, Old::Stale(6));
+        partial.write(b"ab").unwrap();
+        drop(partial);
+        assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"before");
+        assert_eq!(cache.small(&name(), 100).unwrap().unwrap(), b"sealed before");
+    }
+    let (mut partial, _) = missing(&cache);
+    assert_eq!(partial.make_room(0), None, "there is room");
+    partial.write(b"abc").unwrap();
+    partial.commit(b"sealed").unwrap();
+    assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
+    assert_eq!(cache.small(&name(), 100).unwrap().unwrap(), b"sealed");
+    assert_eq!(scratch.names(), ["abc.big", "abc.small"]);
+}
+
+#[test]
+fn a_damaged_entry_is_moved_aside_until_it_is_there_again() {
     for (case, bytes) in [("flipped", "abd"), ("cut", "ab"), ("empty", "")] {
         let scratch = Scratch::new(case);
         let cache = Cache::open(&scratch.0).unwrap();
         fs::create_dir_all(scratch.path("models/v2")).unwrap();
         fs::write(scratch.path("models/v2/abc.big"), bytes).unwrap();
-        let (_partial, damaged) = missing(&cache);
+        let (mut partial, old) = missing_after(&cache, Some(&abc()));
         let aside = scratch.path("models/v2/abc.big.damaged");
-        assert_eq!(damaged.as_deref(), aside.to_str());
+        assert_eq!(old, Old::Damaged(aside.to_str().unwrap().to_owned()));
         assert_eq!(fs::read(aside).unwrap(), bytes.as_bytes());
         assert!(!scratch.path("models/v2/abc.big").exists());
+        partial.write(b"abc").unwrap();
+        partial.commit(b"sealed").unwrap();
+        assert_eq!(scratch.names(), ["abc.big", "abc.small"]);
     }
 }
 
@@ -156,16 +214,16 @@ fn links_lead_nowhere() {
     fs::write(scratch.path("outside/abc.big"), "abc").unwrap();
     let cache = Cache::open(&scratch.path("cache")).unwrap();
     symlink(scratch.path("outside"), scratch.path("cache/models")).unwrap();
-    assert!(cache.claim(&name(), &abc(), &|| {}).is_err());
+    assert!(cache.claim(&name(), &abc(), &|| None, &|| {}).is_err());
     fs::remove_file(scratch.path("cache/models")).unwrap();
 
     fs::create_dir_all(scratch.path("cache/models/v2")).unwrap();
     symlink(scratch.path("outside/abc.big"), scratch.path("cache/models/v2/abc.big")).unwrap();
-    let (partial, damaged) = missing(&cache);
-    assert!(damaged.is_some());
+    let (partial, old) = missing(&cache);
+    assert!(matches!(old, Old::Damaged(_)));
     drop(partial);
     symlink(scratch.path("outside/new"), scratch.path("cache/models/v2/abc.big.partial")).unwrap();
-    assert!(cache.claim(&name(), &abc(), &|| {}).is_err());
+    assert!(cache.claim(&name(), &abc(), &|| None, &|| {}).is_err());
     assert!(!scratch.path("outside/new").exists());
 }
 
@@ -177,12 +235,12 @@ fn a_second_fetch_waits_and_uses_what_the_first_got() {
     let (waits, waiting) = mpsc::channel();
     let second = std::thread::spawn(move || {
         let cache = Cache::open(&root).unwrap();
-        let claim = cache.claim(&name(), &abc(), &|| waits.send(()).unwrap()).unwrap();
+        let claim = cache.claim(&name(), &abc(), &|| None, &|| waits.send(()).unwrap()).unwrap();
         matches!(claim, Claim::Hit(_))
     });
     waiting.recv().unwrap();
     partial.write(b"abc").unwrap();
-    partial.commit().unwrap();
+    partial.commit(b"sealed").unwrap();
     assert!(second.join().unwrap());
 }
 

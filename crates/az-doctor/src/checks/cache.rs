@@ -32,7 +32,7 @@ pub(crate) fn cache(visit: &Visit<'_>) -> Result<Finding, Failure> {
         (
             &survey.damaged,
             "found damaged and moved aside",
-            "a damaged entry was fetched again; remove what was moved aside",
+            "the next az-fetch of the same name that ends well removes it",
         ),
         (&survey.unfinished, "unfinished", "the next az-fetch of the same name goes on with it"),
         (&survey.foreign, "not of az-fetch", "remove what does not belong there"),

@@ -93,6 +93,13 @@ impl Site {
         [SMALL, &self.big].concat()
     }
 
+    /// Puts another release in place of the one there is.
+    pub(crate) fn publish(&mut self, big: Vec<u8>) {
+        std::fs::write(self.server.objects_dir().join(format!("{NAME}.big")), &big).unwrap();
+        std::fs::write(self.server.resources_dir().join(NAME), small_part(&big)).unwrap();
+        self.big = big;
+    }
+
     /// First bytes of the ranges of the big part that were asked for, in order.
     pub(crate) fn ranges(&self) -> Vec<u64> {
         let requests = self.server.requests();

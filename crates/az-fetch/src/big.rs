@@ -1,0 +1,245 @@
+//! The big part of a resource, from the cache or the CDN, behind its small part.
+
+use crate::cli::Cli;
+use crate::resource::One;
+use loader_cdn::{
+    Beside, Cache, CacheError, Claim, Entry, Expected, GetPlan, Object, Old, Partial, Source, Start, Store, transfer,
+};
+use loader_stage::{ErrorCode, Failure, Output};
+use std::path::Path;
+
+/// A big part of known size, and what goes with it.
+pub(crate) struct Promised<'a> {
+    /// What is written in front of it.
+    pub(crate) small: &'a [u8],
+    /// The small part as the API sealed it, to be kept beside it.
+    pub(crate) sealed: &'a [u8],
+    pub(crate) expected: Expected,
+    /// Names the file and the cut that it has to be of.
+    pub(crate) with: Option<String>,
+}
+
+impl Promised<'_> {
+    /// Bytes of all that is written.
+    fn total(&self) -> u64 {
+        self.small.len() as u64 + self.expected.size.unwrap_or_default()
+    }
+}
+
+impl One<'_> {
+    pub(crate) fn big_part(&self, promised: &Promised<'_>, output: &mut Output) -> Result<(), Failure> {
+        // Without a digest nothing could tell a good entry from a bad one.
+        let cache = self.fetch.cli.kept_in().filter(|_| promised.expected.sha256.is_some());
+        if cache.is_none() && self.fetch.cli.export.is_some() {
+            return Err(self.not_exported());
+        }
+        if self.fetch.cli.is_offline() {
+            let entry = self.cache()?.entry(self.name, &promised.expected).map_err(|error| cache_failure(&error))?;
+            let entry = entry.filter(|_| cache.is_some()).ok_or_else(|| self.not_cached("big part"))?;
+            return self.from_cache(promised, entry, output);
+        }
+        match cache.map(|dir| self.claim(dir, &promised.expected)).transpose()?.flatten() {
+            Some(Claim::Hit(entry)) => {
+                self.fetch.stage.step("cache-hit", &[("size", entry.size().into())]);
+                self.from_cache(promised, entry, output)
+            }
+            Some(Claim::Missing { partial, old }) => {
+                match old {
+                    Old::Absent => {}
+                    Old::Stale(size) => self.fetch.stage.step("cache-stale", &[("size", size.into())]),
+                    Old::Damaged(moved_to) => self.fetch.stage.step("cache-damaged", &[("moved_to", moved_to.into())]),
+                }
+                self.from_cdn(promised, Some(partial), output)
+            }
+            None => self.from_cdn(promised, None, output),
+        }
+    }
+
+    /// What the cache in `dir` has of the big part; `None` where it is of no use.
+    fn claim(&self, dir: &Path, expected: &Expected) -> Result<Option<Claim>, Failure> {
+        let waiting = || self.fetch.stage.step("cache-wait", &[]);
+        let claim = Cache::open(dir)
+            .and_then(|cache| cache.claim(self.name, expected, &|| self.promised_before(&cache), &waiting));
+        claim.map(Some).or_else(|error| self.cache_off(&error).map(|()| None))
+    }
+
+    fn from_cache(&self, promised: &Promised<'_>, mut entry: Entry, output: &mut Output) -> Result<(), Failure> {
+        self.join(promised, &mut [&mut entry], None, output)?;
+        self.keep_small(promised.sealed, &Beside::Entry(&entry))
+    }
+
+    fn from_cdn(
+        &self,
+        promised: &Promised<'_>,
+        mut partial: Option<Partial>,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        let store = self.store()?;
+        self.check_room(promised, partial.as_ref(), output)?;
+        let mut object = self.rest(&store, promised, &mut partial)?;
+        let size = object.as_ref().map_or(promised.expected.size.unwrap_or_default(), Object::size);
+        let mut detail = vec![("size", size.into())];
+        if let Some(offset) = partial.as_ref().map(|partial| partial.start().offset).filter(|offset| *offset > 0) {
+            detail.push(("resumed_at", offset.into()));
+        }
+        self.fetch.stage.step("big-part", &detail);
+        let mut kept = partial.as_ref().map(Partial::kept).transpose().map_err(|error| cache_failure(&error))?;
+        let mut sources: Vec<&mut dyn Source> = Vec::new();
+        sources.extend(kept.as_mut().map(|kept| kept as &mut dyn Source));
+        sources.extend(object.as_mut().map(|object| object as &mut dyn Source));
+        let joined = self.join(promised, &mut sources, partial.as_mut(), output);
+        match (joined, partial) {
+            (Ok(()), Some(partial)) => partial.commit(promised.sealed).or_else(|error| self.cache_off(&error)),
+            (Ok(()), None) if promised.expected.sha256.is_none() => {
+                self.keep_small(promised.sealed, &Beside::Elsewhere)
+            }
+            (Err(failure), Some(partial)) if failure.code() == ErrorCode::DigestMismatch => {
+                partial.discard();
+                Err(failure)
+            }
+            (joined, _) => joined,
+        }
+    }
+
+    /// Refuses to begin what has no room where it goes. The release before leaves
+    /// the cache only where the new one has no room beside it.
+    fn check_room(
+        &self,
+        promised: &Promised<'_>,
+        partial: Option<&Partial>,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        let total = promised.total();
+        let Some(partial) = partial else { return output.check_room(total) };
+        // The same file system may have to hold the bytes twice.
+        let same = output.device().is_some_and(|device| partial.is_on(device));
+        if let Some(size) = partial.make_room(if same { total } else { 0 }) {
+            self.fetch.stage.step("cache-room", &[("removed", size.into())]);
+        }
+        output.check_room(total + if same { partial.missing() } else { 0 })?;
+        partial
+            .check_room()
+            .map_err(|error| cache_failure(&error).hint("make room, or leave out --cache-dir".to_owned()))
+    }
+
+    /// What is missing of the object, and what is promised; `None` where all of it
+    /// is here already, and only its end was not recorded.
+    fn rest(
+        &self,
+        store: &Store,
+        promised: &Promised<'_>,
+        partial: &mut Option<Partial>,
+    ) -> Result<Option<Object<'_>>, Failure> {
+        let here = partial.as_ref().map_or(0, |partial| partial.start().offset);
+        if promised.expected.size.is_some_and(|size| here >= size) {
+            return Ok(None);
+        }
+        let object = self.open(store, partial)?;
+        // Told before a byte has left: a push is under way, or ended between its parts.
+        if let Some((with, there)) = promised.with.as_deref().zip(object.cut())
+            && with != there
+        {
+            let what = format_args!("{}: the CDN has the big part of another release", self.name.big_key());
+            return Err(Failure::new(ErrorCode::Changed, what)
+                .hint("a push is under way, or ended half-way; run again, or ask the publisher".to_owned()));
+        }
+        let size = object.size();
+        if let Some(wanted) = promised.expected.size.filter(|wanted| *wanted != size) {
+            let what = format_args!("{}: {size} bytes on the CDN where {wanted} are expected", self.name.big_key());
+            return Err(Failure::new(ErrorCode::DigestMismatch, what)
+                .hint("the parts belong to different releases; ask the publisher".to_owned()));
+        }
+        Ok(Some(object))
+    }
+
+    /// The rest of the object behind what the cache has of it, all of it where
+    /// that is of another version.
+    fn open(&self, store: &Store, partial: &mut Option<Partial>) -> Result<Object<'_>, Failure> {
+        let start = partial.as_ref().map(Partial::start).unwrap_or_default();
+        let get = |start: &Start| store.get(self.name, self.get_plan(), start, self.fetch.notify);
+        let object = match (get(&start), &mut *partial) {
+            (Err(loader_cdn::Error::Changed { .. }), Some(partial)) if start.offset > 0 => {
+                self.fetch.stage.step("cache-stale", &[("size", start.offset.into())]);
+                partial.restart().map_err(|error| Failure::new(error.code(), error))?;
+                get(&Start::default())
+            }
+            (opened, _) => opened,
+        };
+        let object = object.map_err(|error| Failure::new(error.code(), &error).hint(error.hint()))?;
+        if let Some(partial) = partial {
+            partial.pin(object.etag());
+        }
+        Ok(object)
+    }
+
+    /// For a small part that does not tell: what the CDN has belongs to it.
+    pub(crate) fn big_part_if_any(&self, small: &[u8], output: &mut Output) -> Result<(), Failure> {
+        if self.fetch.cli.is_offline() {
+            return Err(self.not_cached("big part"));
+        }
+        if self.fetch.cli.export.is_some() {
+            return Err(self.not_exported());
+        }
+        let store = self.store()?;
+        match store.get(self.name, self.get_plan(), &Start::default(), self.fetch.notify) {
+            Ok(mut object) => {
+                self.fetch.stage.step("big-part", &[("size", object.size().into())]);
+                let expected = Expected { size: Some(object.size()), sha256: None };
+                self.join(&Promised { small, sealed: &[], expected, with: None }, &mut [&mut object], None, output)
+            }
+            Err(loader_cdn::Error::NotFound { .. }) => self.put(small, small.len() as u64, output),
+            Err(error) => Err(cdn_failure(&error, output)),
+        }
+    }
+
+    fn join(
+        &self,
+        promised: &Promised<'_>,
+        big: &mut [&mut dyn Source],
+        keep: Option<&mut Partial>,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        self.put(promised.small, promised.total(), output)?;
+        let sink = &mut self.fetch.stage.progress().count(&mut *output);
+        let moved = transfer(&self.name.big_key(), big, &promised.expected, keep, sink);
+        moved.map(drop).map_err(|error| cdn_failure(&error, output))
+    }
+
+    /// The store behind `--cdn-file`.
+    fn store(&self) -> Result<Store, Failure> {
+        let cdn = self.fetch.cdn.as_ref().ok_or_else(|| {
+            let what = format_args!("{} has a big part, and no CDN credentials are given", self.name);
+            Failure::new(ErrorCode::Config, what)
+                .hint("use --cdn-file PATH or AZ_CDN_FILE with what az-cdn-creds printed".to_owned())
+        })?;
+        let http = self.fetch.cli.api.http.agent(self.fetch.stage)?;
+        Store::new(cdn, http).map_err(|error| Failure::new(error.code(), &error).hint(error.hint()))
+    }
+
+    fn get_plan(&self) -> GetPlan {
+        let (Cli { jobs, chunk, .. }, default) = (self.fetch.cli, GetPlan::default());
+        GetPlan {
+            jobs: jobs.map_or(default.jobs, usize::from),
+            chunk_len: chunk.unwrap_or(default.chunk_len),
+            adapts: jobs.is_none() && chunk.is_none(),
+        }
+    }
+
+    fn not_exported(&self) -> Failure {
+        let what =
+            format_args!("{}: no digest of its big part is published, by which a copy could be checked", self.name);
+        Failure::new(ErrorCode::Malformed, what).hint("ask the publisher to use az-push".to_owned())
+    }
+}
+
+fn cache_failure(error: &CacheError) -> Failure {
+    Failure::new(error.code(), error)
+}
+
+/// The failure that an error of the CDN, or of the output it flows to, is.
+fn cdn_failure(error: &loader_cdn::Error, output: &Output) -> Failure {
+    match error {
+        loader_cdn::Error::Sink(error) => Failure::io(output.name(), error),
+        other => Failure::new(other.code(), other).hint(other.hint()),
+    }
+}
