@@ -124,6 +124,7 @@ fn first_part(
     let mut attempts = store.http.attempts(notify);
     loop {
         match store.ask(name, &ask) {
+            Ok(part) if part.total < start.offset => return Err(store.changed(name)),
             Ok(part) if part.start == start.offset => return Ok(part),
             Ok(part) if start.etag.is_some() && start.etag.as_deref() == part.strong_etag() => {
                 return part.discarding(start.offset).map_err(Error::Http);
@@ -131,6 +132,7 @@ fn first_part(
             Ok(_) => return Err(store.changed(name)),
             // No range fits into an empty object.
             Err(Error::OutOfRange { .. }) if start.offset == 0 && ask.range.is_some() => ask.range = None,
+            Err(Error::OutOfRange { .. }) if start.offset > 0 => return Err(store.changed(name)),
             Err(Error::Http(error)) => attempts.again(error)?,
             Err(error) => return Err(error),
         }
