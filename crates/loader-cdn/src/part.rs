@@ -1,6 +1,6 @@
 //! One request for an object or a range of it, and what came back.
 
-use crate::store::{CUT, text};
+use crate::store::{CUT, value};
 use loader_http::{Body, Error as HttpError, HeaderMap, header};
 use std::fmt;
 
@@ -55,13 +55,13 @@ pub struct Part {
 impl Part {
     /// The answer to `ask` with status 200 or 206; `Err` says what is wrong with it.
     pub(crate) fn from_response(ask: &Ask, status: u16, headers: &HeaderMap, body: Body) -> Result<Self, String> {
-        let etag = headers.get(header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let cut = text(headers, CUT);
+        let etag = value(headers, header::ETAG).map(str::to_owned);
+        let cut = value(headers, CUT).map(str::to_owned);
         let len = body.content_length().ok_or("answer without Content-Length")?;
         match (status, &ask.range) {
             (200, _) => Ok(Self { total: len, start: 0, len, etag, cut, body }),
             (206, Some(range)) => {
-                let text = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let text = value(headers, header::CONTENT_RANGE).unwrap_or_default();
                 let (first, last, total) = parse_content_range(text).ok_or("206 without a usable Content-Range")?;
                 let wanted_end = range.end.unwrap_or(total).min(total);
                 if first != range.start || last + 1 != wanted_end || last + 1 - first != len {

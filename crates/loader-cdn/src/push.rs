@@ -5,7 +5,7 @@ use crate::journal::{Known, SentPart};
 use crate::upload::{PARTS_MAX, Upload, is_gone};
 use crate::{Error, Journal, Store, StoredPart};
 use loader_http::{Notify, RetryNotice};
-use loader_model::ResourceName;
+use loader_model::{ResourceName, printable};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
@@ -216,7 +216,7 @@ impl<'a> Push<'a> {
         if let (Some(etag), Some(found)) = (&etag, &there.etag)
             && etag.trim_matches('"') != found.trim_matches('"')
         {
-            let cause = format!("ETag on the CDN is {found} after {etag} was sent");
+            let cause = format!("ETag on the CDN is {} after {} was sent", printable(found), printable(etag));
             return Err(Error::Mismatch { what: what(), cause });
         }
         if let (Some(journal), Some(etag)) = (&mut self.journal, &there.etag) {

@@ -113,13 +113,10 @@ impl Store {
         loop {
             match self.respond(name, &ask) {
                 Ok(response) => {
-                    let size = response
-                        .headers
-                        .get(header::CONTENT_LENGTH)
-                        .and_then(|value| value.to_str().ok()?.parse().ok());
+                    let size = value(&response.headers, header::CONTENT_LENGTH).and_then(|size| size.parse().ok());
                     let size = size.ok_or_else(|| self.protocol(name, "answer without Content-Length"))?;
-                    let release = text(&response.headers, RELEASE).and_then(|release| release.parse().ok());
-                    let of = |name| text(&response.headers, name);
+                    let release = value(&response.headers, RELEASE).and_then(|release| release.parse().ok());
+                    let of = |name| value(&response.headers, name).map(str::to_owned);
                     return Ok(Meta { size, etag: of(header::ETAG), release, cut: of(CUT), push: of(PUSH) });
                 }
                 Err(Error::Http(error)) => attempts.again(error)?,
@@ -165,7 +162,7 @@ impl Store {
         headers: &HeaderMap,
     ) -> Result<Call<'static>, Error> {
         let location =
-            text(headers, header::LOCATION).ok_or_else(|| self.protocol(name, "redirect without a Location"))?;
+            value(headers, header::LOCATION).ok_or_else(|| self.protocol(name, "redirect without a Location"))?;
         let unusable = || self.protocol(name, "redirect to a location that cannot be used");
         let base: Uri = from.url.parse().map_err(|_| unusable())?;
         let url = if location.starts_with('/') && !location.starts_with("//") {
@@ -175,7 +172,7 @@ impl Store {
                 base.authority().map_or("", |a| a.as_str())
             )
         } else {
-            location
+            location.to_owned()
         };
         let uri: Uri = url.parse().map_err(|_| unusable())?;
         let (from, to) = (Origin::of(&base)?, Origin::of(&uri).map_err(|_| unusable())?);
@@ -199,8 +196,9 @@ impl Store {
         let skewed = code.is_empty() && matches!(status, 401 | 403) && is_skewed(server_time(&response.headers));
         match (status, code.as_str()) {
             (_, code) if skewed || code == "RequestTimeTooSkewed" => {
-                let date = text(&response.headers, header::DATE);
-                Error::Clock { host, server_says: date.map_or(String::new(), |date| format!("; there it is {date}")) }
+                let date = value(&response.headers, header::DATE);
+                let there = |date: &str| format!("; there it is {}", printable(date));
+                Error::Clock { host, server_says: date.map_or(String::new(), there) }
             }
             (404, _) => Error::NotFound { host, key, code: named },
             (416, _) => Error::OutOfRange { host, key },
@@ -235,8 +233,9 @@ fn is_skewed(there: Option<SystemTime>) -> bool {
     there.is_some_and(|there| differ(there) > SKEW_MAX)
 }
 
-pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(printable)
+/// A header as the store sent it, of any length: for use, not to be shown.
+pub(crate) fn value(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
 }
 
 impl fmt::Debug for Store {

@@ -1,7 +1,7 @@
 //! The requests of a multipart upload, each with its repetitions.
 
 use crate::expected::sha256_hex;
-use crate::store::{CUT, PUSH, RELEASE, text};
+use crate::store::{CUT, PUSH, RELEASE, value};
 use crate::{Error, Store, xml};
 use loader_http::{Answer, Attempts, HeaderMap, HeaderValue, Method, Notify, header};
 use loader_model::ResourceName;
@@ -67,7 +67,8 @@ impl<'a> Upload<'a> {
         let query = [("partNumber", number.as_str()), ("uploadId", self.id.as_str())];
         let mut attempts = self.store.http.attempts(notify);
         let answer = signed(self.store, self.name, (Method::PUT, &query), (bytes, sha256), &mut attempts)?;
-        text(&answer.headers, header::ETAG).ok_or_else(|| self.store.protocol(self.name, "part taken without an ETag"))
+        let etag = value(&answer.headers, header::ETAG).map(str::to_owned);
+        etag.ok_or_else(|| self.store.protocol(self.name, "part taken without an ETag"))
     }
 
     /// The parts that the store has, in order.

@@ -197,13 +197,15 @@ fn a_refused_connection_is_an_absent_service() {
 #[test]
 fn secrets_stay_with_their_origin_on_a_redirect() {
     let (elsewhere, there) = serve(vec![answer("200 OK", 3, "abc")]);
-    let location = format!("{elsewhere}/signed?token=t");
+    // As long as presigned URLs are, and longer than what is shown of any text.
+    let token = "t".repeat(2000);
+    let location = format!("{elsewhere}/signed?token={token}");
     let (host, here) = serve(vec![answer(&format!("307 Temporary Redirect|Location: {location}"), 0, "")]);
     let first = store(&host);
     assert_eq!(read_all(&mut first.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap()).unwrap(), b"abc");
     assert!(here.join().unwrap()[0].contains("authorization: "));
     let request = there.join().unwrap().remove(0);
-    assert!(request.starts_with("get /signed?token=t "), "{request}");
+    assert!(request.starts_with(&format!("get /signed?token={token} ")), "{request}");
     assert!(!request.contains("authorization") && !request.contains("x-amz-"), "{request}");
 
     let (host, here) = serve(vec![
@@ -216,6 +218,23 @@ fn secrets_stay_with_their_origin_on_a_redirect() {
     let requests = here.join().unwrap();
     assert!(requests[1].starts_with("get /models/elsewhere/abc.big ") && requests[1].contains("authorization: "));
     assert!(!requests[2].contains("authorization: "), "{}", requests[2]);
+}
+
+/// The bytes that are here already are of no version that the store still has.
+#[test]
+fn an_object_shorter_than_what_is_here_has_changed() {
+    let start = Start { offset: 5, etag: Some("\"v1\"".to_owned()) };
+    for short in [
+        answer("200 OK|ETag: \"v1\"", 3, "abc"),
+        answer("200 OK|ETag: \"v1\"", 0, ""),
+        answer("416 Range Not Satisfiable|ETag: \"v1\"|Content-Range: bytes */3", 0, ""),
+    ] {
+        for plan in [SEQUENTIAL, plan(2, 2)] {
+            let (host, _server) = serve(vec![short.clone()]);
+            let error = store(&host).get(&name(), plan, &start, &|_| {}).err();
+            assert_eq!(error.map(|error| error.code()), Some(ErrorCode::Changed), "{short}");
+        }
+    }
 }
 
 #[test]
