@@ -4,7 +4,9 @@
 //! and holds no slash and no `..`: neither a link planted inside nor a rename
 //! in between leads elsewhere.
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, mkdirat, openat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Write;
@@ -52,6 +54,29 @@ impl Folder {
         regular(openat(&self.0, name, flags, FILE_MODE)?)
     }
 
+    /// The same, locked, and still the one that others would open. Waits while
+    /// another has it, and calls `waiting` before it does.
+    pub(crate) fn lock(&self, name: &str, waiting: &dyn Fn()) -> Result<File, Errno> {
+        let mut said = false;
+        loop {
+            let file = self.open_to_write(name)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    if !said {
+                        waiting();
+                        said = true;
+                    }
+                    flock(&file, FlockOperation::LockExclusive)?;
+                }
+                Err(error) => return Err(error),
+            }
+            if self.is_still(name, &file) {
+                return Ok(file);
+            }
+        }
+    }
+
     /// True where `name` is still the very file that is open.
     pub(crate) fn is_still(&self, name: &str, file: &File) -> bool {
         let id = |stat: Stat| (stat.st_dev, stat.st_ino);
@@ -76,13 +101,16 @@ impl Folder {
         Ok(self.prepare(name, bytes)?.place()?)
     }
 
-    /// A file with `bytes`, durable, that is to be `name`.
+    /// A file with `bytes`, durable, that is to be `name`. Waits while another
+    /// process makes one.
     pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> std::io::Result<Prepared<'_>> {
         let new = format!("{name}.new");
-        let mut file = self.open_to_write(&new)?;
-        let written = file.set_len(0).and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_data());
-        let prepared = Prepared { folder: self, new, name: name.to_owned(), placed: false };
-        written.map(|()| prepared)
+        let file = self.lock(&new, &|| {})?;
+        let mut prepared = Prepared { folder: self, new, name: name.to_owned(), file, placed: false };
+        prepared.file.set_len(0)?;
+        prepared.file.write_all(bytes)?;
+        prepared.file.sync_data()?;
+        Ok(prepared)
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<(), Errno> {
@@ -94,11 +122,13 @@ impl Folder {
     }
 }
 
-/// A file that waits for its name; goes where it does not get it.
+/// A file that waits for its name, and goes where it does not get it.
 pub(crate) struct Prepared<'a> {
     folder: &'a Folder,
     new: String,
     name: String,
+    /// Locked as long as `new` is its name.
+    file: File,
     placed: bool,
 }
 

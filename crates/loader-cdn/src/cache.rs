@@ -5,7 +5,7 @@ use crate::expected::Tally;
 use crate::partial::{Partial, partial_name, small_name};
 use crate::{Error, Expected, Source};
 use loader_model::{ErrorCode, ResourceName};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Seek};
@@ -171,13 +171,18 @@ impl Cache {
     pub fn keep_small(&self, name: &ResourceName, sealed: &[u8], beside: &Beside<'_>) -> Result<(), CacheError> {
         let keep = || -> io::Result<()> {
             let (folder, entry) = (self.folder(name, true)?, entry_name(name));
-            let fits = match beside {
+            let fits = || match beside {
                 Beside::Entry(with) => folder.is_still(&entry, &with.file),
                 Beside::Elsewhere => folder.len(&entry).is_none(),
                 Beside::Nothing => true,
             };
-            if fits {
-                folder.replace(&small_name(&entry), sealed)?;
+            if !fits() {
+                return Ok(());
+            }
+            let small = folder.prepare(&small_name(&entry), sealed)?;
+            // An entry gets its name while its small part is prepared, so none comes now.
+            if fits() {
+                small.place()?;
             }
             match beside {
                 Beside::Nothing if folder.len(&entry).is_some() => Ok(folder.remove(&entry)?),
@@ -203,7 +208,7 @@ impl Cache {
         if let Some(entry) = good_entry(&folder, &entry, place, expected)? {
             return Ok(Claim::Hit(entry));
         }
-        let file = lock(&folder, &partial_name(&entry), waiting)?;
+        let file = folder.lock(&partial_name(&entry), waiting)?;
         let partial = Partial::new(folder, entry, place, file);
         // Another fetch may have ended in the meantime.
         if let Some(entry) = good_entry(&partial.folder, &partial.name, place, expected)? {
@@ -242,28 +247,6 @@ fn good_entry(folder: &Folder, name: &str, place: &str, expected: &Expected) -> 
 
 fn entry_name(name: &ResourceName) -> String {
     format!("{}.big", name.file_name())
-}
-
-/// The partial file, locked, and still the one that others would open.
-fn lock(folder: &Folder, name: &str, waiting: &dyn Fn()) -> io::Result<File> {
-    let mut said = false;
-    loop {
-        let file = folder.open_to_write(name)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                if !said {
-                    waiting();
-                    said = true;
-                }
-                flock(&file, FlockOperation::LockExclusive)?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-        if folder.is_still(name, &file) {
-            return Ok(file);
-        }
-    }
 }
 
 impl Entry {

@@ -165,6 +165,24 @@ fn a_small_part_is_kept_beside_what_belongs_to_it() {
 }
 
 #[test]
+fn small_parts_kept_at_once_do_not_meet() {
+    let scratch = Scratch::new("at-once");
+    std::thread::scope(|scope| {
+        for byte in 0..6 {
+            let cache = Cache::open(&scratch.0).unwrap();
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    cache.keep_small(&name(), &[byte; 5000], &Beside::Elsewhere).unwrap();
+                    let kept = cache.small(&name(), 1 << 20).unwrap().unwrap();
+                    assert!(kept.len() == 5000 && kept.iter().all(|there| *there == kept[0]));
+                }
+            });
+        }
+    });
+    assert_eq!(scratch.names(), ["abc.small"]);
+}
+
+#[test]
 fn an_entry_stays_until_the_one_in_its_place_is_whole() {
     let scratch = Scratch::new("replaced");
     let cache = Cache::open(&scratch.0).unwrap();
