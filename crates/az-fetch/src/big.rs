@@ -1,7 +1,7 @@
 //! The big part of a resource, from the cache or the CDN, behind its small part.
 
 use crate::cli::Cli;
-use crate::resource::One;
+use crate::resource::{One, cache_failure};
 use loader_cdn::{
     Beside, Cache, CacheError, Claim, Entry, Expected, GetPlan, Object, Old, Partial, Source, Start, Store, transfer,
 };
@@ -60,11 +60,11 @@ impl One<'_> {
         let waiting = || self.fetch.stage.step("cache-wait", &[]);
         let claim = Cache::open(dir)
             .and_then(|cache| cache.claim(self.name, expected, &|| self.promised_before(&cache), &waiting));
-        claim.map(Some).or_else(|error| self.cache_off(&error).map(|()| None))
+        claim.map(Some).or_else(|error| self.cache_off(error).map(|()| None)).map_err(|error| cache_failure(&error))
     }
 
     fn from_cache(&self, promised: &Promised<'_>, mut entry: Entry, output: &mut Output) -> Result<(), Failure> {
-        self.join(promised, &mut [&mut entry], None, output)?;
+        self.join(promised, &mut [&mut entry], &mut |_| Ok(()), output)?;
         self.keep_small(promised.sealed, &Beside::Entry(&entry))
     }
 
@@ -87,9 +87,19 @@ impl One<'_> {
         let mut sources: Vec<&mut dyn Source> = Vec::new();
         sources.extend(kept.as_mut().map(|kept| kept as &mut dyn Source));
         sources.extend(object.as_mut().map(|object| object as &mut dyn Source));
-        let joined = self.join(promised, &mut sources, partial.as_mut(), output);
+        let mut keep = |bytes: &[u8]| {
+            let written = partial.as_mut().map_or(Ok(()), |partial| partial.write(bytes));
+            written.or_else(|error| {
+                partial = None;
+                self.cache_off(error)
+            })
+        };
+        let joined = self.join(promised, &mut sources, &mut keep, output);
         match (joined, partial) {
-            (Ok(()), Some(partial)) => partial.commit(promised.sealed).or_else(|error| self.cache_off(&error)),
+            (Ok(()), Some(partial)) => {
+                let kept = partial.commit(promised.sealed).or_else(|error| self.cache_off(error));
+                kept.map_err(|error| cache_failure(&error))
+            }
             (Ok(()), None) if promised.expected.sha256.is_none() => {
                 self.keep_small(promised.sealed, &Beside::Elsewhere)
             }
@@ -185,7 +195,12 @@ impl One<'_> {
             Ok(mut object) => {
                 self.fetch.stage.step("big-part", &[("size", object.size().into())]);
                 let expected = Expected { size: Some(object.size()), sha256: None };
-                self.join(&Promised { small, sealed: &[], expected, with: None }, &mut [&mut object], None, output)
+                self.join(
+                    &Promised { small, sealed: &[], expected, with: None },
+                    &mut [&mut object],
+                    &mut |_| Ok(()),
+                    output,
+                )
             }
             Err(loader_cdn::Error::NotFound { .. }) => self.put(small, small.len() as u64, output),
             Err(error) => Err(cdn_failure(&error, output)),
@@ -196,7 +211,7 @@ impl One<'_> {
         &self,
         promised: &Promised<'_>,
         big: &mut [&mut dyn Source],
-        keep: Option<&mut Partial>,
+        keep: &mut dyn FnMut(&[u8]) -> Result<(), CacheError>,
         output: &mut Output,
     ) -> Result<(), Failure> {
         self.put(promised.small, promised.total(), output)?;
@@ -230,10 +245,6 @@ impl One<'_> {
             format_args!("{}: no digest of its big part is published, by which a copy could be checked", self.name);
         Failure::new(ErrorCode::Malformed, what).hint("ask the publisher to use az-push".to_owned())
     }
-}
-
-fn cache_failure(error: &CacheError) -> Failure {
-    Failure::new(error.code(), error)
 }
 
 /// The failure that an error of the CDN, or of the output it flows to, is.

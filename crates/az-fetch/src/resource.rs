@@ -4,7 +4,7 @@ use crate::big::Promised;
 use crate::cli::{Cli, Wanted};
 use crate::origin::Origin;
 use loader_api::RESOURCE_MAX;
-use loader_cdn::{Beside, Cache, Expected};
+use loader_cdn::{Beside, Cache, CacheError, Expected};
 use loader_http::Notify;
 use loader_model::{CdnCredentials, PartsReceipt, ResourceName, User};
 use loader_seal::Header;
@@ -132,7 +132,7 @@ impl One<'_> {
     pub(crate) fn keep_small(&self, sealed: &[u8], beside: &Beside<'_>) -> Result<(), Failure> {
         let Some(dir) = self.fetch.cli.kept_in().filter(|_| !self.fetch.cli.is_offline()) else { return Ok(()) };
         let kept = Cache::open(dir).and_then(|cache| cache.keep_small(self.name, sealed, beside));
-        kept.or_else(|error| self.cache_off(&error))
+        kept.or_else(|error| self.cache_off(error)).map_err(|error| cache_failure(&error))
     }
 
     /// What the small part in the cache promises of the big one.
@@ -144,13 +144,12 @@ impl One<'_> {
 
     /// The small part as it was sealed to this user and device in an earlier run.
     fn small_from_cache(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let small = self.cache()?.small(self.name, RESOURCE_MAX).map_err(|error| Failure::new(error.code(), error))?;
+        let small = self.cache()?.small(self.name, RESOURCE_MAX).map_err(|error| cache_failure(&error))?;
         small.map(Zeroizing::new).ok_or_else(|| self.not_cached("small part"))
     }
 
     pub(crate) fn cache(&self) -> Result<Cache, Failure> {
-        Cache::open(self.fetch.cli.kept_in().unwrap_or(Path::new(".")))
-            .map_err(|error| Failure::new(error.code(), error))
+        Cache::open(self.fetch.cli.kept_in().unwrap_or(Path::new("."))).map_err(|error| cache_failure(&error))
     }
 
     pub(crate) fn not_cached(&self, part: &str) -> Failure {
@@ -201,11 +200,15 @@ impl One<'_> {
     }
 
     /// A cache that fails is done without; an export is not.
-    pub(crate) fn cache_off(&self, error: &loader_cdn::CacheError) -> Result<(), Failure> {
+    pub(crate) fn cache_off(&self, error: CacheError) -> Result<(), CacheError> {
         if self.fetch.cli.export.is_some() {
-            return Err(Failure::new(error.code(), error));
+            return Err(error);
         }
         self.fetch.stage.step("cache-off", &[("reason", error.to_string().into())]);
         Ok(())
     }
+}
+
+pub(crate) fn cache_failure(error: &CacheError) -> Failure {
+    Failure::new(error.code(), error)
 }

@@ -1,7 +1,7 @@
 //! From a source to a sink, checked on the way and kept in the cache.
 
 use crate::expected::Tally;
-use crate::{Error, Expected, Partial};
+use crate::{CacheError, Error, Expected};
 use std::io::Write;
 
 /// What bytes are read from.
@@ -13,9 +13,10 @@ pub trait Source {
     fn next_bytes(&mut self) -> Result<&[u8], Error>;
 }
 
-/// Moves everything from `sources`, one after the other, to `sink`, and to `keep` where there is a
-/// place in the cache. `what` names the bytes in messages. Size and digest are
-/// checked at the end: the bytes are good only after `Ok`, which counts them.
+/// Moves everything from `sources`, one after the other, to `keep`, which may have
+/// a place in the cache for it, and to `sink`. `what` names the bytes in messages.
+/// Size and digest are checked at the end: the bytes are good only after `Ok`,
+/// which counts them.
 ///
 /// # Errors
 /// [`Error::Mismatch`] where the bytes are not the expected ones, as soon as
@@ -24,7 +25,7 @@ pub fn transfer(
     what: &str,
     sources: &mut [&mut dyn Source],
     expected: &Expected,
-    mut keep: Option<&mut Partial>,
+    keep: &mut dyn FnMut(&[u8]) -> Result<(), CacheError>,
     sink: &mut dyn Write,
 ) -> Result<u64, Error> {
     let mismatch = |cause| Error::Mismatch { what: what.to_owned(), cause };
@@ -43,9 +44,7 @@ pub fn transfer(
         {
             return Err(mismatch(format!("more than the {size} bytes of the receipt")));
         }
-        if let Some(keep) = &mut keep {
-            keep.write(bytes)?;
-        }
+        keep(bytes)?;
         sink.write_all(bytes).map_err(Error::Sink)?;
     }
     let size = tally.size();

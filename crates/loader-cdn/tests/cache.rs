@@ -79,7 +79,7 @@ fn an_entry_appears_whole_and_is_used_again() {
     let Claim::Hit(mut hit) = cache.claim(&name(), &abc(), &|| None, &|| {}).unwrap() else { panic!("missing") };
     let mut out = Vec::new();
     assert_eq!(hit.size(), 3);
-    transfer("big part", &mut [&mut hit], &abc(), None, &mut out).unwrap();
+    transfer("big part", &mut [&mut hit], &abc(), &mut |_| Ok(()), &mut out).unwrap();
     assert_eq!(out, b"abc");
 }
 
@@ -117,7 +117,7 @@ fn an_entry_of_a_known_version_is_taken_up_by_a_later_run() {
     let (mut partial, _) = missing(&cache);
     assert_eq!(partial.start(), Start { offset: 2, etag: Some("\"v1\"".to_owned()) });
     let (mut kept, mut out) = (partial.kept().unwrap(), Vec::new());
-    transfer("kept", &mut [&mut kept], &Expected::default(), Some(&mut partial), &mut out).unwrap();
+    transfer("kept", &mut [&mut kept], &Expected::default(), &mut |bytes| partial.write(bytes), &mut out).unwrap();
     assert_eq!(out, b"ab");
     partial.write(b"c").unwrap();
     partial.commit(b"sealed").unwrap();

@@ -67,7 +67,7 @@ fn name() -> ResourceName {
 
 fn read_all(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
     let mut all = Vec::new();
-    transfer("big part", &mut [source], &Expected::default(), None, &mut all).map(|_| all)
+    transfer("big part", &mut [source], &Expected::default(), &mut |_| Ok(()), &mut all).map(|_| all)
 }
 
 #[test]
@@ -97,7 +97,10 @@ fn a_broken_line_is_continued_at_the_last_byte() {
     let mut object = store.get(&name(), SEQUENTIAL, &Start::default(), &notify).unwrap();
     let mut out = Vec::new();
     let receipt = PartReceipt { size: 3, sha256: SHA256_OF_ABC.to_owned() };
-    assert_eq!(transfer("big part", &mut [&mut object], &Expected::from(&receipt), None, &mut out).unwrap(), 3);
+    assert_eq!(
+        transfer("big part", &mut [&mut object], &Expected::from(&receipt), &mut |_| Ok(()), &mut out).unwrap(),
+        3
+    );
     assert_eq!((out.as_slice(), retries.get()), (&b"abc"[..], 2));
     let requests = server.join().unwrap();
     assert!(requests[1].contains("range: bytes=1-\r\n") && requests[1].contains("if-range: \"v1\"\r\n"));
@@ -162,7 +165,7 @@ fn a_receipt_that_does_not_fit_is_a_mismatch() {
         let store = store(&host);
         let expected = Expected::from(&PartReceipt { size, sha256 });
         let mut object = store.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap();
-        let error = transfer("big part", &mut [&mut object], &expected, None, &mut Vec::new()).unwrap_err();
+        let error = transfer("big part", &mut [&mut object], &expected, &mut |_| Ok(()), &mut Vec::new()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::DigestMismatch, "{error}");
     }
 }
