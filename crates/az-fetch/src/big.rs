@@ -79,8 +79,9 @@ impl One<'_> {
         let mut object = self.rest(&store, promised, &mut partial)?;
         let size = object.as_ref().map_or(promised.expected.size.unwrap_or_default(), Object::size);
         let mut detail = vec![("size", size.into())];
-        if let Some(offset) = partial.as_ref().map(|partial| partial.start().offset).filter(|offset| *offset > 0) {
-            detail.push(("resumed_at", offset.into()));
+        let resumed_at = partial.as_ref().map_or(0, |partial| partial.start().offset);
+        if resumed_at > 0 {
+            detail.push(("resumed_at", resumed_at.into()));
         }
         self.fetch.stage.step("big-part", &detail);
         let mut kept = partial.as_ref().map(Partial::kept).transpose().map_err(|error| cache_failure(&error))?;
@@ -104,11 +105,35 @@ impl One<'_> {
                 self.keep_small(promised.sealed, &Beside::Elsewhere)
             }
             (Err(failure), Some(partial)) if failure.code() == ErrorCode::DigestMismatch => {
-                partial.discard();
-                Err(failure)
+                self.begin_anew(promised, (partial, resumed_at), output, failure)
             }
             (joined, _) => joined,
         }
+    }
+
+    /// Throws away what did not become right. Where an earlier run had left the
+    /// front of it, which may be damaged, it is fetched once more, unless bytes of
+    /// that have gone out.
+    fn begin_anew(
+        &self,
+        promised: &Promised<'_>,
+        (mut partial, resumed_at): (Partial, u64),
+        output: &mut Output,
+        failure: Failure,
+    ) -> Result<(), Failure> {
+        if resumed_at == 0 {
+            partial.discard();
+            return Err(failure);
+        }
+        self.fetch.stage.step("cache-damaged", &[("size", resumed_at.into())]);
+        if !output.restart()? {
+            partial.discard();
+            return Err(failure.hint("the cache held the front of it, and no longer does: run again".to_owned()));
+        }
+        partial.restart().map_err(|error| cache_failure(&error))?;
+        self.fetch.stage.progress().restart();
+        self.fetch.stage.progress().add(self.fetch.before);
+        self.from_cdn(promised, Some(partial), output)
     }
 
     /// Refuses to begin what has no room where it goes. The release before leaves

@@ -35,6 +35,31 @@ fn a_killed_run_is_taken_up_where_it_was_durable() {
     assert_eq!(entry, 2, "both parts and nothing else");
 }
 
+/// Where bytes of it have gone out, the next run begins anew.
+#[test]
+fn what_an_earlier_run_left_damaged_is_fetched_again() {
+    let site = Site::new(24 * MIB);
+    let (out, partial) = (site.path("out"), site.path("cache/models/yolo.onnx.big.partial"));
+    let leave_damaged = || {
+        let mut first = site.command(&[NAME]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        first.stdout.as_mut().unwrap().read_exact(&mut vec![0; 12 * MIB]).unwrap();
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let mut bytes = std::fs::read(&partial).unwrap();
+        bytes[MIB] ^= 1;
+        std::fs::write(&partial, bytes).unwrap();
+    };
+    leave_damaged();
+    let mended = site.run(&[NAME, "-o", out.to_str().unwrap()]);
+    assert!(mended.status.success() && std::fs::read(&out).unwrap() == site.whole(), "{}", text(&mended.stderr));
+    assert!(text(&mended.stderr).contains("\"step\":\"cache-damaged\""), "{}", text(&mended.stderr));
+    std::fs::remove_dir_all(site.path("cache")).unwrap();
+    leave_damaged();
+    let told = site.run(&[NAME]);
+    assert!(told.status.code() == Some(65) && text(&told.stderr).contains("run again"), "{}", text(&told.stderr));
+    assert!(site.run(&[NAME]).stdout == site.whole());
+}
+
 #[test]
 fn two_runs_at_once_fetch_once() {
     let site = Site::new(12 * MIB);
