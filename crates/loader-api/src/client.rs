@@ -188,14 +188,19 @@ impl<'n> Client<'n> {
     /// the multipart field `data` (RFC 7578).
     ///
     /// # Errors
-    /// As [`Client::get_resource`]; [`Error::Protocol`] where no boundary can be
-    /// found for the form.
+    /// As [`Client::get_resource`], and [`Error::Taken`] in place of
+    /// [`Error::OtherHardware`].
     pub fn put_resource(&self, token: &Token, name: &ResourceName, content: &[u8]) -> Result<(), Error> {
         let form = Form::new(name, content);
         let call = Call::new(Method::POST, self.folder_url(&self.paths.put, name.folder()))
             .header(CONTENT_TYPE, form.content_type)
             .body(&form.body);
         let answer = self.authorized(call, token, JSON_MAX)?;
+        if answer.status == 409 {
+            let why = seen::server_words(&answer, &[token.as_str()]).map(|(_, why)| why);
+            let why = why.unwrap_or_else(|| "something else is there".to_owned());
+            return Err(Error::Taken { what: name.to_string(), why });
+        }
         match accept(answer, token, name.as_str(), &[]) {
             Err(Error::Forbidden { role, .. }) => Err(Error::Forbidden { role, what: format!("upload {name}") }),
             outcome => outcome.map(drop),

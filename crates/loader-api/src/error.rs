@@ -50,6 +50,14 @@ pub enum Error {
         /// The server's message.
         why: String,
     },
+    /// 409 to an upload: what is there does not give way.
+    #[error("HTTP 409 for {what}: {why}")]
+    Taken {
+        /// What was sent.
+        what: String,
+        /// The server's message.
+        why: String,
+    },
     /// 404: there is no such thing on the server.
     #[error("{0}: not on the server")]
     NotFound(String),
@@ -75,6 +83,7 @@ impl Error {
             | Self::Denied { .. } => ErrorCode::NotPermitted,
             Self::Clock(_) => ErrorCode::Clock,
             Self::OtherHardware { .. } => ErrorCode::WrongDevice,
+            Self::Taken { .. } => ErrorCode::CannotCreate,
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::Protocol { .. } => ErrorCode::Protocol,
         }
@@ -88,6 +97,7 @@ impl Error {
             Self::Locked { .. } => Some("ask an administrator to unlock the account".to_owned()),
             Self::Unauthorized(_) => Some("log in again, or name --credentials-file".to_owned()),
             Self::Clock(_) => Some("set the clock, then log in again".to_owned()),
+            Self::Taken { .. } => Some("choose another name".to_owned()),
             _ => None,
         }
     }

@@ -164,6 +164,19 @@ fn other_refusals_are_told_in_the_words_of_the_server() {
 }
 
 #[test]
+fn an_upload_for_which_there_is_no_place_is_told() {
+    let folder = r#"{"error":"is_a_folder","message":"m/a: is a folder"}"#;
+    for (body, text) in
+        [(folder, "HTTP 409 for m/a: m/a: is a folder"), ("", "HTTP 409 for m/a: something else is there")]
+    {
+        let (config, _server) = serve(vec![(409, body)]);
+        let token = Token::parse(FRESH).unwrap();
+        let error = client(config).put_resource(&token, &"m/a".parse().unwrap(), b"x").unwrap_err();
+        assert_eq!((error.code(), error.to_string().as_str()), (ErrorCode::CannotCreate, text));
+    }
+}
+
+#[test]
 fn a_session_logs_in_again_once() {
     let (config, server) = serve(vec![(401, ""), (200, r#"{"token":"e30.e30.c2ln"}"#), (200, "f"), (401, "")]);
     let mut session = Session::new(client(config), Token::parse(EXPIRED).unwrap(), Some(credentials()));
