@@ -41,9 +41,12 @@ impl CacheError {
         Self { what: "upload state", place: place.to_owned(), cause }
     }
 
-    /// The class of the failure.
+    /// The class of the failure. What another process holds comes free.
     pub fn code(&self) -> ErrorCode {
-        ErrorCode::Io
+        match self.cause.kind() {
+            io::ErrorKind::ResourceBusy => ErrorCode::Temporary,
+            _ => ErrorCode::Io,
+        }
     }
 }
 

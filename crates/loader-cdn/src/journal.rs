@@ -86,7 +86,9 @@ impl Journal {
         let file_name = format!("{}.upload", name.file_name());
         let mut file = folder.open_to_write(&file_name)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => return Err(io::Error::other("another process pushes the same name")),
+            Err(Errno::WOULDBLOCK) => {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process pushes the same name"));
+            }
             outcome => outcome?,
         }
         let known = read(&mut file)?;
