@@ -22,6 +22,8 @@ const MANIFEST_MAX: usize = 64 * 1024;
 pub(crate) enum Origin<'n> {
     /// The API, with the token.
     Api(Box<Session<'n>>),
+    /// Nothing but the cache, for the user of the token.
+    Cache { user: User },
     /// A folder that --export wrote for this user; nothing in it is renewed.
     Export { dir: PathBuf, user: User },
 }
@@ -46,7 +48,7 @@ impl Origin<'_> {
     pub(crate) fn user(&self) -> User {
         match self {
             Self::Api(session) => session.token().user(),
-            Self::Export { user, .. } => user.clone(),
+            Self::Cache { user } | Self::Export { user, .. } => user.clone(),
         }
     }
 
@@ -56,6 +58,7 @@ impl Origin<'_> {
             Self::Api(session) => {
                 session.call(|client, token| client.key_fragment(token)).map_err(|error| api_failure(&error))
             }
+            Self::Cache { .. } => Err(Failure::new(ErrorCode::NotFound, "the fragment is never in the cache")),
             Self::Export { dir, .. } => stage.input(&dir.join(FRAGMENT))?.read_all(RESOURCE_MAX as usize),
         }
     }

@@ -15,6 +15,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let device = Device::read(stage, &cli.binding)?;
     let notify = |notice: &_| stage.retry_step(notice);
     let mut origin = match (&cli.from, token) {
+        (None, Some(token)) if cli.is_offline() => Origin::Cache { user: token.user() },
         (None, Some(token)) => {
             Origin::Api(Box::new(open_session(cli.api.client(stage, &notify)?, token, device.credentials())))
         }
