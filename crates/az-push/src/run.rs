@@ -5,7 +5,7 @@ use crate::cut::{Cut, digest, receipt};
 use crate::published::{BigThere, Ours, Published, cdn_failure, taken};
 use crate::small::SmallPart;
 use loader_api::Session;
-use loader_cdn::{Journal, Meta, PARTS_MAX, Push, PushPlan, Sent, Store};
+use loader_cdn::{Journal, PARTS_MAX, Push, PushPlan, Sent, Store};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt, Role};
 use loader_session::{RetryStep, api_failure, open_session, read_token};
@@ -146,10 +146,9 @@ impl Release<'_> {
     /// `None` where it may, with the stream at its start again.
     fn compare(&mut self, there: &Published, may_replace: bool) -> Result<Option<Vec<u8>>, Failure> {
         let name = &self.cli.name;
-        let Some(Meta { etag, .. }) = &there.big else {
-            let what = "another release is published, and its big part is not on the CDN";
-            return if may_replace { Ok(None) } else { Err(taken(name, what)) };
-        };
+        if there.big.is_none() && may_replace {
+            return Ok(None);
+        }
         self.stage.step("compare", &[]);
         let place = self.input.name().to_owned();
         let big = receipt(&digest(self.cut.big(&mut self.input))?);
@@ -160,7 +159,8 @@ impl Release<'_> {
         let half = small || big_there == BigThere::Same;
         match (small, big_there) {
             (true, BigThere::Same | BigThere::SameSize) => {
-                return self.line(false, &big, etag.as_deref(), published).map(Some);
+                let etag = there.big.as_ref().and_then(|meta| meta.etag.as_deref());
+                return self.line(false, &big, etag, published).map(Some);
             }
             _ if half && !may_replace && !self.rewinds => {
                 return Err(taken(
@@ -172,6 +172,9 @@ impl Release<'_> {
         }
         if !may_replace && !half {
             let what = match (there.release(), self.release()) {
+                _ if there.big.is_none() => {
+                    "another release is published, and its big part is not on the CDN".to_owned()
+                }
                 (Some(there), Some(ours)) => format!("another release is published: {there}, and this is {ours}"),
                 _ => "another release is published".to_owned(),
             };

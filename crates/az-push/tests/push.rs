@@ -189,6 +189,45 @@ fn a_small_part_that_lost_its_big_part_is_told() {
 }
 
 #[test]
+fn a_big_part_that_vanished_is_sent_again() {
+    let site = Site::new();
+    let streams = [sealed(12 * MIB, true, Some(1)), sealed(12 * MIB, true, Some(2))];
+    assert_eq!(site.push(&[], &streams[0]).status, 0);
+    std::fs::remove_file(site.object()).unwrap();
+    for (stream, status, words) in [
+        (&streams[1], 73, "another release is published, and its big part is not on the CDN"),
+        (&streams[0], 0, "\"state\":\"ready\""),
+    ] {
+        let path = file(&site.path("sealed"), stream);
+        let ran = ran(site.command("uploader", &[NAME, &path]).output().unwrap());
+        assert!(ran.status == status && ran.events.contains(words), "{}", ran.events);
+    }
+    assert!(site.published() == streams[0]);
+}
+
+#[test]
+fn a_name_that_is_a_folder_is_told() {
+    let site = Site::new();
+    let stream = sealed(MIB, true, None);
+    assert_eq!(site.push(&[], &stream).status, 0);
+    let path = file(&site.path("sealed"), &stream);
+    let ran = ran(site.command("uploader", &["models/v2", &path]).output().unwrap());
+    assert!(ran.status == 73 && ran.events.contains("HTTP 409 for models/v2"), "{}", ran.events);
+}
+
+#[test]
+fn a_push_waits_for_no_other_of_the_same_name() {
+    let site = Site::new();
+    let state = site.path("state/models/v2");
+    std::fs::create_dir_all(&state).unwrap();
+    let journal = std::fs::File::create(state.join("yolo.onnx.upload")).unwrap();
+    journal.lock().unwrap();
+    let args = ["--state-dir", site.path("state").to_str().unwrap()].map(str::to_owned);
+    let ran = site.push(&args.each_ref().map(String::as_str), &sealed(MIB, true, None));
+    assert!(ran.status == 75 && ran.events.contains("another process pushes the same name"), "{}", ran.events);
+}
+
+#[test]
 fn an_expired_token_is_renewed_where_credentials_are() {
     let site = Site::new();
     let stream = sealed(5 * MIB, true, None);
