@@ -1,7 +1,7 @@
 //! The cut of a stream into its small part, in memory, and the rest, unread.
 
 use loader_model::PartReceipt;
-use loader_seal::parts::{SMALL_MAX, cut_name, small_len};
+use loader_seal::parts::{SMALL_MAX, check_len, cut_name, small_len};
 use loader_seal::{Digest, Header, copy_digest};
 use loader_stage::{ErrorCode, Failure, Input, OrFail};
 use std::io::{self, Read};
@@ -71,7 +71,7 @@ impl Cut {
                 ErrorCode::Truncated,
                 format_args!("{name}: truncated: nothing after the first {len} bytes"),
             )),
-            _ => Ok(()),
+            _ => check_len(&self.header, len).or_fail(name, |error| ErrorCode::from_name(error.code())),
         }
     }
 }

@@ -94,6 +94,23 @@ fn what_is_no_whole_sealed_stream_is_not_published() {
     assert_eq!(site.count("DELETE", ".big"), 2);
 }
 
+/// A header without a length, and no folder of the run: a stream that is cut looks
+/// like one that ends, unless it is cut inside a tag.
+#[test]
+fn an_end_that_nobody_vouches_for_is_told() {
+    let site = Site::new();
+    let (open, declared) = (sealed(12 * MIB, false, None), sealed(12 * MIB, true, None));
+    let unknown = "\"step\":\"complete\",\"detail\":{\"upstream\":\"unknown\"}";
+    for (stream, told) in [(&open[..], true), (&open[..11 * MIB], true), (&declared, false)] {
+        let ran = site.push(&["--replace"], stream);
+        assert!(ran.status == 0 && ran.events.contains(unknown) == told, "{}", ran.events);
+    }
+    let (header, segment) = (loader_seal::Header::read(&mut &open[..]).unwrap().as_bytes().len(), MIB);
+    let cut = site.push(&["--replace"], &open[..header + 11 * segment + 7]);
+    assert!(cut.status == 65 && cut.events.contains("\"truncated\""), "{}", cut.events);
+    assert!(site.published() == declared);
+}
+
 #[test]
 fn keys_that_only_read_are_refused() {
     let site = Site::new();

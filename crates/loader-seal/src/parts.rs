@@ -100,8 +100,12 @@ pub fn join_parts(mut small: impl Read, big: impl Read, mut whole: impl Write) -
     Ok(PartsDigest { small, big })
 }
 
-/// Checks that a sealed file with this header can have `len` bytes.
-fn check_len(header: &Header, len: u64) -> Result<(), Error> {
+/// Checks that a sealed file with this header can have `len` bytes. Where the
+/// header declares no length, a file that is cut can: only the key tells.
+///
+/// # Errors
+/// [`Error::Truncated`], [`Error::Trailing`].
+pub fn check_len(header: &Header, len: u64) -> Result<(), Error> {
     let layout = header.layout();
     let (segment, _) = layout.shape_of(len)?;
     match header.sealed_len() {
