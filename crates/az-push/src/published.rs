@@ -36,6 +36,13 @@ impl Published {
         let big = match store.head(name, notify) {
             Ok(meta) => Some(meta),
             Err(loader_cdn::Error::NotFound { .. }) => None,
+            // Keys that may not list are told that of what is absent (S3 API reference,
+            // HeadObject); whether they may write shows when it is sent.
+            Err(loader_cdn::Error::Forbidden { status: 403, .. }) if small.is_none() => None,
+            Err(error @ loader_cdn::Error::Forbidden { status: 403, .. }) => {
+                let hint = "it is not theirs, or is gone and the keys may not list (s3:ListBucket)";
+                return Err(cdn_failure(&error).hint(hint.to_owned()));
+            }
             Err(error) => return Err(cdn_failure(&error)),
         };
         Ok(Self { small, big })

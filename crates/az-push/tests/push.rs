@@ -120,6 +120,19 @@ fn keys_that_only_read_are_refused() {
     assert!(ran.status == 78 && ran.events.contains("az-cdn-creds --uploader"), "{}", ran.events);
 }
 
+/// As S3 answers keys that may not list a bucket.
+#[test]
+fn keys_that_are_not_told_what_is_absent_publish() {
+    let site = Site::proxied();
+    let stream = sealed(12 * MIB, true, None);
+    for (status, words) in [(0, "ready"), (77, "s3:ListBucket")] {
+        site.faults().set("403,on=cdn,method=HEAD,times=1".parse().unwrap());
+        let ran = site.push(&[], &stream);
+        assert!(ran.status == status && ran.events.contains(words), "{}", ran.events);
+        assert!(site.published() == stream);
+    }
+}
+
 #[test]
 fn a_later_run_goes_on_where_the_first_ended() {
     let site = Site::new();
