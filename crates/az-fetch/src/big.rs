@@ -36,12 +36,12 @@ impl One<'_> {
         if self.fetch.cli.is_offline() {
             let entry = self.cache()?.entry(self.name, &promised.expected).map_err(|error| cache_failure(&error))?;
             let entry = entry.filter(|_| cache.is_some()).ok_or_else(|| self.not_cached("big part"))?;
-            return self.from_cache(promised, entry, output);
+            return self.read_cache(promised, entry, output);
         }
         match cache.map(|dir| self.claim(dir, &promised.expected)).transpose()?.flatten() {
             Some(Claim::Hit(entry)) => {
                 self.fetch.stage.step("cache-hit", &[("size", entry.size().into())]);
-                self.from_cache(promised, entry, output)
+                self.read_cache(promised, entry, output)
             }
             Some(Claim::Missing { partial, old }) => {
                 match old {
@@ -49,9 +49,9 @@ impl One<'_> {
                     Old::Stale(size) => self.fetch.stage.step("cache-stale", &[("size", size.into())]),
                     Old::Damaged(moved_to) => self.fetch.stage.step("cache-damaged", &[("moved_to", moved_to.into())]),
                 }
-                self.from_cdn(promised, Some(partial), output)
+                self.read_cdn(promised, Some(partial), output)
             }
-            None => self.from_cdn(promised, None, output),
+            None => self.read_cdn(promised, None, output),
         }
     }
 
@@ -63,20 +63,24 @@ impl One<'_> {
         claim.map(Some).or_else(|error| self.cache_off(error).map(|()| None)).map_err(|error| cache_failure(&error))
     }
 
-    fn from_cache(&self, promised: &Promised<'_>, mut entry: Entry, output: &mut Output) -> Result<(), Failure> {
+    fn read_cache(&self, promised: &Promised<'_>, mut entry: Entry, output: &mut Output) -> Result<(), Failure> {
         self.join(promised, &mut [&mut entry], &mut |_| Ok(()), output)?;
         self.keep_small(promised.sealed, &Beside::Entry(&entry))
     }
 
-    fn from_cdn(
+    fn read_cdn(
         &self,
         promised: &Promised<'_>,
         mut partial: Option<Partial>,
         output: &mut Output,
     ) -> Result<(), Failure> {
         let store = self.store()?;
-        self.check_room(promised, partial.as_ref(), output)?;
+        let beside = self.check_room(promised, partial.as_ref(), output)?;
         let mut object = self.rest(&store, promised, &mut partial)?;
+        // Only now that the new release is within reach.
+        if let Some(size) = partial.as_ref().and_then(|partial| partial.make_room(beside)) {
+            self.fetch.stage.step("cache-room", &[("removed", size.into())]);
+        }
         let size = object.as_ref().map_or(promised.expected.size.unwrap_or_default(), Object::size);
         let mut detail = vec![("size", size.into())];
         let resumed_at = partial.as_ref().map_or(0, |partial| partial.start().offset);
@@ -133,28 +137,26 @@ impl One<'_> {
         partial.restart().map_err(|error| cache_failure(&error))?;
         self.fetch.stage.progress().restart();
         self.fetch.stage.progress().add(self.fetch.before);
-        self.from_cdn(promised, Some(partial), output)
+        self.read_cdn(promised, Some(partial), output)
     }
 
-    /// Refuses to begin what has no room where it goes. The release before leaves
-    /// the cache only where the new one has no room beside it.
+    /// Refuses to begin what has no room where it goes. Gives the bytes that go to the
+    /// file system of the cache beside those that stay there.
     fn check_room(
         &self,
         promised: &Promised<'_>,
         partial: Option<&Partial>,
         output: &mut Output,
-    ) -> Result<(), Failure> {
+    ) -> Result<u64, Failure> {
         let total = promised.total();
-        let Some(partial) = partial else { return output.check_room(total) };
-        // The same file system may have to hold the bytes twice.
+        let Some(partial) = partial else { return output.check_room(total).map(|()| 0) };
         let same = output.device().is_some_and(|device| partial.is_on(device));
-        if let Some(size) = partial.make_room(if same { total } else { 0 }) {
-            self.fetch.stage.step("cache-room", &[("removed", size.into())]);
+        let beside = if same { total } else { 0 };
+        if !same {
+            output.check_room(total)?;
         }
-        output.check_room(total + if same { partial.missing() } else { 0 })?;
-        partial
-            .check_room()
-            .map_err(|error| cache_failure(&error).hint("make room, or leave out --cache-dir".to_owned()))
+        let checked = partial.check_room(beside).map(|()| beside);
+        checked.map_err(|error| cache_failure(&error).hint("make room, or leave out --cache-dir".to_owned()))
     }
 
     /// What is missing of the object, and what is promised; `None` where all of it

@@ -130,31 +130,15 @@ impl Partial {
         }
     }
 
-    /// Removes the entry in whose place this one will be, where the file system has
-    /// no room for the rest, and for `other` bytes more, without that. Gives the
-    /// bytes that were removed.
-    pub fn make_room(&self, other: u64) -> Option<u64> {
-        let (needed, free) = (self.missing().saturating_add(other), self.free()?);
-        let old = [damaged_name(&self.name), self.name.clone()];
-        let sizes = old.each_ref().map(|name| self.folder.len(name));
-        let size = sizes.iter().flatten().sum::<u64>();
-        if size == 0 || free >= needed || free.saturating_add(size) < needed {
-            return None;
-        }
-        for name in old {
-            let _ = self.folder.remove(&name);
-        }
-        Some(size)
-    }
-
-    /// Checks that the file system has room for the rest.
+    /// Checks that the file system has room for the rest, and for `other` bytes more,
+    /// with what [`Partial::make_room`] may remove.
     ///
     /// # Errors
     /// [`CacheError`] with the bytes that are there and those that are needed.
-    pub fn check_room(&self) -> Result<(), CacheError> {
-        let needed = self.missing();
+    pub fn check_room(&self, other: u64) -> Result<(), CacheError> {
+        let (needed, old) = (self.missing().saturating_add(other), self.old_len());
         match self.free() {
-            Some(free) if free < needed => {
+            Some(free) if free.saturating_add(old) < needed => {
                 let cause = io::Error::other(format!("{needed} bytes are needed and {free} are free"));
                 Err(CacheError::cache(&self.place, cause))
             }
@@ -162,8 +146,26 @@ impl Partial {
         }
     }
 
+    /// Removes the entry in whose place this one will be where the file system has
+    /// no room for the rest, and for `other` bytes more, beside that. Gives the
+    /// bytes that were removed.
+    pub fn make_room(&self, other: u64) -> Option<u64> {
+        let (needed, old) = (self.missing().saturating_add(other), self.old_len());
+        if old == 0 || self.free()? >= needed {
+            return None;
+        }
+        let _ = self.folder.remove(&damaged_name(&self.name));
+        let _ = self.folder.remove(&self.name);
+        Some(old)
+    }
+
+    /// Bytes of the entry in whose place this one will be, there and aside.
+    fn old_len(&self) -> u64 {
+        [&damaged_name(&self.name), &self.name].into_iter().filter_map(|name| self.folder.len(name)).sum()
+    }
+
     /// Bytes that are not here yet.
-    pub fn missing(&self) -> u64 {
+    fn missing(&self) -> u64 {
         self.state.size.saturating_sub(self.written)
     }
 
