@@ -315,6 +315,27 @@ fn a_link_is_replaced_and_not_written_through() {
 }
 
 #[test]
+fn a_link_to_a_device_or_a_descriptor_is_left_as_it_is() {
+    let dir = TempDir::new().unwrap();
+    for target in ["/dev/null", "/proc/self/fd/1", "/dev/fd/1", "first"] {
+        let (link, first) = (dir.path().join("link"), dir.path().join("first"));
+        std::os::unix::fs::symlink("/proc/self/fd/2", &first).unwrap();
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        for stdout in [Stdio::piped(), File::create(dir.path().join("stdout")).unwrap().into()] {
+            let mut command = filter("az-split");
+            command.args(["--new-key", "-o"]).arg(&link).stdout(stdout);
+            let finished = run(command, b"");
+            assert_eq!((finished.status, finished.stdout.len()), (73, 0), "{target}: {}", finished.stderr);
+            assert!(finished.stderr.contains("redirect standard output instead"), "{}", finished.stderr);
+            assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
+            assert_eq!(names(dir.path()), ["first", "link", "stdout"]);
+        }
+        fs::remove_file(&link).unwrap();
+        fs::remove_file(&first).unwrap();
+    }
+}
+
+#[test]
 fn a_file_that_the_shell_made_for_a_secret_is_closed_to_others() {
     let dir = TempDir::new().unwrap();
     let redirected = |name: &str, content: &str, args: &[&str], filter_name: &str, input: &str| {

@@ -14,6 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+/// Links that the system follows one after another.
+const LINKS_MAX: usize = 40;
+
 /// What is written, which decides where it may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -76,11 +79,9 @@ impl Output {
         if path.is_dir() || path.as_os_str().as_bytes().ends_with(b"/") {
             return Err(refuse(&"is a folder").hint("name the file in it too".to_owned()));
         }
-        match std::fs::symlink_metadata(path) {
-            Ok(existing) if !existing.is_file() && !existing.is_symlink() => {
-                return Err(refuse(&"is not a regular file").hint("redirect standard output instead".to_owned()));
-            }
-            _ => {}
+        // A link to a file is replaced; one to a device or a descriptor was meant to be written through.
+        if std::fs::metadata(path).is_ok_and(|existing| !existing.is_file()) || leads_to_descriptor(path) {
+            return Err(refuse(&"is not a regular file").hint("redirect standard output instead".to_owned()));
         }
         let file = TempFile::create(path, replaces).map_err(|error| refuse(&error))?;
         Ok(Self { name, sink: Sink::File(file), written: 0 })
@@ -205,6 +206,22 @@ impl Output {
             Sink::File(file) => file.file(),
         }
     }
+}
+
+/// True where `path` leads, link by link, to a descriptor of a process, such as
+/// `/dev/stdout`, whatever that is open on.
+fn leads_to_descriptor(path: &Path) -> bool {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let folder = folder.canonicalize().unwrap_or(folder.to_owned());
+        if folder.starts_with("/proc") || folder.starts_with("/dev/fd") {
+            return true;
+        }
+        let Ok(next) = std::fs::read_link(&path) else { return false };
+        path = folder.join(next);
+    }
+    false
 }
 
 fn uncommitted(name: impl std::fmt::Display, error: &io::Error) -> Failure {
