@@ -427,6 +427,31 @@ fn a_setting_comes_from_the_first_of_its_places() {
 }
 
 #[test]
+fn a_setting_names_no_key_to_cut_or_to_show_a_header_with() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir_all(path("azaion")).unwrap();
+    let other = loader_seal::Key::from_bytes([7; 32]);
+    write_secret(&path("key"), &other.to_text());
+    fs::write(path("azaion/config.yaml"), format!("key_file: {}\n", path("key").display())).unwrap();
+    let settings = [("AZ_KEY_FILE", path("key")), ("CREDENTIALS_DIRECTORY", path("")), ("XDG_CONFIG_HOME", path(""))];
+    for (name, value) in settings {
+        let mut command = bash("az-split | az-join");
+        command.env(name, &value);
+        let finished = run(command, whole().key.as_bytes());
+        assert_eq!((finished.status, finished.text().trim()), (0, whole().key.trim()), "{name}: {}", finished.stderr);
+        let mut command = filter("az-inspect");
+        command.arg(whole().path).env(name, &value);
+        let finished = run(command, b"");
+        assert_eq!(finished.status, 0, "{name}: {}", finished.stderr);
+        assert!(finished.text().starts_with("{\"verified\":false,"), "{}", finished.text());
+    }
+    let mut command = filter("az-inspect");
+    command.args(["--key-file", "key"]).arg(whole().path).current_dir(dir.path());
+    assert_eq!(run(command, b"").status, 79);
+}
+
+#[test]
 fn a_run_has_a_name_and_its_lines_a_time() {
     let inspect = |run_name: &str| {
         let mut command = filter("az-inspect");

@@ -21,6 +21,8 @@ Examples:
 /// Show the header of a sealed file as JSON; without a key nothing in it is verified
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-inspect", version, after_help = EXAMPLES)]
+// The header of a file that another key opens can be shown all the same, so a key is used where it is asked for.
+#[command(mut_arg("key_file", |arg| arg.env(None)))]
 struct Cli {
     /// Sealed file, its first bytes or its small part; - or nothing is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]

@@ -15,6 +15,8 @@ Examples:
 /// Cut a key into fragments that alone say nothing, or a sealed file into two parts
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-split", version, after_help = EXAMPLES)]
+// A key that a setting names for all filters must not be cut in the place of the one that is piped in.
+#[command(mut_arg("key_file", |arg| arg.env(None)))]
 pub(crate) struct Cli {
     /// Sealed file for --parts; - or nothing is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true, requires = "parts")]
