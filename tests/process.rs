@@ -108,6 +108,36 @@ fn a_terminal_is_not_told_that_its_reader_left() {
 }
 
 #[test]
+fn a_standard_stream_that_is_closed_is_no_success() {
+    let dir = TempDir::new().unwrap();
+    write_secret(&dir.path().join("key"), &whole().key);
+    let sealed = whole().path.display().to_string();
+    let outputs = [
+        "az-split --new-key".to_owned(),
+        "az-join --raw-sha256 key".to_owned(),
+        "az-encrypt --key-file key key".to_owned(),
+        format!("az-decrypt --key-file key {sealed}"),
+        format!("az-rekey --key-file key --add key - < {sealed}"),
+        format!("az-inspect {sealed}"),
+        "az-hwid --hwid-file key".to_owned(),
+        "az-split --help".to_owned(),
+    ];
+    let inputs = ["az-split", "az-join", "az-encrypt --key-file key", "az-decrypt --key-file key", "az-inspect"];
+    let outputs = outputs.iter().map(|line| (format!("{line} >&-"), "output"));
+    for (line, stream) in outputs.chain(inputs.iter().map(|line| (format!("{line} <&-"), "input"))) {
+        let mut command = bash(&line);
+        command.current_dir(dir.path());
+        let finished = run(command, b"");
+        assert_eq!((finished.status, finished.code().as_str()), (74, "io"), "{line}: {}", finished.stderr);
+        assert!(finished.stderr.contains(&format!("\"standard {stream} is closed\"")), "{line}: {}", finished.stderr);
+        assert_eq!((finished.stdout.len(), names(dir.path())), (0, vec!["key".to_owned()]), "{line}");
+    }
+    let mut command = bash("az-split --new-key -o out <&- >&- && az-join out | az-split > again 2>&-");
+    command.current_dir(dir.path());
+    assert_eq!((run(command, b"").status, names(dir.path())), (0, ["again", "key", "out"].map(str::to_owned).to_vec()));
+}
+
+#[test]
 fn help_into_a_closed_pipe_is_no_failure() {
     for name in FILTERS {
         for flag in ["--help", "--version"] {

@@ -7,10 +7,14 @@
 //! fresh memory comes in its place. That pays only where fresh memory comes in huge
 //! pages; where it does not, and wherever else the system refuses, a [`Buffer`] is
 //! ordinary memory and its bytes are written.
+//!
+//! Beside that, [`was_closed`] tells what a process was started without.
 
 mod pages;
+mod standard;
 
 use pages::Pages;
+pub use standard::was_closed;
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::{Deref, Range};

@@ -1,5 +1,5 @@
 //! Huge pages that are filled once, taken by a pipe, and given back.
-#![allow(unsafe_code, reason = "mapping memory and handing it to a pipe; nothing else in this workspace does")]
+#![allow(unsafe_code, reason = "mapping memory and handing it to a pipe")]
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munlock, munmap};
 use rustix::pipe::{IoSliceRaw, SpliceFlags, vmsplice};

@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 
 /// Size in bytes that a pipe is enlarged to where the system allows it.
@@ -25,6 +25,9 @@ pub struct Input {
 impl Input {
     pub(crate) fn stdin() -> Result<Self, Failure> {
         let name = "standard input".to_owned();
+        if loader_pipe::was_closed(io::stdin().as_raw_fd()) {
+            return Err(Failure::new(ErrorCode::Io, format_args!("{name} is closed")));
+        }
         let file = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Failure::io(&name, &error))?;
         Self::new(name, File::from(file))
     }

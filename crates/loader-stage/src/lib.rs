@@ -32,7 +32,7 @@ pub use input::{Input, Polled};
 pub use loader_model::{ErrorCode, UnlockState};
 #[cfg(feature = "manual")]
 pub use manual::print as print_manual;
-pub use output::{Content, Output};
+pub use output::{Content, Output, stdout_is_open};
 pub use process::{is_on_command_line, threads};
 pub use progress::{Counted, Progress};
 pub use run::{run, watch};

@@ -3,13 +3,13 @@
 use crate::tempfile::TempFile;
 use crate::{Failure, OutputArgs, input::PIPE_LEN, terminal};
 use loader_model::ErrorCode;
-use loader_pipe::{Buffer, Memory};
+use loader_pipe::{Buffer, Memory, was_closed};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, fchmod, fstatvfs};
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -121,6 +121,7 @@ impl Output {
 
     fn stdout(content: Content, force: bool) -> Result<Self, Failure> {
         let name = "standard output".to_owned();
+        stdout_is_open()?;
         if content != Content::Text && !force && terminal::shows_output() {
             let what = if content == Content::Secret { "a secret" } else { "binary data" };
             return Err(Failure::new(ErrorCode::Usage, format_args!("{what} is not written to a terminal"))
@@ -206,6 +207,17 @@ impl Output {
             Sink::File(file) => file.file(),
         }
     }
+}
+
+/// Passes where the process was started with a standard output.
+///
+/// # Errors
+/// `io`: what is written to a descriptor that was closed would be lost.
+pub fn stdout_is_open() -> Result<(), Failure> {
+    if was_closed(io::stdout().as_raw_fd()) {
+        return Err(Failure::new(ErrorCode::Io, "standard output is closed"));
+    }
+    Ok(())
 }
 
 /// True where `path` leads, link by link, to a descriptor of a process, such as

@@ -1,7 +1,7 @@
 //! From the command line to the exit status.
 
 use crate::emit::{Emitter, Report};
-use crate::{Failure, Stage, StageArgs, defaults, process};
+use crate::{Failure, Stage, StageArgs, defaults, process, stdout_is_open};
 use clap::Parser;
 use loader_model::{ErrorCode, UnlockState};
 use std::io::Write;
@@ -128,6 +128,7 @@ where
 
 /// Help or version on standard output; a reader that left has seen enough.
 fn show(text: &clap::Error) -> Result<(), Failure> {
+    stdout_is_open()?;
     match std::io::stdout().write_all(text.render().to_string().as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::io("standard output", &error)),
         _ => Ok(()),
