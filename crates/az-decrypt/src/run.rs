@@ -73,7 +73,7 @@ fn sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mu
     let unlocked = unlock(input, keys)?;
     let threads = loader_stage::threads(cli.threads);
     let progress = stage.progress();
-    let target = output.name().to_owned();
+    let (target, to_file) = (output.name().to_owned(), output.is_file());
     let outcome = match cli.range {
         None => {
             if let Some(len) = unlocked.header().plaintext_len() {
@@ -93,9 +93,16 @@ fn sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mu
                 .map(drop)
         }
     };
-    // A file that does not appear has released nothing.
-    let released = if cli.output.output.is_some() { 0 } else { progress.done().unwrap_or(0) };
-    outcome.map_err(|error| explain(error, &place, &target, released))
+    outcome.map_err(|error| explain(error, &place, &target, released(stage, to_file)))
+}
+
+/// Bytes that have left for good; a file that does not appear has released nothing.
+fn released(stage: &Stage, to_file: bool) -> u64 {
+    if to_file { 0 } else { stage.progress().done().unwrap_or(0) }
+}
+
+fn extent(released: u64) -> String {
+    if released == 0 { String::new() } else { format!(" after byte {released}") }
 }
 
 /// The failure of a stream, with how much of it was released before.
@@ -103,7 +110,7 @@ fn explain(error: Error, place: &str, target: &str, released: u64) -> Failure {
     let class = code(&error);
     match error {
         Error::Corrupt { .. } | Error::Truncated { .. } | Error::Trailing { .. } | Error::LengthMismatch { .. } => {
-            let extent = if released == 0 { String::new() } else { format!(" after byte {released}") };
+            let extent = extent(released);
             Failure::new(class, format_args!("{place}: {error}; nothing{extent} was released"))
                 .hint("copy the file again, or compare it with the publisher's digest".to_owned())
         }
@@ -124,7 +131,7 @@ fn plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output: &mu
     let place = input.name().to_owned();
     let io = |error: io::Error| Failure::io(&place, &error);
     stage.step("plain-ctr", &[("authenticated", cli.sha256.is_some().into())]);
-    let target = output.name().to_owned();
+    let (target, to_file) = (output.name().to_owned(), output.is_file());
     let opener = PlainCtr::new(key);
     let Some(promised) = cli.sha256 else {
         let opened = opener.open(input, stage.progress().count(output));
@@ -146,8 +153,7 @@ fn plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output: &mu
     let opened = opener.open(&mut again, stage.progress().count(output));
     opened.map(drop).map_err(|error| match error {
         Error::Read(_) if again.is_changed() => {
-            let released = stage.progress().done().unwrap_or(0);
-            let extent = if released == 0 { String::new() } else { format!(" after byte {released}") };
+            let extent = extent(released(stage, to_file));
             let what = format_args!("{place}: changed while it was read; nothing{extent} was released");
             Failure::new(ErrorCode::Changed, what).hint("see who writes to it, then try again".to_owned())
         }

@@ -147,6 +147,11 @@ impl Output {
         &self.name
     }
 
+    /// True for a file, of which nothing is seen before [`Output::commit`].
+    pub fn is_file(&self) -> bool {
+        matches!(self.sink, Sink::File(_))
+    }
+
     /// Writes all of `bytes`.
     ///
     /// # Errors
