@@ -6,10 +6,11 @@
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, tee};
 use std::fs;
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tests::{Finished, Random, bash, filter, run, vectors};
 
@@ -103,6 +104,57 @@ fn a_pipe_that_does_not_block_is_waited_for() {
         assert_eq!(finished.status, 0, "{name}: {}", finished.stderr);
         assert!(rest.len() > size, "{name}");
         assert!(name == "az-encrypt" || rest == plaintext()[1..], "{name}");
+    }
+}
+
+/// Waits until `child` waits for something itself, or has ended.
+fn wait_until_it_sleeps(child: &mut Child) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let stat = format!("/proc/{}/stat", child.id());
+    while child.try_wait().unwrap().is_none() && !fs::read_to_string(&stat).unwrap().contains(") S ") {
+        assert!(Instant::now() < deadline, "it does not sleep while it waits");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn an_input_that_does_not_block_is_waited_for() {
+    let key = fs::read(at("key")).unwrap();
+    let fragments = run(filter("az-split"), &key).stdout;
+    let (plain, sealed) = (fs::read(at("plain")).unwrap(), fs::read(at("gcm-1M")).unwrap());
+    let key_file = at("key").display().to_string();
+    let parts = tempfile::tempdir().unwrap();
+    let name = parts.path().join("part").display().to_string();
+    let cases: [(&str, &[&str], &[u8]); 9] = [
+        ("az-join", &[], &fragments),
+        ("az-split", &[], &key),
+        ("az-split", &["--parts", &name], &sealed),
+        ("az-inspect", &[], &sealed),
+        ("az-rekey", &["--key-file", &key_file, "--add", &key_file, "-"], &sealed),
+        ("az-decrypt", &["--key-file", &key_file], &sealed),
+        ("az-decrypt", &["--key-file", &key_file, "--verify-only"], &sealed),
+        ("az-decrypt", &["--key-file", &key_file, "--plain-ctr"], &plain),
+        ("az-encrypt", &["--key-file", &key_file], &plain),
+    ];
+    for (name, args, input) in cases {
+        let (reader, mut writer) = io::pipe().unwrap();
+        fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();
+        let mut command = filter(name);
+        command.args(args).stdin(reader);
+        let (mut child, stdout) = start(command, OFlags::NONBLOCK);
+        let reading = std::thread::spawn(move || read_slowly(stdout).len());
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        stderr.read_line(&mut String::new()).unwrap();
+        for piece in [&input[..30], &input[30..input.len() / 2], &input[input.len() / 2..]] {
+            wait_until_it_sleeps(&mut child);
+            // az-inspect leaves when it has seen enough.
+            let _ = writer.write_all(piece);
+        }
+        drop(writer);
+        let mut said = String::new();
+        stderr.read_to_string(&mut said).unwrap();
+        assert_eq!(finish(child).status, 0, "{name} {args:?}: {said}");
+        assert!(name == "az-decrypt" || reading.join().unwrap() > 0, "{name} {args:?}");
     }
 }
 

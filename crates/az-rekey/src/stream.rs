@@ -5,6 +5,7 @@ use crate::published;
 use crate::request::{Request, read_header, report};
 use loader_model::PartsReceipt;
 use loader_stage::{Content, Failure, Input, Output, Stage};
+use rustix::fs::{OFlags, fcntl_getfl};
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -36,27 +37,39 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         let new = request.apply(&old, &place, 0)?;
         output.put(new.as_bytes())?;
         output.put(rest)?;
-        let copied = copy_rest(stage, &input, &mut output)?;
+        let copied = copy_rest(stage, &mut input, &mut output)?;
         let moved = new.as_bytes().len() != old.as_bytes().len();
         report(stage, &new, moved, (new.as_bytes().len() + rest.len()) as u64 + copied);
     }
     Ok(output.commit()?)
 }
 
-fn copy_rest(stage: &Stage, input: &Input, output: &mut Output) -> Result<u64, Failure> {
+fn copy_rest(stage: &Stage, input: &mut Input, output: &mut Output) -> Result<u64, Failure> {
     let place = format!("{} to {}", input.name(), output.name());
-    copy(stage, input.file(), output, &place)
+    if blocks(input.file()) && blocks(output.as_file()) {
+        return copy(stage, input.file(), output, &place);
+    }
+    // The kernel does not wait then, and what it has read meanwhile would be lost.
+    in_chunks(stage, &place, || io::copy(&mut input.by_ref().take(CHUNK_LEN), output))
 }
 
 /// Copies what is left of `from`, inside the kernel where it can; gives the bytes.
 pub(crate) fn copy(stage: &Stage, from: &File, output: &mut Output, place: &str) -> Result<u64, Failure> {
+    in_chunks(stage, place, || io::copy(&mut from.take(CHUNK_LEN), output.as_file()))
+}
+
+fn in_chunks(stage: &Stage, place: &str, mut copy: impl FnMut() -> io::Result<u64>) -> Result<u64, Failure> {
     let mut copied = 0;
     loop {
-        let some = io::copy(&mut from.take(CHUNK_LEN), output.as_file()).map_err(|error| Failure::io(place, &error))?;
+        let some = copy().map_err(|error| Failure::io(place, &error))?;
         if some == 0 {
             return Ok(copied);
         }
         stage.progress().add(some);
         copied += some;
     }
+}
+
+fn blocks(file: &File) -> bool {
+    fcntl_getfl(file).is_ok_and(|flags| !flags.contains(OFlags::NONBLOCK))
 }

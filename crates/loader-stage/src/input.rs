@@ -115,7 +115,7 @@ impl Input {
     pub fn read_all(&mut self, limit: usize) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
         // One allocation, so that no copy of a secret stays behind.
         let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(limit + 1));
-        let read = (&self.file).take(limit as u64 + 1).read_to_end(&mut bytes);
+        let read = self.by_ref().take(limit as u64 + 1).read_to_end(&mut bytes);
         read.map_err(|error| Failure::io(&self.name, &error))?;
         if bytes.len() > limit {
             return Err(Failure::new(ErrorCode::Malformed, format_args!("{}: longer than {limit} bytes", self.name)));
@@ -140,7 +140,7 @@ impl Read for Polled<'_> {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
-        self.0.read(buf)
+        self.0.file.read(buf)
     }
 }
 
@@ -161,6 +161,14 @@ fn is_inherited(fd: u32) -> bool {
 
 impl Read for Input {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buf)
+        loop {
+            match self.file.read(buf) {
+                // Whoever shares the descriptor may have made it non-blocking.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll(&mut [PollFd::new(&self.file, PollFlags::IN)], None)?;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 }
