@@ -125,6 +125,15 @@ fn a_card_tells_the_same_hardware_from_another() {
     fs::remove_file(root.path().join("sys/class/dmi/id/product_uuid")).unwrap();
     let stderr = refused(&az_hwid(root.path(), &["--card", "card"]), 79, "wrong_device");
     assert!(stderr.contains("dmi-product-uuid is gone"), "{stderr}");
+    // What this user may not read is no other hardware, and there is no id.
+    let root = system();
+    put(root.path(), "card", CARD);
+    fs::remove_file(root.path().join("sys/class/dmi/id/product_uuid")).unwrap();
+    fs::create_dir(root.path().join("sys/class/dmi/id/product_uuid")).unwrap();
+    refused(&az_hwid(root.path(), &["--card", "card"]), 78, "config");
+    let id = "ab".repeat(32);
+    put(root.path(), "hwid", &id);
+    assert_eq!(stdout(&az_hwid(root.path(), &["--card", "card", "--hwid-file", "hwid"])).trim(), id);
     put(root.path(), "no-card", "{}");
     refused(&az_hwid(root.path(), &["--card", "no-card"]), 65, "malformed");
     refused(&az_hwid(root.path(), &["--card", "card", "--enroll"]), 2, "usage");

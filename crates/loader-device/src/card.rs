@@ -107,7 +107,7 @@ impl Card {
         line
     }
 
-    /// Passes where the hardware is that of the card.
+    /// Passes where the hardware is that of the card, as far as it can be read.
     ///
     /// # Errors
     /// [`OtherHardware`].
@@ -117,11 +117,15 @@ impl Card {
     }
 
     /// The sources that are not as they were when the card was made, by name;
-    /// none for the same hardware.
+    /// none for the same hardware. Of those that the system does not let be read
+    /// nothing is known, and nothing is said.
     pub fn compare(&self, inventory: &Inventory) -> Vec<Change> {
         let present = tags(inventory, &self.salt().unwrap_or_default());
+        let unreadable = |name: &str| {
+            inventory.sources.iter().any(|source| source.name == name && matches!(source.state, State::Unreadable(_)))
+        };
         let names: BTreeSet<&String> = self.sources.keys().chain(present.keys()).collect();
-        let compared = names.into_iter().filter_map(|name| {
+        let compared = names.into_iter().filter(|name| !unreadable(name)).filter_map(|name| {
             let change = match (self.sources.get(name), present.get(name)) {
                 (Some(then), Some(now)) if then == now => return None,
                 (Some(_), Some(_)) => ChangeKind::Changed,

@@ -244,6 +244,17 @@ fn a_card_names_what_changed() {
 }
 
 #[test]
+fn what_cannot_be_read_is_no_other_hardware() {
+    let card = Card::from_json(CARD.as_bytes()).unwrap();
+    assert_eq!(card.compare(&read("/nonexistent".as_ref())), []);
+    let system = System::full().put("sys/class/nvme/nvme0/serial", "S4EVNF0M899999Q");
+    fs::remove_file(system.0.path().join("sys/class/dmi/id/product_uuid")).unwrap();
+    fs::create_dir(system.0.path().join("sys/class/dmi/id/product_uuid")).unwrap();
+    let changes = card.compare(&read(system.0.path()));
+    assert_eq!(changes.iter().map(|change| change.source.as_str()).collect::<Vec<_>>(), ["nvme-serial"]);
+}
+
+#[test]
 fn every_single_change_is_named_and_salts_differ() {
     let system = System::full();
     let [one, two] = [system.card(), system.card()];

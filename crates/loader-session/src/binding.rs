@@ -122,8 +122,12 @@ impl Device {
     /// enrolment card has them, or that all are; as it is where there is no card.
     fn name_changes(&self, failure: Failure) -> Failure {
         let Some(card) = &self.card else { return failure };
-        let changes = card.compare(&loader_device::read(&self.sysroot));
+        let inventory = loader_device::read(&self.sysroot);
+        let changes = card.compare(&inventory);
         if changes.is_empty() {
+            if matches!(inventory.id(), Err(loader_device::Error::Unreadable { .. })) {
+                return failure;
+            }
             return failure.hint("the hardware is that of the enrolment card: it is something else".to_owned());
         }
         let listed = changes.iter().map(Change::to_string).collect::<Vec<_>>().join(", ");

@@ -3,7 +3,7 @@
 use crate::cli::Name;
 use crate::finding::Finding;
 use crate::visit::Visit;
-use loader_device::{State, Strength};
+use loader_device::{Error, State, Strength};
 use loader_session::{hardware_failure, read_card};
 use loader_stage::{ErrorCode, Failure};
 use serde_json::{Value, json};
@@ -40,5 +40,8 @@ pub(crate) fn card(visit: &Visit<'_>) -> Result<Finding, Failure> {
     }
     card.check(visit.inventory())
         .map_err(|error| Failure::new(ErrorCode::from_name(error.code()), &error).hint(error.hint().to_owned()))?;
-    Ok(Finding::ok("the hardware of the card"))
+    match visit.inventory().id() {
+        Err(Error::Unreadable { .. }) => Ok(Finding::blocked(Name::Hardware)),
+        _ => Ok(Finding::ok("the hardware of the card")),
+    }
 }
