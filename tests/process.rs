@@ -243,6 +243,34 @@ fn signals_end_a_stage_with_its_final_line() {
     }
 }
 
+/// The only process that `parent` has started.
+fn child_of(parent: &Child) -> Pid {
+    let path = format!("/proc/{0}/task/{0}/children", parent.id());
+    fs::read_to_string(path).unwrap().trim().parse().ok().and_then(Pid::from_raw).unwrap()
+}
+
+#[test]
+fn a_stage_that_is_process_1_ends_of_a_signal_too() {
+    let unshare = ["--user", "--map-root-user", "--pid", "--fork"];
+    if !Command::new("unshare").args(unshare).arg("true").status().is_ok_and(|status| status.success()) {
+        tests::say("skipped: no process namespaces here");
+        return;
+    }
+    for (number, sent, code) in [(2, Signal::INT, "interrupted"), (15, Signal::TERM, "terminated")] {
+        let stage = filter("az-decrypt");
+        let mut command = Command::new("unshare");
+        command.args(unshare).arg(stage.get_program()).args(["--key-file", "-"]).arg(whole().path);
+        command.env_clear().envs(stage.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdin = child.stdin.take();
+        let stderr = wait_for_idle(&mut child);
+        kill_process(child_of(&child), sent).unwrap();
+        let finished = finish(child, stderr);
+        drop(stdin);
+        assert_eq!((finished.status, finished.code().as_str()), (128 + number, code), "{}", finished.stderr);
+    }
+}
+
 #[test]
 fn a_failure_is_told_while_the_input_is_still_open() {
     let dir = TempDir::new().unwrap();

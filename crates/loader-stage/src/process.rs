@@ -67,9 +67,20 @@ pub(crate) fn watch_signals(emitter: Arc<Emitter>) -> io::Result<()> {
         tempfile::undo_all();
         prompt::restore_terminal();
         emitter.last_word(&Failure::new(code, format_args!("stopped by {name}")));
-        let _ = signal_hook::low_level::emulate_default_handler(signal);
+        die_of(signal);
     })?;
     Ok(())
+}
+
+/// Ends the process as `signal` does by default. Those that have no handler do not
+/// reach process 1 of a container, which therefore ends with the status that a
+/// shell tells of one that died.
+#[allow(clippy::exit, reason = "a signal ends the process")]
+pub fn die_of(signal: i32) {
+    if std::process::id() == 1 {
+        std::process::exit(128 + signal);
+    }
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
 }
 
 /// From here on a file that may not grow any more (`ulimit -f`) is an error of its
