@@ -17,6 +17,7 @@ Examples:
 #[command(name = "az-split", version, after_help = EXAMPLES)]
 // A key that a setting names for all filters must not be cut in the place of the one that is piped in.
 #[command(mut_arg("key_file", |arg| arg.env(None)))]
+#[command(mut_arg("force", |arg| arg.help("Replace fragments and cards that exist; write fragments to a terminal")))]
 pub(crate) struct Cli {
     /// Sealed file for --parts; - or nothing is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true, requires = "parts")]

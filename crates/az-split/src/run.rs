@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 
 const SHAMIR_HINT: &str = "--scheme shamir --threshold K --shares N makes N, of which K are enough";
 
+const ONLY_COPY: &str = "may be the only copy of a fragment";
+
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     match (&cli.parts, &cli.output_dir) {
         (Some(name), _) => cut_file(cli, stage, name),
@@ -20,7 +22,10 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 }
 
 fn fragments_to_lines(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
-    let mut output = stage.output(&cli.output, Content::Secret)?;
+    let mut output = match &cli.output.output {
+        Some(path) if path.as_os_str() != "-" => file(cli, path, ONLY_COPY, "name another file")?,
+        _ => stage.output(&cli.output, Content::Secret)?,
+    };
     let mut card = card_file(cli)?;
     let fragments = cut_key(cli, stage)?;
     put_card(&mut card, &fragments)?;
@@ -35,7 +40,7 @@ fn fragments_to_files(cli: &Cli, stage: &Stage, dir: &Path) -> anyhow::Result<()
     let mut files = Vec::with_capacity(usize::from(n) + 1);
     for i in 1..=n {
         let path = dir.join(format!("fragment-{i}-of-{n}.frag"));
-        files.push(file(cli, &path, "may be the only copy of a fragment", "name another folder")?);
+        files.push(file(cli, &path, ONLY_COPY, "name another folder")?);
     }
     let mut card = card_file(cli)?;
     let fragments = cut_key(cli, stage)?;
@@ -52,12 +57,13 @@ fn file(cli: &Cli, path: &Path, why: &str, instead: &str) -> Result<Output, Fail
     if cli.output.force {
         return Output::file(path);
     }
+    let file = Output::new_file(path)?;
     if path.symlink_metadata().is_ok() {
         let why = format_args!("{}: exists, and {why}", path.display());
         let hint = format!("{instead}, or replace it with --force");
         return Err(Failure::new(ErrorCode::CannotCreate, why).hint(hint));
     }
-    Output::new_file(path)
+    Ok(file)
 }
 
 fn card_file(cli: &Cli) -> Result<Option<Output>, Failure> {
@@ -79,6 +85,7 @@ fn cut_key(cli: &Cli, stage: &Stage) -> Result<Vec<Fragment>, Failure> {
         return Err(Failure::new(ErrorCode::Usage, why).hint(SHAMIR_HINT.to_owned()));
     }
     let key = if cli.new_key {
+        stage.hold_secrets();
         Key::generate().or_fail("", code)?
     } else {
         let text = stage.secret_text(cli.key.source().or_stdin())?;

@@ -70,6 +70,23 @@ fn fragments_in_files_are_closed_to_others_and_not_overwritten() {
     assert_ne!(read(), before);
 }
 
+#[test]
+fn lines_in_a_file_are_not_overwritten() {
+    let folder = empty_folder();
+    let args = ["--new-key", "-o", "out"];
+    assert_eq!(status(&az_split(&folder, &args, b"")), 0);
+    let before = folder.read("out");
+    let output = az_split(&folder, &args, b"");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        status(&output) == 73 && stderr.contains("out: exists, and may be the only copy of a fragment"),
+        "{stderr}"
+    );
+    assert_eq!((folder.names(), folder.read("out")), (vec!["out".to_owned()], before.clone()));
+    assert_eq!(status(&az_split(&folder, &["--new-key", "--force", "-o", "out"], b"")), 0);
+    assert_ne!(folder.read("out"), before);
+}
+
 /// Runs az-split, and `meanwhile` when it has seen that nothing is in its way
 /// and waits for its key.
 fn az_split_while(folder: &Folder, args: &[&str], meanwhile: impl FnOnce()) -> Output {

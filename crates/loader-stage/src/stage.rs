@@ -92,6 +92,12 @@ impl Stage {
         Output::new(args, content)
     }
 
+    /// Keeps what is in memory from now on out of swap where it may, for a filter that
+    /// makes a secret itself. Secrets that are read, and outputs for them, do so too.
+    pub fn hold_secrets(&self) {
+        process::lock_memory();
+    }
+
     /// The secret from its source; `None` where none is named. At most 64 KiB.
     ///
     /// # Errors
