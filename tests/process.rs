@@ -415,6 +415,28 @@ fn a_file_that_the_shell_made_for_a_secret_is_closed_to_others() {
 }
 
 #[test]
+fn a_system_without_proc_takes_files_and_descriptors() {
+    let dir = TempDir::new().unwrap();
+    write_secret(&dir.path().join("key"), &whole().key);
+    let in_namespace = |script: &str| {
+        let mut command = bash("exec unshare --user --map-root-user --mount bash -c \"$SCRIPT\"");
+        command.current_dir(dir.path()).env("SCRIPT", format!("mount -t tmpfs none /proc && {{ {script}; }}"));
+        run(command, b"")
+    };
+    if in_namespace("true").status != 0 {
+        tests::say("skipped: no mount permitted here");
+        return;
+    }
+    let finished = in_namespace("az-encrypt --key-fd 5 5<key -o out key");
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    assert_eq!(names(dir.path()), ["key", "out"]);
+    let finished = in_namespace("az-decrypt --key-fd 5 5<key out | cmp - key");
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    let finished = in_namespace("az-decrypt --key-fd 77 out");
+    assert_eq!((finished.status, finished.code().as_str()), (66, "not_found"), "{}", finished.stderr);
+}
+
+#[test]
 fn the_run_folder_keeps_every_line() {
     let dir = TempDir::new().unwrap();
     let inspect = |style: &str| {

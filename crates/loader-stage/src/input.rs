@@ -3,6 +3,7 @@
 use crate::Failure;
 use loader_model::ErrorCode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -49,11 +50,13 @@ impl Input {
     /// A descriptor that the process was started with.
     pub(crate) fn descriptor(fd: u32) -> Result<Self, Failure> {
         let name = format!("file descriptor {fd}");
+        let not_open = || Failure::new(ErrorCode::NotFound, format_args!("{name} is not open"));
         if !is_inherited(fd) {
-            return Err(Failure::new(ErrorCode::NotFound, format_args!("{name} is not open")));
+            return Err(not_open());
         }
         let file = match duplicate(fd) {
             Ok(file) => file,
+            Err(error) if error.raw_os_error() == Some(Errno::BADF.raw_os_error()) => return Err(not_open()),
             // A sandbox may refuse the call; what was opened by this user opens again.
             Err(_) => File::open(format!("/proc/self/fd/{fd}")).map_err(|error| Failure::io(&name, &error))?,
         };
@@ -154,7 +157,12 @@ fn duplicate(fd: u32) -> io::Result<File> {
 /// itself close on exec.
 fn is_inherited(fd: u32) -> bool {
     const CLOSE_ON_EXEC: u32 = 0o2_000_000;
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+    let infos = Path::new("/proc/self/fdinfo");
+    if !infos.is_dir() {
+        // Nothing tells then; those of the process itself are of no use to anyone.
+        return true;
+    }
+    let info = std::fs::read_to_string(infos.join(fd.to_string())).unwrap_or_default();
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & CLOSE_ON_EXEC == 0)
 }

@@ -9,6 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
+/// Where the system lists the descriptors of this process.
+const DESCRIPTORS: &str = "/proc/self/fd";
+
 /// What a signal must undo, the oldest first.
 static UNDO: Mutex<Vec<Undo>> = Mutex::new(Vec::new());
 
@@ -59,10 +62,13 @@ impl TempFile {
         }
         let folder = folder_of(target);
         let mode = Mode::RUSR | Mode::WUSR;
-        let unnamed = open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode);
-        let (file, temporary) = match unnamed {
-            Ok(file) => (file, None),
-            Err(_) => {
+        // Without /proc a file that has no name cannot be given one.
+        let unnamed = Path::new(DESCRIPTORS)
+            .is_dir()
+            .then(|| open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode).ok());
+        let (file, temporary) = match unnamed.flatten() {
+            Some(file) => (file, None),
+            None => {
                 let path = temporary_name(target)?;
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let mut undo = undo();
@@ -157,7 +163,7 @@ impl TempFile {
             return Ok(path.clone());
         }
         let path = temporary_name(&self.target)?;
-        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let own = format!("{DESCRIPTORS}/{}", self.file.as_raw_fd());
         let mut undo = undo();
         linkat(CWD, own, CWD, &path, AtFlags::SYMLINK_FOLLOW)?;
         undo.push(Undo::Remove(path.clone()));
