@@ -507,6 +507,33 @@ fn a_setting_comes_from_the_first_of_its_places() {
 }
 
 #[test]
+fn a_variable_that_is_empty_is_not_set() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir_all(dir.path().join("azaion")).unwrap();
+    write_secret(&dir.path().join("key"), &whole().key);
+    let config = format!("key_file: {}\nthreads: 2\n", dir.path().join("key").display());
+    fs::write(dir.path().join("azaion/config.yaml"), config).unwrap();
+    let variables =
+        ["AZ_EVENTS", "AZ_EVENTS_FILE", "AZ_KEY_FILE", "AZ_RUN", "AZ_RUN_DIR", "AZ_THREADS", "SOURCE_DATE_EPOCH"];
+    let mut command = filter("az-decrypt");
+    command.arg("--verify-only").arg(whole().path).env("XDG_CONFIG_HOME", dir.path());
+    command.envs(variables.map(|name| (name, "")));
+    let finished = run(command, b"");
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+
+    let mut command = filter("az-login");
+    let variables = ["AZ_API_URL", "AZ_CA_FILE", "AZ_CREDENTIALS_FILE", "AZ_INSECURE_HTTP", "AZ_RETRIES"];
+    command.envs(variables.map(|name| (name, "")));
+    assert_eq!(run(command, b"").code(), "config", "what is missing is the credentials");
+    let mut command = filter("az-status");
+    command.env("AZ_RUN", "").env("AZ_LOG_DIR", "").env("AZ_STATUS_FILE", "");
+    let events =
+        "{\"v\":1,\"ts\":\"2023-11-14T22:13:20.000Z\",\"run\":\"test\",\"stage\":\"az-x\",\"state\":\"ready\"}\n";
+    let finished = run(command, events.as_bytes());
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+}
+
+#[test]
 fn a_setting_names_no_key_to_cut_or_to_show_a_header_with() {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.path().join(name);

@@ -6,6 +6,7 @@ use clap::Command;
 use loader_model::{ErrorCode, yaml};
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -80,10 +81,17 @@ impl Settings {
     /// and what `cause` makes of clap's error.
     pub(crate) fn culprit(&self, command: &Command, cause: impl Fn(&clap::Error) -> String) -> Option<Failure> {
         self.0.iter().find_map(|(key, setting)| {
-            let error = setting.apply(key, command.clone()).try_get_matches().err()?;
+            let error = unset_empty(setting.apply(key, command.clone())).try_get_matches().err()?;
             Some(Failure::new(ErrorCode::Config, format_args!("{}: {key}: {}", setting.place, cause(&error))))
         })
     }
+}
+
+/// `command` without the variables that are empty, which are as good as not set. To be
+/// called when the settings were applied, which go by the variables.
+pub(crate) fn unset_empty(command: Command) -> Command {
+    let is_empty = |name: &OsStr| env::var_os(name).is_some_and(|value| value.is_empty());
+    command.mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(None) } else { arg })
 }
 
 impl Setting {

@@ -1,5 +1,6 @@
 //! From the command line to the exit status.
 
+use crate::defaults::unset_empty;
 use crate::emit::{Emitter, Report};
 use crate::{Failure, Stage, StageArgs, defaults, process, stdout_is_open};
 use clap::Parser;
@@ -77,17 +78,17 @@ fn parse<C: Parser>(command: clap::Command) -> Result<Parsed<C>, Failure> {
     let settings = match defaults::read() {
         Ok(settings) => settings,
         // Help must be there for someone whose config file is broken.
-        Err(failure) => match command.try_get_matches() {
+        Err(failure) => match unset_empty(command).try_get_matches() {
             Err(error) if !error.use_stderr() => return show(&error).map(|()| Parsed::Shown),
             _ => return Err(failure),
         },
     };
-    let with_settings = settings.apply(command.clone()).try_get_matches();
+    let with_settings = unset_empty(settings.apply(command.clone())).try_get_matches();
     match with_settings.and_then(|matches| C::from_arg_matches(&matches)) {
         Ok(cli) => Ok(Parsed::Command(cli)),
         Err(error) if !error.use_stderr() => show(&error).map(|()| Parsed::Shown),
         // A line that is wrong by itself is told before what a file says.
-        Err(error) => Err(match command.clone().try_get_matches() {
+        Err(error) => Err(match unset_empty(command.clone()).try_get_matches() {
             Err(error) => usage(&error),
             Ok(_) => settings.culprit(&command, cause).unwrap_or_else(|| usage(&error)),
         }),
