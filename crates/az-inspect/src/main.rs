@@ -3,7 +3,7 @@
 mod parts;
 mod report;
 
-use loader_model::PartsReceipt;
+use loader_model::{PartsReceipt, json_line};
 use loader_seal::{Header, Key};
 use loader_stage::{Content, ErrorCode, Failure, KeyArgs, OrFail, OutputArgs, Stage, StageArgs, UnlockState};
 use parts::Parts;
@@ -90,9 +90,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
             Report::new(&header, &metadata, parts, file_len, false)
         }
     };
-    let mut line = serde_json::to_vec(&report)?;
-    line.push(b'\n');
-    output.put(&line)?;
+    output.put(&json_line(&report)?)?;
     output.commit()?;
     Ok(())
 }

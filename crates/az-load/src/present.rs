@@ -33,9 +33,8 @@ pub(crate) fn ask(engine: &Engine, images: &[Image]) -> Result<Result<Vec<Found>
 /// # Errors
 /// `io`, `reader_gone`.
 pub(crate) fn print(images: &[Found], mut output: Output) -> Result<(), Failure> {
-    let mut line = serde_json::to_vec(&Report { images })
+    let line = loader_model::json_line(&Report { images })
         .map_err(|error| Failure::new(ErrorCode::Bug, format_args!("the report: {error}")))?;
-    line.push(b'\n');
     output.put(&line)?;
     output.commit()
 }

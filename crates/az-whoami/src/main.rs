@@ -1,5 +1,6 @@
 //! az-whoami: a JWT in, the User as one line of JSON out.
 
+use loader_model::json_line;
 use loader_session::{VerifyArgs, read_token, user_of};
 use loader_stage::{Content, ErrorCode, OrFail, OutputArgs, Stage, StageArgs, TokenArgs, UnlockState};
 
@@ -41,9 +42,8 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let token = read_token(stage, &cli.token)?;
     let mut output = stage.output(&cli.output, Content::Text)?;
     stage.begin();
-    let mut line = serde_json::to_vec(&user_of(&token, verifier.as_ref())?).or_fail("user", |_| ErrorCode::Bug)?;
-    line.push(b'\n');
-    output.put(&line)?;
+    let user = user_of(&token, verifier.as_ref())?;
+    output.put(&json_line(&user).or_fail("user", |_| ErrorCode::Bug)?)?;
     output.commit()?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Text that came from a server or a file, made safe to show.
 
+use serde::Serialize;
 use std::borrow::Cow;
 
 /// Longest text, in characters, that goes into a message.
@@ -48,6 +49,26 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// `value` as one line of JSON with its newline, with the characters that
+/// [`printable`] escapes written as `\u....`: the same document, and safe to show.
+///
+/// # Errors
+/// serde_json's, for a value that has no JSON.
+pub fn json_line(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let text = serde_json::to_string(value)?;
+    let mut line = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            let units = c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+            line.push_str(&units);
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    Ok(line.into_bytes())
+}
+
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -70,6 +91,15 @@ mod tests {
     fn a_pasted_key_is_not_shown() {
         assert_eq!(printable("a AZ-SECRET-KEY-1QQ9: no such file"), "a [secret]: no such file");
         assert_eq!(printable("az-frag-1xy é AZ-FRAG-1QZ"), "[secret] é [secret]");
+    }
+
+    #[test]
+    fn json_is_the_same_document() {
+        let text = "a\x1b[31m\"\\\u{7f}\u{85}\u{9b}x\u{202e}y\u{feff} grün ✓ 🦀\n";
+        let line = String::from_utf8(json_line(&[text]).unwrap()).unwrap();
+        assert!(line.trim_end().chars().all(|c| !is_unsafe(c)), "{line}");
+        assert!(line.contains("\\u009bx\\u202ey\\ufeff grün ✓ 🦀"), "{line}");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&line).unwrap(), [text]);
     }
 
     #[test]
