@@ -20,6 +20,9 @@ pub enum YamlError {
     /// An anchor, an alias or a tag.
     #[error("yaml: line {0}: anchors, aliases and tags are not accepted")]
     Reference(usize),
+    /// A quoted text that does not end on its line.
+    #[error("yaml: line {0}: a quoted text ends on its line here")]
+    Quote(usize),
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("yaml: nested deeper than 8 levels")]
     TooDeep,
@@ -40,16 +43,20 @@ pub fn from_slice<T: DeserializeOwned>(document: &[u8]) -> Result<T, YamlError> 
         return Err(YamlError::TooLong);
     }
     let text = std::str::from_utf8(document).map_err(|_| YamlError::NotText)?;
-    if let Some(line) = text.lines().position(has_reference) {
-        return Err(YamlError::Reference(line + 1));
+    for (i, line) in text.lines().enumerate() {
+        line.split(BREAKS).try_for_each(check_line).map_err(|error| error(i + 1))?;
     }
     let value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|_| YamlError::Syntax)?;
     check_value(&value, 0)?;
     serde_yaml::from_value(value).map_err(|_| YamlError::Shape)
 }
 
-/// True where a node of the line begins with `&`, `*` or `!` outside quotes.
-fn has_reference(line: &str) -> bool {
+/// What ends a line in YAML 1.1, and is no end of one for [`str::lines`].
+const BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
+/// Refuses a line in which a node begins with `&`, `*` or `!` outside quotes, and one
+/// that leaves a quote open: what stands behind the quote's end could not be judged.
+fn check_line(line: &str) -> Result<(), fn(usize) -> YamlError> {
     let mut quote = None;
     let mut closed = false;
     let mut node_start = true;
@@ -64,17 +71,17 @@ fn has_reference(line: &str) -> bool {
             (Some(_), _) => {}
             // Behind a quoted key the value may follow at once, as in JSON.
             (None, ':') if after_quote => node_start = true,
-            (None, '#') if previous.is_whitespace() => return false,
+            (None, '#') if previous.is_whitespace() => return Ok(()),
             (None, '"' | '\'') if node_start => quote = Some(c),
-            (None, '&' | '*' | '!') if node_start => return true,
+            (None, '&' | '*' | '!') if node_start => return Err(YamlError::Reference),
             (None, '[' | '{' | ',') => node_start = true,
-            (None, c) if c.is_whitespace() => node_start |= matches!(previous, ':' | '-' | '?'),
+            (None, c) if c.is_whitespace() => node_start |= previous == ':',
             (None, '-' | '?') if node_start && chars.peek().is_none_or(|next| next.is_whitespace()) => {}
             (None, _) => node_start = false,
         }
         previous = c;
     }
-    false
+    if quote.is_some() { Err(YamlError::Quote) } else { Ok(()) }
 }
 
 fn check_value(value: &serde_yaml::Value, depth: usize) -> Result<(), YamlError> {
@@ -132,8 +139,15 @@ mod tests {
             "&a b: c",
             "{\"a\":&x 1}",
             "{\"a\\\\\":&x 1}",
+            "a: [b - \"c, &x 1, e\" ]",
+            "a: 1 # c\rb: &x 1",
+            "a: 1 # c\u{85}b: &x 1",
+            "a: 1 # c\u{2028}b: &x 1",
         ] {
             assert!(matches!(from_slice::<Any>(bad.as_bytes()), Err(YamlError::Reference(_))), "{bad}");
+        }
+        for bad in ["a: \"x\ny\": &x 1", "[\"x\n\", &a 1, *a]", "a: 'x\n  ': !!int 1", "a: |\n  \"x\nb: &x 1"] {
+            assert!(matches!(from_slice::<Any>(bad.as_bytes()), Err(YamlError::Quote(_))), "{bad}");
         }
         let deep = format!("{}1{}", "[".repeat(9), "]".repeat(9));
         assert_eq!(from_slice::<Any>(deep.as_bytes()), Err(YamlError::TooDeep));
