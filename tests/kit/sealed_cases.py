@@ -269,8 +269,8 @@ def segments():
         stream("1-dropped", [pieces[0], pieces[2]], 1)
         stream("1-twice", [pieces[0], pieces[1], pieces[1], pieces[2]], 2)
         stream("last-twice", [*pieces, pieces[2]], 2)
-        stream("last-dropped", pieces[:2], 1)
-        stream("0-alone", pieces[:1], 0)
+        stream("last-dropped", pieces[:2], 1, "truncated")
+        stream("0-alone", pieces[:1], 0, "truncated")
         stream("0-dropped", pieces[1:], 0)
         stream("0-twice", [pieces[0], *pieces], 1)
 
@@ -317,9 +317,9 @@ def cuts():
             second, third = start + 4096, start + 8192
             code = "truncated" if known else "corrupt"
             places = [("after-the-header", start, 0, "truncated"), ("after-the-stream-header", start + 40, 0, "truncated"),
-                      ("inside-segment-0", start + 2000, 0, code), ("after-segment-0", second, 0, code),
+                      ("inside-segment-0", start + 2000, 0, code), ("after-segment-0", second, 0, "truncated"),
                       ("inside-the-tag-of-segment-1", second + tag - 1, 1, "truncated"),
-                      ("inside-segment-1", second + 3000, 1, code), ("after-segment-1", third, 1, code),
+                      ("inside-segment-1", second + 3000, 1, code), ("after-segment-1", third, 1, "truncated"),
                       ("after-a-byte-of-segment-2", third + 1, 2, "truncated"),
                       ("one-before-the-end", len(raw) - 1, 2, code)]
             for what, at, whole, expect in places:

@@ -142,7 +142,13 @@ impl Unlocked {
         if segment.len < tag_len {
             return Err(Error::Truncated { at, inside: format!("segment {}", segment.index) });
         }
+        // Without a declared length only its tag tells a full segment at a cut from a damaged last one.
+        let at_border = segment.last && header.plaintext_len().is_none() && segment.len == layout.full(segment.index);
+        let copy = at_border.then(|| buffer[..segment.len].to_vec());
         let Ok(len) = cipher.open(segment.index, segment.last, &mut buffer[..segment.len]) else {
+            if copy.is_some_and(|mut copy| cipher.open(segment.index, false, &mut copy).is_ok()) {
+                return Err(Error::Truncated { at, inside: format!("segment {}", segment.index) });
+            }
             return Err(self.explain(segment, at));
         };
         if segment.last && segment.index > 0 && len == 0 {
