@@ -454,6 +454,12 @@ fn the_run_folder_keeps_every_line() {
     let mut command = filter("az-inspect");
     command.arg(whole().path).env("AZ_RUN_DIR", dir.path().join("missing"));
     assert_eq!(run(command, b"").status, 73);
+
+    let mut command = filter("az-inspect");
+    command.arg(whole().path).env("AZ_RUN_DIR", dir.path()).args(["--events-file", "/nowhere/events"]);
+    let finished = run(command, b"");
+    assert_eq!(finished.status, 73);
+    assert!(fs::read_to_string(&log).unwrap().ends_with(&finished.stderr), "its last line is in the run folder");
 }
 
 #[test]

@@ -81,8 +81,9 @@ fn sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mu
             }
             unlocked.open(&mut input.polled(), &mut progress.count(output), threads).map(drop)
         }
-        Some(_) if !input.is_seekable() => {
-            return Err(Failure::new(ErrorCode::Usage, format_args!("{place}: --range needs a regular file")));
+        Some(_) if !input.is_from_start() => {
+            let what = if input.is_seekable() { "a file that is read from its start" } else { "a regular file" };
+            return Err(Failure::new(ErrorCode::Usage, format_args!("{place}: --range needs {what}")));
         }
         Some(range) => {
             if let Some(len) = range.len {

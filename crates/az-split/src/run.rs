@@ -103,10 +103,15 @@ fn line(fragment: &Fragment) -> Zeroizing<Vec<u8>> {
 }
 
 fn cut_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
+    let (small, big) = (with_suffix(name, ".small"), with_suffix(name, ".big"));
+    if let Some(path) = cli.output.output.as_ref().filter(|path| is_same(path, &small) || is_same(path, &big)) {
+        let why = format_args!("{}: named for the receipt and for a part", path.display());
+        return Err(Failure::new(ErrorCode::Usage, why).into());
+    }
     let mut receipt_to = stage.output(&cli.output, Content::Text)?;
     let mut input = stage.input(&cli.input)?;
-    let mut small = Output::file(&with_suffix(name, ".small"))?;
-    let mut big = Output::file(&with_suffix(name, ".big"))?;
+    let mut small = Output::file(&small)?;
+    let mut big = Output::file(&big)?;
     stage.begin();
     if let Some(len) = input.known_len() {
         stage.progress().set_total(len);
@@ -124,6 +129,12 @@ fn cut_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
     let receipt = PartsReceipt { parts: 1, name: cli.name.clone(), small: part(digest.small), big: part(digest.big) };
     receipt_to.put(&receipt.to_line())?;
     Ok(receipt_to.commit()?)
+}
+
+/// True where both paths are of one name in one folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let folder = |path: &Path| Path::new(".").join(path).parent().and_then(|folder| folder.canonicalize().ok());
+    one.file_name() == other.file_name() && folder(one) == folder(other)
 }
 
 fn with_suffix(name: &Path, suffix: &str) -> std::path::PathBuf {

@@ -190,6 +190,18 @@ fn both_parts_appear_with_their_receipt_or_neither() {
 }
 
 #[test]
+fn a_receipt_is_no_part() {
+    let folder = empty_folder();
+    let file = sealed(100_000);
+    for name in ["a.small", "./a.big"] {
+        let output = az_split(&folder, &["--parts", "a", "-o", name], &file);
+        assert_eq!((status(&output), folder.names().len()), (2, 0), "{name}");
+    }
+    assert_eq!(status(&az_split(&folder, &["--parts", "a", "-o", "a"], &file)), 0);
+    assert_eq!(folder.names(), ["a", "a.big", "a.small"]);
+}
+
+#[test]
 fn a_set_card_appears_with_the_fragments_it_describes() {
     let folder = empty_folder();
     let key = Key::generate().unwrap();

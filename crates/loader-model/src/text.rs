@@ -1,7 +1,6 @@
 //! Text that came from a server or a file, made safe to show.
 
 use serde::Serialize;
-use std::borrow::Cow;
 
 /// Longest text, in characters, that goes into a message.
 pub const TEXT_MAX_CHARS: usize = 512;
@@ -9,26 +8,63 @@ pub const TEXT_MAX_CHARS: usize = 512;
 /// What every line of a secret begins with, in lower case.
 const SECRET_STARTS: [&str; 2] = ["az-secret-key-1", "az-frag-1"];
 
-/// `text` without keys and fragments: someone may paste one where a path belongs.
-fn without_secrets(text: &str) -> Cow<'_, str> {
-    let lower = text.to_ascii_lowercase();
-    if !SECRET_STARTS.iter().any(|start| lower.contains(start)) {
-        return Cow::Borrowed(text);
-    }
+/// `text` without keys, fragments, tokens and the queries of URLs: someone may paste
+/// one where a path belongs.
+fn without_secrets(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(next) = SECRET_STARTS.iter().filter_map(|start| lower[at..].find(start)).min() {
-        out.push_str(&text[at..at + next]);
-        out.push_str("[secret]");
-        let rest = &lower[at + next..];
-        at += next + rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(rest.len());
+    let (mut rest, mut previous, mut in_url) = (text, ' ', false);
+    while let Some(c) = rest.chars().next() {
+        in_url = (in_url || starts_with(rest, "http://") || starts_with(rest, "https://")) && !ends_url(c);
+        let mut hidden = secret_line_len(rest);
+        if hidden == 0 && !is_base64url(previous) {
+            hidden = token_len(rest);
+        }
+        if hidden == 0 && in_url && previous == '?' {
+            hidden = rest.find(ends_url).unwrap_or(rest.len());
+        }
+        if hidden > 0 {
+            out.push_str("[secret]");
+        } else {
+            out.push(c);
+            hidden = c.len_utf8();
+        }
+        previous = rest[..hidden].chars().next_back().unwrap_or(c);
+        rest = &rest[hidden..];
     }
-    out.push_str(&text[at..]);
-    Cow::Owned(out)
+    out
 }
 
-/// `text` without keys and fragments, with control characters, C1 controls and bidirectional controls
-/// written as `\u{..}`, cut at [`TEXT_MAX_CHARS`] characters with an ellipsis.
+fn starts_with(text: &str, start: &str) -> bool {
+    text.get(..start.len()).is_some_and(|front| front.eq_ignore_ascii_case(start))
+}
+
+fn ends_url(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '<' | '>' | '`')
+}
+
+fn is_base64url(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
+}
+
+/// Bytes of the key or the fragment that `text` begins with.
+fn secret_line_len(text: &str) -> usize {
+    let is_one = SECRET_STARTS.iter().any(|start| starts_with(text, start));
+    if is_one { text.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(text.len()) } else { 0 }
+}
+
+/// Bytes of the JWT that `text` begins with: three parts, of which the first is an object in
+/// base64url.
+fn token_len(text: &str) -> usize {
+    if !text.starts_with("eyJ") {
+        return 0;
+    }
+    let len = text.find(|c| !is_base64url(c) && c != '.').unwrap_or(text.len());
+    let parts: Vec<_> = text[..len].split('.').collect();
+    if parts.len() >= 3 && parts[1].len() > 1 { len } else { 0 }
+}
+
+/// `text` without keys, fragments, tokens and queries of URLs, with control characters, C1 controls
+/// and bidirectional controls written as `\u{..}`, cut at [`TEXT_MAX_CHARS`] characters with an ellipsis.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(TEXT_MAX_CHARS));
     let mut chars = 0;
@@ -91,6 +127,15 @@ mod tests {
     fn a_pasted_key_is_not_shown() {
         assert_eq!(printable("a AZ-SECRET-KEY-1QQ9: no such file"), "a [secret]: no such file");
         assert_eq!(printable("az-frag-1xy é AZ-FRAG-1QZ"), "[secret] é [secret]");
+    }
+
+    #[test]
+    fn a_pasted_token_or_signed_url_is_not_shown() {
+        assert_eq!(printable("eyJhbGciOi.eyJpc3Mi.c2ln: no such file"), "[secret]: no such file");
+        assert_eq!(printable("'/x/eyJhbGciOi.e30.' and"), "'/x/[secret]' and");
+        assert_eq!(printable("key.eyJ.pub eyJx.tar.gz xeyJa.bc.d"), "key.eyJ.pub [secret] xeyJa.bc.d");
+        assert_eq!(printable("HTTPS://cdn.test/a?X-Sig=1&b=?2: gone"), "HTTPS://cdn.test/a?[secret] gone");
+        assert_eq!(printable("\"http://h/a?b\" why? no"), "\"http://h/a?[secret]\" why? no");
     }
 
     #[test]

@@ -66,12 +66,12 @@ pub enum Error {
         actual: u64,
     },
     /// The range asked for lies outside the plaintext.
-    #[error("range {offset}:{len} lies outside the plaintext of {plaintext_len} bytes")]
+    #[error("range {offset}:{} lies outside the plaintext of {plaintext_len} bytes", len.map_or(String::new(), |len| len.to_string()))]
     OutOfRange {
         /// First byte asked for.
         offset: u64,
-        /// Bytes asked for.
-        len: u64,
+        /// Bytes asked for; `None` for the rest.
+        len: Option<u64>,
         /// Bytes that there are.
         plaintext_len: u64,
     },

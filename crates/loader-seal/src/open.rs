@@ -77,7 +77,7 @@ impl Unlocked {
         };
         let end = len.map_or(Some(plaintext_len), |len| offset.checked_add(len));
         let Some(end) = end.filter(|end| offset <= *end && *end <= plaintext_len) else {
-            return Err(Error::OutOfRange { offset, len: len.unwrap_or(0), plaintext_len });
+            return Err(Error::OutOfRange { offset, len, plaintext_len });
         };
         if offset == end {
             return Ok(0);

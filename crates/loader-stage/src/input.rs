@@ -37,7 +37,7 @@ impl Input {
         let name = path.display().to_string();
         match File::open(path) {
             Ok(file) => Ok(Self { path: Some(path.to_owned()), ..Self::new(name, file)? }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Err(Failure::new(ErrorCode::NotFound, format_args!("{name}: no such file")))
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -99,6 +99,11 @@ impl Input {
     /// True for a regular file, which can be read at any offset.
     pub fn is_seekable(&self) -> bool {
         self.len.is_some()
+    }
+
+    /// True for a regular file that was opened at its start, so that offsets count from there.
+    pub fn is_from_start(&self) -> bool {
+        self.from_start
     }
 
     /// The file itself, to seek in or to read at an offset.

@@ -114,10 +114,11 @@ where
         }
     };
     let args: &StageArgs = cli.as_ref();
+    // First, since whoever waits for the stage looks there for its last line.
+    emitter.append_to_run_dir()?;
     if let Some(path) = &args.events_file {
         emitter.append_to(path)?;
     }
-    emitter.append_to_run_dir()?;
     process::watch_signals(emitter.clone()).map_err(|error| Failure::io("signals", &error))?;
     emitter.state(UnlockState::Idle, Report::default());
     emitter.check_files()?;
