@@ -4,12 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use tests::events::{self, Events};
 use tests::site::{PASSWORD, Site, has_engine};
-use tests::{Finished, Random, bash, run, say};
+use tests::{Finished, Random, bash, folder, run, say};
 
 const LINE: &str =
     r#"az-login | az-fetch key-fragment | az-join - "$DEVICE_FRAGMENT" | az-decrypt --key-file - "$IMAGES""#;
@@ -149,6 +150,79 @@ fn a_model_comes_from_api_and_cdn_and_then_from_the_cache() {
         assert_eq!(from_cdn(), requests);
         check_no_secret(&site, &finished);
     }
+}
+
+/// `scripts/unlock` with `options`, which keeps its lock in the folder `run` of the site.
+fn az_unlock(site: &Site, options: &str) -> Finished {
+    let mut command = bash(&format!(
+        "umask 022; exec {} --archive images.enc --fragment device.frag --sink 'tar t' \\
+        --status-file status.json --prometheus az.prom {options}",
+        folder().join("../scripts/unlock").display()
+    ));
+    site.configure(&mut command);
+    command.current_dir(site.folder()).env("RUNTIME_DIRECTORY", site.file("run"));
+    run(command, b"")
+}
+
+#[test]
+fn an_unlock_that_is_refused_at_once_takes_the_place_of_the_last_one_s_state() {
+    let site = Site::start();
+    let good = az_unlock(&site, "");
+    assert_eq!(good.status, 0, "{}", good.stderr);
+    let asked = site.server().requests().len();
+    fs::write(site.file("shut"), "").unwrap();
+    let blocked = site.file("run-2");
+    for (options, status, says) in [
+        ("--archive nothing.enc", 66, "FAILED in az-inspect (idle): nothing.enc: no such file."),
+        ("--fragment nothing.frag", 66, "FAILED in az-join (idle): nothing.frag: no such file."),
+        ("--sink no-such-sink", 78, "az-unlock: no-such-sink is not on the PATH"),
+        ("--run-dir shut/run", 73, "az-unlock: shut/run: cannot be made"),
+        ("", 73, "az-unlock: run: cannot be made"),
+    ] {
+        assert_eq!(az_unlock(&site, "").status, 0, "it is well again");
+        if options.is_empty() {
+            fs::rename(site.file("run"), &blocked).unwrap();
+            fs::write(site.file("run"), "").unwrap();
+        }
+        let refused = az_unlock(&site, options);
+        assert_eq!(refused.status, status, "{options}: {}", refused.stderr);
+        let last = refused.stderr.lines().last().unwrap().replace(&format!("{}/", site.folder().display()), "");
+        assert!(last.ends_with(says), "{options}: {}", refused.stderr);
+        let state: serde_json::Value = serde_json::from_slice(&fs::read(site.file("status.json")).unwrap()).unwrap();
+        assert_eq!((&state["state"], &state["exit"]), (&"error".into(), &status.into()), "{options}: {state}");
+        let metrics = fs::read_to_string(site.file("az.prom")).unwrap();
+        assert!(metrics.contains(&format!("az_unlock_exit_code {status}\n")), "{options}: {metrics}");
+    }
+    // Three requests of each good one alone.
+    assert_eq!(site.server().requests().len(), asked * 6);
+}
+
+#[test]
+fn a_second_unlock_leaves_the_state_to_the_first() {
+    let site = Site::start();
+    assert_eq!(az_unlock(&site, "").status, 0);
+    fs::write(site.file("status.json"), "of the first").unwrap();
+    let held = fs::File::open(site.file("run/unlock.lock")).unwrap();
+    held.lock().unwrap();
+    for options in ["", "--archive nothing.enc", "--sink no-such-sink"] {
+        let second = az_unlock(&site, options);
+        assert_eq!((second.status, second.stderr.as_str()), (75, "az-unlock: another unlock is running\n"));
+    }
+    assert_eq!(fs::read_to_string(site.file("status.json")).unwrap(), "of the first");
+}
+
+/// Whoever can open the lock can hold it.
+#[test]
+fn the_lock_is_closed_to_other_users() {
+    let site = Site::start();
+    let lock = site.file("run/unlock.lock");
+    let mode = || fs::metadata(&lock).unwrap().permissions().mode() & 0o777;
+    // As systemd makes it, for those who read the status file.
+    fs::create_dir(site.file("run")).unwrap();
+    fs::set_permissions(site.file("run"), Permissions::from_mode(0o755)).unwrap();
+    assert_eq!((az_unlock(&site, "").status, mode()), (0, 0o600));
+    fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
+    assert_eq!((az_unlock(&site, "").status, mode()), (0, 0o600));
 }
 
 /// The names and ids of all images of the engine.
