@@ -46,6 +46,13 @@ fn at_site(site: &Site, script: &str) -> String {
 }
 
 const HOSTS: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
+/// The one of them that has a systemd, of its own kind; its archive lies elsewhere.
+const SYSTEMD: &str = HOSTS[1];
+
+/// Where the sealed archive lies on the device.
+fn archive(host: &str) -> &'static str {
+    if host == SYSTEMD { "/opt/other/app 1%.enc" } else { "/opt/azaion/images.enc" }
+}
 
 /// Devices that are simulated on this machine, each below a folder of its own.
 struct Devices<'s> {
@@ -63,17 +70,22 @@ struct Recap {
 
 impl<'s> Devices<'s> {
     fn new(site: &'s Site, ansible: PathBuf) -> Self {
-        // A release as it is shipped: bin/ below one folder.
+        // A release as scripts/dist.d/package makes it.
         at_site(
             site,
-            r#"mkdir -p rel/loader/bin && for name in login fetch join decrypt load status inspect doctor cdn-creds rekey; do
+            r#"mkdir -p rel/loader/{bin,lib/systemd/system,share/doc/azaion-loader} && for name in login fetch join decrypt load status inspect doctor cdn-creds rekey; do
                 strip -o rel/loader/bin/az-$name "$(command -v az-$name)" || cp "$(command -v az-$name)" rel/loader/bin/
             done"#,
         );
+        for name in ["az-unlock.service", "az-unlock.timer"] {
+            let unit = fs::read_to_string(folder().join("../examples/systemd").join(name)).unwrap();
+            let place = site.file("rel/loader/lib/systemd/system").join(name);
+            fs::write(place, unit.replace("/usr/bin/", "/usr/local/bin/")).unwrap();
+        }
         fs::copy(folder().join("../scripts/unlock"), site.file("rel/loader/bin/az-unlock")).unwrap();
         at_site(site, "tar -C rel -cf release.tar loader && rm -r rel");
         for host in HOSTS {
-            for dir in ["usr", "etc/systemd/system", "run", "var/cache", "opt"] {
+            for dir in ["usr/local", "etc/systemd/system", "run", "var/cache", "opt"] {
                 fs::create_dir_all(site.file("devices").join(host).join(dir)).unwrap();
             }
             fs::create_dir_all(site.file("credentials")).unwrap();
@@ -82,6 +94,9 @@ impl<'s> Devices<'s> {
             fs::copy(site.file("device.frag"), site.file(&format!("fragments/{host}.frag"))).unwrap();
         }
         let devices = Self { site, ansible, engine: has_engine() };
+        let systemctl = include_str!("fleet/systemctl").replace("ROOT", devices.root(SYSTEMD).to_str().unwrap());
+        write(&site.file("bin/systemctl"), &systemctl);
+        fs::set_permissions(site.file("bin/systemctl"), Permissions::from_mode(0o755)).unwrap();
         devices.inventory(site.server().api_url());
         devices
     }
@@ -96,6 +111,8 @@ impl<'s> Devices<'s> {
         let host = |host: &str| match self.engine && host == HOSTS[0] {
             true => json!({}),
             false => json!({
+                "az_loader_systemd": host == SYSTEMD,
+                "az_loader_archive_path": archive(host),
                 "az_loader_sink": format!("tar -x -C {}", images(host)),
                 "az_loader_present": format!("test -e {}/manifest.json", images(host)),
             }),
@@ -108,7 +125,6 @@ impl<'s> Devices<'s> {
                 "az_loader_root": of("devices/{{ inventory_hostname }}"),
                 "az_loader_systemd": false,
                 "az_loader_release": of("release.tar"),
-                "az_loader_units": folder().join("../examples/systemd").canonicalize().unwrap(),
                 "az_loader_archive": of("images.enc"),
                 "az_loader_credentials": of("credentials/{{ inventory_hostname }}.json"),
                 "az_loader_fragment": of("fragments/{{ inventory_hostname }}.frag"),
@@ -125,7 +141,8 @@ impl<'s> Devices<'s> {
         command.args(["-i", self.site.file("inventory.json").to_str().unwrap()]).args(args).arg(book);
         // All at once: a keyword of the play takes no variable of the inventory.
         command.args(["-e", "az_loader_serial=3"]);
-        command.current_dir(fleet("ansible")).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.site.folder());
+        command.current_dir(fleet("ansible")).env_clear().env("HOME", self.site.folder());
+        command.env("PATH", format!("{}:/usr/bin:/bin", self.site.file("bin").display()));
         command.env("LC_ALL", "C.UTF-8").env("ANSIBLE_CONFIG", fleet("ansible/ansible.cfg"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         run(command, b"")
@@ -183,8 +200,9 @@ fn the_role_installs_unlocks_updates_and_rotates() {
 
     // What --check says would change does not change.
     let before = snapshot(&site.file("devices"));
-    let (recap, _) = devices.recap("site.yml", &HOSTS[..1], &["--check"], 0);
+    let (recap, _) = devices.recap("site.yml", &HOSTS[..2], &["--check"], 0);
     assert!(recap.iter().all(|host| host.changed > 3 && host.failed == 0));
+    fs::remove_file(devices.root(SYSTEMD).join("systemctl.log")).unwrap();
     assert_eq!(snapshot(&site.file("devices")), before);
 
     let (recap, _) = devices.recap("site.yml", &HOSTS, &[], 0);
@@ -199,6 +217,9 @@ fn the_role_installs_unlocks_updates_and_rotates() {
             assert_eq!(fs::metadata(root.join("etc/azaion").join(file)).unwrap().permissions().mode() & 0o777, 0o600);
         }
         assert_eq!(root.join("opt/azaion/manifest.json").is_file(), !(devices.engine && host == HOSTS[0]));
+        let unit = fs::read_to_string(root.join("usr/local/lib/systemd/system/az-unlock.service")).unwrap();
+        let program = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/")?.split(' ').next());
+        assert!(root.join(program.unwrap()).is_file(), "{program:?} is not where the unit looks for it");
         let left: Vec<_> =
             fs::read_dir(root.join("run/azaion")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("models.")), "{left:?}");
@@ -209,8 +230,21 @@ fn the_role_installs_unlocks_updates_and_rotates() {
             assert!(removed.status.success(), "{tag} was not there");
         }
     }
+    let asked = fs::read_to_string(devices.root(SYSTEMD).join("systemctl.log")).unwrap();
+    let asked: Vec<_> = asked.lines().filter(|line| !line.starts_with("show") && !line.starts_with("is-")).collect();
+    assert_eq!(
+        asked,
+        [
+            "daemon-reload",
+            "enable az-unlock.service",
+            "enable az-unlock.timer",
+            "start az-unlock.timer",
+            "start az-unlock.service"
+        ]
+    );
     let (recap, text) = devices.recap("site.yml", &HOSTS, &[], 0);
     assert!(recap.iter().all(|host| host.changed == 0), "the second run changes something: {text}");
+    failed_unlock(&devices);
 
     // Another release of the model, and a device whose login is refused.
     at_site(
@@ -232,6 +266,45 @@ fn the_role_installs_unlocks_updates_and_rotates() {
     if devices.engine {
         let removed = Command::new("docker").args(["image", "rm"]).args(site.tags()).output().unwrap();
         assert!(removed.status.success(), "{removed:?}");
+    }
+}
+
+/// A device that passes az-doctor and whose unlock fails: its state is collected too.
+fn failed_unlock(devices: &Devices<'_>) {
+    for host in [SYSTEMD, HOSTS[2]] {
+        let root = devices.root(host);
+        let sealed = PathBuf::from(format!("{}{}", root.display(), archive(host)));
+        let whole = fs::read(&sealed).unwrap();
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 1;
+        fs::write(&sealed, damaged).unwrap();
+        fs::remove_file(root.join("opt/azaion/manifest.json")).unwrap();
+        let (recap, text) = devices.recap("site.yml", &[host], &[], 2);
+        assert!(recap[0].failed == 1 && text.contains("Collect what az-status said"), "{text}");
+        let state: Value =
+            serde_json::from_slice(&fs::read(devices.site.file(&format!("collected/{host}.json"))).unwrap()).unwrap();
+        assert_eq!((&state["state"], &state["exit"]), (&json!("error"), &json!(65)), "{state}");
+        fs::write(&sealed, whole).unwrap();
+        devices.recap("site.yml", &[host], &[], 0);
+    }
+}
+
+/// What the example of an inventory names is there, under the names of this release.
+#[test]
+fn the_inventory_names_settings_of_the_role_and_the_tarball() {
+    let inventory = fs::read_to_string(fleet("ansible/inventory.example.yml")).unwrap();
+    let defaults = fs::read_to_string(fleet("ansible/roles/az_loader/defaults/main.yml")).unwrap();
+    let settings: Vec<_> = inventory
+        .lines()
+        .filter_map(|line| line.trim().split_once(':').filter(|(name, _)| name.starts_with("az_")))
+        .collect();
+    assert!(settings.len() >= 3, "{inventory}");
+    for (name, value) in settings {
+        assert!(defaults.lines().any(|line| line.starts_with(&format!("{name}:"))), "{name} is no setting");
+        if name == "az_loader_release" {
+            let tarball = format!("release/azaion-loader-{}-aarch64-linux-musl.tar.gz", env!("CARGO_PKG_VERSION"));
+            assert_eq!(value.trim(), tarball);
+        }
     }
 }
 
@@ -266,8 +339,8 @@ fn rotate(devices: &Devices<'_>) {
     let (recap, text) = devices.recap("rotate.yml", &HOSTS, &["-e", &drop], 0);
     assert!(recap.iter().all(|host| host.changed == 2), "{text}");
     for host in HOSTS {
-        let archive = devices.root(host).join("opt/azaion/images.enc");
-        let slots = at_site(site, &format!("az-inspect --key-file new.key {}", archive.display()));
+        let archive = format!("{}{}", devices.root(host).display(), archive(host));
+        let slots = at_site(site, &format!("az-inspect --key-file new.key '{archive}'"));
         assert!(slots.contains(&new) && !slots.contains(&old), "{slots}");
     }
 }
