@@ -45,6 +45,25 @@ fn at_site(site: &Site, script: &str) -> String {
     finished.text()
 }
 
+/// The lines of "At boot" in `examples/README.md` as they stand, but below a folder, which is given.
+fn at_boot(site: &Site) -> PathBuf {
+    let page = fs::read_to_string(folder().join("../examples/README.md")).unwrap();
+    let lines = page.split("## At boot").nth(1).unwrap().split("```").nth(1).unwrap().strip_prefix("sh\n").unwrap();
+    let root = site.file("root");
+    let lines = ["usr", "etc", "opt"].iter().fold(lines.to_owned(), |lines, name| {
+        lines.replace(&format!(" /{name}/"), &format!(" {}/{name}/", root.display()))
+    });
+    let lines = lines.replace("https://api.example.com", site.server().api_url());
+    for name in ["scripts", "examples"] {
+        std::os::unix::fs::symlink(folder().join("..").join(name).canonicalize().unwrap(), site.file(name)).unwrap();
+    }
+    for name in ["usr/bin", "etc/systemd/system"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+    }
+    at_site(site, &format!("set -e; umask 022; systemctl() {{ :; }}\n{lines}"));
+    root
+}
+
 const HOSTS: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
 /// The one of them that has a systemd, of its own kind; its archive lies elsewhere.
 const SYSTEMD: &str = HOSTS[1];
@@ -286,6 +305,21 @@ fn failed_unlock(devices: &Devices<'_>) {
         assert_eq!((&state["state"], &state["exit"]), (&json!("error"), &json!(65)), "{state}");
         fs::write(&sealed, whole).unwrap();
         devices.recap("site.yml", &[host], &[], 0);
+    }
+}
+
+#[test]
+fn the_lines_of_at_boot_bring_what_the_unit_asks_for() {
+    let site = Site::start();
+    let root = at_boot(&site);
+    let unit = fs::read_to_string(root.join("etc/systemd/system/az-unlock.service")).unwrap();
+    let setting = |name: &str| -> Vec<_> { unit.lines().filter_map(|line| line.strip_prefix(name)).collect() };
+    let mut paths = setting("ConditionPathExists=/");
+    paths.extend(setting("LoadCredential=").iter().map(|line| line.split_once(":/").unwrap().1));
+    paths.extend(setting("ExecStart=/").iter().map(|line| line.split(' ').next().unwrap()));
+    assert_eq!(paths.len(), 4, "{unit}");
+    for path in paths {
+        assert!(root.join(path).is_file(), "/{path} is not there");
     }
 }
 

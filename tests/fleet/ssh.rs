@@ -1,6 +1,6 @@
 //! Many devices over ssh.
 
-use super::{at_site, fleet};
+use super::{at_boot, at_site, fleet};
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -33,23 +33,27 @@ fn ssh_devices(site: &Site) -> Option<Sshd> {
     );
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let dir = site.folder().display();
-    let unlock = folder().join("../scripts/unlock").canonicalize().unwrap();
+    // What the page about the boot leaves on a device; where its files lie is all that differs.
+    let root = at_boot(site);
+    let unlock = fs::read_to_string(root.join("usr/bin/az-unlock")).unwrap();
+    let unlock = ["/etc/azaion", "/opt/azaion"]
+        .iter()
+        .fold(unlock, |text, place| text.replace(place, &format!("{}{place}", root.display())));
+    fs::write(root.join("usr/bin/az-unlock"), unlock.replace("sink=az-load", "sink='tar t'")).unwrap();
     let device = format!(
         r#"#!/bin/bash
-        cd {dir}; api={} credentials=credentials.json
+        cd {dir}; root={}; more=()
         case $DEVICE in
-            edge-2) credentials=wrong.json ;;
-            edge-3) mkdir first 2>/dev/null && api=http://127.0.0.1:1 ;;
+            edge-2) more=(AZ_CREDENTIALS_FILE=wrong.json) ;;
+            edge-3) mkdir first 2>/dev/null && more=(AZ_API_URL=http://127.0.0.1:1) ;;
         esac
-        exec env -i PATH={dir}/bin:'{}' HOME={dir} AZ_EVENTS=off AZ_RETRIES=0 AZ_API_URL=$api AZ_HWID_FILE=hwid \
-            AZ_CREDENTIALS_FILE=$credentials AZ_FRAGMENT_FILE=device.frag AZ_ARCHIVE=images.enc \
-            RUNTIME_DIRECTORY=run-$DEVICE SINK='tar t' bash -c "$SSH_ORIGINAL_COMMAND"
+        words=${{SSH_ORIGINAL_COMMAND//\/etc\/azaion/$root/etc/azaion}} words=${{words//\/opt\/azaion/$root/opt/azaion}}
+        exec env -i PATH=$root/usr/bin:'{}' HOME={dir} XDG_CONFIG_HOME=$root/etc AZ_EVENTS=off AZ_RETRIES=0 AZ_HWID_FILE=hwid \
+            RUNTIME_DIRECTORY=run-$DEVICE "${{more[@]}}" bash -c "$words"
         "#,
-        site.server().api_url(),
+        root.display(),
         path_variable(),
     );
-    fs::create_dir(site.file("bin")).unwrap();
-    std::os::unix::fs::symlink(unlock, site.file("bin/az-unlock")).unwrap();
     fs::write(site.file("device"), device).unwrap();
     fs::set_permissions(site.file("device"), Permissions::from_mode(0o755)).unwrap();
     let config = format!(
