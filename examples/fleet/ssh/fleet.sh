@@ -3,12 +3,13 @@
 # help: 69 and 75 of the filters, 255 of ssh. Leaves what each said in a folder, and says
 # who failed. Without a command it unlocks.
 #   fleet.sh HOSTS FOLDER [COMMAND]
+# HOSTS has a device a line; what follows a # is left out.
 set -euo pipefail
 usage="fleet.sh HOSTS FOLDER [COMMAND]"
 hosts=${1:?"$usage"} folder=${2:?"$usage"} command=${3:-az-unlock}
 
 mkdir -p "$folder"
-sort -u "$hosts" > "$folder/left"
+awk '{ sub(/#.*/, "") } NF { print $1 }' "$hosts" | sort -u > "$folder/left"
 all=$(wc -l < "$folder/left")
 : > "$folder/failed"
 for pause in 0 ${PAUSES:-30 120}; do
@@ -21,7 +22,7 @@ for pause in 0 ${PAUSES:-30 120}; do
     awk '$1 != 0 && $1 != 69 && $1 != 75 && $1 != 255' "$folder/told" >> "$folder/failed"
     [ -s "$folder/left" ] || break
 done
-grep -wFf "$folder/left" "$folder/told" >> "$folder/failed" || true
+awk '$1 == 69 || $1 == 75 || $1 == 255' "$folder/told" >> "$folder/failed"
 
 failed=$(wc -l < "$folder/failed")
 echo "$((all - failed)) of $all devices are well"
