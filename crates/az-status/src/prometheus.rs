@@ -18,35 +18,52 @@ const STATES: [UnlockState; 7] = [
     UnlockState::Error,
 ];
 const LAST_SUCCESS: &str = "az_unlock_last_success_timestamp_seconds";
+const EXIT_CODE: &str = "az_unlock_exit_code";
 /// What is read of a file that is there: more than any we write.
 const OLD_FILE_MAX: u64 = 256 * 1024;
 
-/// The time of the last success, in seconds since 1970, that the file tells.
-pub(crate) fn last_success(path: &Path) -> Option<u64> {
-    let mut text = String::new();
-    std::fs::File::open(path).ok()?.take(OLD_FILE_MAX).read_to_string(&mut text).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok())
+/// What stands until an unlock has ended: of those before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    /// When one was last ready, in seconds since 1970.
+    pub(crate) last_success: Option<u64>,
+    /// Exit status of the last one. A scrape while another runs shall not miss it.
+    exit: Option<u8>,
+}
+
+impl Before {
+    /// What the file tells.
+    pub(crate) fn read(path: &Path) -> Self {
+        let mut text = String::new();
+        // One that is not there, or not text, tells nothing.
+        let file = std::fs::File::open(path).map(|file| file.take(OLD_FILE_MAX).read_to_string(&mut text));
+        if !matches!(file, Ok(Ok(_))) {
+            return Self::default();
+        }
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        Self { last_success: value(LAST_SUCCESS), exit: value(EXIT_CODE).and_then(|exit| u8::try_from(exit).ok()) }
+    }
 }
 
 /// The metrics of `processes`; of the whole too once there is a `verdict`.
-pub(crate) fn render(processes: &[&Process], verdict: Option<&Verdict>, last_success: Option<u64>) -> Vec<u8> {
+pub(crate) fn render(processes: &[&Process], verdict: Option<&Verdict>, before: Before) -> Vec<u8> {
     let mut out = Metrics(String::new());
     let state = verdict.map_or_else(|| outlook::standing(processes), |verdict| verdict.state);
     out.head("az_unlock_state", "gauge", "1 for the state that the unlock is in.");
     for known in STATES {
         out.sample("az_unlock_state", Some(("state", known.as_str())), u64::from(known == state));
     }
-    if let Some(seconds) = last_success {
+    if let Some(seconds) = before.last_success {
         out.head(LAST_SUCCESS, "gauge", "When an unlock last became ready.");
         out.sample(LAST_SUCCESS, None, seconds);
     }
-    if let Some(verdict) = verdict {
-        out.head("az_unlock_exit_code", "gauge", "Exit status of the first cause; 0 for ready.");
-        out.sample("az_unlock_exit_code", None, verdict.exit);
-        if let Some(seconds) = verdict.seconds {
-            out.head("az_unlock_duration_seconds", "gauge", "How long the unlock took.");
-            out.sample("az_unlock_duration_seconds", None, seconds);
-        }
+    if let Some(exit) = verdict.map(|verdict| verdict.exit).or(before.exit) {
+        out.head(EXIT_CODE, "gauge", "Exit status of the last unlock that ended; 0 for ready.");
+        out.sample(EXIT_CODE, None, exit);
+    }
+    if let Some(seconds) = verdict.and_then(|verdict| verdict.seconds) {
+        out.head("az_unlock_duration_seconds", "gauge", "How long the unlock took.");
+        out.sample("az_unlock_duration_seconds", None, seconds);
     }
     let labels = outlook::labels(processes);
     let bytes: Vec<_> =

@@ -35,7 +35,7 @@ pub(crate) fn lines_end_in_a_verdict(input: &[u8]) {
         let written = [
             verdict.to_json().into_bytes(),
             outlook::status_file(&processes, None, Some(&verdict), UNIX_EPOCH),
-            prometheus::render(&processes, Some(&verdict), None),
+            prometheus::render(&processes, Some(&verdict), prometheus::Before::default()),
         ];
         assert!(written.iter().all(|text| !text.is_empty() && std::str::from_utf8(text).is_ok()));
     }

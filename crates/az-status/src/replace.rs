@@ -1,7 +1,7 @@
 //! A small file that others poll: replaced whole, many times.
 
 use loader_stage::{ErrorCode, Failure};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, fchmod, open};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -63,6 +63,8 @@ impl Replaced {
             }
             other => other?,
         };
+        // Whatever the umask, as under systemd; a file system without modes has its own.
+        let _ = fchmod(&fd, mode);
         let mut file = File::from(fd);
         let outcome = file
             .write_all(content)

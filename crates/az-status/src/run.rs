@@ -43,7 +43,7 @@ struct Watch {
     journal: Option<Journal>,
     status: Option<Replaced>,
     metrics: Option<Replaced>,
-    last_success: Option<u64>,
+    before: prometheus::Before,
     last_kept: Instant,
     /// Something changed that the files do not tell yet; true for a state.
     unkept: Option<bool>,
@@ -116,11 +116,11 @@ impl Watch {
         if let Some(file) = &mut status {
             file.begin(&outlook::status_file(&[], command_run.as_deref(), None, now))?;
         }
-        let last_success = cli.prometheus.as_deref().and_then(prometheus::last_success);
+        let before = cli.prometheus.as_deref().map(prometheus::Before::read).unwrap_or_default();
         let mut metrics = None;
         if let Some(path) = &cli.prometheus {
             let mut file = Replaced::new(path)?;
-            file.begin(&prometheus::render(&[], None, last_success))?;
+            file.begin(&prometheus::render(&[], None, before))?;
             metrics = Some(file);
         }
         Ok(Self {
@@ -129,7 +129,7 @@ impl Watch {
             journal,
             status,
             metrics,
-            last_success,
+            before,
             last_kept: Instant::now(),
             unkept: None,
             run: command_run.or_else(|| cli.run.clone()),
@@ -239,8 +239,7 @@ impl Watch {
         let now = clock::now();
         let processes = self.selected();
         let status = self.status.is_some().then(|| outlook::status_file(&processes, self.run.as_deref(), verdict, now));
-        let metrics =
-            (self.metrics.is_some() && moved).then(|| prometheus::render(&processes, verdict, self.last_success));
+        let metrics = (self.metrics.is_some() && moved).then(|| prometheus::render(&processes, verdict, self.before));
         let mut troubles = Vec::new();
         if let (Some(file), Some(content)) = (&mut self.status, status) {
             troubles.extend(file.put(&content, verdict.is_some()));
@@ -259,7 +258,7 @@ impl Watch {
         self.ending.lost = self.cut + self.board.ignored;
         let verdict = Verdict::new(&self.selected(), &self.ending);
         if verdict.exit == 0 {
-            self.last_success = Some(clock::seconds(clock::now()));
+            self.before.last_success = Some(clock::seconds(clock::now()));
         }
         self.keep(true, Some(&verdict));
         if let Some(journal) = &mut self.journal {

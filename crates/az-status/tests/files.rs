@@ -37,6 +37,17 @@ fn the_status_file_tells_the_end() {
 }
 
 #[test]
+fn what_others_poll_is_readable_by_them_whatever_the_umask() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$0\" --status-file s --prometheus s.prom --log-dir . -- true"]);
+    command.arg(az_status().get_program()).current_dir(dir.path()).env("SOURCE_DATE_EPOCH", EPOCH);
+    assert_eq!(run(&mut command, b"").status, Some(0));
+    let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("s"), mode("s.prom"), mode("log_loader_20261123.txt")), (0o644, 0o644, 0o600));
+}
+
+#[test]
 fn the_status_file_follows_every_state_and_is_always_whole() {
     use std::io::Write;
     let dir = tempfile::tempdir().unwrap();
@@ -189,6 +200,14 @@ fn metrics_are_valid_and_remember_the_last_success() {
     assert_eq!(value(&failed, "az_unlock_exit_code"), Some(74.0));
     assert_eq!(value(&failed, "az_stage_exit_code{stage=\"az-load\"}"), Some(74.0));
     assert_eq!(value(&failed, "az_stage_exit_code{stage=\"az-decrypt\"}"), Some(141.0));
+
+    // While the next one runs, the last one's end stands.
+    let mut command = az_status();
+    command.args(["--prometheus", "az.prom", "--", "cat", "az.prom"]).current_dir(dir.path());
+    let during = samples(&run(&mut command, b"").out);
+    assert_eq!(value(&during, "az_unlock_state{state=\"idle\"}"), Some(1.0));
+    assert_eq!(value(&during, "az_unlock_exit_code"), Some(74.0));
+    assert_eq!(value(&during, "az_unlock_last_success_timestamp_seconds"), Some(1_795_422_180.0));
 
     let twice = watch("one_stage_twice", EPOCH);
     assert_eq!(value(&twice, "az_stage_exit_code{stage=\"az-fetch\"}"), Some(66.0));
