@@ -383,12 +383,14 @@ fn rotate(devices: &Devices<'_>) {
 fn the_manifest_is_of_the_schema_and_its_command_unlocks() {
     let Some(validate) = python_tool("kubernetes-validate") else { return };
     let manifest = fleet("kubernetes/az-unlock.yaml");
-    let output = Command::new(&validate).arg("--strict").arg(&manifest).output().unwrap();
+    let secret = fleet("kubernetes/az-unlock.secret.example.yaml");
+    let output = Command::new(&validate).arg("--strict").args([&manifest, &secret]).output().unwrap();
     let words = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && words.matches(" passed ").count() == 4, "{words}");
+    let text = fs::read_to_string(&manifest).unwrap();
+    assert!(!text.contains("kind: Secret"), "applying the manifest again would put an example over the credentials");
     // What does not fit is seen.
     let site = Site::start();
-    let text = fs::read_to_string(&manifest).unwrap();
     fs::write(site.file("wrong.yaml"), text.replace("imagePullPolicy", "imagePullPolice")).unwrap();
     assert!(!Command::new(&validate).arg("--strict").arg(site.file("wrong.yaml")).output().unwrap().status.success());
 

@@ -30,7 +30,8 @@ fn only_what_a_second_try_may_mend_is_tried_again() {
     });
     let never: BTreeSet<_> = rows.filter(|(_, again)| *again == "no").map(|(code, _)| code).collect();
     assert!(never.len() > 8, "the table of exit status was not found");
-    assert_eq!(numbers("RestartPreventExitStatus"), never);
+    // And a credential that is missing, of which systemd says 243.
+    assert_eq!(numbers("RestartPreventExitStatus"), never.into_iter().chain([243]).collect());
 }
 
 /// A folder of units as the README installs them, with the drop-in, and az-unlock
@@ -60,7 +61,7 @@ fn systemd_takes_the_units_with_each_drop_in() {
         .unwrap()
         .map(|entry| Some(entry.unwrap().file_name().into_string().unwrap()))
         .collect();
-    assert_eq!(drop_ins.len(), 2);
+    assert_eq!(drop_ins.len(), 3);
     drop_ins.push(None);
     for drop_in in drop_ins {
         let dir = installed(drop_in.as_deref());
@@ -85,6 +86,23 @@ fn systemd_takes_the_units_with_each_drop_in() {
         let quoted = format!("gives it {} (", figure.split(' ').next().unwrap());
         assert!(readme.contains(&quoted), "{drop_in:?}: {quoted} is not in examples/README.md");
     }
+}
+
+#[test]
+fn the_stages_may_lock_their_memory_without_a_capability() {
+    let text = fs::read_to_string(unit("az-unlock.service")).unwrap();
+    let has = |line: &str| text.lines().any(|other| other == line);
+    assert!(has("CapabilityBoundingSet=") && has("LimitMEMLOCK=infinity"));
+}
+
+#[test]
+fn the_metrics_go_where_the_service_may_write() {
+    let text = fs::read_to_string(unit("az-unlock.service.d/prometheus.conf")).unwrap();
+    let setting = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    let (file, folder) = (setting("Environment=AZ_PROMETHEUS="), setting("ReadWritePaths=-"));
+    assert_eq!(PathBuf::from(file).parent(), Some(folder.as_ref()));
+    let rules = fs::read_to_string(unit("../fleet/prometheus/az-unlock.rules.yml")).unwrap();
+    assert!(rules.contains(file), "the rules name another file than {file}");
 }
 
 /// What `systemd-creds` seals as the drop-in says opens under the names that the
