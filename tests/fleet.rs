@@ -232,6 +232,9 @@ fn the_role_installs_unlocks_updates_and_rotates() {
             serde_json::from_slice(&fs::read(site.file(&format!("collected/{host}.json"))).unwrap()).unwrap();
         assert_eq!(state["state"], "ready", "{state}");
         assert!(devices.model_is(host, "key", "model"), "{host}: other bytes");
+        let config = fs::read_to_string(root.join("etc/azaion/config.yaml")).unwrap();
+        let line = format!("credentials_file: {}/etc/azaion/credentials.json\n", root.display());
+        assert!(config.contains(&line), "no filter finds its credentials by hand: {config}");
         for file in ["credentials.json", "device.frag"] {
             assert_eq!(fs::metadata(root.join("etc/azaion").join(file)).unwrap().permissions().mode() & 0o777, 0o600);
         }

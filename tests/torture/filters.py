@@ -267,6 +267,10 @@ def remote(site):
     def is_receipt(held):
         return is_json(held) or (None if json.loads(held) else "empty receipt")
 
+    def is_report(held):
+        return is_json(held) or (None if len(json.loads(held)["checks"]) == 15 else "not every check")
+
+    asked = ["--fragment-file", at("device.frag"), "--key-file", at("key"), "--cdn-file", at("cdn.json"), "--resource", "models/yolo.onnx"]
     return [
         Case("login", ["az-login"], Holds(is_token), env=env),
         Case("whoami", ["az-whoami", *token], Exactly(who)),
@@ -286,6 +290,13 @@ def remote(site):
             Holds(is_receipt),
             env=env,
             after=published,
+        ),
+        # It makes no file, whatever it finds.
+        Case(
+            "doctor",
+            ["az-doctor", *asked, "--cache-dir", "{folder}/cache", "--run-dir", "{folder}/run", "--skip", "engine,space", at("plain.enc")],
+            Holds(is_report),
+            env=env,
         ),
     ]
 
