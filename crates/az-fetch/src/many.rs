@@ -3,8 +3,8 @@
 use crate::cli::Name;
 use crate::origin::{Origin, make_folder};
 use crate::{fragment, resource::Fetch};
-use loader_model::{EventError, ResourceName};
-use loader_stage::{Content, Failure, Output, OutputArgs, Stage};
+use loader_model::{EventError, ResourceName, json_line};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, Output, OutputArgs, Stage};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -65,9 +65,7 @@ pub(crate) fn fetch(
                 first.get_or_insert(failure);
             }
         }
-        let mut line = serde_json::to_vec(&line).unwrap_or_default();
-        line.push(b'\n');
-        lines.put(&line)?;
+        lines.put(&json_line(&line).or_fail("line", |_| ErrorCode::Bug)?)?;
     }
     lines.commit()?;
     let Some(first) = first else { return Ok(()) };

@@ -5,6 +5,7 @@ use crate::many::{self, Target};
 use crate::origin::{self, Origin};
 use crate::{fragment, resource::Fetch};
 use loader_api::Session;
+use loader_model::json_line;
 use loader_session::{Device, RetryStep, api_failure, open_session, read_token};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 use std::path::Path;
@@ -69,9 +70,7 @@ fn list(cli: &Cli, stage: &Stage, session: &mut Session<'_>, folder: Option<&Nam
     };
     let listed = session.call(|client, token| client.list(token, folder, None));
     for resource in listed.map_err(|error| api_failure(&error))? {
-        let mut line = serde_json::to_vec(&resource).or_fail("list", |_| ErrorCode::Bug)?;
-        line.push(b'\n');
-        output.put(&line)?;
+        output.put(&json_line(&resource).or_fail("list", |_| ErrorCode::Bug)?)?;
     }
     output.commit()
 }

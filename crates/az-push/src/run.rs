@@ -7,7 +7,7 @@ use crate::small::SmallPart;
 use loader_api::Session;
 use loader_cdn::{Journal, PARTS_MAX, Push, PushPlan, Sent, Store};
 use loader_http::Notify;
-use loader_model::{PartReceipt, PartsReceipt, Role};
+use loader_model::{PartReceipt, PartsReceipt, Role, json_line};
 use loader_session::{RetryStep, api_failure, open_session, read_token};
 use loader_stage::{Content, Ending, ErrorCode, Failure, Input, OrFail, RunDir, Stage};
 use serde::Serialize;
@@ -106,9 +106,7 @@ fn check_release(cli: &Cli, cut: &Cut, name: &str) -> Result<(), Failure> {
 impl Receipt<'_> {
     /// The receipt as one line of JSON with its newline.
     fn to_line(&self) -> Result<Vec<u8>, Failure> {
-        let mut line = serde_json::to_vec(self).or_fail("receipt", |_| ErrorCode::Bug)?;
-        line.push(b'\n');
-        Ok(line)
+        json_line(self).or_fail("receipt", |_| ErrorCode::Bug)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::screen::{self, Screen, printable_line};
 use crate::signals;
 use crate::source::{Message, Source};
 use crate::verdict::{Ending, Verdict};
-use loader_stage::{ErrorCode, Failure, Output, signal_came};
+use loader_stage::{ErrorCode, Failure, Output, die_of, signal_came, stdout_is_open};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
@@ -87,9 +87,9 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         (None, true) => {
             std::io::stderr().write_all(line.as_bytes()).map_err(|error| Failure::io("standard error", &error))
         }
-        (None, false) => {
+        (None, false) => stdout_is_open().and_then(|()| {
             std::io::stdout().write_all(line.as_bytes()).map_err(|error| Failure::io("standard output", &error))
-        }
+        }),
     };
     if verdict.exit == 0 {
         written?;
@@ -99,7 +99,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     if let Some((signal, _)) = watch.ending.signal.filter(|_| verdict.exit != 0) {
         // The shell shall see a process that died of the signal.
-        let _ = signal_hook::low_level::emulate_default_handler(signal);
+        die_of(signal);
     }
     Ok(ExitCode::from(verdict.exit))
 }

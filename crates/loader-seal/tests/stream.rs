@@ -81,6 +81,26 @@ fn every_range_is_the_slice_it_names() {
     }
 }
 
+#[test]
+fn a_range_that_ends_at_a_border_needs_nothing_behind_it() {
+    let key = Key::generate().unwrap();
+    for suite in SUITES {
+        let (first, next) = (4096 - 40 - suite.tag_len(), 4096 - suite.tag_len());
+        let plain = plaintext(first + 2 * next);
+        let mut file = sealed(&plain, &key, &options(suite, Some(plain.len())));
+        let unlocked = Header::read(&mut &file[..]).unwrap().unlock(std::slice::from_ref(&key)).unwrap();
+        let range = |file: &[u8], len: usize| {
+            let mut out = Vec::new();
+            let end = unlocked.open_range(&mut Cursor::new(file), &mut out, 0, Some(len as u64), 2);
+            end.map(|_| out)
+        };
+        assert!(range(&file, plain.len()).unwrap() == plain, "to the end of the last segment");
+        *file.last_mut().unwrap() ^= 1;
+        assert!(range(&file, first + next).unwrap() == plain[..first + next]);
+        assert_eq!(range(&file, first + next + 1).unwrap_err().code(), "corrupt");
+    }
+}
+
 /// A file that has lost its end since its length was asked for.
 struct Shrunk<'a>(Cursor<&'a [u8]>, u64);
 
