@@ -82,6 +82,18 @@ fn every_range_is_the_slice_it_names() {
 }
 
 #[test]
+fn a_cut_in_the_streams_own_header_is_told_by_its_byte() {
+    let key = Key::generate().unwrap();
+    for known in [None, Some(20_000)] {
+        let file = sealed(&plaintext(20_000), &key, &options(Suite::AesGcm, known));
+        let cut = Header::read(&mut &file[..]).unwrap().as_bytes().len() + 7;
+        let (out, outcome) = open(&file[..cut], &key, 1);
+        assert!(matches!(outcome, Err(Error::Truncated { at, .. }) if at == cut as u64), "{outcome:?}");
+        assert!(out.is_empty());
+    }
+}
+
+#[test]
 fn a_range_that_ends_at_a_border_needs_nothing_behind_it() {
     let key = Key::generate().unwrap();
     for suite in SUITES {
