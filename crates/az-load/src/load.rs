@@ -180,10 +180,10 @@ impl Load<'_> {
         })
     }
 
-    /// After a commit that failed. Where only the connection is lost, the engine has
+    /// After a commit that failed. Where only its answer is lost, the engine has
     /// the whole archive and may well load it: what is there in the end decides.
     fn settle(&self, error: EngineError, archive: &Archive) -> Result<Vec<Found>, Failure> {
-        let lost = matches!(error, EngineError::Gone { .. });
+        let lost = matches!(error, EngineError::Gone { .. } | EngineError::Silent { .. });
         let mut cause = failure(error);
         if let (true, Way::Engine(engine)) = (lost, self.way) {
             self.stage.step("connection-lost", &[]);

@@ -81,6 +81,10 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     watch.ending.oom_kills = oom_kills().saturating_sub(before.1);
     let verdict = watch.end();
 
+    if let Some(broken) = watch.broken.take_if(|_| watch.board.events() == 0) {
+        // That nobody reported anything would not be true.
+        return Err(Failure::new(ErrorCode::Io, broken).into());
+    }
     let line = if cli.json { verdict.to_json() } else { verdict.text.clone() } + "\n";
     let written = match (file, is_command && cli.output.is_none()) {
         (Some(mut file), _) => file.put(line.as_bytes()).and_then(|()| file.commit()),

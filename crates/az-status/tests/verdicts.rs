@@ -259,3 +259,9 @@ fn nothing_to_judge_is_a_failure() {
     assert_eq!(missing.status, Some(66));
     assert!(missing.err.contains("\"code\":\"not_found\""));
 }
+
+#[test]
+fn an_input_that_cannot_be_read_is_no_silence() {
+    let ended = run(az_status().arg("/proc/self/mem"), b"");
+    assert_eq!((ended.status, ended.out.as_str()), (Some(74), ""), "{}", ended.err);
+}
