@@ -1,7 +1,7 @@
 //! The binaries of the workspace as processes.
 
 use crate::events::{self, Events};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -55,10 +55,17 @@ fn clean(program: impl AsRef<OsStr>) -> Command {
         .env("SOURCE_DATE_EPOCH", "1700000000")
         .env("AZ_RUN", "test")
         .env("HOME", empty_home())
+        .envs(profile())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
+}
+
+/// Where a program that was built for it leaves what of it was reached.
+pub fn profile() -> Option<(&'static str, OsString)> {
+    const NAME: &str = "LLVM_PROFILE_FILE";
+    std::env::var_os(NAME).map(|file| (NAME, file))
 }
 
 fn empty_home() -> &'static Path {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tests::events::{self, Events};
 use tests::site::Site;
-use tests::{binary, folder, path_variable};
+use tests::{binary, folder, path_variable, profile};
 use toml_edit::{DocumentMut, Item};
 use trycmd::TestCases;
 
@@ -34,6 +34,9 @@ fn golden(name: &str, site: Option<&Site>) {
         .env("LC_ALL", "C")
         .insert_var("[Q]", "\\\"")
         .unwrap();
+    if let Some((name, value)) = profile() {
+        cases.env(name, value.to_str().unwrap());
+    }
     site.into_iter().for_each(|site| at_site(&cases, site));
     cases.case(format!("golden/{name}/*.toml")).run();
 }

@@ -8,7 +8,7 @@ pub mod events;
 pub mod site;
 mod vectors;
 
-pub use command::{Finished, bash, binary, filter, path_variable, run, say};
+pub use command::{Finished, bash, binary, filter, path_variable, profile, run, say};
 pub use vectors::{Random, Vector, hex, vector_file, vectors};
 
 use std::path::Path;
