@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Bytes that are read and sent at once.
 const BUFFER_LEN: usize = 256 * 1024;
 
-/// How long an engine whose connection broke after the commit may take to load.
+/// How long an engine whose answer was lost after the commit may take to load.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Time between two looks at what it has.
@@ -186,7 +186,7 @@ impl Load<'_> {
         let lost = matches!(error, EngineError::Gone { .. } | EngineError::Silent { .. });
         let mut cause = failure(error);
         if let (true, Way::Engine(engine)) = (lost, self.way) {
-            self.stage.step("connection-lost", &[]);
+            self.stage.step("answer-lost", &[]);
             let start = Instant::now();
             while start.elapsed() < SETTLE {
                 if let Ok(Ok(found)) = present::ask(engine, &archive.images) {

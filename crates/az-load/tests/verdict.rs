@@ -356,7 +356,7 @@ fn a_connection_that_breaks_after_the_commit_is_no_verdict() {
     breaking_after_commit(&socket, engine.socket().to_owned());
     let ran = engine.load(&case.legacy(), |command| command.env("DOCKER_HOST", format!("unix://{}", socket.display())));
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
-    assert!(ran.stderr.contains("connection-lost"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("answer-lost"), "{}", ran.stderr);
     assert!(engine.has(&case.one) && engine.has(&case.two));
     case.remove(&engine);
 }
