@@ -1,7 +1,7 @@
 //! What az-cdn-creds does.
 
 use crate::cli::{Cli, Format};
-use loader_model::{CdnCredentials, yaml};
+use loader_model::{CdnCredentials, write_json_line, yaml};
 use loader_session::{Device, RetryStep, kind_of, open_session, read_token};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 use serde::Serialize;
@@ -49,15 +49,14 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 fn line(cli: &Cli, cdn: CdnCredentials) -> serde_json::Result<Zeroizing<Vec<u8>>> {
     let mut line = Zeroizing::new(Vec::with_capacity(4 * yaml::MAX_BYTES));
     match (cli.format, &cdn.uploader_access_key, &cdn.uploader_access_secret) {
-        (Format::Json, ..) if cli.uploader => serde_json::to_writer(&mut *line, &cdn)?,
-        (Format::Json, ..) => serde_json::to_writer(&mut *line, &cdn.without_uploader())?,
-        (Format::Aws, Some(key), Some(secret)) if cli.uploader => serde_json::to_writer(&mut *line, &aws(key, secret))?,
+        (Format::Json, ..) if cli.uploader => write_json_line(&mut *line, &cdn)?,
+        (Format::Json, ..) => write_json_line(&mut *line, &cdn.without_uploader())?,
+        (Format::Aws, Some(key), Some(secret)) if cli.uploader => write_json_line(&mut *line, &aws(key, secret))?,
         (Format::Aws, ..) => {
             let pair = aws(&cdn.downloader_access_key, &cdn.downloader_access_secret);
-            serde_json::to_writer(&mut *line, &pair)?;
+            write_json_line(&mut *line, &pair)?;
         }
     }
-    line.push(b'\n');
     Ok(line)
 }
 

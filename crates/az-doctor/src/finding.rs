@@ -131,12 +131,6 @@ impl Report {
         Self { checks, verdict: worst.max(Status::Ok) }
     }
 
-    pub(crate) fn to_json(&self) -> Vec<u8> {
-        let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
-        json.push(b'\n');
-        json
-    }
-
     /// The failure of the first check that failed; it names the others.
     pub(crate) fn verdict(&self) -> Result<(), Failure> {
         let mut failed = self.checks.iter().filter_map(|check| Some((check, check.failed?)));

@@ -5,8 +5,9 @@ use crate::cli::{Cli, Name};
 use crate::finding::{Check, Finding, Report, Status};
 use crate::visit::Visit;
 use clap::ValueEnum;
+use loader_model::json_pretty;
 use loader_session::RetryStep;
-use loader_stage::{Content, Failure, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = stage.output(&cli.output, Content::Text)?;
@@ -23,7 +24,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         checks.push(check);
     }
     let report = Report::new(checks);
-    output.put(&report.to_json())?;
+    output.put(&json_pretty(&report).or_fail("report", |_| ErrorCode::Bug)?)?;
     output.commit()?;
     // The report is there to be read, and the status says what an unlock would meet.
     Ok(report.verdict()?)

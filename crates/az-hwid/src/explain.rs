@@ -35,10 +35,4 @@ impl<'i> Explanation<'i> {
         };
         Self { usable: inventory.id().is_ok(), sources: inventory.sources().iter().map(line).collect() }
     }
-
-    pub(crate) fn to_json(&self) -> Vec<u8> {
-        let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
-        json.push(b'\n');
-        json
-    }
 }

@@ -3,6 +3,7 @@
 use crate::cli::Cli;
 use crate::explain::Explanation;
 use loader_device::{Card, CardError, Error, Inventory, OtherHardware, id_from_text, read};
+use loader_model::json_pretty;
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 use std::path::Path;
 
@@ -14,7 +15,8 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     stage.begin();
     if cli.explain {
         let inventory = read(&cli.sysroot);
-        output.put(&Explanation::new(&inventory).to_json())?;
+        let list = json_pretty(&Explanation::new(&inventory)).or_fail("list", |_| ErrorCode::Bug)?;
+        output.put(&list)?;
         output.commit()?;
         // The list is there to be read, yet the status says what a pipeline would meet.
         inventory.id().map_err(|error| no_id(&error))?;

@@ -4,7 +4,7 @@ use crate::board::{self, Process};
 use crate::clock;
 use crate::judge;
 use crate::verdict::Verdict;
-use loader_model::{Unit, UnlockState};
+use loader_model::{Unit, UnlockState, json_line};
 use serde::{Serialize, Serializer};
 use std::time::SystemTime;
 
@@ -134,7 +134,5 @@ pub(crate) fn status_file(
         exit: verdict.map(|verdict| verdict.exit),
         verdict: verdict.map(|verdict| verdict.text.as_str()),
     };
-    let mut bytes = serde_json::to_vec(&file).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
+    json_line(&file).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use crate::board::Board;
 use crate::lines::next_line;
 use crate::verdict::{Ending, Verdict};
 use crate::{event, outlook, prometheus};
-use loader_model::UnlockState;
+use loader_model::{UnlockState, json_line};
 use std::io::BufReader;
 use std::time::UNIX_EPOCH;
 
@@ -30,10 +30,10 @@ pub(crate) fn lines_end_in_a_verdict(input: &[u8]) {
         let ready = processes.iter().all(|process| process.state == UnlockState::Ready);
         let empty = processes.is_empty() && command.is_none();
         let good = ready && !empty && command != Some(1);
-        assert_eq!(verdict.exit == 0, good, "{}", verdict.to_json());
-        assert_eq!(verdict.state == UnlockState::Ready, good, "{}", verdict.to_json());
+        assert_eq!(verdict.exit == 0, good, "{}", verdict.text);
+        assert_eq!(verdict.state == UnlockState::Ready, good, "{}", verdict.text);
         let written = [
-            verdict.to_json().into_bytes(),
+            json_line(&verdict).unwrap(),
             outlook::status_file(&processes, None, Some(&verdict), UNIX_EPOCH),
             prometheus::render(&processes, Some(&verdict), prometheus::Before::default()),
         ];

@@ -13,7 +13,8 @@ use crate::screen::{self, Screen, printable_line};
 use crate::signals;
 use crate::source::{Message, Source};
 use crate::verdict::{Ending, Verdict};
-use loader_stage::{ErrorCode, Failure, Output, die_of, signal_came, stdout_is_open};
+use loader_model::json_line;
+use loader_stage::{ErrorCode, Failure, OrFail, Output, die_of, signal_came, stdout_is_open};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
@@ -85,15 +86,16 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         // That nobody reported anything would not be true.
         return Err(Failure::new(ErrorCode::Io, broken).into());
     }
-    let line = if cli.json { verdict.to_json() } else { verdict.text.clone() } + "\n";
+    let line = if cli.json {
+        json_line(&verdict).or_fail("verdict", |_| ErrorCode::Bug)?
+    } else {
+        format!("{}\n", verdict.text).into_bytes()
+    };
     let written = match (file, is_command && cli.output.is_none()) {
-        (Some(mut file), _) => file.put(line.as_bytes()).and_then(|()| file.commit()),
-        (None, true) => {
-            std::io::stderr().write_all(line.as_bytes()).map_err(|error| Failure::io("standard error", &error))
-        }
-        (None, false) => stdout_is_open().and_then(|()| {
-            std::io::stdout().write_all(line.as_bytes()).map_err(|error| Failure::io("standard output", &error))
-        }),
+        (Some(mut file), _) => file.put(&line).and_then(|()| file.commit()),
+        (None, true) => std::io::stderr().write_all(&line).map_err(|error| Failure::io("standard error", &error)),
+        (None, false) => stdout_is_open()
+            .and_then(|()| std::io::stdout().write_all(&line).map_err(|error| Failure::io("standard output", &error))),
     };
     if verdict.exit == 0 {
         written?;

@@ -105,11 +105,6 @@ impl Verdict {
         verdict
     }
 
-    /// The object in one line.
-    pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
     fn all_ready(&mut self, labels: &Labels<'_>, ending: &Ending) {
         let names = labels.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>().join(", ");
         let last_words = ending.last_text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();

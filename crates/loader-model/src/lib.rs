@@ -22,5 +22,5 @@ pub use name::{NameError, ResourceName};
 pub use receipt::{PartReceipt, PartsReceipt};
 pub use role::Role;
 pub use state::UnlockState;
-pub use text::{TEXT_MAX_CHARS, json_line, printable};
+pub use text::{TEXT_MAX_CHARS, json_line, json_pretty, printable, write_json_line};
 pub use user::{User, uuid_bytes};

@@ -1,6 +1,9 @@
 //! Text that came from a server or a file, made safe to show.
 
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
+use std::io::{self, Write};
 
 /// Longest text, in characters, that goes into a message.
 pub const TEXT_MAX_CHARS: usize = 512;
@@ -91,18 +94,71 @@ pub fn printable(text: &str) -> String {
 /// # Errors
 /// serde_json's, for a value that has no JSON.
 pub fn json_line(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let text = serde_json::to_string(value)?;
-    let mut line = String::with_capacity(text.len() + 1);
-    for c in text.chars() {
-        if is_unsafe(c) {
-            let units = c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
-            line.push_str(&units);
-        } else {
-            line.push(c);
+    let mut line = Vec::new();
+    write_json_line(&mut line, value)?;
+    Ok(line)
+}
+
+/// [`json_line`] into `writer`, which alone holds the text: for secrets.
+///
+/// # Errors
+/// serde_json's, for a value that has no JSON or a `writer` that fails.
+pub fn write_json_line(mut writer: impl Write, value: &impl Serialize) -> Result<(), serde_json::Error> {
+    write_json(&mut writer, CompactFormatter, value)
+}
+
+/// [`json_line`] over several lines with two spaces a level, for people.
+///
+/// # Errors
+/// serde_json's, for a value that has no JSON.
+pub fn json_pretty(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let mut lines = Vec::new();
+    write_json(&mut lines, PrettyFormatter::new(), value)?;
+    Ok(lines)
+}
+
+fn write_json(
+    writer: &mut impl Write,
+    layout: impl Formatter,
+    value: &impl Serialize,
+) -> Result<(), serde_json::Error> {
+    value.serialize(&mut Serializer::with_formatter(&mut *writer, Escaping(layout)))?;
+    writer.write_all(b"\n").map_err(serde_json::Error::io)
+}
+
+/// The layout of another, with every unsafe character of a text escaped.
+struct Escaping<F>(F);
+
+/// Methods that the layout answers for.
+macro_rules! laid_out {
+    ($($method:ident($($flag:ident)?)),+) => {
+        $(fn $method<W: ?Sized + Write>(&mut self, writer: &mut W $(, $flag: bool)?) -> io::Result<()> {
+            self.0.$method(writer $(, $flag)?)
+        })+
+    };
+}
+
+impl<F: Formatter> Formatter for Escaping<F> {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_unsafe) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            let mut after = rest[at..].chars();
+            if let Some(c) = after.next() {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+            rest = after.as_str();
         }
+        writer.write_all(rest.as_bytes())
     }
-    line.push('\n');
-    Ok(line.into_bytes())
+
+    laid_out! {
+        begin_array(), end_array(), begin_array_value(first), end_array_value(),
+        begin_object(), end_object(), begin_object_key(first), end_object_key(),
+        begin_object_value(), end_object_value()
+    }
 }
 
 fn is_unsafe(c: char) -> bool {
@@ -145,6 +201,10 @@ mod tests {
         assert!(line.trim_end().chars().all(|c| !is_unsafe(c)), "{line}");
         assert!(line.contains("\\u009bx\\u202ey\\ufeff grün ✓ 🦀"), "{line}");
         assert_eq!(serde_json::from_str::<[String; 1]>(&line).unwrap(), [text]);
+        let lines = String::from_utf8(json_pretty(&[(text, [1, 2])]).unwrap()).unwrap();
+        assert!(lines.starts_with("[\n  [\n    \"a\\u001b[31m") && lines.ends_with("\n  ]\n]\n"), "{lines}");
+        assert!(lines.chars().all(|c| c == '\n' || !is_unsafe(c)), "{lines}");
+        assert_eq!(serde_json::from_str::<[(String, [u8; 2]); 1]>(&lines).unwrap(), [(text.to_owned(), [1, 2])]);
     }
 
     #[test]

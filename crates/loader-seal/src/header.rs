@@ -291,28 +291,144 @@ const LOOK_LEN: usize = 512;
 /// What no bytes at all look like.
 pub(crate) const EMPTY: &str = "the input is empty";
 
+/// What a head without the magic begins with, and what that looks like to a person;
+/// the first that fits.
+const KINDS: [(&[u8], &str); 20] = [
+    (b"\x1f\x8b", "it looks like gzip"),
+    (b"\x28\xb5\x2f\xfd", "it looks like zstd"),
+    (b"\xfd7zXZ", "it looks like xz"),
+    (b"BZh", "it looks like bzip2"),
+    (b"age-encryption.org/", "it looks like an age file"),
+    (b"-----BEGIN AGE ENCRYPTED", "it looks like an armored age file"),
+    (b"-----BEGIN PGP", "it looks like OpenPGP"),
+    (b"\x85\x02", "it looks like OpenPGP"),
+    (b"\x8c", "it looks like OpenPGP"),
+    (b"Salted__", "it looks like openssl enc"),
+    (b"PK\x03\x04", "it looks like zip"),
+    (b"{\"parts\":", "it looks like a published small part; join it with its big part first"),
+    (b"AZ-SECRET-KEY-1", "it looks like a key or a fragment"),
+    (b"AZ-FRAG-1", "it looks like a key or a fragment"),
+    (b"<", "it looks like HTML or XML"),
+    (b"{", "it looks like JSON"),
+    (b"[", "it looks like JSON"),
+    (b"\x89AZS", DAMAGED_BY_TEXT_MODE),
+    (b"\x09AZS", DAMAGED_BY_TEXT_MODE),
+    (b"\xc2\x89AZS", DAMAGED_BY_TEXT_MODE),
+];
+
+const DAMAGED_BY_TEXT_MODE: &str = "a sealed file damaged by a text-mode copy";
+
 /// What bytes without the magic look like, for a person.
 fn looks_like(head: &[u8]) -> &'static str {
-    let starts = |magic: &[u8]| head.starts_with(magic);
-    match head {
-        [] => EMPTY,
-        _ if starts(&[0x1f, 0x8b]) => "it looks like gzip",
-        _ if starts(&[0x28, 0xb5, 0x2f, 0xfd]) => "it looks like zstd",
-        _ if starts(&[0xfd, b'7', b'z', b'X', b'Z']) => "it looks like xz",
-        _ if starts(b"BZh") => "it looks like bzip2",
-        _ if starts(b"age-encryption.org/") => "it looks like an age file",
-        _ if starts(b"-----BEGIN AGE ENCRYPTED") => "it looks like an armored age file",
-        _ if starts(b"-----BEGIN PGP") || starts(&[0x85, 0x02]) || starts(&[0x8c]) => "it looks like OpenPGP",
-        _ if starts(b"Salted__") => "it looks like openssl enc",
-        _ if starts(b"PK\x03\x04") => "it looks like zip",
-        _ if starts(b"{\"parts\":") => "it looks like a published small part; join it with its big part first",
-        _ if starts(b"AZ-SECRET-KEY-1") || starts(b"AZ-FRAG-1") => "it looks like a key or a fragment",
-        _ if starts(b"<") => "it looks like HTML or XML",
-        _ if starts(b"{") || starts(b"[") => "it looks like JSON",
-        _ if head.get(257..262) == Some(b"ustar") => "it looks like a plain tar",
-        _ if starts(&MAGIC[..4]) || starts(b"\x09AZS") || starts(b"\xc2\x89AZS") => {
-            "a sealed file damaged by a text-mode copy"
+    if head.is_empty() {
+        return EMPTY;
+    }
+    // Whatever its first file is called.
+    if head.get(257..262) == Some(b"ustar") {
+        return "it looks like a plain tar";
+    }
+    KINDS.iter().find(|(start, _)| head.starts_with(start)).map_or("no known kind of file", |(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{SealOptions, seal};
+    use std::collections::VecDeque;
+
+    /// Gives its results one a read, then ends.
+    struct Script(VecDeque<Result<&'static [u8], io::ErrorKind>>);
+
+    impl Read for Script {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.pop_front() {
+                None => Ok(0),
+                Some(Err(kind)) => Err(kind.into()),
+                Some(Ok(mut bytes)) => bytes.read(buffer),
+            }
         }
-        _ => "no known kind of file",
+    }
+
+    fn script<const N: usize>(steps: [Result<&'static [u8], io::ErrorKind>; N]) -> Script {
+        Script(steps.into())
+    }
+
+    #[test]
+    fn a_read_goes_on_until_the_buffer_is_full_or_the_input_ends() {
+        let mut buffer = [0; 6];
+        let later = [Err(io::ErrorKind::Interrupted), Err(io::ErrorKind::WouldBlock)];
+        let mut input = script([Ok(b"ab"), later[0], Ok(b"cd"), later[1], Ok(b"ef"), Err(io::ErrorKind::Other)]);
+        assert_eq!(read_up_to(&mut input, &mut buffer).unwrap(), 6);
+        assert_eq!(&buffer, b"abcdef");
+        assert_eq!(input.0.len(), 1, "a full buffer asks for no more");
+        assert_eq!(read_up_to(&mut script([Ok(b"xy"), later[1], later[0]]), &mut buffer).unwrap(), 2);
+        assert_eq!(&buffer, b"xycdef");
+        let broken = read_up_to(&mut script([Ok(b"ab"), Err(io::ErrorKind::Other)]), &mut buffer);
+        assert!(matches!(broken, Err(Error::Read(error)) if error.kind() == io::ErrorKind::Other));
+    }
+
+    #[test]
+    fn a_read_that_would_block_is_given_up_once_nobody_waits_for_it() {
+        let read = |kind, stopped| {
+            let mut input = script([Ok(b"ab"), Err(kind), Ok(b"cd")]);
+            read_while_wanted(&mut input, &mut [0; 4], &AtomicBool::new(stopped)).unwrap()
+        };
+        assert_eq!(read(io::ErrorKind::WouldBlock, true), 2);
+        assert_eq!(read(io::ErrorKind::WouldBlock, false), 4);
+        assert_eq!(read(io::ErrorKind::Interrupted, true), 4);
+    }
+
+    #[test]
+    fn what_is_not_sealed_is_named() {
+        let tar: Vec<u8> = b"<name>".iter().copied().chain([0; 251]).chain(*b"ustar").collect();
+        let heads: [(&[u8], &str); 24] = [
+            (b"", "the input is empty"),
+            (b"\x1f\x8b\x08", "gzip"),
+            (b"\x28\xb5\x2f\xfd\x04", "zstd"),
+            (b"\xfd7zXZ\0", "xz"),
+            (b"BZh9", "bzip2"),
+            (b"age-encryption.org/v1", "an age file"),
+            (b"-----BEGIN AGE ENCRYPTED FILE-----", "an armored age file"),
+            (b"-----BEGIN PGP MESSAGE-----", "OpenPGP"),
+            (b"\x85\x02\x0c", "OpenPGP"),
+            (b"\x8c\x0d", "OpenPGP"),
+            (b"Salted__12345678", "openssl enc"),
+            (b"PK\x03\x04", "zip"),
+            (b"{\"parts\":[]}", "a published small part; join it with its big part first"),
+            (b"AZ-SECRET-KEY-1Q", "a key or a fragment"),
+            (b"AZ-FRAG-1Q", "a key or a fragment"),
+            (b"<html>", "HTML or XML"),
+            (b"{\"error\":1}", "JSON"),
+            (b"[1]", "JSON"),
+            (&tar, "a plain tar"),
+            (&tar[..261], "HTML or XML"),
+            (b"\x89AZS\n\x1a\n", "damaged by a text-mode copy"),
+            (b"\x09AZS\r\n", "damaged by a text-mode copy"),
+            (b"\xc2\x89AZS\r\n", "damaged by a text-mode copy"),
+            (b"hello", "no known kind of file"),
+        ];
+        for (head, kind) in heads {
+            let Err(Error::NotSealed { looks_like }) = Header::read(&mut &*head) else { panic!("{kind}") };
+            assert!(looks_like == kind || looks_like.ends_with(&format!(" {kind}")), "{looks_like}: {kind}");
+        }
+    }
+
+    #[test]
+    fn a_header_cut_anywhere_says_where() {
+        let key = Key::generate().unwrap();
+        let metadata = Metadata { comment: Some("a".to_owned()), ..Metadata::default() };
+        let options = SealOptions { metadata: metadata.clone(), ..SealOptions::default() };
+        let mut file = Vec::new();
+        let (header, _) = seal(&mut io::empty(), &mut file, std::slice::from_ref(&key), &options).unwrap();
+        for at in 1..header.as_bytes().len() {
+            match Header::read(&mut &file[..at]) {
+                Err(Error::Truncated { at: told, inside }) => {
+                    assert_eq!((told, inside.as_str()), (at as u64, "the header"));
+                }
+                other => panic!("{at}: {other:?}"),
+            }
+        }
+        let read = Header::read(&mut &file[..header.as_bytes().len()]).unwrap();
+        assert_eq!(*read.unlock(&[key]).unwrap().metadata(), metadata);
     }
 }
