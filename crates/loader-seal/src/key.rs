@@ -222,6 +222,7 @@ mod tests {
         let key = Key::generate().unwrap();
         let id = key.id();
         assert_eq!(id.to_string().parse::<KeyId>().unwrap(), id);
+        assert_eq!(format!("{id:?}"), id.to_string());
         assert!(Key::parse(&id.to_string()).is_err());
         assert!(key.to_text().parse::<KeyId>().is_err());
         assert_ne!(id, Key::generate().unwrap().id());

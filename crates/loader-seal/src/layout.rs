@@ -140,6 +140,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn suites_have_their_bytes_and_names() {
+        let suites = [(1, "aes-256-ctr-hmac-sha-256", 32), (2, "aes-256-gcm", 16)];
+        for (byte, name, tag_len) in suites {
+            let suite = Suite::from_byte(byte).unwrap();
+            assert_eq!((suite.to_byte(), suite.name(), suite.tag_len()), (byte, name, tag_len));
+        }
+        assert!([0, 3, 255].into_iter().all(|byte| Suite::from_byte(byte).is_err()));
+    }
+
+    #[test]
     fn sizes_agree_both_ways() {
         for suite in [Suite::AesCtrHmac, Suite::AesGcm] {
             let layout = Layout { suite, segment_len: 4096, header_len: 139 };
