@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::event::rank;
 use loader_model::{Event, EventError, Unit, UnlockState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most processes that are remembered, of all runs together.
 const PROCESSES_MAX: usize = 256;
@@ -24,6 +24,8 @@ pub(crate) struct Moment {
 pub(crate) struct Process {
     /// Run that it belongs to.
     pub(crate) run: String,
+    /// Number of the input that tells of it.
+    input: usize,
     /// Name of the binary.
     pub(crate) stage: String,
     /// Its id, where it told.
@@ -83,9 +85,9 @@ impl Board {
         Self { probe, ..Self::default() }
     }
 
-    /// Enters `event`; the process it belongs to and what it changed, or `None`
+    /// Enters `event` of the input with this number; the process it belongs to and what it changed, or `None`
     /// where there is no room or the process has ended before.
-    pub(crate) fn take(&mut self, event: Event) -> Option<(&Process, Change)> {
+    pub(crate) fn take(&mut self, event: Event, input: usize) -> Option<(&Process, Change)> {
         self.seq += 1;
         let now = Moment { ms: clock::millis(&event.ts), seq: self.seq };
         let plain_idle = event.state == UnlockState::Idle && event.step.is_none() && event.done.is_none();
@@ -107,7 +109,7 @@ impl Board {
                 };
                 (at, change)
             }
-            _ => (self.start(&event, now)?, Change::Started),
+            _ => (self.start(&event, input, now)?, Change::Started),
         };
         if event.state == UnlockState::Error && self.probe {
             self.look_for_others(at, now);
@@ -133,13 +135,14 @@ impl Board {
     }
 
     /// A new process; `None` where the board is full of others.
-    fn start(&mut self, event: &Event, now: Moment) -> Option<usize> {
+    fn start(&mut self, event: &Event, input: usize, now: Moment) -> Option<usize> {
         if self.processes.len() >= PROCESSES_MAX {
             let newest = self.newest_run();
-            let spare = self
-                .processes
-                .iter()
-                .position(|process| Some(process.run.as_str()) != newest && process.run != event.run)
+            let of_others = |process: &Process| Some(process.run.as_str()) != newest && process.run != event.run;
+            let others = self.processes.iter().enumerate().filter(|(_, process)| of_others(process));
+            let spare = others
+                .min_by_key(|(_, process)| (process.first.ms, process.first.seq))
+                .map(|(at, _)| at)
                 .or_else(|| self.processes.iter().position(|process| self.is_superseded(process)))
                 .or_else(|| self.processes.iter().position(|process| process.state == UnlockState::Ready));
             match spare {
@@ -152,6 +155,7 @@ impl Board {
         }
         self.processes.push(Process {
             run: event.run.clone(),
+            input,
             stage: event.stage.clone(),
             pid: event.pid,
             state: event.state,
@@ -195,14 +199,22 @@ impl Board {
         self.seq
     }
 
-    /// The run that started last.
+    /// The run that started last. An input only grows, so that a run which another
+    /// follows in it is not the one, whatever the clock said; then stamps decide.
     pub(crate) fn newest_run(&self) -> Option<&str> {
         let mut starts: BTreeMap<&str, Moment> = BTreeMap::new();
+        let mut seen: BTreeSet<(usize, &str)> = BTreeSet::new();
+        let mut last_of: BTreeMap<usize, &str> = BTreeMap::new();
+        let mut followed: BTreeSet<&str> = BTreeSet::new();
         for process in &self.processes {
-            starts.entry(&process.run).or_insert(process.first);
+            let run = process.run.as_str();
+            starts.entry(run).or_insert(process.first);
+            if seen.insert((process.input, run)) {
+                followed.extend(last_of.insert(process.input, run));
+            }
         }
         // The order of the lines decides where stamps are equal or none.
-        starts.into_iter().max_by_key(|(_, first)| (first.ms, first.seq)).map(|(run, _)| run)
+        starts.into_iter().max_by_key(|(run, first)| (!followed.contains(run), first.ms, first.seq)).map(|(run, _)| run)
     }
 
     /// The processes to judge, in the order of the pipeline: those of `run`, or
@@ -220,11 +232,21 @@ impl Board {
         self.ordered(|_| true)
     }
 
+    /// `chosen` with the processes that failed with `status` before their stages were
+    /// run again.
+    pub(crate) fn with_failed_before<'b>(&'b self, chosen: &[&'b Process], status: i32) -> Vec<&'b Process> {
+        let failed = |process: &&Process| process.error.as_ref().is_some_and(|error| i32::from(error.exit) == status);
+        let before = self.processes.iter().filter(failed).filter(|process| self.is_superseded(process));
+        let mut all: Vec<_> = chosen.iter().copied().chain(before).collect();
+        sort(&mut all);
+        all
+    }
+
     fn ordered(&self, belongs: impl Fn(&Process) -> bool) -> Vec<&Process> {
         let mut chosen: Vec<_> = self.processes.iter().filter(|process| belongs(process)).collect();
         let all = chosen.clone();
         chosen.retain(|process| !all.iter().any(|other| supersedes(other, process)));
-        chosen.sort_by_key(|process| (rank(&process.stage), process.first.seq));
+        sort(&mut chosen);
         chosen
     }
 
@@ -255,6 +277,11 @@ impl Board {
     fn is_superseded(&self, process: &Process) -> bool {
         self.processes.iter().any(|other| supersedes(other, process))
     }
+}
+
+/// In the order of the pipeline.
+fn sort(processes: &mut [&Process]) {
+    processes.sort_by_key(|process| (rank(&process.stage), process.first.seq));
 }
 
 /// True where `newer` is the same stage, run again after `older` had ended.

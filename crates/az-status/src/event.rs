@@ -44,6 +44,17 @@ pub(crate) fn parse(line: &[u8]) -> Option<Event> {
     Some(event)
 }
 
+/// The same for a line that a progress meter, which ends none of its own, was writing
+/// on: what stands before the event, and the event. A meter begins or ends with `\r`.
+pub(crate) fn parse_behind_meter(line: &[u8]) -> Option<(&[u8], Event)> {
+    const START: &[u8] = b"{\"v\":1,";
+    let at = line.windows(START.len()).rposition(|bytes| bytes == START)?;
+    let (meter, event) = line.split_at(at);
+    let last = meter.strip_suffix(b"\r").unwrap_or(meter);
+    let shown = last.rsplit(|byte| *byte == b'\r').next()?;
+    meter.contains(&b'\r').then(|| Some((shown, parse(event)?)))?
+}
+
 /// True for 1 to 64 of `A-Z a-z 0-9 . _ -`.
 pub(crate) fn is_run_name(run: &str) -> bool {
     (1..=64).contains(&run.len()) && run.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))

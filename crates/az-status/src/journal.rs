@@ -3,6 +3,7 @@
 use crate::{clock, folder};
 use loader_stage::{ErrorCode, Failure};
 use rustix::fs::{Mode, OFlags, open};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,8 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// The log of today in `folder`, which is made where it is not there; logs
-    /// of more than `keep_days` days, today included, are removed.
+    /// of more than `keep_days` days, today included, are removed, yet as many as
+    /// days stay: a clock that was wrong for once does not take them all.
     ///
     /// # Errors
     /// `cannot_create` where the folder does not take the file.
@@ -63,13 +65,17 @@ impl Journal {
     /// the time of the file.
     fn remove_old(&self, now: SystemTime) {
         let today = clock::seconds(now) / DAY_SECONDS;
-        for name in folder::names(&self.folder).unwrap_or_default() {
-            let day = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
-            let Some(start) = day.and_then(clock::day_start) else { continue };
-            if start / DAY_SECONDS + u64::from(self.keep_days) <= today {
-                // What cannot be removed now will be tried again tomorrow.
-                let _ = fs::remove_file(self.folder.join(&name));
-            }
+        let day_of = |name: &OsString| {
+            let day = name.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+            Some(clock::day_start(day)? / DAY_SECONDS)
+        };
+        let names = folder::names(&self.folder).unwrap_or_default();
+        let mut logs: Vec<_> = names.into_iter().filter_map(|name| Some((day_of(&name)?, name))).collect();
+        logs.sort_unstable();
+        let spare = logs.len().saturating_sub(usize::from(self.keep_days));
+        for (_, name) in logs[..spare].iter().filter(|(day, _)| day + u64::from(self.keep_days) <= today) {
+            // What cannot be removed now will be tried again tomorrow.
+            let _ = fs::remove_file(self.folder.join(name));
         }
     }
 }
@@ -114,6 +120,25 @@ mod tests {
         );
         assert_eq!(fs::read(folder.path().join("log_loader_20261123.txt")).unwrap(), b"before\n");
         assert_eq!(fs::read(folder.path().join("log_loader_20261124.txt")).unwrap(), b"after\xff\n");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_does_not_take_the_logs() {
+        let folder = tempfile::tempdir().unwrap();
+        for day in 20_261_101..20_261_105 {
+            fs::write(folder.path().join(format!("log_loader_{day}.txt")), "x").unwrap();
+        }
+        let far = UNIX_EPOCH + Duration::from_secs(4_070_908_800);
+        drop(Journal::open(folder.path(), 3, far).unwrap());
+        assert_eq!(
+            names(folder.path()),
+            ["log_loader_20261103.txt", "log_loader_20261104.txt", "log_loader_20990101.txt"]
+        );
+        let booted = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(booted.path(), 3, UNIX_EPOCH).unwrap();
+        assert_eq!(journal.line(b"before the clock was set", UNIX_EPOCH), None);
+        assert_eq!(journal.line(b"after", UNIX_EPOCH + Duration::from_secs(1_795_478_398)), None);
+        assert_eq!(names(booted.path()), ["log_loader_19700101.txt", "log_loader_20261123.txt"]);
     }
 
     #[test]

@@ -72,8 +72,8 @@ pub(crate) fn judge<'a>(processes: &[&'a Process], by_arrival: bool) -> Option<J
             .filter(|(process, kind)| wanted(process, *kind))
             .min_by_key(|(process, kind)| {
                 let (ms, seq) = key(process.gone.unwrap_or(process.last));
-                // Where stamps are equal a cause goes before a consequence.
-                (ms, *kind, seq)
+                // Where moments are equal a cause goes before a consequence.
+                (if by_arrival { seq } else { ms }, *kind, seq)
             })
             .copied()
     };

@@ -33,6 +33,9 @@ pub(crate) fn next_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
         began = true;
         let end = chunk.iter().position(|byte| *byte == b'\n');
         let text = &chunk[..end.unwrap_or(chunk.len())];
+        if line.bytes.len() + text.len() > LINE_MAX && !line.cut {
+            forget_overwritten(&mut line.bytes);
+        }
         let room = LINE_MAX - line.bytes.len();
         line.cut |= text.len() > room;
         line.bytes.extend_from_slice(&text[..text.len().min(room)]);
@@ -41,6 +44,14 @@ pub(crate) fn next_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
         if end.is_some() {
             return Ok(Some(line));
         }
+    }
+}
+
+/// Drops what a terminal would no longer show, so that the line behind a progress
+/// meter is there though the meter has written for hours.
+fn forget_overwritten(line: &mut Vec<u8>) {
+    if let Some(at) = line.iter().rposition(|byte| *byte == b'\r') {
+        line.drain(..at);
     }
 }
 
@@ -64,6 +75,15 @@ mod tests {
         assert_eq!(lines[1], Line { bytes: b"next".to_vec(), cut: false });
         let exact = all(&vec![b'x'; LINE_MAX], 4096);
         assert_eq!((exact.len(), exact[0].cut), (1, false));
+    }
+
+    #[test]
+    fn a_meter_that_never_ends_its_line_does_not_hide_what_follows() {
+        let mut bytes = b"\r 66 3072k 1079k".repeat(20_000);
+        bytes.extend_from_slice(b"{event}\nnext\n");
+        let lines = all(&bytes, 16 * 1024);
+        assert!(lines[0].bytes.starts_with(b"\r 66") && lines[0].bytes.ends_with(b"1079k{event}") && !lines[0].cut);
+        assert_eq!(lines[1].bytes, b"next");
     }
 
     proptest! {

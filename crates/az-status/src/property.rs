@@ -17,7 +17,7 @@ pub(crate) fn lines_end_in_a_verdict(input: &[u8]) {
     let (mut board, mut last_text) = (Board::new(false), None);
     while let Some(line) = next_line(&mut reader).unwrap() {
         match event::parse(&line.bytes).filter(|_| !line.cut) {
-            Some(event) => drop(board.take(event)),
+            Some(event) => drop(board.take(event, 0)),
             None => last_text = Some(loader_model::printable(&String::from_utf8_lossy(&line.bytes))),
         }
     }

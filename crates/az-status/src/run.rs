@@ -5,6 +5,7 @@ use crate::cli::Cli;
 use crate::clock;
 use crate::event;
 use crate::journal::Journal;
+use crate::judge::kind;
 use crate::lines::Line;
 use crate::outlook;
 use crate::prometheus;
@@ -13,8 +14,8 @@ use crate::screen::{self, Screen, printable_line};
 use crate::signals;
 use crate::source::{Message, Source};
 use crate::verdict::{Ending, Verdict};
-use loader_model::json_line;
-use loader_stage::{ErrorCode, Failure, OrFail, Output, die_of, signal_came, stdout_is_open};
+use loader_model::{is_clock_unset, json_line};
+use loader_stage::{ErrorCode, Failure, OrFail, Output, die_of, is_on_command_line, signal_came, stdout_is_open};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
@@ -114,17 +115,21 @@ impl Watch {
     fn new(cli: &Cli, command_run: Option<String>, recorded: bool) -> Result<Self, Failure> {
         let is_command = command_run.is_some();
         let now = clock::now();
+        // What a setting names for unlocks says nothing of one that was over long ago.
+        let wanted = |flag| !recorded || is_on_command_line(flag);
         let journal = match &cli.log_dir {
-            Some(dir) => Some(Journal::open(dir, cli.log_keep, now)?),
-            None => None,
+            Some(dir) if wanted("--log-dir") => Some(Journal::open(dir, cli.log_keep, now)?),
+            _ => None,
         };
-        let mut status = cli.status_file.as_deref().map(Replaced::new).transpose()?;
+        let status_file = cli.status_file.as_deref().filter(|_| wanted("--status-file"));
+        let mut status = status_file.map(Replaced::new).transpose()?;
         if let Some(file) = &mut status {
             file.begin(&outlook::status_file(&[], command_run.as_deref(), None, now))?;
         }
-        let before = cli.prometheus.as_deref().map(prometheus::Before::read).unwrap_or_default();
+        let prometheus = cli.prometheus.as_deref().filter(|_| wanted("--prometheus"));
+        let before = prometheus.map(prometheus::Before::read).unwrap_or_default();
         let mut metrics = None;
-        if let Some(path) = &cli.prometheus {
+        if let Some(path) = prometheus {
             let mut file = Replaced::new(path)?;
             file.begin(&prometheus::render(&[], None, before))?;
             metrics = Some(file);
@@ -157,8 +162,8 @@ impl Watch {
             let message = messages.recv_timeout(TICK);
             let now = Instant::now();
             match message {
-                Ok(Message::Line(line)) => {
-                    self.line(&line);
+                Ok(Message::Line(input, line)) => {
+                    self.line(input, &line);
                     drained = drained.map(|_| now + DRAIN_MAX);
                 }
                 Ok(Message::Output(line)) => {
@@ -201,24 +206,39 @@ impl Watch {
         }
     }
 
-    fn line(&mut self, line: &Line) {
+    fn line(&mut self, input: usize, line: &Line) {
         if let Some(trouble) = self.journal.as_mut().and_then(|journal| journal.line(&line.bytes, clock::now())) {
             self.screen.text(&trouble);
         }
         self.cut += u64::from(line.cut);
-        let Some(event) = event::parse(&line.bytes).filter(|_| !line.cut) else {
-            let text = printable_line(&line.bytes, line.cut);
-            self.screen.text(&text);
-            if !text.trim().is_empty() {
-                let words: Vec<_> = text.split_whitespace().collect();
-                self.ending.last_text = Some(loader_model::printable(&words.join(" ")));
-            }
+        let (text, event) = match event::parse(&line.bytes) {
+            Some(event) => (&[][..], Some(event)),
+            None => event::parse_behind_meter(&line.bytes)
+                .map_or((&line.bytes[..], None), |(meter, event)| (meter, Some(event))),
+        };
+        let event = event.filter(|_| !line.cut);
+        if event.is_none() || !text.is_empty() {
+            self.text(text, line.cut);
+        }
+        let Some(event) =
+            event.filter(|event| self.whole || self.ending.run.as_ref().is_none_or(|run| *run == event.run))
+        else {
             return;
         };
         let shown = event.clone();
-        let Some((process, change)) = self.board.take(event) else { return };
+        let Some((process, change)) = self.board.take(event, input) else { return };
         self.screen.event(process, change, &shown);
         self.unkept = self.unkept.max(Some(change != Change::Progress));
+    }
+
+    /// What is no event.
+    fn text(&mut self, bytes: &[u8], cut: bool) {
+        let text = printable_line(bytes, cut);
+        self.screen.text(&text);
+        if !text.trim().is_empty() {
+            let words: Vec<_> = text.split_whitespace().collect();
+            self.ending.last_text = Some(loader_model::printable(&words.join(" ")));
+        }
     }
 
     /// Writes what changed, where it is time.
@@ -262,9 +282,15 @@ impl Watch {
     fn end(&mut self) -> Verdict {
         self.screen.end();
         self.ending.lost = self.cut + self.board.ignored;
-        let verdict = Verdict::new(&self.selected(), &self.ending);
-        if verdict.exit == 0 {
-            self.before.last_success = Some(clock::seconds(clock::now()));
+        let mut processes = self.selected();
+        if let Some(status) = self.ending.command.filter(|_| processes.iter().all(|process| kind(process).is_none())) {
+            // The command may end as a stage did that it ran again, or one of two.
+            processes = self.board.with_failed_before(&processes, status);
+        }
+        let verdict = Verdict::new(&processes, &self.ending);
+        let now = clock::now();
+        if verdict.exit == 0 && !(is_clock_unset(now) && self.before.last_success.is_some()) {
+            self.before.last_success = Some(clock::seconds(now));
         }
         self.keep(true, Some(&verdict));
         if let Some(journal) = &mut self.journal {

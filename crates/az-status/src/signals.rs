@@ -2,20 +2,21 @@
 
 use crate::folder;
 use crate::source::Message;
-use loader_stage::{EndSignals, Failure};
+use loader_stage::{EndSignals, Failure, ignored_signals};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::SyncSender;
 
 /// Sends every SIGINT, SIGTERM and SIGHUP as a message instead of ending the
-/// process: the verdict comes after the stages have ended.
+/// process: the verdict comes after the stages have ended. One that is ignored, as
+/// under nohup, stays so here and in the stages.
 ///
 /// # Errors
 /// `io` where the system refuses.
 pub(crate) fn watch(to: SyncSender<Message>) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure::io("signals", &error);
-    let mut signals = EndSignals::register(0).map_err(fail)?;
+    let mut signals = EndSignals::register(ignored_signals()).map_err(fail)?;
     let run = move || while to.send(Message::Signal(signals.wait())).is_ok() {};
     std::thread::Builder::new().name("signals".to_owned()).stack_size(64 * 1024).spawn(run).map_err(fail)?;
     Ok(())

@@ -21,8 +21,8 @@ const FILES_MAX: usize = 256;
 /// What the threads tell the main one.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// A line of the input.
-    Line(Line),
+    /// A line, and of which input.
+    Line(usize, Line),
     /// A line of the command's standard output.
     Output(Line),
     /// An input could not be read to its end.
@@ -91,10 +91,11 @@ impl Source {
     /// `not_found` where the command is not there, `io` where it cannot be run.
     pub(crate) fn start(self, to: &SyncSender<Message>) -> Result<usize, Failure> {
         match self {
-            Self::Recorded(inputs) => read(inputs, to.clone(), Message::Line).map(|()| 1),
+            Self::Recorded(inputs) => read(inputs.into_iter().enumerate(), to, Message::Line).map(|()| 1),
             Self::Live(inputs) => {
                 let count = inputs.len();
-                inputs.into_iter().try_for_each(|input| read(vec![input], to.clone(), Message::Line)).map(|()| count)
+                let mut inputs = inputs.into_iter().enumerate();
+                inputs.try_for_each(|input| read([input], to, Message::Line)).map(|()| count)
             }
             Self::Command(run) => {
                 let Run { mut command, output, .. } = *run;
@@ -110,11 +111,11 @@ impl Source {
                 })?;
                 // The command holds the other end of the pipe only while it runs.
                 drop(command);
-                let input = |file| vec![Input { name: name.clone(), file }];
+                let input = |file| [(0, Input { name: name.clone(), file })];
                 let stderr = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
                 let count = usize::from(stderr.is_some()) + usize::from(output.is_some());
-                stderr.map(|file| read(input(file), to.clone(), Message::Line)).transpose()?;
-                output.map(|file| read(input(file), to.clone(), Message::Output)).transpose()?;
+                stderr.map(|file| read(input(file), to, Message::Line)).transpose()?;
+                output.map(|file| read(input(file), to, |_, line| Message::Output(line))).transpose()?;
                 let to = to.clone();
                 spawn("command", move || {
                     if let Ok(status) = child.wait() {
@@ -136,14 +137,20 @@ fn pipe_output(command: &mut Command) -> Result<File, Failure> {
     Ok(File::from(OwnedFd::from(reader)))
 }
 
-fn read(inputs: Vec<Input>, to: SyncSender<Message>, message: fn(Line) -> Message) -> Result<(), Failure> {
+/// Reads numbered inputs one after the other, in a thread.
+fn read(
+    inputs: impl IntoIterator<Item = (usize, Input)>,
+    to: &SyncSender<Message>,
+    message: fn(usize, Line) -> Message,
+) -> Result<(), Failure> {
+    let (inputs, to) = (inputs.into_iter().collect::<Vec<_>>(), to.clone());
     spawn("lines", move || {
-        for input in inputs {
+        for (number, input) in inputs {
             let mut reader = BufReader::with_capacity(16 * 1024, input.file);
             loop {
                 let message = match next_line(&mut reader) {
                     Ok(None) => break,
-                    Ok(Some(line)) => message(line),
+                    Ok(Some(line)) => message(number, line),
                     Err(error) => Message::Broken(format!("{}: {error}", input.name)),
                 };
                 let broken = matches!(message, Message::Broken(_));

@@ -121,8 +121,12 @@ impl Verdict {
             (Some(_), _) if labels.is_empty() => {
                 (0, "READY: the command ended with 0; no stage reported anything".into())
             }
-            (None, Some((signal, _))) if labels.is_empty() => {
-                (128 + *signal as u8, format!("STOPPED by {}: no stage reported anything", wording::signal(*signal)))
+            (None, Some((signal, _))) => {
+                let known = match labels.is_empty() {
+                    true => "no stage reported anything".to_owned(),
+                    false => format!("not everything had ended{told}"),
+                };
+                (128 + *signal as u8, format!("STOPPED by {}: {known}", wording::signal(*signal)))
             }
             (None, None) if labels.is_empty() => match &ending.run {
                 Some(run) => (ErrorCode::NotFound.exit(), format!("FAILED: no stage reported anything in run {run}")),

@@ -72,6 +72,39 @@ fn the_first_line_counts_whatever_the_clock_says() {
 }
 
 #[test]
+fn bad_data_told_first_is_the_cause_though_the_stage_before_fails_by_itself_later() {
+    let script = r#"
+        say az-fetch idle; say az-decrypt idle
+        (fail az-decrypt corrupt 65 "segment 7 fails its check")
+        (fail az-fetch temporary 75 "timed out")"#;
+    let ended = shell(&[], script);
+    assert!(verdict(&ended).starts_with("FAILED in az-decrypt (idle): segment 7 fails its check."), "{}", ended.err);
+    assert_eq!(ended.status, Some(65));
+}
+
+#[test]
+fn an_event_behind_a_progress_meter_is_read() {
+    let script = r#"
+        say az-decrypt idle
+        printf '\r  0 1000k\r 66 1000k' >&2; (fail az-decrypt corrupt 65 "segment 7")
+        printf 'no meter ' >&2; (fail az-load io 74 "not read")
+        printf '\r100 1000k\n' >&2; exit 65"#;
+    let ended = shell(&[], script);
+    assert_eq!((verdict(&ended), ended.status), ("FAILED in az-decrypt (idle): segment 7.", Some(65)));
+    assert!(ended.err.lines().any(|line| line == " 66 1000k"), "{}", ended.err);
+}
+
+#[test]
+fn a_stage_that_failed_and_was_run_again_is_named_where_the_command_ends_as_it_did() {
+    let script = r#"
+        (fail az-fetch not_permitted 77 "HTTP 403"); status=$?; say az-fetch idle; say az-fetch ready; exit $status"#;
+    let ended = shell(&[], script);
+    assert_eq!((verdict(&ended), ended.status), ("FAILED in az-fetch (idle): HTTP 403.", Some(77)));
+    let other = shell(&[], &script.replace("$status", "3"));
+    assert_eq!(verdict(&other), "FAILED: the command ended with 3 although every stage was ready");
+}
+
+#[test]
 fn the_command_s_own_failure_is_told_where_all_stages_were_ready() {
     let script = "say az-decrypt decrypting; say az-decrypt ready; echo 'Error: no space left' >&2; exit 3";
     let ended = shell(&[], script);
@@ -262,6 +295,25 @@ fn stages_that_were_quicker_to_obey_than_az_status_are_no_failures() {
     let script = r#"(fail az-fetch interrupted 130 "stopped by SIGINT"); say az-load idle; echo READY; exec sleep 600"#;
     let (verdict, _) = signalled_after(script, "az-load", "-INT");
     assert_eq!(verdict, "STOPPED by SIGINT: az-fetch (idle), az-load (idle) did not end");
+}
+
+#[test]
+fn a_signal_is_no_success_where_something_that_is_no_stage_works_on() {
+    let script = "say az-decrypt decrypting; say az-decrypt ready; trap '' TERM; echo READY; sleep 600 & wait; wait";
+    let (verdict, status) =
+        signalled_after(&script.replace("sleep 600", "(trap '' TERM; exec sleep 20)"), "az-decrypt", "-TERM");
+    assert_eq!(verdict, "STOPPED by SIGTERM: not everything had ended although every stage was ready");
+    assert_eq!(status.signal(), Some(15));
+}
+
+#[test]
+fn a_signal_that_was_ignored_stays_so_here_and_in_the_stages() {
+    let script = "kill -HUP $PPID; grep SigIgn /proc/self/status; say az-load ready";
+    let script = format!("trap '' HUP; exec \"$0\" -- bash -c '{SPEAK}{script}'").replace("'{\"", "'{\"");
+    let output = Command::new("bash").args(["-c", &script, env!("CARGO_BIN_EXE_az-status")]).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(err.lines().last().unwrap_or_default().starts_with("READY: az-load"), "{err}");
+    assert!(String::from_utf8(output.stdout).unwrap().trim().ends_with('1'));
 }
 
 #[test]

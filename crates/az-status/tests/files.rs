@@ -216,6 +216,23 @@ fn metrics_are_valid_and_remember_the_last_success() {
 }
 
 #[test]
+fn what_a_setting_names_is_not_written_over_by_a_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = || {
+        let mut command = az_status();
+        for (name, file) in [("AZ_STATUS_FILE", "status"), ("AZ_LOG_DIR", "logs"), ("AZ_PROMETHEUS", "az.prom")] {
+            command.env(name, dir.path().join(file));
+        }
+        command
+    };
+    let ended = run(set().arg(recorded("all_ready")), b"");
+    assert_eq!((ended.status, names(dir.path())), (Some(0), Vec::new()), "{}", ended.err);
+    let live = run(&mut set(), &fs::read(recorded("all_ready")).unwrap());
+    assert_eq!(live.status, Some(0), "{}", live.err);
+    assert_eq!(names(dir.path()), ["az.prom", "logs", "status"]);
+}
+
+#[test]
 fn the_verdict_goes_to_a_file_whole() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("verdict");

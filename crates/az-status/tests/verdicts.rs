@@ -139,6 +139,47 @@ fn a_run_is_picked_by_its_name() {
 }
 
 #[test]
+fn the_run_that_stands_last_is_the_newest_though_the_clock_went_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let event = |run: &str, stage: &str, state: &str, more: &str| line(1, stage, 7, state, more).replace("r1", run);
+    let back = |line: String| line.replace("2026-11-23", "1970-01-01");
+    let login = event("a", "az-login", "idle", "")
+        + &event("a", "az-login", "ready", "")
+        + &back(event("b", "az-login", "idle", ""))
+        + &back(event("b", "az-login", "error", &error("not_permitted", 77, "login refused")));
+    let load = event("a", "az-load", "idle", "") + &event("a", "az-load", "ready", "");
+    std::fs::write(dir.path().join("az-login.jsonl"), login).unwrap();
+    std::fs::write(dir.path().join("az-load.jsonl"), load).unwrap();
+    let ended = run(az_status().arg("--run-dir").arg(dir.path()), b"");
+    assert_eq!((ended.out.as_str(), ended.status), ("FAILED in az-login (idle): login refused.\n", Some(77)));
+}
+
+#[test]
+fn a_run_directory_that_grew_tells_of_the_run_asked_for_and_of_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    for (stage, code, exit, message) in [
+        ("az-login", "not_permitted", 77, "login refused"),
+        ("az-fetch", "no_input", 65, "no token"),
+        ("az-join", "no_input", 65, "no fragment"),
+    ] {
+        let mut lines = String::new();
+        for at in 0..300 {
+            let stamp = format!("T08:23:{:02}.{:03}Z", at / 10, at % 10 * 100);
+            for (state, more) in [("idle", String::new()), ("error", error(code, exit, message))] {
+                let event = line(1, stage, 7, state, &more).replace("T08:23:00.001Z", &stamp);
+                lines.push_str(&event.replace("r1", &format!("r{at}")));
+            }
+        }
+        std::fs::write(dir.path().join(format!("{stage}.jsonl")), lines).unwrap();
+    }
+    let expected = "FAILED in az-login (idle): login refused. az-fetch, az-join stopped because of it.\n";
+    for options in [&["--run", "r95"][..], &["--run", "r299"], &[]] {
+        let ended = run(az_status().arg("--run-dir").arg(dir.path()).args(options), b"");
+        assert_eq!((ended.out.as_str(), ended.status), (expected, Some(77)), "{options:?}");
+    }
+}
+
+#[test]
 fn a_run_directory_is_read_in_the_order_of_the_stamps() {
     let dir = tempfile::tempdir().unwrap();
     let all = std::fs::read_to_string(recorded("sink_disk_full")).unwrap();

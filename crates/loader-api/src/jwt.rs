@@ -10,17 +10,13 @@ use crate::Token;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use key::{Key, Refused};
-use loader_model::{ErrorCode, User, printable};
+use loader_model::{ErrorCode, User, is_clock_unset, printable};
 use serde::Deserialize;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 /// How far the clocks of server and device may be apart.
 pub const LEEWAY: Duration = Duration::from_secs(60);
-
-/// 2025-01-01T00:00:00Z in seconds since 1970: a clock that says less was not set
-/// since the device booted.
-pub const CLOCK_UNSET_BEFORE: Duration = Duration::from_secs(1_735_689_600);
 
 /// Most keys of a set.
 const KEYS_MAX: usize = 64;
@@ -246,8 +242,7 @@ impl Header {
 
 /// What the clock says, where it was not set since the device booted.
 pub(crate) fn unset_clock(now: SystemTime) -> Option<String> {
-    let unset = now < SystemTime::UNIX_EPOCH + CLOCK_UNSET_BEFORE;
-    unset.then(|| humantime::format_rfc3339_seconds(now.max(SystemTime::UNIX_EPOCH)).to_string())
+    is_clock_unset(now).then(|| humantime::format_rfc3339_seconds(now.max(SystemTime::UNIX_EPOCH)).to_string())
 }
 
 /// RFC 7519 sections 4.1.4 and 4.1.5, where `exp` is the first second in which

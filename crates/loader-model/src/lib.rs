@@ -3,6 +3,7 @@
 //! with their exit status. No I/O happens here.
 
 mod cdn;
+mod clock;
 mod code;
 mod credentials;
 mod event;
@@ -15,6 +16,7 @@ mod user;
 pub mod yaml;
 
 pub use cdn::CdnCredentials;
+pub use clock::is_clock_unset;
 pub use code::ErrorCode;
 pub use credentials::{Credentials, wiped};
 pub use event::{EVENT_LINE_MAX, EVENT_SCHEMA, Event, EventError, Unit};

@@ -78,20 +78,26 @@ enum Look {
 }
 
 impl RunDir {
-    /// From `AZ_RUN_DIR` and `AZ_RUN`; `None` where either is missing. The stage is
+    /// From `AZ_RUN_DIR` and `AZ_RUN`; `None` without a folder. The stage is
     /// `after` where the user named it, and must take part then; else `usual`.
     /// Failures say that `undone` is so.
     ///
     /// # Errors
-    /// `config` where the user named the stage `after`, and either is missing.
+    /// `config` without a folder where the user named the stage `after`, and where
+    /// there is a folder of which no run is named: nobody would be waited for.
     pub fn find(after: Option<&str>, usual: &str, undone: &'static str) -> Result<Option<Self>, Failure> {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-        let (Some(dir), Some(run)) = (set("AZ_RUN_DIR"), set("AZ_RUN")) else {
-            return match after {
-                None => Ok(None),
-                Some(_) => Err(Failure::new(ErrorCode::Config, "--after needs AZ_RUN_DIR and AZ_RUN")
-                    .hint("export AZ_RUN=$(date +%s) AZ_RUN_DIR=/run/azaion before the pipeline".to_owned())),
-            };
+        let missing = |what: &str| {
+            Err(Failure::new(ErrorCode::Config, what)
+                .hint("export AZ_RUN=$(date +%s) AZ_RUN_DIR=/run/azaion before the pipeline".to_owned()))
+        };
+        let (dir, run) = match (set("AZ_RUN_DIR"), set("AZ_RUN")) {
+            (Some(dir), Some(run)) => (dir, run),
+            (Some(_), None) => {
+                return missing("AZ_RUN_DIR without AZ_RUN does not tell which run the stage before is of");
+            }
+            (None, _) if after.is_some() => return missing("--after needs AZ_RUN_DIR and AZ_RUN"),
+            (None, _) => return Ok(None),
         };
         let stage = after.unwrap_or(usual).to_owned();
         let path = Path::new(&dir).join(format!("{stage}.jsonl"));

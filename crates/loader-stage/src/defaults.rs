@@ -38,6 +38,7 @@ const CONFIG_KEYS: &[&str] = &[
     "resources_put_path",
     "prometheus",
     "retries",
+    "state_dir",
     "status_file",
     "threads",
     "token_file",

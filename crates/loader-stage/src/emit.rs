@@ -5,8 +5,9 @@ use loader_model::{ErrorCode, Event, EventError, Unit, UnlockState, printable};
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Map, Value};
 use std::env;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -111,13 +112,19 @@ impl Emitter {
         Ok(())
     }
 
-    /// Appends to `DIR/<stage>.jsonl` where `AZ_RUN_DIR` names a folder.
+    /// Appends to `DIR/<stage>.jsonl` where `AZ_RUN_DIR` names a folder, which is
+    /// made where only that is missing, as in /run after a boot.
     ///
     /// # Errors
     /// `cannot_create` where the file cannot be opened.
     pub(crate) fn append_to_run_dir(&self) -> Result<(), Failure> {
         match env::var_os("AZ_RUN_DIR") {
-            Some(dir) if !dir.is_empty() => self.append_to(&Path::new(&dir).join(format!("{}.jsonl", self.stage))),
+            Some(dir) if !dir.is_empty() => {
+                let dir = Path::new(&dir);
+                // Where it is there, or cannot be made, the file tells.
+                let _ = DirBuilder::new().mode(0o700).create(dir);
+                self.append_to(&dir.join(format!("{}.jsonl", self.stage)))
+            }
             _ => Ok(()),
         }
     }

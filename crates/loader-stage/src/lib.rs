@@ -33,7 +33,7 @@ pub use loader_model::{ErrorCode, UnlockState};
 #[cfg(feature = "manual")]
 pub use manual::print as print_manual;
 pub use output::{Content, Output, stdout_is_open};
-pub use process::{die_of, is_on_command_line, threads};
+pub use process::{die_of, ignored_signals, is_on_command_line, threads};
 pub use progress::{Counted, Progress};
 pub use run::{run, watch};
 pub use secret::SecretFrom;

@@ -95,7 +95,7 @@ pub(crate) fn write_past_limits() {
 
 /// The signals that whoever started the process had it ignore (nohup, a shell's
 /// background job), as a mask with bit 0 for signal 1.
-fn ignored_signals() -> u64 {
+pub fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)

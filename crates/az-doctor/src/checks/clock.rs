@@ -3,7 +3,8 @@
 use crate::cli::Name;
 use crate::finding::Finding;
 use crate::visit::Visit;
-use loader_api::jwt::{CLOCK_UNSET_BEFORE, LEEWAY};
+use loader_api::jwt::LEEWAY;
+use loader_model::is_clock_unset;
 use loader_stage::{ErrorCode, Failure};
 use std::time::SystemTime;
 
@@ -27,7 +28,7 @@ pub(crate) fn check(visit: &Visit<'_>) -> Result<Finding, Failure> {
 }
 
 fn check_set(now: SystemTime) -> Result<(), Failure> {
-    if now >= SystemTime::UNIX_EPOCH + CLOCK_UNSET_BEFORE {
+    if !is_clock_unset(now) {
         return Ok(());
     }
     let what = format_args!("the clock says {}, which is before this program was written", shown(now));

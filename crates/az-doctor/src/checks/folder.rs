@@ -4,6 +4,7 @@ use crate::finding::Finding;
 use crate::visit::Visit;
 use loader_stage::{ErrorCode, Failure};
 use rustix::fs::{Access, access, statvfs};
+use rustix::process::geteuid;
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -62,10 +63,12 @@ fn unlock_dir() -> PathBuf {
     if let Some(dir) = set("RUNTIME_DIRECTORY") {
         return dir;
     }
-    if rustix::process::geteuid().is_root() {
+    if geteuid().is_root() {
         return PathBuf::from("/run/azaion");
     }
-    set("XDG_RUNTIME_DIR").or_else(|| set("HOME")).unwrap_or_default().join("azaion")
+    let of_user = PathBuf::from(format!("/run/user/{}", geteuid().as_raw()));
+    let of_user = Some(of_user).filter(|dir| access(dir, Access::WRITE_OK).is_ok());
+    set("XDG_RUNTIME_DIR").or(of_user).or_else(|| set("HOME")).unwrap_or_default().join("azaion")
 }
 
 fn set(name: &str) -> Option<PathBuf> {
