@@ -25,7 +25,8 @@ fn exactly_the_subsets_of_k_or_more_give_the_key() {
     let shamir = [(2, 2), (2, 5), (3, 5), (5, 5), (4, 7)].map(|(k, n)| (Scheme::Shamir, k, n));
     for (scheme, k, n) in sizes.into_iter().chain(shamir) {
         let fragments = split(&key(n), scheme, k, n).unwrap();
-        assert_eq!(fragments.len(), usize::from(n));
+        let sizes: Vec<_> = fragments.iter().map(|one| (one.threshold(), one.shares(), one.index())).collect();
+        assert_eq!(sizes, (1..=n).map(|index| (k, n, index)).collect::<Vec<_>>());
         for mask in 1..1_u32 << n {
             let joined = join(&pick(&fragments, mask));
             if mask.count_ones() >= u32::from(k) {
@@ -163,6 +164,8 @@ fn a_document_holds_fragments_and_comments() {
 fn debug_shows_no_share() {
     let mut fragment = split(&key(6), Scheme::Xor, 2, 2).unwrap().remove(0);
     let shown = format!("{fragment:?}");
+    assert_eq!(shown, format!("Fragment(xor 1/2 of set {:?}, {:?})", fragment.set(), key(6).id()));
+    assert!(format!("{:?}", fragment.set()).len() == 16 && fragment.set().to_string().len() == 16);
     fragment.share.fill(0);
     assert_eq!(shown, format!("{fragment:?}"));
 }

@@ -162,6 +162,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_longest_journal_has_its_length() {
+        let len = *HEADER_LEN.end() - FIXED_LEN;
+        let changes = vec![Change { at: FIXED_LEN, old: vec![0; len], new: vec![1; len] }];
+        let longest = Journal { fixed: [0; _], changes }.to_bytes();
+        // The fixed part stands there once, and a change has its place and its length.
+        assert_eq!(longest.len() + 2 * FIXED_LEN - 8, Journal::LEN_MAX);
+        assert!(Journal::from_bytes(&longest).is_some());
+    }
+
+    #[test]
     fn a_change_outside_of_a_header_is_refused() {
         let end = *HEADER_LEN.end();
         let (inside, outside) = ([(FIXED_LEN, 1), (end - 2, 2)], [(FIXED_LEN - 1, 2), (end - 1, 2), (end, 1)]);

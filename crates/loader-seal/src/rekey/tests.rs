@@ -110,6 +110,19 @@ fn a_header_that_grows_leaves_the_room_asked_for() {
 }
 
 #[test]
+fn a_new_header_has_the_room_asked_for() {
+    let one = key();
+    let header_len = |spare_slots| {
+        let options = SealOptions { spare_slots, ..SealOptions::default() };
+        let (header, _) = seal(&mut &*PLAINTEXT, &mut Vec::new(), &copies(&[&one]), &options).unwrap();
+        header.as_bytes().len()
+    };
+    for slots in [1, 2, 4] {
+        assert_eq!(header_len(slots), header_len(0) + slots * SLOT_FIELD_LEN);
+    }
+}
+
+#[test]
 fn room_too_small_for_padding_and_fields_of_others_are_no_obstacle() {
     let one = key();
     let base = sealed_for(&copies(&[&one]), Suite::AesGcm);
@@ -123,12 +136,13 @@ fn room_too_small_for_padding_and_fields_of_others_are_no_obstacle() {
     };
     for padding in 0..200 {
         let padded = with(vec![(0x90, b"kept".to_vec()), (PADDING, vec![0; padding])]);
-        let added = changed(&padded, &one, &SlotChange { add: &[key()], ..SlotChange::default() }).unwrap();
+        let added = changed(&padded, &one, &SlotChange { add: &[key()], drop: &[], spare_slots: 1 }).unwrap();
         assert_eq!(opens(&added, &one).unwrap(), PLAINTEXT, "{padding}");
         assert_eq!(header_of(&added).tlvs().unwrap().others[0], (0x90, b"kept".to_vec()));
         let room = padding + FIELD_HEAD_LEN;
         let fits = room == SLOT_FIELD_LEN || room >= SLOT_FIELD_LEN + FIELD_HEAD_LEN;
-        assert_eq!(added.len() == padded.len(), fits, "{padding}");
+        let grown = padded.len() - room + 2 * SLOT_FIELD_LEN;
+        assert_eq!(added.len(), if fits { padded.len() } else { grown }, "{padding}");
     }
     let foreign = with(vec![(PADDING, b"not ours".to_vec())]);
     let change = SlotChange { add: &[key()], drop: &[], spare_slots: 2 };
