@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 use tests::{Finished, Random, Vector, bash, events, filter, run, vector_file, vectors};
 
@@ -178,6 +179,45 @@ fn in_terminal(script: &str) -> String {
     let mut command = bash("exec script -qec \"$SCRIPT\" /dev/null");
     command.env("SCRIPT", script).env("SHELL", "/bin/bash");
     run(command, b"").text()
+}
+
+/// The same while `keys` are typed, one after the other.
+fn typed_in_terminal(script: &str, keys: &[&'static [u8]]) -> String {
+    let mut command = bash("exec script -qec \"$SCRIPT\" /dev/null");
+    command.env("SCRIPT", script).env("SHELL", "/bin/bash").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let keys = keys.to_vec();
+    let typist = std::thread::spawn(move || {
+        for key in keys {
+            // Type-ahead is dropped at the password.
+            std::thread::sleep(Duration::from_millis(700));
+            // The terminal may be gone.
+            let _ = stdin.write_all(key);
+        }
+        stdin
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(typist.join().unwrap());
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn what_is_typed_at_the_prompt_is_judged() {
+    let login = "az-login --api-url http://127.0.0.1:1 --retries 0 -o /dev/null";
+    for (keys, message, status) in [
+        (&[&b"\n"[..]][..], "no email was typed", 78),
+        (&[b"a@b\n", b"\n"], "no password was typed", 78),
+        (&[b"a@b\n", b"caf\xe9zz\n", b"\n"], "not UTF-8", 78),
+        (&[b"a@b\n", b"right\n"], "connection refused", 75),
+    ] {
+        let shown = typed_in_terminal(&format!("{login}; echo status $?"), keys);
+        assert!(shown.contains(message) && shown.contains(&format!("status {status}")), "{shown}");
+        assert!(!shown.contains("right"), "{shown}");
+    }
+    // The terminal does not tell anyone of a Ctrl-C at the password; az-login does.
+    let shown = typed_in_terminal(&format!("bash -c '{login}; echo goes on'"), &[b"a@b\n", b"\x03"]);
+    assert!(shown.contains("stopped by SIGINT") && !shown.contains("goes on"), "{shown}");
 }
 
 #[test]

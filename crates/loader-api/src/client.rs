@@ -215,7 +215,7 @@ impl<'n> Client<'n> {
     pub fn list(&self, token: &Token, folder: &str, search: Option<&str>) -> Result<Vec<Listed>, Error> {
         let mut url = self.folder_url(&self.paths.list, folder);
         if let Some(search) = search {
-            url.push_str("?search=");
+            url.push_str(if url.contains('?') { "&search=" } else { "?search=" });
             url.push_str(&percent_encode(search));
         }
         let answer = self.authorized(Call::new(Method::GET, url), token, JSON_MAX)?;
@@ -232,7 +232,8 @@ impl<'n> Client<'n> {
     }
 
     fn folder_url(&self, path: &str, folder: &str) -> String {
-        let path = if folder.is_empty() { path.replace("/{folder}", "") } else { path.replace("{folder}", folder) };
+        let path = if folder.is_empty() { path.replace("/{folder}", "") } else { path.to_owned() };
+        let path = path.replace("{folder}", folder);
         self.base.join(&path)
     }
 }

@@ -7,8 +7,8 @@ use loader_model::printable;
 const QUOTE_MAX: usize = 80;
 
 /// Status, content type and the first characters of `answer`, made printable.
-/// The characters are left out where the body repeats one of the `secrets` that
-/// the request held.
+/// The characters are left out where the body may repeat one of the `secrets` that
+/// the request held, and where the status says that it is what was asked for.
 pub(crate) fn describe(answer: &Answer, secrets: &[&str]) -> String {
     let mut seen = format!("HTTP {}", answer.status);
     if (300..400).contains(&answer.status) {
@@ -19,8 +19,10 @@ pub(crate) fn describe(answer: &Answer, secrets: &[&str]) -> String {
         seen.push_str(&clip(kind));
     }
     let text = String::from_utf8_lossy(&answer.body);
-    if secrets.iter().any(|secret| repeats(&text, secret)) {
-        seen.push_str(", text left out because it repeats the request");
+    if (200..300).contains(&answer.status) {
+        seen.push_str(", text left out because it may be secret");
+    } else if secrets.iter().any(|secret| repeats(&text, secret) || may_repeat(&text, secret)) {
+        seen.push_str(", text left out because it may repeat the request");
     } else if text.trim().is_empty() {
         seen.push_str(", no text");
     } else {
@@ -46,7 +48,14 @@ pub(crate) fn server_words(answer: &Answer, secrets: &[&str]) -> Option<(String,
 }
 
 fn clip(text: &str) -> String {
-    printable(&text.chars().take(QUOTE_MAX).collect::<String>()).chars().take(QUOTE_MAX).collect()
+    printable(text).chars().take(QUOTE_MAX).collect()
+}
+
+/// True where `text`, which has escapes of JSON, HTML or URLs, could hold the secret in
+/// them.
+fn may_repeat(text: &str, secret: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    text.contains(['\\', '&', '%']) && !secret.chars().all(is_plain)
 }
 
 /// True where `text` holds the secret, plain or as a JSON string.

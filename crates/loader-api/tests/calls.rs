@@ -82,6 +82,25 @@ fn a_refused_login_names_the_email_and_no_more() {
 }
 
 #[test]
+fn what_may_hold_a_secret_is_not_quoted() {
+    let secret = r#"{"refresh_token":"opaque-refresh","token":"e30.e30.c2ln"}"#;
+    let echo = r#"{"title":"bad","you_sent":{"password":"hunter2\u0022"}}"#;
+    for (status, body, told) in [
+        (201, secret, "may be secret"),
+        (206, secret, "may be secret"),
+        (400, echo, "may repeat the request"),
+        (400, "<p>hunter2&quot;</p>", "may repeat the request"),
+        (400, "<p>Bad Gateway</p>", "<p>Bad Gateway</p>"),
+    ] {
+        let (config, _server) = serve(vec![(status, body)]);
+        let error = client(config).login(&credentials()).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Protocol);
+        let text = error.to_string();
+        assert!(text.contains(told) && !text.contains("opaque") && !text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
 fn login_waits_out_a_limit_and_gives_up_in_the_end() {
     let (config, server) = serve(vec![(429, ""), (200, r#"{"token":"e30.e30.c2ln"}"#)]);
     client(config).login(&credentials()).unwrap();
@@ -177,14 +196,17 @@ fn an_upload_for_which_there_is_no_place_is_told() {
 }
 
 #[test]
-fn a_session_logs_in_again_once() {
-    let (config, server) = serve(vec![(401, ""), (200, r#"{"token":"e30.e30.c2ln"}"#), (200, "f"), (401, "")]);
+fn a_session_logs_in_again_once_a_call() {
+    let login = (200, r#"{"token":"e30.e30.c2ln"}"#);
+    let (config, server) =
+        serve(vec![(401, ""), login, (200, "f"), (401, ""), login, (200, "g"), (401, ""), login, (401, "")]);
     let mut session = Session::new(client(config), Token::parse(EXPIRED).unwrap(), Some(credentials()));
     assert_eq!(&session.call(|client, token| client.key_fragment(token)).unwrap()[..], b"f");
     assert_eq!(session.token().as_str(), "e30.e30.c2ln");
+    assert_eq!(&session.call(|client, token| client.key_fragment(token)).unwrap()[..], b"g");
     let error = session.call(|client, token| client.key_fragment(token)).unwrap_err();
     assert!(matches!(error, Error::Unauthorized(_)));
-    assert_eq!(server.join().unwrap().len(), 4);
+    assert_eq!(server.join().unwrap().len(), 9);
 }
 
 #[test]

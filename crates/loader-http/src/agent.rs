@@ -1,9 +1,9 @@
 //! The agent: one request in, one answer out.
 
-use crate::body::Pace;
+use crate::body::{Pace, SLOW_WAITS};
 use crate::resolve::Lookup;
 use crate::retry::parse_retry_after;
-use crate::{Attempts, Body, Error, HttpConfig, Notify, Origin, Retry, fault, tls};
+use crate::{Attempts, Body, Error, HttpConfig, Notify, Origin, Retry, fault, proxy, tls};
 use loader_model::printable;
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 use ureq::http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
 };
-use ureq::http::{HeaderMap, Method, Request, Uri};
+use ureq::http::{HeaderMap, Method, Request, Uri, Version};
 use ureq::unversioned::transport::DefaultConnector;
-use ureq::{Agent, Proxy, ProxyProtocol};
+use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
 /// Most bytes kept of the body of an answer that is an error.
@@ -101,15 +101,8 @@ impl Http {
     /// # Errors
     /// [`Error::Config`]: a certificate file or the proxy cannot be used.
     pub fn new(config: HttpConfig) -> Result<Self, Error> {
-        let proxy = if config.proxy_from_env { Proxy::try_from_env() } else { None };
-        if let Some(proxy) = &proxy
-            && !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https)
-        {
-            // ureq would go around such a proxy without a word.
-            return Err(Error::config(
-                "the proxy in the environment is a socks proxy; only http and https are supported",
-            ));
-        }
+        let var = |name: &str| config.proxy_from_env.then(|| std::env::var(name).ok())?;
+        let proxy = proxy::from_env(var)?;
         let tls = tls::tls_config(&config)?;
         let build = |proxy| {
             Agent::with_parts(
@@ -125,6 +118,8 @@ impl Http {
                     .timeout_resolve(Some(config.connect_timeout))
                     .timeout_connect(Some(config.connect_timeout))
                     .timeout_per_read(Some(config.idle_timeout))
+                    // Drop by drop a head could take for ever, as a body must not.
+                    .timeout_recv_response(Some(config.idle_timeout * SLOW_WAITS))
                     .timeout_per_write(Some(config.idle_timeout))
                     .build(),
                 DefaultConnector::default(),
@@ -169,7 +164,12 @@ impl Http {
         let uri: Uri = call.url.parse().map_err(|_| Error::config("a URL cannot be parsed"))?;
         let origin = Origin::of(&uri)?;
         self.check(&origin)?;
-        let host = self.label(&origin, &uri);
+        let proxy = self.proxy_to(&origin, &uri);
+        proxy.map(proxy::check).transpose()?;
+        let host = match proxy {
+            Some(proxy) => format!("{origin} by proxy {}:{}", proxy.host(), proxy.port()),
+            None => origin.to_string(),
+        };
         let mut request = Request::new(());
         *request.method_mut() = call.method.clone();
         *request.uri_mut() = uri;
@@ -185,7 +185,9 @@ impl Http {
         // ureq tells no length of a body that is announced as empty.
         let empty = parts.headers.get(CONTENT_LENGTH).is_some_and(|value| value.as_bytes() == b"0");
         let length = body.content_length().or(empty.then_some(0));
-        let endless = length.is_none() && !parts.headers.contains_key(TRANSFER_ENCODING);
+        // Any other body ends where the connection does, or is cut.
+        let chunked = parts.version == Version::HTTP_11 && is_chunked(&parts.headers);
+        let endless = length.is_none() && !chunked;
         if endless && parts.status.is_success() && parts.status != 204 && call.method != Method::HEAD {
             return Err(Error::Protocol {
                 host,
@@ -206,12 +208,9 @@ impl Http {
         Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 
-    /// What messages call the server: its host, and the proxy on the way to it.
-    fn label(&self, origin: &Origin, uri: &Uri) -> String {
-        match self.proxy.as_ref().filter(|proxy| !origin.is_loopback() && !proxy.is_no_proxy(uri)) {
-            Some(proxy) => format!("{origin} by proxy {}:{}", proxy.host(), proxy.port()),
-            None => origin.to_string(),
-        }
+    /// The proxy on the way to `uri`.
+    fn proxy_to(&self, origin: &Origin, uri: &Uri) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|proxy| !origin.is_loopback() && !proxy.is_no_proxy(uri))
     }
 
     /// As [`Http::open`], with 408, 429 and 5xx as [`Error::Busy`].
@@ -255,8 +254,15 @@ pub fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(TRANSFER_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("chunked")))
+}
+
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, SystemTime::now())
+    // By the clock that the date was made with; that of this machine may never have been set.
+    let now = server_time(headers).unwrap_or_else(SystemTime::now);
+    parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 
 impl fmt::Debug for Http {

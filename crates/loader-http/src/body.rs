@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 /// Fewest bytes that [`SLOW_WAITS`] times the longest silence of waiting have to bring.
 const LEAST: u64 = 4 * 1024;
 
-/// How many times the longest silence a body may take for [`LEAST`] bytes: two
-/// minutes by default.
-const SLOW_WAITS: u32 = 4;
+/// How many times the longest silence a head may take, or a body for [`LEAST`] bytes:
+/// two minutes by default.
+pub(crate) const SLOW_WAITS: u32 = 4;
 
 /// Reads a body to the end that the server announced, never short of it and
 /// never past it.

@@ -1,8 +1,10 @@
 //! What can be set about connections.
 
 use crate::Retry;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Settings of the agent. The default is what the product ships with.
 #[derive(Clone, Debug)]
@@ -18,8 +20,8 @@ pub struct HttpConfig {
     /// PEM file with the only certificates to trust, instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// Certificate this client shows to servers that ask for one.
-    pub client_cert: Option<ClientCertFiles>,
-    /// True to use the proxy in `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY`, save
+    pub client_cert: Option<ClientCert>,
+    /// True to use the proxy in `HTTPS_PROXY`, `ALL_PROXY` or `HTTP_PROXY`, save
     /// for loopback hosts and those in `NO_PROXY`.
     pub proxy_from_env: bool,
     /// Value of the `User-Agent` header.
@@ -28,13 +30,21 @@ pub struct HttpConfig {
     pub retry: Retry,
 }
 
-/// Where a client certificate and its key are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertFiles {
+/// A client certificate and its key.
+#[derive(Clone)]
+pub struct ClientCert {
     /// PEM file with the certificate chain, the client's own first.
     pub cert: PathBuf,
-    /// PEM file with the private key, without a passphrase.
-    pub key: PathBuf,
+    /// The private key as PEM, without a passphrase.
+    pub key: Zeroizing<Vec<u8>>,
+    /// What messages call the key: where it came from.
+    pub key_name: String,
+}
+
+impl fmt::Debug for ClientCert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCert").field("cert", &self.cert).field("key_name", &self.key_name).finish_non_exhaustive()
+    }
 }
 
 impl Default for HttpConfig {

@@ -1,6 +1,7 @@
 //! From what ureq says to what a caller would do about it.
 
 use crate::Error;
+use crate::body::SLOW_WAITS;
 use loader_model::printable;
 use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,10 @@ pub(crate) fn classify(error: ureq::Error, host: &str, connect: Duration, idle: 
         ureq::Error::Timeout(Timeout::Connect) => {
             Error::TimedOut { host, what: format!("no connection within {} s", connect.as_secs_f32()) }
         }
+        ureq::Error::Timeout(Timeout::RecvResponse) => Error::TimedOut {
+            host,
+            what: format!("no whole head of an answer in {} s", (idle * SLOW_WAITS).as_secs_f32()),
+        },
         ureq::Error::Timeout(_) => Error::TimedOut { host, what: format!("no byte for {} s", idle.as_secs_f32()) },
         ureq::Error::HostNotFound => Error::NoSuchHost { host },
         ureq::Error::Io(error) => classify_io(&error, host),

@@ -8,6 +8,7 @@ mod body;
 mod config;
 mod error;
 mod fault;
+mod proxy;
 mod reach;
 mod resolve;
 mod retry;
@@ -16,7 +17,7 @@ mod tls;
 
 pub use agent::{Answer, Call, Http, Response, server_time};
 pub use body::Body;
-pub use config::{ClientCertFiles, HttpConfig};
+pub use config::{ClientCert, HttpConfig};
 pub use error::Error;
 pub use reach::Reached;
 pub use retry::{Attempts, Notify, Retry, RetryNotice};

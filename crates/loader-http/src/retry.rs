@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 /// The rule of repetition, for idempotent requests: capped exponential back-off
-/// with full jitter, `Retry-After` honoured up to a cap.
+/// with full jitter, `Retry-After` honoured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// Most attempts without progress in between, the first included. 5.
@@ -18,7 +18,8 @@ pub struct Retry {
     pub wait_after_progress: Duration,
     /// Upper bound of any wait that the server did not ask for. 8 s.
     pub longest_wait: Duration,
-    /// Upper bound of a wait the server asked for. 60 s.
+    /// Longest wait the server may ask for; where it asks for more, nothing is
+    /// repeated. 60 s.
     pub longest_retry_after: Duration,
 }
 
@@ -41,7 +42,7 @@ impl Retry {
     fn wait(&self, failures: u32, asked: Option<Duration>, random: f64) -> Duration {
         let bound = self.first_wait.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(self.longest_wait);
         let jitter = bound.mul_f64(random.clamp(0.0, 1.0));
-        asked.map_or(jitter, |asked| asked.min(self.longest_retry_after).max(jitter.min(self.first_wait)))
+        asked.map_or(jitter, |asked| asked.max(jitter.min(self.first_wait)))
     }
 }
 
@@ -93,13 +94,14 @@ impl<'a> Attempts<'a> {
         self.failures += 1;
         self.passed = 0;
         let moved = std::mem::take(&mut self.moved);
-        if self.failures >= self.rule.attempts {
+        let asked = if let Error::Busy { retry_after, .. } = &error { *retry_after } else { None };
+        let too_long = asked.is_some_and(|asked| asked > self.rule.longest_retry_after);
+        if too_long || self.failures >= self.rule.attempts {
             return Err(match self.failures {
                 1 => error,
                 attempts => Error::GaveUp { attempts, last: Box::new(error) },
             });
         }
-        let asked = if let Error::Busy { retry_after, .. } = &error { *retry_after } else { None };
         let random = random_fraction();
         let wait = match asked {
             None if moved => self.rule.wait_after_progress.mul_f64(random),
@@ -140,8 +142,8 @@ fn random_fraction() -> f64 {
 /// The value of `Retry-After`: seconds, or an HTTP date (RFC 9110 section 10.2.3).
 pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
-    if let Ok(seconds) = value.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
@@ -200,10 +202,19 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_honoured_up_to_its_cap() {
+    fn retry_after_is_honoured_or_nothing_is_asked_again() {
         let rule = Retry::default();
         assert_eq!(rule.wait(1, Some(Duration::from_secs(7)), 0.5), Duration::from_secs(7));
-        assert_eq!(rule.wait(1, Some(Duration::from_secs(3600)), 0.5), rule.longest_retry_after);
+        let asked = |seconds| Error::Busy {
+            host: "h".to_owned(),
+            status: 429,
+            retry_after: Some(Duration::from_secs(seconds)),
+        };
+        let waits = std::cell::Cell::new(0);
+        let notify = |_: &RetryNotice| waits.set(waits.get() + 1);
+        let refused = Attempts::new(&rule, &notify).again(asked(61)).unwrap_err();
+        assert!(matches!(refused, Error::Busy { .. }) && refused.to_string().contains("61 s"), "{refused}");
+        assert_eq!(waits.get(), 0);
     }
 
     #[test]
@@ -212,6 +223,7 @@ mod tests {
         assert_eq!(parse_retry_after("120", now), Some(Duration::from_secs(120)));
         assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:47 GMT", now), Some(Duration::from_secs(10)));
         assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:40:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(parse_retry_after("9999999999", now), Some(Duration::from_secs(9_999_999_999)));
         assert_eq!(parse_retry_after("-5", now), None);
     }
 }

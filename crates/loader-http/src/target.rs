@@ -34,7 +34,20 @@ impl Origin {
         if host.is_empty() {
             return Err(Error::config("a URL names no host"));
         }
-        let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let no_port = || Error::config("a URL names a port that is none");
+        let written = authority.as_str()[authority.host().len()..].trim_start_matches(':');
+        let port = match written {
+            "" => {
+                if https {
+                    443
+                } else {
+                    80
+                }
+            }
+            // A sign in front is one more thing that parses.
+            text if text.starts_with('+') => return Err(no_port()),
+            text => text.parse().map_err(|_| no_port())?,
+        };
         Ok(Self { https, host, port })
     }
 
@@ -129,12 +142,23 @@ mod tests {
             ("http://cdn.test:80/s3/", "http://cdn.test/s3"),
             ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
             ("http://[::1]:9000", "http://[::1]:9000"),
+            ("https://cdn.test:/", "https://cdn.test"),
         ] {
             assert_eq!(BaseUrl::parse(text).unwrap().to_string(), normal);
         }
-        for bad in
-            ["", "ftp://x", "https://u:p@x", "https://x?a=b", "https://", "https://x y", "nonsense", "nonsense/api"]
-        {
+        for bad in [
+            "",
+            "ftp://x",
+            "https://u:p@x",
+            "https://x?a=b",
+            "https://",
+            "https://x y",
+            "nonsense",
+            "nonsense/api",
+            "https://x.test:84430",
+            "http://127.0.0.1:44e3",
+            "https://[::1]:+443",
+        ] {
             assert!(BaseUrl::parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,12 +1,12 @@
 //! Which certificates are trusted and which one is shown.
 
-use crate::{ClientCertFiles, Error, HttpConfig};
+use crate::{ClientCert, Error, HttpConfig};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
 use std::sync::Arc;
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use zeroize::Zeroizing;
 
 /// TLS for the agent: the system's roots or those of the CA file, one crypto
@@ -31,15 +31,14 @@ fn read_roots(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
     Ok(certs)
 }
 
-fn read_client(files: &ClientCertFiles) -> Result<ClientCert, Error> {
-    let certs = read_certs(&files.cert)?;
-    let pem = read_file(&files.key)?;
-    let no_key = |_| Error::config(format!("{}: holds no PEM private key", files.key.display()));
-    let key = PrivateKey::from_pem(&pem).map_err(|_| no_key(()))?;
-    let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| no_key(()))?;
+fn read_client(client: &ClientCert) -> Result<ureq::tls::ClientCert, Error> {
+    let certs = read_certs(&client.cert)?;
+    let no_key = |_| Error::config(format!("{}: holds no PEM private key", client.key_name));
+    let key = PrivateKey::from_pem(&client.key).map_err(|_| no_key(()))?;
+    let der = PrivateKeyDer::from_pem_slice(&client.key).map_err(|_| no_key(()))?;
     check_pair(&certs, der)
-        .map_err(|error| Error::config(format!("{}: does not fit its key: {error}", files.cert.display())))?;
-    Ok(ClientCert::new_with_certs(&certs, key))
+        .map_err(|error| Error::config(format!("{}: does not fit its key: {error}", client.cert.display())))?;
+    Ok(ureq::tls::ClientCert::new_with_certs(&certs, key))
 }
 
 /// ureq panics at the first connection where certificate and key do not belong

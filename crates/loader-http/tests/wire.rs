@@ -107,16 +107,22 @@ fn a_cut_chunked_body_is_an_error() {
 
 #[test]
 fn an_end_that_cannot_be_seen_is_refused() {
-    let (url, _server) = serve(vec![raw("HTTP/1.1 200 OK\n\nhello")]);
-    let error = Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).err().unwrap();
-    assert_eq!(error.code(), ErrorCode::Protocol);
+    for answer in [
+        "HTTP/1.1 200 OK\n\nhello",
+        "HTTP/1.1 200 OK\nTransfer-Encoding: identity\n\nhello",
+        "HTTP/1.0 200 OK\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n",
+    ] {
+        let (url, _server) = serve(vec![raw(answer)]);
+        let error = Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).err().unwrap();
+        assert_eq!(error.code(), ErrorCode::Protocol, "{answer}");
+    }
 }
 
 #[test]
 fn a_busy_server_is_asked_again() {
     let busy = |status: u16| {
         Some(
-            format!("HTTP/1.1 {status} X\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            format!("HTTP/1.1 {status} X\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 .into_bytes(),
         )
     };
@@ -126,7 +132,20 @@ fn a_busy_server_is_asked_again() {
     assert_eq!(&Http::new(quick()).unwrap().exchange(&get(&url), 100, &notify).unwrap().body[..], b"well");
     assert_eq!(server.join().unwrap().len(), 5);
     let first = &reasons.borrow()[0];
-    assert!(first.ends_with(": HTTP 503, service unavailable; it asks to wait 3600 s"), "{first}");
+    assert!(first.ends_with(": HTTP 503, service unavailable"), "{first}");
+}
+
+#[test]
+fn a_server_that_asks_for_a_longer_wait_than_any_is_not_asked_again() {
+    for value in ["3600", "Fri, 01 Jan 2100 01:00:00 GMT\r\nDate: Fri, 01 Jan 2100 00:00:00 GMT"] {
+        let answer =
+            format!("HTTP/1.1 429 X\r\nRetry-After: {value}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let (url, server) = serve(vec![Some(answer.into_bytes())]);
+        let error = Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).map(drop).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Temporary);
+        assert!(error.to_string().ends_with("; it asks to wait 3600 s"), "{error}");
+        assert_eq!(server.join().unwrap().len(), 1);
+    }
 }
 
 #[test]

@@ -58,24 +58,30 @@ const BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
 /// that leaves a quote open: what stands behind the quote's end could not be judged.
 fn check_line(line: &str) -> Result<(), fn(usize) -> YamlError> {
     let mut quote = None;
-    let mut closed = false;
+    // In the line above something may have been closed.
+    let mut closed = true;
     let mut node_start = true;
     let mut previous = ' ';
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
-        let after_quote = std::mem::take(&mut closed);
+        let after_closed = std::mem::take(&mut closed);
         match (quote, c) {
             // In double quotes a backslash takes the next character with it.
             (Some('"'), '\\') => drop(chars.next()),
             (Some(open), _) if c == open => (quote, closed) = (None, true),
             (Some(_), _) => {}
-            // Behind a quoted key the value may follow at once, as in JSON.
-            (None, ':') if after_quote => node_start = true,
+            // Behind a key that is quoted, or a list or a map, the value may follow at
+            // once, as in JSON.
+            (None, ':') if after_closed => node_start = true,
+            (None, ']' | '}') => (node_start, closed) = (false, true),
             (None, '#') if previous.is_whitespace() => return Ok(()),
             (None, '"' | '\'') if node_start => quote = Some(c),
             (None, '&' | '*' | '!') if node_start => return Err(YamlError::Reference),
             (None, '[' | '{' | ',') => node_start = true,
-            (None, c) if c.is_whitespace() => node_start |= previous == ':',
+            (None, c) if c.is_whitespace() => {
+                node_start |= previous == ':';
+                closed = after_closed;
+            }
             (None, '-' | '?') if node_start && chars.peek().is_none_or(|next| next.is_whitespace()) => {}
             (None, _) => node_start = false,
         }
@@ -139,6 +145,12 @@ mod tests {
             "&a b: c",
             "{\"a\":&x 1}",
             "{\"a\\\\\":&x 1}",
+            "{\"a\" :&x 1,\"b\" :*x }",
+            "{\"a\"\n  :&x 1}",
+            "{[1]:&x 2}",
+            "{[1] :&x 2}",
+            "{\"a\" :!!str bad}",
+            "{{b: 1}\t:&x 1}",
             "a: [b - \"c, &x 1, e\" ]",
             "a: 1 # c\rb: &x 1",
             "a: 1 # c\u{85}b: &x 1",

@@ -188,6 +188,26 @@ mod tests {
     }
 
     #[test]
+    fn the_costs_of_the_format_are_taken_and_no_more() {
+        let cost = |memory_kib, passes| Cost { memory_kib, passes, lanes: 4 };
+        let sealed = |cost| seal(b"x", Kind::Cdn, &binding("p"), cost).map_err(|error| error.code());
+        for most in [cost(256 * 1024, 1), cost(64, 10)] {
+            assert_eq!(*open(&sealed(most).unwrap(), Kind::Cdn, &binding("p")).unwrap(), b"x");
+        }
+        for more in [cost(256 * 1024 + 1, 1), cost(64, 11), cost(u32::MAX, u32::MAX)] {
+            assert_eq!(sealed(more).unwrap_err(), "malformed");
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_to_a_device_has_the_shape_of_the_format() {
+        let header = Header::read(&mut &*seal(b"abc", Kind::Cdn, &binding("p"), CHEAP).unwrap()).unwrap();
+        let shape = (header.suite(), header.segment_len(), header.plaintext_len());
+        assert_eq!(shape, (Suite::AesCtrHmac, 4096, Some(3)));
+        assert_eq!((header.device_slots().len(), header.key_slots().len()), (1, 0));
+    }
+
+    #[test]
     fn each_mismatch_has_its_own_message() {
         let with = |secret| Binding { secret, ..binding("p") };
         let sealed = |secret| seal(b"x", Kind::Cdn, &with(secret), CHEAP).unwrap();

@@ -61,7 +61,8 @@ impl<W: Write> Tally<W> {
     /// Copies up to `limit` bytes of `reader`; fewer only at its end. Gives how many.
     pub(crate) fn take(&mut self, mut reader: impl Read, limit: u64) -> Result<u64, Error> {
         let mut left = limit;
-        while left > 0 {
+        loop {
+            // None at the limit, and so nothing is read.
             let room = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let read = read_some(&mut reader, &mut self.buffer[..room])?;
             if read == 0 {

@@ -3,7 +3,7 @@
 use crate::http_failure;
 use clap::builder::FalseyValueParser;
 use loader_api::{ApiConfig, ApiPaths, Client};
-use loader_http::{ClientCertFiles, Http, HttpConfig, Notify, Retry};
+use loader_http::{ClientCert, Http, HttpConfig, Notify, Retry};
 use loader_model::CdnCredentials;
 use loader_stage::{CredentialsArgs, ErrorCode, Failure, SecretFrom, Stage};
 use std::path::PathBuf;
@@ -49,13 +49,13 @@ impl HttpArgs {
     /// `config` where a certificate or the proxy cannot be used, or others can read
     /// the key of the client certificate.
     pub fn agent(&self, stage: &Stage) -> Result<Http, Failure> {
-        // One that cannot be opened is reported by who reads it.
-        if let Some(Ok(key)) = self.client_key_file.as_deref().map(|path| stage.input(path)) {
-            stage.refuse_loose(&key, "key of the client certificate")?;
-        }
         let client_cert = match (&self.client_cert_file, &self.client_key_file) {
             (None, None) => None,
-            (Some(cert), Some(key)) => Some(ClientCertFiles { cert: cert.clone(), key: key.clone() }),
+            (Some(cert), Some(path)) => {
+                let key = stage.secret(SecretFrom::new("key of the client certificate", Some(path), None))?;
+                let key_name = path.display().to_string();
+                Some(ClientCert { cert: cert.clone(), key: key.unwrap_or_default(), key_name })
+            }
             _ => {
                 return Err(Failure::new(
                     ErrorCode::Config,

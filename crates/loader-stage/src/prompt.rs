@@ -1,6 +1,8 @@
 //! Asking a person, on the terminal, without echo.
 
+use crate::signals;
 use loader_model::Credentials;
+use rustix::process::{Signal, kill_current_process_group};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
@@ -20,12 +22,39 @@ pub(crate) fn credentials() -> io::Result<Option<Credentials>> {
     if let (Ok(settings), Ok(mut before)) = (tcgetattr(&tty), BEFORE.lock()) {
         *before = Some((tty.try_clone()?, settings));
     }
+    let typed = ask(&mut tty);
+    // What a signal would put back later is not ours to change any more.
+    if let Ok(mut before) = BEFORE.lock() {
+        *before = None;
+    }
+    match typed {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            // Ctrl-C, which the terminal did not pass on: all of the pipeline ends of it.
+            let _ = kill_current_process_group(Signal::INT);
+            signals::obey();
+            Err(error)
+        }
+        other => other.map(Some),
+    }
+}
+
+fn ask(tty: &mut File) -> io::Result<Credentials> {
+    let nothing = |what: &str| io::Error::new(io::ErrorKind::UnexpectedEof, format!("no {what} was typed"));
     tty.write_all(b"email: ")?;
     let mut email = String::new();
-    BufReader::new(&tty).read_line(&mut email)?;
-    let password = Zeroizing::new(rpassword::prompt_password("password: ")?);
+    BufReader::new(&*tty).read_line(&mut email)?;
     let email = email.trim().to_owned();
-    Ok((!email.is_empty() && !password.is_empty()).then_some(Credentials { email, password }))
+    if email.is_empty() {
+        return Err(nothing("email"));
+    }
+    let password = Zeroizing::new(rpassword::prompt_password("password: ")?);
+    match password.as_str() {
+        "" => Err(nothing("password")),
+        text if text.contains(char::REPLACEMENT_CHARACTER) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "the password as it was typed is not UTF-8"))
+        }
+        _ => Ok(Credentials { email, password }),
+    }
 }
 
 /// Puts the terminal back as it was before the prompt.

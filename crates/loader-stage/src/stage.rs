@@ -8,6 +8,7 @@ use crate::{
 use loader_model::{Credentials, ErrorCode, Unit, UnlockState, printable};
 use serde_json::{Map, Value};
 use std::cell::Cell;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -162,8 +163,11 @@ impl Stage {
     /// Email and password as typed on the terminal; `None` where there is none.
     ///
     /// # Errors
-    /// `io` where the terminal fails.
+    /// `config` where nothing, or no text, was typed; `io` where the terminal fails.
     pub fn ask_credentials(&self) -> Result<Option<Credentials>, Failure> {
-        prompt::credentials().map_err(|error| Failure::io("terminal", &error))
+        prompt::credentials().map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::InvalidData => Failure::new(ErrorCode::Config, error),
+            _ => Failure::io("terminal", &error),
+        })
     }
 }

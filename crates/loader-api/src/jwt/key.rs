@@ -2,6 +2,8 @@
 
 use super::{KeyError, der};
 use base64::Engine;
+use base64::alphabet::{self, Alphabet};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use ring::hmac;
 use ring::signature::{self as algorithms, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
@@ -189,9 +191,18 @@ fn secret(bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
     let unwrapped = Zeroizing::new(secret.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect::<Vec<u8>>());
-    let as_base64 = BASE64_STANDARD.decode(&*unwrapped).map(Zeroizing::new);
+    let is_base64 = |digits: &Alphabet| {
+        let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let der = GeneralPurpose::new(digits, config).decode(&*unwrapped).map(Zeroizing::new);
+        der.is_ok_and(|der| der::is_sequence(&der))
+    };
+    // PowerShell writes text as UTF-16.
+    let is_utf_16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
     let is_key = der::is_sequence(bytes)
-        || as_base64.is_ok_and(|der| der::is_sequence(&der))
+        || der::is_sequence(secret)
+        || is_base64(&alphabet::STANDARD)
+        || is_base64(&alphabet::URL_SAFE)
+        || is_utf_16
         || [&b"ssh-"[..], b"ecdsa-", b"{", b"---- BEGIN"]
             .iter()
             .any(|start| bytes.trim_ascii_start().starts_with(start));

@@ -298,6 +298,12 @@ fn an_unusable_key_is_refused() {
         let refused = Verifier::from_key_file(file.as_bytes()).unwrap_err();
         assert_eq!((refused.code(), refused), (ErrorCode::Config, error), "{file}");
     }
+    let raw = [&[0x30, 65][..], key.public_key().as_ref()].concat();
+    let utf_16: Vec<u8> = "\u{feff}".encode_utf16().chain(RSA_PEM.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let base64 = |text: String| text.trim_end_matches('=').replace('+', "-").replace('/', "_").into_bytes();
+    for file in [raw.clone(), [&raw[..], b"\n"].concat(), base64(der.clone()), utf_16] {
+        assert_eq!(Verifier::from_key_file(&file).unwrap_err(), KeyError::Form);
+    }
     for (jwks, error) in [("", KeyError::NotASet), ("[]", KeyError::NotASet), (r#"{"keys":[]}"#, KeyError::NoneUsable)]
     {
         assert_eq!(Verifier::from_jwks(jwks.as_bytes()).unwrap_err(), error);

@@ -162,6 +162,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_journal_stands_beside_its_file() {
+        assert_eq!(Journal::path_of(Path::new("a/b.enc")), Path::new("a/.b.enc.rekey"));
+    }
+
+    #[test]
+    fn differences_have_every_byte_that_differs() {
+        let old = [0; 100];
+        let at = |places: &[usize]| {
+            let mut new = old;
+            places.iter().for_each(|at| new[*at] = 1);
+            differences(&old, &new)
+        };
+        assert_eq!(at(&[]), []);
+        assert_eq!(at(&[40]), [40..41]);
+        assert_eq!(at(&[0, 99]), [0..1, 99..100]);
+        assert_eq!(at(&[10, 11 + GAP_MAX]), [10..12 + GAP_MAX]);
+        assert_eq!(at(&[10, 12 + GAP_MAX]), [10..11, 12 + GAP_MAX..13 + GAP_MAX]);
+    }
+
+    #[test]
     fn the_longest_journal_has_its_length() {
         let len = *HEADER_LEN.end() - FIXED_LEN;
         let changes = vec![Change { at: FIXED_LEN, old: vec![0; len], new: vec![1; len] }];
