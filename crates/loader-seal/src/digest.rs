@@ -106,6 +106,17 @@ mod tests {
     }
 
     #[test]
+    fn a_read_that_was_interrupted_is_made_again() {
+        struct Once(bool);
+        impl Read for Once {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                if std::mem::take(&mut self.0) { Err(ErrorKind::Interrupted.into()) } else { (&b""[..]).read(buffer) }
+            }
+        }
+        assert_eq!(copy_digest(Once(true).chain(&b"abc"[..]), io::sink()).unwrap().len, 3);
+    }
+
+    #[test]
     fn the_side_that_fails_is_named() {
         let full: &mut [u8] = &mut [0; 2];
         assert!(matches!(copy_digest(&b"abc"[..], full), Err(Error::Write(_))));
