@@ -204,7 +204,8 @@ fn typed_in_terminal(script: &str, keys: &[&'static [u8]]) -> String {
 
 #[test]
 fn what_is_typed_at_the_prompt_is_judged() {
-    let login = "az-login --api-url http://127.0.0.1:1 --retries 0 -o /dev/null";
+    let dir = TempDir::new().unwrap();
+    let login = format!("az-login --api-url http://127.0.0.1:1 --retries 0 -o {}/jwt", dir.path().display());
     for (keys, message, status) in [
         (&[&b"\n"[..]][..], "no email was typed", 78),
         (&[b"a@b\n", b"\n"], "no password was typed", 78),
@@ -492,7 +493,12 @@ fn the_run_folder_keeps_every_line() {
     assert_eq!(fs::read_to_string(&log).unwrap(), said.repeat(2), "AZ_EVENTS is about standard error alone");
 
     let mut command = filter("az-inspect");
-    command.arg(whole().path).env("AZ_RUN_DIR", dir.path().join("missing"));
+    command.arg(whole().path).env("AZ_RUN_DIR", dir.path().join("made"));
+    assert_eq!((run(command, b"").status, mode(&dir.path().join("made"))), (0, 0o700));
+    assert!(dir.path().join("made/az-inspect.jsonl").exists());
+
+    let mut command = filter("az-inspect");
+    command.arg(whole().path).env("AZ_RUN_DIR", dir.path().join("missing/deeper"));
     assert_eq!(run(command, b"").status, 73);
 
     let mut command = filter("az-inspect");

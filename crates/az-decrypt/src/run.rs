@@ -52,20 +52,11 @@ fn unlock(input: &mut Input, keys: &[Key]) -> Result<Unlocked, Failure> {
     let place = input.name().to_owned();
     match Header::read(input) {
         Err(error) if error.is_empty_input() && !input.is_seekable() => Err(Failure::no_input("sealed stream", &place)),
-        header => header.and_then(|header| header.unlock(keys)).or_fail(&place, code).map_err(|failure| {
-            let hint = interrupted_rekey(input);
-            failure.hint(hint)
-        }),
+        header => header
+            .and_then(|header| header.unlock(keys))
+            .or_fail(&place, code)
+            .map_err(|failure| failure.hint(Journal::interrupted(input.path()))),
     }
-}
-
-/// What to do where a change of the header was interrupted: its journal still
-/// stands beside the file, and the header may open with no key.
-fn interrupted_rekey(input: &Input) -> Option<String> {
-    let path = input.path()?;
-    let journal = Journal::path_of(&path.canonicalize().ok()?);
-    journal.symlink_metadata().ok()?;
-    Some(format!("a change of its keys was interrupted: az-rekey --recover {}", path.display()))
 }
 
 fn sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mut Output) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ use loader_engine::{Engine, Host};
 use loader_http::{Notify, Reached};
 use loader_model::{CdnCredentials, Credentials};
 use loader_seal::fragment::Fragment;
+use loader_seal::rekey::Journal;
 use loader_seal::{Header, Key};
 use loader_session::{api_failure, device_secret, hardware_failure, named_hardware};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
@@ -18,14 +19,6 @@ use zeroize::Zeroizing;
 
 /// Something that was looked at; `None` where no option names it.
 type Seen<T> = OnceCell<Result<Option<T>, Failure>>;
-
-/// What there is of the device's fragment.
-pub(crate) enum Held {
-    /// Fragments, each on a line.
-    Lines(Vec<Fragment>),
-    /// Bytes without a text form.
-    Raw,
-}
 
 /// A sealed archive: its header, and the bytes of the file where that is one.
 pub(crate) struct Sealed {
@@ -46,7 +39,7 @@ pub(crate) struct Visit<'a> {
     pub(crate) stage: &'a Stage,
     pub(crate) notify: Notify<'a>,
     credentials: Seen<Credentials>,
-    fragment: Seen<Held>,
+    fragment: Seen<Vec<Fragment>>,
     key: Seen<Key>,
     device_secret: Seen<Zeroizing<[u8; 32]>>,
     named_hardware: Seen<[u8; 32]>,
@@ -86,14 +79,16 @@ impl<'a> Visit<'a> {
         seen(&self.credentials, || self.stage.credentials(&self.cli.binding.credentials))
     }
 
-    pub(crate) fn fragment(&self) -> Result<Option<&Held>, Failure> {
+    pub(crate) fn fragment(&self) -> Result<Option<&Vec<Fragment>>, Failure> {
         seen(&self.fragment, || {
             let from = SecretFrom::new("fragment", self.cli.fragment_file.as_deref(), None);
             let Some(bytes) = self.stage.secret(from)? else { return Ok(None) };
-            let Ok(text) = str::from_utf8(&bytes) else { return Ok(Some(Held::Raw)) };
             let place = self.cli.fragment_file.as_deref().unwrap_or("-".as_ref()).display();
-            let fragments = Fragment::parse_all(text).or_fail(place, |error| ErrorCode::from_name(error.code()))?;
-            Ok(Some(Held::Lines(fragments)))
+            let text = str::from_utf8(&bytes).map_err(|_| {
+                Failure::new(ErrorCode::Malformed, format_args!("{place}: not text"))
+                    .hint("az-unlock takes fragments as text; one without needs az-join --raw-sha256".to_owned())
+            })?;
+            Fragment::parse_all(text).map(Some).or_fail(place, |error| ErrorCode::from_name(error.code()))
         })
     }
 
@@ -134,6 +129,10 @@ impl<'a> Visit<'a> {
             let Some(path) = &self.cli.archive else { return Ok(None) };
             let mut input = self.stage.input(path)?;
             let (place, file_len) = (input.name().to_owned(), input.known_len());
+            if let Some(hint) = Journal::interrupted(input.path()) {
+                let what = format_args!("{place}: its header may be half of one and half of another");
+                return Err(Failure::new(ErrorCode::Malformed, what).hint(hint));
+            }
             let header = Header::read(&mut input).or_fail(&place, |error| ErrorCode::from_name(error.code()))?;
             Ok(Some(Sealed { place, header, file_len }))
         })

@@ -4,6 +4,7 @@ mod parts;
 mod report;
 
 use loader_model::{PartsReceipt, json_line};
+use loader_seal::rekey::Journal;
 use loader_seal::{Header, Key};
 use loader_stage::{Content, ErrorCode, Failure, KeyArgs, OrFail, OutputArgs, Stage, StageArgs, UnlockState};
 use parts::Parts;
@@ -68,6 +69,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
             return Err(Failure::new(ErrorCode::Malformed, format_args!("{place}: the receipt cannot be read")).into());
         }
     };
+    let interrupted = Journal::interrupted(input.path());
     let mut sealed = rest.chain(&mut input);
     let header = match Header::read(&mut sealed) {
         Err(error) if error.is_empty_input() && is_pipe => {
@@ -79,7 +81,8 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let report = match key {
         Some(line) => {
             let key = Key::parse(&line).or_fail("the key", code)?;
-            let unlocked = header.unlock(&[key]).or_fail(&place, code)?;
+            let unlocked = header.unlock(&[key]).or_fail(&place, code);
+            let unlocked = unlocked.map_err(|failure| failure.hint(interrupted))?;
             if let Some(parts) = &parts {
                 parts.check(unlocked.header(), &place)?;
             }

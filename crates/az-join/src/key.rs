@@ -27,7 +27,8 @@ fn raw(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
 }
 
 fn joined(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
-    let mut fragments = Vec::new();
+    // Room for the largest set, so that no growing leaves a share behind.
+    let mut fragments = Vec::with_capacity(255);
     let mut sources = Vec::new();
     for path in cli.inputs() {
         let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
@@ -38,7 +39,7 @@ fn joined(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
         })?;
         let found = Fragment::parse_all(text).or_fail(&name, |error| ErrorCode::from_name(error.code()))?;
         sources.extend(found.iter().map(|_| name.clone()));
-        fragments.extend(found);
+        fragments.extend(found.iter().cloned());
     }
     let card = cli.set_card.as_deref().map(|path| read_card(stage, path)).transpose()?;
     stage.begin();

@@ -8,7 +8,7 @@ use crate::stream::copy;
 use crate::target::Target;
 use loader_model::PartsReceipt;
 use loader_seal::Header;
-use loader_stage::{Failure, Output, Stage};
+use loader_stage::{ErrorCode, Failure, Output, Stage};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -21,6 +21,12 @@ const SPARE_SLOTS: usize = 8;
 pub(crate) fn run(cli: &Cli, stage: &Stage, path: &Path) -> anyhow::Result<()> {
     let request = Request::read(cli, stage)?;
     let target = Target::lock(path)?;
+    // The journal's name is the lock that is left then.
+    if !target.is_locked && target.journal_path().symlink_metadata().is_ok() {
+        let why = format_args!("{}: another az-rekey works on it, or was interrupted", target.name);
+        let hint = format!("the file system has no locks: once no other runs, az-rekey --recover {}", target.name);
+        return Err(Failure::new(ErrorCode::Temporary, why).hint(hint).into());
+    }
     mend(stage, &target)?;
     stage.begin();
     let failed = |error: io::Error| Failure::io(&target.name, &error);

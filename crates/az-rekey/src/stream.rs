@@ -4,6 +4,7 @@ use crate::cli::Cli;
 use crate::published;
 use crate::request::{Request, read_header, report};
 use loader_model::PartsReceipt;
+use loader_seal::rekey::Journal;
 use loader_stage::{Content, Failure, Input, Output, Stage};
 use rustix::fs::{OFlags, fcntl_getfl};
 use std::fs::File;
@@ -34,7 +35,10 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         let is_pipe = !input.is_seekable();
         let mut rest = &head[..];
         let old = read_header((&mut rest).chain(&mut input), &place, is_pipe)?;
-        let new = request.apply(&old, &place, 0)?;
+        let new = request.apply(&old, &place, 0).map_err(|failure| match Journal::interrupted(input.path()) {
+            None => failure,
+            hint => failure.hint(hint),
+        })?;
         output.put(new.as_bytes())?;
         output.put(rest)?;
         let copied = copy_rest(stage, &mut input, &mut output)?;

@@ -16,6 +16,8 @@ pub(crate) struct Target {
     /// What messages call it.
     pub(crate) name: String,
     pub(crate) file: File,
+    /// False on a file system without locks, where only the journal tells of others.
+    pub(crate) is_locked: bool,
 }
 
 impl Target {
@@ -30,12 +32,12 @@ impl Target {
                 return Err(Failure::new(ErrorCode::Usage, why).hint(hint));
             }
             let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|error| refused(&name, &error))?;
-            lock_file(&file).map_err(|error| Failure::io(&name, &error.into()))?;
+            let is_locked = lock_file(&file).map_err(|error| Failure::io(&name, &error.into()))?;
             // Another one may have put a new file in its place while this one waited.
             let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
             let held = file.metadata().map_err(|error| Failure::io(&name, &error))?;
             if path.metadata().is_ok_and(|named| id(named) == id(held)) {
-                return Ok(Self { path, name, file });
+                return Ok(Self { path, name, file, is_locked });
             }
         }
     }
@@ -51,13 +53,13 @@ impl Target {
     }
 }
 
-fn lock_file(file: &File) -> Result<(), Errno> {
+/// Locks the file; false where its file system has no locks.
+fn lock_file(file: &File) -> Result<bool, Errno> {
     loop {
         match flock(file, FlockOperation::LockExclusive) {
             Err(Errno::INTR) => {}
-            // A file system without locks: the journal's name is the lock that is left.
-            Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => return Ok(()),
-            outcome => return outcome,
+            Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => return Ok(false),
+            outcome => return outcome.map(|()| true),
         }
     }
 }

@@ -4,9 +4,10 @@ use crate::cli::Cli;
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::fragment::{Fragment, SetCard, split};
 use loader_seal::parts::split_parts;
+use loader_seal::rekey::Journal;
 use loader_seal::{Digest, Error, Key};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Output, Stage};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 const SHAMIR_HINT: &str = "--scheme shamir --threshold K --shares N makes N, of which K are enough";
@@ -26,7 +27,7 @@ fn fragments_to_lines(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         Some(path) if path.as_os_str() != "-" => file(cli, path, ONLY_COPY, "name another file")?,
         _ => stage.output(&cli.output, Content::Secret)?,
     };
-    let mut card = card_file(cli)?;
+    let mut card = card_file(cli, cli.output.output.as_deref())?;
     let fragments = cut_key(cli, stage)?;
     put_card(&mut card, &fragments)?;
     for fragment in &fragments {
@@ -38,11 +39,11 @@ fn fragments_to_lines(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 fn fragments_to_files(cli: &Cli, stage: &Stage, dir: &Path) -> anyhow::Result<()> {
     let n = cli.shares;
     let mut files = Vec::with_capacity(usize::from(n) + 1);
-    for i in 1..=n {
-        let path = dir.join(format!("fragment-{i}-of-{n}.frag"));
-        files.push(file(cli, &path, ONLY_COPY, "name another folder")?);
+    let paths: Vec<_> = (1..=n).map(|i| dir.join(format!("fragment-{i}-of-{n}.frag"))).collect();
+    for path in &paths {
+        files.push(file(cli, path, ONLY_COPY, "name another folder")?);
     }
-    let mut card = card_file(cli)?;
+    let mut card = card_file(cli, paths.iter().map(PathBuf::as_path))?;
     let fragments = cut_key(cli, stage)?;
     put_card(&mut card, &fragments)?;
     for (file, fragment) in files.iter_mut().zip(&fragments) {
@@ -66,8 +67,13 @@ fn file(cli: &Cli, path: &Path, why: &str, instead: &str) -> Result<Output, Fail
     Ok(file)
 }
 
-fn card_file(cli: &Cli) -> Result<Option<Output>, Failure> {
+/// The file of the card, which must be none of the `others`: it would take its place.
+fn card_file<'p>(cli: &Cli, others: impl IntoIterator<Item = &'p Path>) -> Result<Option<Output>, Failure> {
     let Some(path) = &cli.set_card else { return Ok(None) };
+    if others.into_iter().any(|other| is_same(path, other)) {
+        let why = format_args!("{}: named for the card and for fragments", path.display());
+        return Err(Failure::new(ErrorCode::Usage, why));
+    }
     file(cli, path, "may be the card of a set in use", "name another file").map(Some)
 }
 
@@ -110,6 +116,10 @@ fn cut_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
     }
     let mut receipt_to = stage.output(&cli.output, Content::Text)?;
     let mut input = stage.input(&cli.input)?;
+    if let Some(hint) = Journal::interrupted(input.path()) {
+        let why = format_args!("{}: its header may be half of one and half of another", input.name());
+        return Err(Failure::new(ErrorCode::Malformed, why).hint(hint).into());
+    }
     let mut small = Output::file(&small)?;
     let mut big = Output::file(&big)?;
     stage.begin();

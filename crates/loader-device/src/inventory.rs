@@ -113,7 +113,7 @@ fn sources(root: &Root, kind: &Kind) -> Vec<Source> {
     let rooted = |path: &str| format!("/{path}");
     match &kind.places {
         Places::File(paths) => {
-            let found = paths.iter().map(|path| (path, of_file(root, path)));
+            let found = paths.iter().map(|path| (path, of_system_file(root, path)));
             let first = found.into_iter().find(|(_, value)| !matches!(value, Err(State::Missing)));
             let (path, value) = first.unwrap_or((&paths[0], Err(State::Missing)));
             vec![source(kind, rooted(path), value)]
@@ -165,6 +165,17 @@ fn removable(root: &Root, device: &str, devices: &Devices) -> Option<&'static st
         let Found::Bytes(bytes) = root.read(&format!("{device}/{file}"), VALUE_MAX) else { return None };
         values.iter().any(|value| value.as_bytes() == bytes.trim_ascii()).then_some(*why)
     })
+}
+
+/// As [`of_file`], where a container may hide the file, or a system without a disk
+/// make it anew at each boot: no id is better than another one.
+fn of_system_file(root: &Root, path: &str) -> Value {
+    let value = of_file(root, path);
+    match value {
+        Err(State::Missing) if root.hides(path) => Err(State::Unreadable("hidden, as in a container".to_owned())),
+        Ok(_) if root.forgets(path) => Err(State::NotCounted("made anew at each boot")),
+        value => value,
+    }
 }
 
 fn of_file(root: &Root, path: &str) -> Value {

@@ -57,6 +57,10 @@ const TEXTS: &[&str] = &[
     "12345678123456781234567812345678",
     "fefefefefefefefefefefefefefefefe",
     "0123456789abcdef0123456789abcdef",
+    // A Dell without a service tag
+    "4c4c454400002010802080c04f202020",
+    // What Rockchip's U-Boot draws from a seed that is always the same
+    "c3d9b8674f4b94f6",
 ];
 
 /// Runs of a value that nobody draws by chance; any part of them of this many

@@ -1,6 +1,6 @@
 //! Files below one folder that stands for the root of a system.
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
@@ -56,6 +56,27 @@ impl Root {
             Ok(_) => Found::Bytes(bytes),
             Err(error) => Self::refused(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
         }
+    }
+
+    /// True where the folder of `path` is a link to a place that is not there: container
+    /// engines mask /sys/firmware, to which the kernel's /proc/device-tree leads. Not
+    /// where there is DMI, beside which a device tree says nothing of the machine.
+    pub(crate) fn hides(&self, path: &str) -> bool {
+        let Some((folder, _)) = path.rsplit_once('/') else { return false };
+        let opened = |path, flags| self.at(path, OFlags::PATH | OFlags::CLOEXEC | flags);
+        let itself = opened(folder, OFlags::NOFOLLOW).and_then(|folder| fstat(&folder));
+        itself.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+            && matches!(opened(folder, OFlags::DIRECTORY), Err(Errno::NOENT))
+            && matches!(opened("sys/class/dmi", OFlags::DIRECTORY), Err(Errno::NOENT))
+    }
+
+    /// True where the file at `path` of this system lies in memory, as a machine-id does
+    /// that systemd makes for a root that cannot be written.
+    pub(crate) fn forgets(&self, path: &str) -> bool {
+        const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+        let file = self.at(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY);
+        let kind = file.and_then(|file| fstatfs(&file)).map(|system| system.f_type as u64);
+        self.is_system && kind.is_ok_and(|kind| IN_MEMORY.contains(&kind))
     }
 
     /// The sorted names in the folder at `path`; none where it is missing.

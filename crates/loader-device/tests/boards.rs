@@ -162,14 +162,29 @@ impl Board {
             fs::write(path, value).unwrap();
         }
         // As Linux has it on every board with a device tree.
-        fs::create_dir_all(root.path().join("proc")).unwrap();
-        symlink("/sys/firmware/devicetree/base", root.path().join("proc/device-tree")).unwrap();
+        if root.path().join("sys/firmware/devicetree").exists() {
+            fs::create_dir_all(root.path().join("proc")).unwrap();
+            symlink("/sys/firmware/devicetree/base", root.path().join("proc/device-tree")).unwrap();
+        }
         root
     }
 }
 
 fn names(inventory: &Inventory, state: &State) -> Vec<&'static str> {
     inventory.sources().iter().filter(|source| source.state == *state).map(|source| source.name).collect()
+}
+
+#[test]
+fn a_device_tree_that_a_container_hides_is_not_one_that_is_missing() {
+    let board = BOARDS.iter().find(|board| board.has_id && board.used.contains(&"device-tree-serial")).unwrap();
+    let root = board.system();
+    assert!(hardware_id(root.path()).is_ok());
+    fs::remove_dir_all(root.path().join("sys/firmware")).unwrap();
+    let error = hardware_id(root.path()).unwrap_err().to_string();
+    assert!(error.contains("device-tree-serial") && error.contains("hidden"), "{error}");
+    // A machine with DMI has a kernel that makes the link all the same.
+    fs::create_dir_all(root.path().join("sys/class/dmi/id")).unwrap();
+    assert_eq!(names(&read(root.path()), &State::Unreadable("hidden, as in a container".to_owned())), [""; 0]);
 }
 
 #[test]

@@ -160,8 +160,9 @@ pub fn split(key: &Key, scheme: Scheme, k: u8, n: u8) -> Result<Vec<Fragment>, E
         Scheme::Shamir => shamir::split(key, k, n)?,
     };
     let key_id = key.id();
-    let fragment = |(index, share)| Fragment { scheme, k, n, index, set, key_id, share };
-    Ok((1..=n).zip(shares).map(fragment).collect())
+    // Copied, so that those in the list are wiped where they stand.
+    let fragment = |(index, share): (u8, &Share)| Fragment { scheme, k, n, index, set, key_id, share: share.clone() };
+    Ok((1..=n).zip(&shares).map(fragment).collect())
 }
 
 /// The key of these fragments, in any order. Checked in turn: scheme, threshold,

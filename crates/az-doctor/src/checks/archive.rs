@@ -2,7 +2,7 @@
 
 use crate::cli::Name;
 use crate::finding::Finding;
-use crate::visit::{Held, Visit};
+use crate::visit::Visit;
 use loader_seal::KeyId;
 use loader_stage::{ErrorCode, Failure, OrFail};
 
@@ -22,10 +22,10 @@ pub(crate) fn archive(visit: &Visit<'_>) -> Result<Finding, Failure> {
         Some((whole, there)) if there > whole => return Err(differs(ErrorCode::Trailing, whole, there)),
         _ => {}
     }
-    let mut finding = Finding::ok(format_args!("{place}: its header is sound, its length right"));
+    let mut finding = Finding::ok(format_args!("{place}: its header can be read, its length is right"));
     if whole.is_none() {
         finding = Finding::warn(
-            format_args!("{place}: its header is sound and does not tell the length"),
+            format_args!("{place}: its header can be read and does not tell the length"),
             "az-decrypt --verify-only reads all of it",
         );
     }
@@ -49,15 +49,17 @@ pub(crate) fn key(visit: &Visit<'_>) -> Result<Finding, Failure> {
     if let Some(key) = key {
         let unlocked = sealed.header.clone().unlock(std::slice::from_ref(key));
         unlocked.or_fail(&sealed.place, |error| ErrorCode::from_name(error.code()))?;
-        return Ok(Finding::ok("the key opens the archive"));
     }
+    // A key at hand does not help an unlock, which makes it of fragments.
     let fragments = match visit.after(Name::Fragment, visit.fragment())? {
-        Ok(Some(Held::Lines(fragments))) => fragments,
-        Ok(_) => return Ok(Finding::skipped("neither key nor fragment at hand", "--fragment-file or --key-file")),
+        Ok(Some(fragments)) => fragments,
+        _ if key.is_some() => return Ok(Finding::ok("the key opens the archive")),
+        Ok(None) => return Ok(Finding::skipped("neither key nor fragment at hand", "--fragment-file or --key-file")),
         Err(skipped) => return Ok(skipped),
     };
     let slots: Vec<KeyId> = sealed.header.key_slots().iter().map(|slot| slot.key_id).collect();
     match fragments.iter().find(|fragment| !slots.contains(&fragment.key_id())) {
+        None if key.is_some() => Ok(Finding::ok("the key opens the archive, and the fragment is of one that does")),
         None => Ok(Finding::ok("the fragment is of a key that opens the archive")),
         Some(fragment) => {
             let slots = slots.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ");

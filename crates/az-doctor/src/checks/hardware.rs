@@ -40,8 +40,13 @@ pub(crate) fn card(visit: &Visit<'_>) -> Result<Finding, Failure> {
     }
     card.check(visit.inventory())
         .map_err(|error| Failure::new(ErrorCode::from_name(error.code()), &error).hint(error.hint().to_owned()))?;
-    match visit.inventory().id() {
-        Err(Error::Unreadable { .. }) => Ok(Finding::blocked(Name::Hardware)),
-        _ => Ok(Finding::ok("the hardware of the card")),
-    }
+    // A source that cannot be read was not compared; others that are no id say nothing.
+    let compared = match visit.inventory().id() {
+        Err(error @ Error::Unreadable { .. }) => Err(hardware_failure(&error)),
+        _ => Ok(()),
+    };
+    Ok(match visit.after(Name::Hardware, compared)? {
+        Ok(()) => Finding::ok("the hardware of the card"),
+        Err(blocked) => blocked,
+    })
 }

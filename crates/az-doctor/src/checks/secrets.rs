@@ -1,7 +1,7 @@
 //! Files that hold a secret: there, this user's alone, and what they should be.
 
 use crate::finding::Finding;
-use crate::visit::{Held, Visit};
+use crate::visit::Visit;
 use loader_stage::Failure;
 
 pub(crate) fn credentials(visit: &Visit<'_>) -> Result<Finding, Failure> {
@@ -14,10 +14,7 @@ pub(crate) fn credentials(visit: &Visit<'_>) -> Result<Finding, Failure> {
 pub(crate) fn fragment(visit: &Visit<'_>) -> Result<Finding, Failure> {
     Ok(match visit.fragment()? {
         None => Finding::skipped("no fragment named", "--fragment-file or AZ_FRAGMENT_FILE"),
-        Some(Held::Raw) => {
-            Finding::warn("bytes without a text form, in which no damage shows", "az-join --raw-sha256 takes them")
-        }
-        Some(Held::Lines(fragments)) => {
+        Some(fragments) => {
             let named = fragments.iter().map(|fragment| {
                 let (index, shares, set) = (fragment.index(), fragment.shares(), fragment.set());
                 format!("{index} of {shares} ({}) of set {set}", fragment.scheme().as_str())

@@ -111,7 +111,12 @@ impl SetCard {
     /// # Errors
     /// [`CardError::Malformed`] for anything else, or another version.
     pub fn from_json(json: &[u8]) -> Result<Self, CardError> {
-        let card: Self = serde_json::from_slice(json).map_err(|_| CardError::Malformed)?;
+        let mut card: Self = serde_json::from_slice(json).map_err(|_| CardError::Malformed)?;
+        for text in
+            [&mut card.set, &mut card.key].into_iter().chain(card.fragments.iter_mut().map(|mark| &mut mark.sha256))
+        {
+            text.make_ascii_lowercase();
+        }
         let is_hex = |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_hexdigit());
         let marks = || (1..=card.n).zip(&card.fragments);
         let whole = card.set_card == 1

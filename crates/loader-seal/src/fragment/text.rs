@@ -92,8 +92,11 @@ impl Fragment {
     /// [`Error::Malformed`]: no fragment at all. Otherwise as [`Fragment::parse`];
     /// the message has the line's number and none of its text.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, Error> {
-        let parse = |(number, line)| Self::parse(line).map_err(|error| error.at_line(number));
-        let fragments = content_lines(text).map(parse).collect::<Result<Vec<_>, _>>()?;
+        // Room for all, so that no growing leaves a share behind.
+        let mut fragments = Vec::with_capacity(content_lines(text).count());
+        for (number, line) in content_lines(text) {
+            fragments.push(Self::parse(line).map_err(|error| error.at_line(number))?);
+        }
         if fragments.is_empty() { Err(Error::malformed("no fragment line")) } else { Ok(fragments) }
     }
 }

@@ -64,6 +64,14 @@ impl Journal {
         file.with_file_name(name)
     }
 
+    /// What to do where a change of `file`'s header was interrupted: its journal still
+    /// stands beside it, and the header may open with no key. `None` where none does.
+    pub fn interrupted(file: Option<&Path>) -> Option<String> {
+        let file = file?;
+        Self::path_of(&file.canonicalize().ok()?).symlink_metadata().ok()?;
+        Some(format!("a change of its keys was interrupted: az-rekey --recover {}", file.display()))
+    }
+
     /// The journal of writing `new` over `old`.
     ///
     /// # Errors
@@ -172,13 +180,13 @@ mod tests {
         let at = |places: &[usize]| {
             let mut new = old;
             places.iter().for_each(|at| new[*at] = 1);
-            differences(&old, &new)
+            differences(&old, &new).into_iter().map(|range| (range.start, range.end)).collect::<Vec<_>>()
         };
         assert_eq!(at(&[]), []);
-        assert_eq!(at(&[40]), [40..41]);
-        assert_eq!(at(&[0, 99]), [0..1, 99..100]);
-        assert_eq!(at(&[10, 11 + GAP_MAX]), [10..12 + GAP_MAX]);
-        assert_eq!(at(&[10, 12 + GAP_MAX]), [10..11, 12 + GAP_MAX..13 + GAP_MAX]);
+        assert_eq!(at(&[40]), [(40, 41)]);
+        assert_eq!(at(&[0, 99]), [(0, 1), (99, 100)]);
+        assert_eq!(at(&[10, 11 + GAP_MAX]), [(10, 12 + GAP_MAX)]);
+        assert_eq!(at(&[10, 12 + GAP_MAX]), [(10, 11), (12 + GAP_MAX, 13 + GAP_MAX)]);
     }
 
     #[test]
