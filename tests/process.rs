@@ -210,11 +210,11 @@ fn what_is_typed_at_the_prompt_is_judged() {
         (&[&b"\n"[..]][..], "no email was typed", 78),
         (&[b"a@b\n", b"\n"], "no password was typed", 78),
         (&[b"a@b\n", b"caf\xe9zz\n", b"\n"], "not UTF-8", 78),
-        (&[b"a@b\n", b"right\n"], "connection refused", 75),
+        (&[b"a@b\n", b"hunter2\n"], "connection refused", 75),
     ] {
         let shown = typed_in_terminal(&format!("{login}; echo status $?"), keys);
         assert!(shown.contains(message) && shown.contains(&format!("status {status}")), "{shown}");
-        assert!(!shown.contains("right"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
     // The terminal does not tell anyone of a Ctrl-C at the password; az-login does.
     let shown = typed_in_terminal(&format!("bash -c '{login}; echo goes on'"), &[b"a@b\n", b"\x03"]);
