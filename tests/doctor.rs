@@ -243,6 +243,13 @@ fn archives_that_do_not_open() {
     other.current_dir(site.folder());
     assert_eq!(run(other, b"").status, 0);
     found(&site, &["--key-file", "other.key"]).only("archive-key", 79, "wrong_key");
+    // A key at hand does not help an unlock, which makes it of fragments.
+    found(&site, &["--key-file", "key", "--fragment-file", "foreign.frag"]).only("archive-key", 79, "wrong_fragment");
+    put("raw.frag", b"\xff\xfe\0\x01");
+    fs::set_permissions(site.file("raw.frag"), Permissions::from_mode(0o600)).unwrap();
+    found(&site, &["--fragment-file", "raw.frag"]).only("fragment", 65, "not text");
+    put(".images.enc.rekey", b"");
+    found(&site, &["images.enc"]).only("archive", 65, "az-rekey --recover images.enc");
 }
 
 #[test]

@@ -229,6 +229,16 @@ fn a_set_card_appears_with_the_fragments_it_describes() {
 }
 
 #[test]
+fn a_card_takes_the_place_of_no_fragment() {
+    for args in [&["-o", "x", "--set-card", "./x"][..], &["-d", ".", "--set-card", "fragment-2-of-2.frag"]] {
+        let folder = empty_folder();
+        let output = az_split(&folder, &[&["--new-key", "--force"], args].concat(), b"");
+        assert_eq!(status(&output), 2, "{args:?}");
+        assert!(folder.names().is_empty(), "{args:?}");
+    }
+}
+
+#[test]
 fn a_key_that_is_cut_again_makes_a_set_of_its_own() {
     let folder = empty_folder();
     let key = Key::generate().unwrap();

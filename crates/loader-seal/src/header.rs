@@ -409,6 +409,7 @@ mod tests {
         ];
         for (head, kind) in heads {
             let Err(Error::NotSealed { looks_like }) = Header::read(&mut &*head) else { panic!("{kind}") };
+            assert_eq!(Error::NotSealed { looks_like }.is_empty_input(), head.is_empty());
             assert!(looks_like == kind || looks_like.ends_with(&format!(" {kind}")), "{looks_like}: {kind}");
         }
     }
