@@ -59,12 +59,13 @@ def unlock(fixed, rest, key):
     slots = [value for kind, value in fields(rest[:-32]) if kind == 1 and value[:16] == key_id]
     if not slots:
         sys.exit("this key does not open the file")
-    pad = hkdf(key, slots[0][16:32], b"azs/v1/wrap" + file_id, 32)
-    file_key = bytes(a ^ b for a, b in zip(slots[0][32:], pad))
-    mac = hmac.digest(hkdf(file_key, None, b"azs/v1/header", 32), fixed + rest[:-32], "sha256")
-    if not hmac.compare_digest(mac, rest[-32:]):
-        sys.exit("the header was changed")
-    return hkdf(file_key, None, b"azs/v1/stream", 32)
+    for slot in slots:
+        pad = hkdf(key, slot[16:32], b"azs/v1/wrap" + file_id, 32)
+        file_key = bytes(a ^ b for a, b in zip(slot[32:], pad))
+        mac = hmac.digest(hkdf(file_key, None, b"azs/v1/header", 32), fixed + rest[:-32], "sha256")
+        if hmac.compare_digest(mac, rest[-32:]):
+            return hkdf(file_key, None, b"azs/v1/stream", 32)
+    sys.exit("the header was changed")
 
 
 def tink(suite, segment_len, key):

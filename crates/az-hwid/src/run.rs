@@ -19,7 +19,10 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         output.put(&list)?;
         output.commit()?;
         // The list is there to be read, yet the status says what a pipeline would meet.
-        inventory.id().map_err(|error| no_id(&error))?;
+        match &cli.hwid_file {
+            Some(path) => read_id(stage, path).map(drop)?,
+            None => inventory.id().map(drop).map_err(|error| no_id(&error))?,
+        }
         return Ok(());
     }
     let line = if cli.enroll { enroll(&read(&cli.sysroot))?.to_line() } else { id_line(&id(cli, stage)?) };

@@ -103,6 +103,9 @@ fn explain_lists_each_source_and_no_serial() {
     let output = az_hwid(root.path(), &["--explain"]);
     refused(&output, 78, "config");
     assert!(stdout(&output).contains("\"usable\": false"));
+    // A pipeline would take the id that is named.
+    put(root.path(), "id", &"a0".repeat(32));
+    assert_eq!(az_hwid(root.path(), &["--explain", "--hwid-file", "id"]).status.code(), Some(0));
 }
 
 #[test]
