@@ -232,6 +232,24 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_has_ended_or_failed_is_not_asked_again() {
+        for threads in [1, 2, 7] {
+            for fails in [false, true] {
+                let mut asked = 0;
+                let source = |_: &mut [u8], _: &AtomicBool| {
+                    asked += 1;
+                    match asked {
+                        4 if fails => Err(Error::HeaderTampered),
+                        number => Ok((number < 4).then_some(())),
+                    }
+                };
+                let outcome = run(threads, Memory::Ordinary, 4, source, |(), _| Ok(0..4), |_, _| Ok(()));
+                assert_eq!((outcome.is_err(), asked), (fails, 4), "{threads}");
+            }
+        }
+    }
+
+    #[test]
     fn nothing_behind_a_failure_is_written() {
         for threads in [1, 2, 7] {
             let (written, outcome) = numbers(threads, Some(17));
