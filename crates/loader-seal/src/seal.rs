@@ -111,7 +111,7 @@ fn write_stream(
     ordered::run(
         options.threads,
         output.memory(),
-        layout.segment_len + 1,
+        layout.segment_len,
         |buffer, stopped| {
             let Some(read) = segments.next(buffer, layout.capacity(segments.index), stopped)? else { return Ok(None) };
             let actual = segments.bytes;
@@ -172,10 +172,10 @@ impl<'a, R: Read> Segments<'a, R> {
             buffer[0] = byte;
         }
         let got = carried + read_while_wanted(self.input, &mut buffer[carried..=full], stopped)?;
-        if got > full {
+        let segment = Segment { index: self.index, len: got.min(full), last: got <= full };
+        if !segment.last {
             self.ahead = Some(buffer[full]);
         }
-        let segment = Segment { index: self.index, len: got.min(full), last: got <= full };
         self.ended = segment.last;
         self.index += 1;
         self.bytes += segment.len as u64;
@@ -187,4 +187,22 @@ pub(crate) fn random_array<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     random(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_has_an_id_and_a_key_of_its_own() {
+        let key = Key::generate().unwrap();
+        let drawn = || {
+            let (header, _) =
+                seal(&mut &b""[..], &mut Vec::new(), std::slice::from_ref(&key), &SealOptions::default()).unwrap();
+            let file_key = header.file_key(std::slice::from_ref(&key)).unwrap();
+            (header.file_id().to_vec(), file_key.to_vec())
+        };
+        let ((one_id, one_key), (other_id, other_key)) = (drawn(), drawn());
+        assert!(one_id != other_id && one_key != other_key);
+    }
 }

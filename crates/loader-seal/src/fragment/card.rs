@@ -190,6 +190,20 @@ mod tests {
     }
 
     #[test]
+    fn digits_and_keys_may_be_in_either_case_and_errors_have_their_classes() {
+        let fragments = split(&Key::generate().unwrap(), Scheme::Xor, 2, 2).unwrap();
+        let mut card = SetCard::of(&fragments).unwrap();
+        for text in [&mut card.set, &mut card.key, &mut card.fragments[0].sha256] {
+            text.make_ascii_uppercase();
+        }
+        let card = SetCard::from_json(&card.to_line()).unwrap();
+        assert_eq!(card, SetCard::of(&fragments).unwrap());
+        let other = split(&Key::generate().unwrap(), Scheme::Xor, 2, 2).unwrap();
+        assert_eq!(card.check(&other[0]).unwrap_err().code(), "wrong_fragment");
+        assert_eq!(SetCard::from_json(b"{}").unwrap_err().code(), "malformed");
+    }
+
+    #[test]
     fn every_altered_byte_is_noticed() {
         let fragments = split(&Key::generate().unwrap(), Scheme::Shamir, 2, 3).unwrap();
         let card = SetCard::of(&fragments).unwrap();
