@@ -136,6 +136,24 @@ mod tests {
     }
 
     #[test]
+    fn blocks_are_the_same_however_the_bytes_come() {
+        struct Pieces<'a>(&'a [u8]);
+        impl Read for Pieces<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let len = buffer.len().min(100_003);
+                self.0.read(&mut buffer[..len])
+            }
+        }
+        let file = bytes(3 * BUFFER_LEN + 5);
+        let whole = FirstReading::of(&file[..], file.len() as u64).unwrap();
+        let pieces = FirstReading::of(Pieces(&file), file.len() as u64).unwrap();
+        assert_eq!((whole.block_len, &whole.prefixes), (pieces.block_len, &pieces.prefixes));
+        let mut out = Vec::new();
+        whole.again(Pieces(&file)).read_to_end(&mut out).unwrap();
+        assert!(out == file);
+    }
+
+    #[test]
     fn nothing_of_a_changed_block_leaves() {
         let file = bytes(3 * BUFFER_LEN + 5);
         let border = BUFFER_LEN;

@@ -181,6 +181,12 @@ mod tests {
             let card = SetCard::from_json(&line).unwrap();
             assert!(fragments.iter().all(|fragment| card.check(fragment).is_ok()));
             assert_eq!(SetCard::of(&fragments[1..]), None);
+            let mut mixed = fragments.clone();
+            mixed.swap(0, 1);
+            assert_eq!(SetCard::of(&mixed), None);
+            mixed.swap(0, 1);
+            mixed[1] = split(&key, scheme, k, n).unwrap().swap_remove(1);
+            assert_eq!(SetCard::of(&mixed), None);
             let text = String::from_utf8(line).unwrap();
             for fragment in &fragments {
                 let share: String = fragment.share.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -97,6 +97,23 @@ fn a_declared_length_must_be_that_of_the_whole() {
 }
 
 #[test]
+fn a_file_that_ends_early_is_told_by_its_own_length() {
+    for at in [72, 73, 100, 112, 127] {
+        let file = sealed(72, at, None);
+        assert!(matches!(cut(&file).unwrap_err(), Error::Truncated { at: told, .. } if told == at as u64), "{at}");
+    }
+}
+
+#[test]
+fn a_cut_is_named_by_file_and_place_whatever_the_header_s_length() {
+    let name =
+        |header_len: u32, small_len| cut_name(&Header::read(&mut &*sealed(header_len, 5000, None)).unwrap(), small_len);
+    assert_eq!(name(72, 1500), "07070707070707070707070707070707-1428");
+    assert_eq!(name(139, 1567), name(72, 1500));
+    assert_ne!(name(72, 1501), name(72, 1500));
+}
+
+#[test]
 fn what_is_not_sealed_is_refused() {
     assert_eq!(cut(b"").unwrap_err().code(), "not_sealed");
     assert_eq!(cut(&[0; 4096]).unwrap_err().code(), "not_sealed");
