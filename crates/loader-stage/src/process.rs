@@ -62,7 +62,10 @@ pub(crate) fn watch_signals(emitter: Arc<Emitter>) -> io::Result<()> {
         let (code, name) = match signal {
             SIGTERM => (ErrorCode::Terminated, "SIGTERM"),
             SIGHUP => (ErrorCode::HungUp, "SIGHUP"),
-            _ => (ErrorCode::Interrupted, "SIGINT"),
+            _ => {
+                prompt::pass_on_interrupt();
+                (ErrorCode::Interrupted, "SIGINT")
+            }
         };
         tempfile::undo_all();
         prompt::restore_terminal();

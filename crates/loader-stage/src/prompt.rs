@@ -7,10 +7,14 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
 /// The terminal's settings before the prompt, for a signal that ends it.
 static BEFORE: Mutex<Option<(File, Termios)>> = Mutex::new(None);
+
+/// True while the password is typed, when a terminal does not turn Ctrl-C into a signal.
+static AT_PASSWORD: AtomicBool = AtomicBool::new(false);
 
 /// Email and password from `/dev/tty`; `None` where standard input is not a
 /// terminal or there is no one to ask.
@@ -29,8 +33,6 @@ pub(crate) fn credentials() -> io::Result<Option<Credentials>> {
     }
     match typed {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-            // Ctrl-C, which the terminal did not pass on: all of the pipeline ends of it.
-            let _ = kill_current_process_group(Signal::INT);
             signals::obey();
             Err(error)
         }
@@ -47,13 +49,27 @@ fn ask(tty: &mut File) -> io::Result<Credentials> {
     if email.is_empty() {
         return Err(nothing("email"));
     }
-    let password = Zeroizing::new(rpassword::prompt_password("password: ")?);
+    AT_PASSWORD.store(true, Ordering::SeqCst);
+    let password = rpassword::prompt_password("password: ").map(Zeroizing::new);
+    if !password.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+        // Else the signal is on its way, and looks for this.
+        AT_PASSWORD.store(false, Ordering::SeqCst);
+    }
+    let password = password?;
     match password.as_str() {
         "" => Err(nothing("password")),
         text if text.contains(char::REPLACEMENT_CHARACTER) => {
             Err(io::Error::new(io::ErrorKind::InvalidData, "the password as it was typed is not UTF-8"))
         }
         _ => Ok(Credentials { email, password }),
+    }
+}
+
+/// Passes a Ctrl-C at the password on to the whole pipeline, as the terminal does at any
+/// other time. To be called before this process ends of it.
+pub(crate) fn pass_on_interrupt() {
+    if AT_PASSWORD.load(Ordering::SeqCst) {
+        let _ = kill_current_process_group(Signal::INT);
     }
 }
 
