@@ -190,7 +190,7 @@ fn typed_in_terminal(script: &str, keys: &[&'static [u8]]) -> String {
     let keys = keys.to_vec();
     let typist = std::thread::spawn(move || {
         for key in keys {
-            // Type-ahead is dropped at the password.
+            // As a person does, who waits for the prompt.
             std::thread::sleep(Duration::from_millis(700));
             // The terminal may be gone.
             let _ = stdin.write_all(key);
