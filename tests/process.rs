@@ -478,6 +478,16 @@ fn a_system_without_proc_takes_files_and_descriptors() {
 }
 
 #[test]
+fn a_run_folder_without_a_run_is_no_gate_and_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let mut command = filter("az-load");
+    command.env_remove("AZ_RUN").env("AZ_RUN_DIR", dir.path()).args(["--command", "true"]);
+    let finished = run(command, b"");
+    assert_eq!(finished.status, 78, "{}", finished.stderr);
+    assert!(finished.stderr.contains("AZ_RUN_DIR without AZ_RUN"), "{}", finished.stderr);
+}
+
+#[test]
 fn the_run_folder_keeps_every_line() {
     let dir = TempDir::new().unwrap();
     let inspect = |style: &str| {
