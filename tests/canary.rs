@@ -12,16 +12,15 @@ mod memory;
 mod running;
 
 use loader_seal::Key;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
 use tests::site::{PASSWORD, Site};
-use tests::{Finished, bash, run, say};
+use tests::{Finished, bash, run, say, write_secret};
 
 const DEVICE_SECRET: &str = "5ec4e7d15c0de000000000000000000000000000000000000000000000ca4a47";
 const CDN_SECRET: &str = "secret of the downloader";
@@ -162,11 +161,6 @@ fn check_none(place: &str, bytes: &[u8]) {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
-fn write_secret(path: &Path, text: &str) {
-    fs::write(path, format!("{text}\n")).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 /// True where strace is there and may trace.

@@ -2,7 +2,9 @@
 
 use crate::events::{self, Events};
 use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -125,4 +127,10 @@ pub fn run(mut command: Command, input: &[u8]) -> Finished {
 /// Says `line` past the harness, which keeps what a test that passes prints.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Writes a line to a file that is this user's alone.
+pub fn write_secret(path: &Path, text: &str) {
+    fs::write(path, format!("{text}\n")).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }

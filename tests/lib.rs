@@ -8,8 +8,8 @@ pub mod events;
 pub mod site;
 mod vectors;
 
-pub use command::{Finished, bash, binary, filter, path_variable, profile, run, say};
-pub use vectors::{Random, Vector, hex, vector_file, vectors};
+pub use command::{Finished, bash, binary, filter, path_variable, profile, run, say, write_secret};
+pub use vectors::{Random, Vector, hex, vector, vector_file, vectors, whole};
 
 use std::path::Path;
 

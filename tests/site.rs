@@ -1,15 +1,14 @@
 //! A site in miniature: a server on loopback with users, a fragment and
 //! resources, and the device's own files in a folder.
 
-use crate::command::{filter, run};
+use crate::command::{filter, run, write_secret};
 use crate::{Random, vectors};
 use loader_seal::Key;
 use loader_seal::fragment::{Scheme, split};
 use loader_testkit::archive::{Image, docker_archive};
 use loader_testkit::{Config, DevServer, FragmentForm, KeyPair, SealCost, Settings};
 use serde_json::{Value, json};
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -218,11 +217,6 @@ fn publish(folder: &Path, name: &str) {
     fs::write(resource, [receipt.stdout, small].concat()).unwrap();
     let object = folder.join(format!("seed/cdn/models/{name}.onnx.big"));
     fs::rename(stem.with_extension("big"), object).unwrap();
-}
-
-fn write_secret(path: &Path, text: &str) {
-    fs::write(path, format!("{text}\n")).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 /// True where a container engine answers to `docker`.

@@ -94,3 +94,13 @@ impl Random {
         bytes
     }
 }
+
+/// The vector with this name.
+pub fn vector(name: &str) -> Vector {
+    vectors().into_iter().find(|vector| vector.name == name).unwrap()
+}
+
+/// A sealed file of 20000 bytes that opens.
+pub fn whole() -> Vector {
+    vector("ok_s2_20000")
+}

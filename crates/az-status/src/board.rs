@@ -85,8 +85,8 @@ impl Board {
         Self { probe, ..Self::default() }
     }
 
-    /// Enters `event` of the input with this number; the process it belongs to and what it changed, or `None`
-    /// where there is no room or the process has ended before.
+    /// Enters `event` of the input with this number; the process it belongs to and what
+    /// it changed, or `None` where there is no room or the process has ended before.
     pub(crate) fn take(&mut self, event: Event, input: usize) -> Option<(&Process, Change)> {
         self.seq += 1;
         let now = Moment { ms: clock::millis(&event.ts), seq: self.seq };

@@ -1,6 +1,10 @@
 //! The event in a line, and the names in it.
 
+use crate::lines::Line;
 use loader_model::{Event, EventError, UnlockState, printable};
+
+/// How every event line begins.
+const START: &[u8] = b"{\"v\":1,";
 
 /// The stages in the order of the pipeline.
 const ORDER: &[&str] = &[
@@ -21,7 +25,7 @@ const ORDER: &[&str] = &[
 ];
 
 /// The event in a line; `None` for everything else, which is text.
-pub(crate) fn parse(line: &[u8]) -> Option<Event> {
+fn parse(line: &[u8]) -> Option<Event> {
     if line.first() != Some(&b'{') {
         return None;
     }
@@ -44,15 +48,22 @@ pub(crate) fn parse(line: &[u8]) -> Option<Event> {
     Some(event)
 }
 
-/// The same for a line that a progress meter, which ends none of its own, was writing
-/// on: what stands before the event, and the event. A meter begins or ends with `\r`.
-pub(crate) fn parse_behind_meter(line: &[u8]) -> Option<(&[u8], Event)> {
-    const START: &[u8] = b"{\"v\":1,";
-    let at = line.windows(START.len()).rposition(|bytes| bytes == START)?;
-    let (meter, event) = line.split_at(at);
-    let last = meter.strip_suffix(b"\r").unwrap_or(meter);
-    let shown = last.rsplit(|byte| *byte == b'\r').next()?;
-    meter.contains(&b'\r').then(|| Some((shown, parse(event)?)))?
+/// The text and the event in a line. An event may stand behind what a progress meter,
+/// which begins or ends what it shows with `\r` and no line, was writing; then the text
+/// is what the meter shows.
+pub(crate) fn split(line: &Line) -> (&[u8], Option<Event>) {
+    let bytes = &line.bytes[..];
+    if line.cut {
+        return (bytes, None);
+    }
+    if let Some(event) = parse(bytes) {
+        return (b"", Some(event));
+    }
+    let behind = bytes.windows(START.len()).rposition(|window| window == START).map(|at| bytes.split_at(at));
+    let Some((meter, event)) = behind.filter(|(meter, _)| meter.contains(&b'\r')) else { return (bytes, None) };
+    let Some(event) = parse(event) else { return (bytes, None) };
+    let shown = meter.strip_suffix(b"\r").unwrap_or(meter);
+    (shown.rsplit(|byte| *byte == b'\r').next().unwrap_or_default(), Some(event))
 }
 
 /// True for 1 to 64 of `A-Z a-z 0-9 . _ -`.

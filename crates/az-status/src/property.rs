@@ -16,9 +16,10 @@ pub(crate) fn lines_end_in_a_verdict(input: &[u8]) {
     let mut reader = BufReader::with_capacity(1 + input.len() % 97, input);
     let (mut board, mut last_text) = (Board::new(false), None);
     while let Some(line) = next_line(&mut reader).unwrap() {
-        match event::parse(&line.bytes).filter(|_| !line.cut) {
+        let (text, event) = event::split(&line);
+        match event {
             Some(event) => drop(board.take(event, 0)),
-            None => last_text = Some(loader_model::printable(&String::from_utf8_lossy(&line.bytes))),
+            None => last_text = Some(loader_model::printable(&String::from_utf8_lossy(text))),
         }
     }
     for (recorded, command) in [(true, None), (false, None), (false, Some(0)), (false, Some(1))] {

@@ -211,12 +211,7 @@ impl Watch {
             self.screen.text(&trouble);
         }
         self.cut += u64::from(line.cut);
-        let (text, event) = match event::parse(&line.bytes) {
-            Some(event) => (&[][..], Some(event)),
-            None => event::parse_behind_meter(&line.bytes)
-                .map_or((&line.bytes[..], None), |(meter, event)| (meter, Some(event))),
-        };
-        let event = event.filter(|_| !line.cut);
+        let (text, event) = event::split(line);
         if event.is_none() || !text.is_empty() {
             self.text(text, line.cut);
         }

@@ -122,11 +122,8 @@ impl Verdict {
                 (0, "READY: the command ended with 0; no stage reported anything".into())
             }
             (None, Some((signal, _))) => {
-                let known = match labels.is_empty() {
-                    true => "no stage reported anything".to_owned(),
-                    false => format!("not everything had ended{told}"),
-                };
-                (128 + *signal as u8, format!("STOPPED by {}: {known}", wording::signal(*signal)))
+                let stopped = format!("STOPPED by {}: not everything had ended{told}", wording::signal(*signal));
+                (128 + *signal as u8, stopped)
             }
             (None, None) if labels.is_empty() => match &ending.run {
                 Some(run) => (ErrorCode::NotFound.exit(), format!("FAILED: no stage reported anything in run {run}")),

@@ -37,13 +37,8 @@ impl Origin {
         let no_port = || Error::config("a URL names a port that is none");
         let written = authority.as_str()[authority.host().len()..].trim_start_matches(':');
         let port = match written {
-            "" => {
-                if https {
-                    443
-                } else {
-                    80
-                }
-            }
+            "" if https => 443,
+            "" => 80,
             // A sign in front is one more thing that parses.
             text if text.starts_with('+') => return Err(no_port()),
             text => text.parse().map_err(|_| no_port())?,

@@ -6,6 +6,7 @@ use loader_api::{ApiConfig, ApiPaths, Client};
 use loader_http::{ClientCert, Http, HttpConfig, Notify, Retry};
 use loader_model::CdnCredentials;
 use loader_stage::{CredentialsArgs, ErrorCode, Failure, SecretFrom, Stage};
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,15 +41,27 @@ pub struct HttpArgs {
     /// Longest wait in seconds for the next byte
     #[arg(long, value_name = "SECONDS", env = "AZ_IDLE_TIMEOUT", hide = true, default_value = "30", value_parser = parse_seconds)]
     pub idle_timeout: Duration,
+
+    /// The agent, once it was made: the client's key is read once.
+    #[arg(skip)]
+    agent: OnceCell<Http>,
 }
 
 impl HttpArgs {
-    /// The agent with these options.
+    /// The agent with these options, one for all servers.
     ///
     /// # Errors
     /// `config` where a certificate or the proxy cannot be used, or others can read
     /// the key of the client certificate.
     pub fn agent(&self, stage: &Stage) -> Result<Http, Failure> {
+        if let Some(agent) = self.agent.get() {
+            return Ok(agent.clone());
+        }
+        let agent = self.new_agent(stage)?;
+        Ok(self.agent.get_or_init(|| agent).clone())
+    }
+
+    fn new_agent(&self, stage: &Stage) -> Result<Http, Failure> {
         let client_cert = match (&self.client_cert_file, &self.client_key_file) {
             (None, None) => None,
             (Some(cert), Some(path)) => {
