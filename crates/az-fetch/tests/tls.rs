@@ -93,6 +93,13 @@ fn a_server_that_asks_for_a_client_certificate_gets_it() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stdout == site.whole());
 
+    // Both servers ask for it, and standard input is there once.
+    let mut command = site.command(&["--client-key-file", "-", NAME]);
+    command.arg("--client-cert-file").arg(site.path("good.crt")).arg("--ca-file").arg(site.path("ca.pem"));
+    let output = command.stdin(std::fs::File::open(site.path("good.key")).unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout == site.whole());
+
     refused(&fetch(&site, Some(&ca.pem()), &[]), &["127.0.0.1", "certificate", "--client-cert-file"]);
     refused(&shown("foreign.crt", "foreign.key"), &["127.0.0.1", "certificate"]);
     refused(&shown("good.crt", "foreign.key"), &["does not fit its key"]);
