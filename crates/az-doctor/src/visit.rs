@@ -130,7 +130,7 @@ impl<'a> Visit<'a> {
             let mut input = self.stage.input(path)?;
             let (place, file_len) = (input.name().to_owned(), input.known_len());
             if let Some(hint) = Journal::interrupted(input.path()) {
-                let what = format_args!("{place}: its header may be half of one and half of another");
+                let what = format_args!("{place}: {}", Journal::HALF_WRITTEN);
                 return Err(Failure::new(ErrorCode::Malformed, what).hint(hint));
             }
             let header = Header::read(&mut input).or_fail(&place, |error| ErrorCode::from_name(error.code()))?;

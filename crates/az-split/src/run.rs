@@ -117,7 +117,7 @@ fn cut_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
     let mut receipt_to = stage.output(&cli.output, Content::Text)?;
     let mut input = stage.input(&cli.input)?;
     if let Some(hint) = Journal::interrupted(input.path()) {
-        let why = format_args!("{}: its header may be half of one and half of another", input.name());
+        let why = format_args!("{}: {}", input.name(), Journal::HALF_WRITTEN);
         return Err(Failure::new(ErrorCode::Malformed, why).hint(hint).into());
     }
     let mut small = Output::file(&small)?;

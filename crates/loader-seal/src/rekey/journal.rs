@@ -64,6 +64,9 @@ impl Journal {
         file.with_file_name(name)
     }
 
+    /// What is wrong with a file of which [`Journal::interrupted`] says what to do.
+    pub const HALF_WRITTEN: &str = "its header may be half of one and half of another";
+
     /// What to do where a change of `file`'s header was interrupted: its journal still
     /// stands beside it, and the header may open with no key. `None` where none does.
     pub fn interrupted(file: Option<&Path>) -> Option<String> {
