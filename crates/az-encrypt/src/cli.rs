@@ -9,7 +9,10 @@ const EXAMPLES: &str = "\
 Examples:
   docker save app:1.4 | az-encrypt --key-file key > images.enc
   az-encrypt --key-file key --name models/yolo.onnx --release 7 yolo.onnx -o yolo.onnx.enc
-  az-encrypt --key-file site-a.key --key-file site-b.key < app.tar > app.enc";
+  az-encrypt --key-file site-a.key --key-file site-b.key < app.tar > app.enc
+
+An archive of images in FILE is read first: its images are listed in the header, and one that
+az-load would refuse is refused (65) unless --force is given. A pipe is sealed as it is.";
 
 /// Seal a stream so that only the holders of a key can open it, and no one can change it unseen
 #[derive(Debug, clap::Parser)]
@@ -53,6 +56,10 @@ pub(crate) struct Cli {
     /// List of images for the header [default: read from FILE first]
     #[arg(long, value_name = "PATH")]
     pub(crate) images_file: Option<PathBuf>,
+
+    /// Fail if no list of images can be recorded
+    #[arg(long)]
+    pub(crate) require_images: bool,
 
     /// A remark, for the header; anyone can read it
     #[arg(long, value_name = "TEXT")]

@@ -1,86 +1,185 @@
-//! Which images the plaintext holds: known before the first byte is sealed, so
-//! that they stand in the header.
+//! The images in the plaintext: known before the first byte is sealed, so that the header
+//! can list them.
 
 use crate::cli::Cli;
-use loader_archive::{Error, Expected, Image, Passed, Scanner, Unpacked, may_hold_images};
+use loader_archive::{
+    Archive, ArchiveReader, Compression, DecompressingReader, Error, Event, Expected, Image, may_contain_images,
+};
 use loader_stage::{ErrorCode, Failure, Input, OrFail, Stage};
-use std::io::{Read, Seek, SeekFrom};
+use sha2::{Digest, Sha256};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Media type of an archive of images.
 pub(crate) const DOCKER_ARCHIVE: &str = "application/x-docker-archive";
 
-/// Most bytes of the list in a header, which holds slots and names too.
+/// Maximum number of bytes of the list in a header, which contains slots and names too.
 const LIST_MAX: usize = 48 * 1024;
 
-/// Bytes that are read at once.
+/// Number of bytes that are read at once.
 const BUFFER_LEN: usize = 256 * 1024;
 
-/// The list for the header as JSON: from `--images-file`, or from the input where
-/// that is a regular file with an archive of images; it is read once for that.
+/// What is known of the images before the input is sealed.
+#[derive(Default)]
+pub(crate) struct Recorded {
+    /// The list for the header, as JSON.
+    pub(crate) list: Option<String>,
+    /// SHA-256 of the input, if it was read for the list.
+    pub(crate) digest: Option<[u8; 32]>,
+}
+
+/// Returns the list for the header: from `--images-file`, or from the input if it is a
+/// regular file with an archive of images, which is read once for that.
 ///
 /// # Errors
-/// That the file is no such list; that the input is damaged where
-/// `--content-type` says that it is an archive of images; `io`.
-pub(crate) fn list(cli: &Cli, stage: &Stage, input: &Input) -> Result<Option<String>, Failure> {
-    if let Some(path) = &cli.images_file {
-        let images = from_file(stage, path)?;
-        let too_long = || Failure::new(ErrorCode::Malformed, format_args!("{}: too many images", path.display()));
-        return to_json(images).ok_or_else(too_long).map(Some);
+/// An archive of images that az-load would refuse, unless `--force` is given; no list with
+/// `--require-images`; a file that is no such list; `io`.
+pub(crate) fn record(cli: &Cli, stage: &Stage, input: &Input) -> Result<Recorded, Failure> {
+    let recorded = match &cli.images_file {
+        Some(path) => {
+            let too_long = || Failure::new(ErrorCode::Malformed, format_args!("{}: too many images", path.display()));
+            Recorded { list: Some(to_json(from_file(stage, path)?).ok_or_else(too_long)?), digest: None }
+        }
+        None => from_input(cli, stage, input)?,
+    };
+    if cli.require_images && recorded.list.is_none() {
+        let failure = Failure::new(ErrorCode::Malformed, format_args!("{}: no list of images", input.name()));
+        return Err(failure.hint(match input.known_len() {
+            Some(_) => "it is no archive that docker save or another tool wrote".to_owned(),
+            None => "a pipe is read once: seal from a file, or use --images-file".to_owned(),
+        }));
     }
-    let certain = cli.content_type.as_deref() == Some(DOCKER_ARCHIVE);
-    if input.known_len().is_none() || cli.content_type.is_some() && !certain {
-        return Ok(None);
+    Ok(recorded)
+}
+
+fn from_input(cli: &Cli, stage: &Stage, input: &Input) -> Result<Recorded, Failure> {
+    let is_declared = cli.content_type.as_deref() == Some(DOCKER_ARCHIVE);
+    if input.known_len().is_none() || cli.content_type.is_some() && !is_declared {
+        return Ok(Recorded::default());
     }
-    let io = |error: std::io::Error| Failure::io(input.name(), &error);
-    let scanned = scan(input, certain);
+    let io = |error: io::Error| Failure::io(input.name(), &error);
+    let mut digest = HashingReader { inner: input.file(), hash: Sha256::new() };
+    let outcome = read(&mut digest, is_declared);
     input.file().seek(SeekFrom::Start(0)).map_err(io)?;
-    match scanned {
-        Ok(images) => {
-            let list = images.and_then(to_json);
-            if list.is_some() {
-                stage.step("images-recorded", &[]);
+    let error = match outcome {
+        Ok(None) => return Ok(Recorded::default()),
+        Ok(Some(archive)) => match archive.images() {
+            Ok(images) => {
+                if archive.compressions().any(|compression| compression == Compression::Zstd) {
+                    stage.step("engine-limits", &[("why", "Docker before 23 cannot read zstd layers".into())]);
+                }
+                let list = to_json(images);
+                stage.step(if list.is_some() { "images-recorded" } else { "images-not-recorded" }, &[]);
+                return Ok(Recorded { list, digest: Some(digest.hash.finalize().into()) });
             }
-            Ok(list)
+            Err(error) => Refusal { error, is_image_archive: true },
+        },
+        Err(refusal) => refusal,
+    };
+    let why = loader_model::printable(&error.error.to_string());
+    match error {
+        Refusal { error: Error::Read(error), .. } => Err(io(error)),
+        Refusal { is_image_archive, .. } if cli.output.force || !is_image_archive && !is_declared => {
+            stage.step("images-not-recorded", &[("why", why.into())]);
+            Ok(Recorded::default())
         }
-        Err(Error::Read(error)) => Err(io(error)),
-        Err(error) if certain => Err(error).or_fail(input.name(), |error| ErrorCode::from_name(error.code())),
-        Err(Error::NotArchive { .. } | Error::Packed { .. } | Error::Empty) => Ok(None),
-        Err(error) => {
-            stage.step("images-not-recorded", &[("why", loader_model::printable(&error.to_string()).into())]);
-            Ok(None)
+        Refusal { error, .. } => {
+            let hint = error.hint().map_or_else(|| INSIST.to_owned(), |hint| format!("{hint}; {INSIST}"));
+            let failure = format_args!("{}: az-load would refuse it: {error}", input.name()).to_string();
+            Err(Failure::new(error.code(), failure).hint(hint))
         }
+    }
+}
+
+const INSIST: &str = "seal it all the same with --force";
+
+/// Why there is no list.
+struct Refusal {
+    error: Error,
+    /// True if members have names that only archives of images have.
+    is_image_archive: bool,
+}
+
+/// Reads the whole input; `None` if its first member is nothing that such an archive
+/// begins with, so that other tar archives are not read twice.
+fn read(input: &mut impl Read, is_declared: bool) -> Result<Option<Archive>, Refusal> {
+    let mut reader = ArchiveReader::default();
+    let outcome = read_into(&mut reader, input, is_declared);
+    let is_image_archive = reader.has_image_members();
+    let outcome = outcome.and_then(|is_guess_right| if is_guess_right { reader.finish().map(Some) } else { Ok(None) });
+    outcome.map_err(|error| Refusal { error, is_image_archive })
+}
+
+fn read_into(reader: &mut ArchiveReader, input: &mut impl Read, is_declared: bool) -> Result<bool, Error> {
+    let mut input = DecompressingReader::new(input)?;
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut is_first = !is_declared;
+    loop {
+        let read = input.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(true);
+        }
+        if std::mem::take(&mut is_first) && !may_contain_images(&buffer[..read]) {
+            return Ok(false);
+        }
+        reader.push::<Error>(&buffer[..read], &mut |_: Event<'_>| Ok(()))?;
+    }
+}
+
+/// Hashes what is read through it.
+pub(crate) struct HashingReader<R> {
+    inner: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// Reads an input the second time: at its end, an error replaces the end if it is not the
+/// same as the first time, so that no complete file is sealed.
+pub(crate) struct SameReader<R> {
+    input: HashingReader<R>,
+    digest: Option<[u8; 32]>,
+    is_changed: bool,
+}
+
+impl<R: Read> SameReader<R> {
+    /// Expects the digest, if there is one.
+    pub(crate) fn new(input: R, digest: Option<[u8; 32]>) -> Self {
+        Self { input: HashingReader { inner: input, hash: Sha256::new() }, digest, is_changed: false }
+    }
+
+    /// Returns true if the input was not the same.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.is_changed
+    }
+}
+
+impl<R: Read> Read for SameReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(expected) = self.digest else { return self.input.inner.read(buffer) };
+        let read = self.input.read(buffer)?;
+        if read == 0 && !buffer.is_empty() && <[u8; 32]>::from(self.input.hash.clone().finalize()) != expected {
+            self.is_changed = true;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(read)
     }
 }
 
 fn from_file(stage: &Stage, path: &Path) -> Result<Vec<Image>, Failure> {
     let mut file = stage.input(path)?;
     let text = file.read_all(LIST_MAX)?;
-    let expected = Expected::from_json(&text).or_fail(file.name(), |error| ErrorCode::from_name(error.code()))?;
-    Ok(expected.images)
+    Ok(Expected::from_json(&text).or_fail(file.name(), Error::code)?.images)
 }
 
-/// The images in the file; `None` where its first member is nothing that such an
-/// archive begins with, so that other tars are not read twice.
-fn scan(input: &Input, certain: bool) -> Result<Option<Vec<Image>>, Error> {
-    let mut input = Unpacked::new(input.file().take(u64::MAX))?;
-    let mut scanner = Scanner::default();
-    let mut buffer = vec![0; BUFFER_LEN];
-    let mut first = !certain;
-    loop {
-        let read = input.read(&mut buffer)?;
-        if read == 0 {
-            return scanner.finish().map(|archive| Some(archive.images));
-        }
-        scanner.push::<Error>(&buffer[..read], &mut |_: Passed<'_>| Ok(()))?;
-        if std::mem::take(&mut first) && !may_hold_images(&buffer[..read]) {
-            return Ok(None);
-        }
-    }
-}
-
-/// `None` where it does not fit: without the layers first, since tags and ids
-/// matter more.
+/// Returns `None` if the list does not fit: the layers are omitted first, because tags and
+/// ids matter more.
 fn to_json(mut images: Vec<Image>) -> Option<String> {
     let short = |images: &[Image]| serde_json::to_string(images).ok().filter(|list| list.len() <= LIST_MAX);
     if let Some(list) = short(&images) {

@@ -1,7 +1,7 @@
 //! What az-encrypt does.
 
 use crate::cli::Cli;
-use crate::images;
+use crate::images::{self, Recorded, SameReader};
 use loader_seal::{Error, Key, Metadata, SealOptions, seal};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, SecretFrom, Stage};
 use std::io;
@@ -12,7 +12,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
     let keys = keys(cli, stage)?;
     let mut output = stage.output(&cli.output, Content::Binary)?;
-    let images = images::list(cli, stage, &input)?;
+    let Recorded { list: images, digest } = images::record(cli, stage, &input)?;
     let archive = images.as_ref().map(|_| images::DOCKER_ARCHIVE.to_owned());
     let options = SealOptions {
         suite: cli.suite,
@@ -27,8 +27,13 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         stage.progress().set_total(len);
     }
     let place = input.name().to_owned();
-    let mut counted = stage.progress().count(input.polled());
-    seal(&mut counted, &mut output, &keys, &options).map_err(|error| match error {
+    let mut same = SameReader::new(stage.progress().count(input.polled()), digest);
+    let sealed = seal(&mut same, &mut output, &keys, &options);
+    sealed.map_err(|error| match error {
+        Error::Read(_) if same.is_changed() => {
+            Failure::new(ErrorCode::Changed, format_args!("{place}: changed while it was sealed"))
+                .hint("seal it again when nobody writes it".to_owned())
+        }
         Error::Write(cause) => Failure::io(output.name(), &cause),
         Error::Read(cause) => Failure::io(&place, &cause),
         other => Failure::new(ErrorCode::from_name(other.code()), format_args!("{place}: {other}")),

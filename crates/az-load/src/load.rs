@@ -1,44 +1,38 @@
-//! The gate: everything streams, what names the images waits for the verdict.
+//! The gate: layers pass as they arrive, what names the images waits for the verdict.
 
 use crate::present::{self, failure};
+use crate::target::LoadTarget;
 use crate::upstream::Upstream;
-use loader_archive::{Archive, Error as ArchiveError, Expected, Image, Omit, Passed, Scanner, Unpacked, compare};
-use loader_engine::{Engine, Error as EngineError, Found, Program, Said, Target};
+use loader_archive::{
+    Archive, ArchiveReader, CommitRecord, DecompressingReader, Error as ArchiveError, Event, Expected, Image,
+    LayerWriter, PlatformChoice, Reference, Selected, SkipLayers, compare,
+};
+use loader_engine::{Engine, Error as EngineError, Found, Listing, Progress, Target};
 use loader_model::printable;
 use loader_stage::{ErrorCode, Failure, Stage};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-/// Bytes that are read and sent at once.
+/// Number of bytes that are read at once.
 const BUFFER_LEN: usize = 256 * 1024;
 
 /// How long an engine whose answer was lost after the commit may take to load.
-const SETTLE: Duration = Duration::from_secs(10);
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time between two looks at what it has.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// The way into the engine.
-pub(crate) enum Way {
-    Engine(Engine),
-    Program(String),
-}
-
-impl Way {
-    fn completes_locally(&self) -> bool {
-        matches!(self, Self::Engine(engine) if engine.completes_locally())
-    }
-}
+/// Time between two checks of what it has.
+const CONFIRM_INTERVAL: Duration = Duration::from_millis(200);
 
 /// One load.
 pub(crate) struct Load<'a> {
     pub(crate) stage: &'a Stage,
-    pub(crate) way: &'a Way,
-    /// What messages call the input.
+    pub(crate) target: &'a LoadTarget,
+    /// Name of the input in messages.
     pub(crate) place: &'a str,
     pub(crate) upstream: Upstream,
     pub(crate) expected: Option<&'a Expected>,
+    pub(crate) platforms: PlatformChoice,
+    pub(crate) extra_tags: &'a [Reference],
 }
 
 /// What ends a transfer.
@@ -60,156 +54,204 @@ impl From<EngineError> for Fault {
 }
 
 impl Load<'_> {
-    /// Loads the archive and asks for its images.
-    pub(crate) fn run(mut self, input: Box<dyn Read>, omit: Omit) -> Result<Vec<Found>, Failure> {
+    /// Loads the archive and checks its images.
+    pub(crate) fn run(mut self, input: Box<dyn Read>, skip: SkipLayers) -> Result<Vec<Found>, Failure> {
         let mut target = None;
-        let mut at_end = false;
-        let scanned = self.transfer(input, omit, &mut target, &mut at_end);
-        // The input is closed by now, so that a stage before us ends.
-        let archive = scanned.map_err(|fault| self.first_cause(fault, at_end))?;
+        let mut is_at_end = false;
+        let read = self.transfer(input, skip, &mut target, &mut is_at_end);
+        // The input is closed by now, so that the previous stage ends.
+        let archive = read.map_err(|fault| self.first_cause(fault, is_at_end))?;
         let ending = self.upstream.ending()?;
-        if let Some(expected) = self.expected {
-            compare(&archive.images, &expected.images, self.way.completes_locally())
-                .map_err(|error| self.archive_failure(&error))?;
-        }
+        let selected = self.select(&archive).map_err(|error| self.archive_failure(&error))?;
+        let layout = self.target.layout(&selected);
+        let record = CommitRecord::new(&selected, layout).map_err(|error| self.archive_failure(&error))?;
         self.stage.step(
             "verdict",
             &[
                 ("upstream", ending.as_str().into()),
-                ("images", archive.images.len().into()),
+                ("images", record.images.len().into()),
                 ("expected", self.expected.is_some().into()),
             ],
         );
-        if archive.omitted > 0 {
-            self.stage.step("left-out", &[("layers", archive.omitted.into()), ("bytes", archive.omitted_len.into())]);
-        }
-        let Some(mut target) = target else { return Err(self.archive_failure(&ArchiveError::Empty)) };
+        self.report(&archive, &selected);
+        let mut target = match target {
+            Some(target) => target,
+            // Every layer was skipped.
+            None => self.target.open().map_err(failure)?,
+        };
+        let before = self.target.engine().map(Engine::list).transpose().map_err(failure)?;
         self.stage.before_commit();
-        match target.send(&archive.tail).and_then(|()| self.commit(target, &archive)) {
-            Ok(()) => self.check(archive.images),
-            Err(error) => self.settle(error, &archive),
+        let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
+        match (committed, self.target.engine().zip(before)) {
+            (Ok(()), None) => Ok(found_without_engine(record.images)),
+            (Err(error), None) => Err(failure(error)),
+            (Ok(()), Some((engine, before))) => {
+                let cause = match present::check_all(engine, &record.images) {
+                    Ok(Ok(found)) => return Ok(found),
+                    Ok(Err(absence)) => Failure::new(
+                        ErrorCode::Protocol,
+                        format_args!("the engine reports that it loaded everything, but {absence}"),
+                    ),
+                    Err(failure) => failure,
+                };
+                Err(undo(engine, &before, &record.images, cause))
+            }
+            (Err(error), Some((engine, before))) => self.recover(error, engine, &before, &record.images),
         }
     }
 
     fn transfer(
         &self,
         input: Box<dyn Read>,
-        omit: Omit,
+        skip: SkipLayers,
         target: &mut Option<Target>,
-        at_end: &mut bool,
+        is_at_end: &mut bool,
     ) -> Result<Archive, Fault> {
         let mut layers = 0_u64;
-        let mut pass = |passed: Passed<'_>| -> Result<(), Fault> {
-            match passed {
-                Passed::Bytes(bytes) => match target {
-                    Some(target) => target.send(bytes)?,
-                    None => target.insert(self.open()?).send(bytes)?,
-                },
-                Passed::Layer { name, size, omitted } => {
-                    layers += 1;
-                    let step = if omitted { "layer-left-out" } else { "layer-sent" };
-                    self.stage
-                        .step(step, &[("n", layers.into()), ("name", printable(name).into()), ("size", size.into())]);
-                }
-            }
+        let mut writer = LayerWriter::default();
+        let mut emit = |event: Event<'_>| -> Result<(), Fault> {
+            let target = match target {
+                Some(target) => target,
+                None => target.insert(self.target.open()?),
+            };
+            writer.write(&event, &mut |bytes| target.send(bytes))?;
+            let (step, name, size) = match event {
+                Event::LayerEnds { name, size } => ("layer-sent", name, size),
+                Event::LayerSkipped { name, size } => ("layer-skipped", name, size),
+                Event::LayerBegins { .. } | Event::LayerBytes(_) => return Ok(()),
+            };
+            layers += 1;
+            self.stage.step(step, &[("n", layers.into()), ("name", printable(name).into()), ("size", size.into())]);
             Ok(())
         };
         let mut buffer = vec![0; BUFFER_LEN];
-        let mut scanner = Scanner::new(omit);
-        let mut input = Unpacked::new(self.stage.progress().count(input)).inspect_err(|error| {
-            *at_end = matches!(error, ArchiveError::Empty);
+        let mut reader = ArchiveReader::new(skip);
+        let mut input = DecompressingReader::new(self.stage.progress().count(input)).inspect_err(|error| {
+            *is_at_end = matches!(error, ArchiveError::Empty);
         })?;
-        // Until here it waited for the stage before.
+        // Until here it waited for the previous stage.
         self.stage.begin();
-        if input.is_packed() {
-            self.stage.step("gzip", &[]);
+        if let Some(program) = input.compression() {
+            self.stage.step(program, &[]);
         }
         loop {
             let read = input.read(&mut buffer).inspect_err(|error| {
-                *at_end = matches!(error, ArchiveError::Truncated { .. });
+                *is_at_end = matches!(error, ArchiveError::Truncated { .. });
             })?;
             match read {
                 0 => break,
-                read => scanner.push(&buffer[..read], &mut pass)?,
+                read => reader.push(&buffer[..read], &mut emit)?,
             }
         }
-        *at_end = true;
-        Ok(scanner.finish()?)
+        *is_at_end = true;
+        Ok(reader.finish()?)
     }
 
-    fn open(&self) -> Result<Target, EngineError> {
-        match self.way {
-            Way::Engine(engine) => engine.upload().map(Target::Engine),
-            Way::Program(command) => Program::start(command).map(Target::Program),
+    fn select<'b>(&self, archive: &'b Archive) -> Result<Vec<Selected<'b>>, ArchiveError> {
+        if let Some(expected) = self.expected {
+            compare(&archive.images()?, &expected.images)?;
+        }
+        let selected = archive.select(&self.platforms, self.extra_tags)?;
+        self.target.check_support(&selected)?;
+        Ok(selected)
+    }
+
+    /// Reports what the user may not expect.
+    fn report(&self, archive: &Archive, selected: &[Selected<'_>]) {
+        if archive.skipped > 0 {
+            let detail = [("layers", archive.skipped.into()), ("bytes", archive.skipped_len.into())];
+            self.stage.step("layers-skipped", &detail);
+        }
+        let own = self.target.own_platform();
+        for one in selected {
+            let image = printable(&one.label());
+            if !one.other_platforms.is_empty() {
+                let others: Vec<String> = one.other_platforms.iter().map(ToString::to_string).collect();
+                let detail = [("image", image.clone().into()), ("skipped", printable(&others.join(", ")).into())];
+                self.stage.step("platforms", &detail);
+            }
+            let PlatformChoice::Engine(own) = &own else { continue };
+            let runs = one.platforms().any(|platform| platform.is_unknown() || platform.fit(own).is_some());
+            if let (false, Some(platform)) = (runs, one.platforms().next()) {
+                let platform = printable(&platform.to_string());
+                let detail = [("image", image.into()), ("platform", platform.into()), ("engine", own.to_string().into())];
+                self.stage.step("other-platform", &detail);
+            }
         }
     }
 
-    /// What is wrong with the archive is often only what the stage before left
-    /// behind when it failed; then its failure is the one to tell.
-    fn first_cause(&mut self, fault: Fault, at_end: bool) -> Failure {
+    /// The archive is often only what the previous stage left when it failed; then its
+    /// failure is the one to report.
+    fn first_cause(&mut self, fault: Fault, is_at_end: bool) -> Failure {
         match fault {
             Fault::Engine(error) => failure(error),
             Fault::Archive(error) => {
-                let upstream = if at_end { self.upstream.ending().err() } else { self.upstream.known_failure() };
+                let upstream = if is_at_end { self.upstream.ending().err() } else { self.upstream.known_failure() };
                 upstream.unwrap_or_else(|| self.archive_failure(&error))
             }
         }
     }
 
     fn archive_failure(&self, error: &ArchiveError) -> Failure {
-        let code = ErrorCode::from_name(error.code());
-        let failure = Failure::new(code, format_args!("{}: {error}; nothing was loaded", self.place));
+        let failure = Failure::new(error.code(), format_args!("{}: {error}; nothing was loaded", self.place));
         failure.hint(error.hint().map(str::to_owned))
     }
 
-    fn commit(&self, target: Target, archive: &Archive) -> Result<(), EngineError> {
-        let layers: BTreeSet<_> = archive
-            .images
-            .iter()
-            .flat_map(|image| &image.layers)
-            .filter_map(|layer| layer.diff_id.as_deref())
-            .collect();
+    fn commit(&self, target: Target, images: &[Image]) -> Result<(), EngineError> {
+        let layers: BTreeSet<_> =
+            images.iter().flat_map(|image| &image.layers).filter_map(|layer| layer.diff_id.as_deref()).collect();
         self.stage.layers("unpacking", 0, layers.len());
         let mut begun = 0;
-        target.commit(|said| {
+        target.commit(|progress| {
             // The engine names a layer when it begins with it.
-            if let Said::Layer(_) = said {
+            if let Progress::Layer(_) = progress {
                 self.stage.layers("unpacking", begun, layers.len().max(begun));
                 begun += 1;
             }
         })
     }
 
-    /// After a commit that failed. Where only its answer is lost, the engine has
-    /// the whole archive and may well load it: what is there in the end decides.
-    fn settle(&self, error: EngineError, archive: &Archive) -> Result<Vec<Found>, Failure> {
-        let lost = matches!(error, EngineError::Gone { .. } | EngineError::Silent { .. });
-        let mut cause = failure(error);
-        if let (true, Way::Engine(engine)) = (lost, self.way) {
-            self.stage.step("answer-lost", &[]);
-            let start = Instant::now();
-            while start.elapsed() < SETTLE {
-                if let Ok(Ok(found)) = present::ask(engine, &archive.images) {
-                    return Ok(found);
-                }
-                std::thread::sleep(LOOK);
-            }
-            cause = cause.hint("it may have loaded a part: run it again".to_owned());
+    /// Handles a commit that failed. If only the answer was lost, the engine has the whole
+    /// archive and may still load it: what is there in the end decides.
+    fn recover(
+        &self,
+        error: EngineError,
+        engine: &Engine,
+        before: &Listing,
+        images: &[Image],
+    ) -> Result<Vec<Found>, Failure> {
+        let is_lost = matches!(error, EngineError::Gone { .. } | EngineError::Silent { .. });
+        let cause = failure(error);
+        if !is_lost {
+            return Err(undo(engine, before, images, cause));
         }
-        Err(match archive.omitted {
-            0 => cause,
-            _ => cause.hint("run it again without --skip-present-layers".to_owned()),
-        })
+        self.stage.step("answer-lost", &[]);
+        let start = Instant::now();
+        while start.elapsed() < CONFIRM_TIMEOUT {
+            if let Ok(Ok(found)) = present::check_all(engine, images) {
+                return Ok(found);
+            }
+            std::thread::sleep(CONFIRM_INTERVAL);
+        }
+        Err(undo(engine, before, images, cause))
     }
+}
 
-    /// Asks for what should be there now.
-    fn check(&self, images: Vec<Image>) -> Result<Vec<Found>, Failure> {
-        let Way::Engine(engine) = self.way else {
-            let id = |image: &Image| image.config.clone().or_else(|| image.manifest.clone()).unwrap_or_default();
-            return Ok(images.into_iter().map(|image| Found { id: id(&image), tags: image.tags }).collect());
-        };
-        present::ask(engine, &images)?.map_err(|absence| {
-            Failure::new(ErrorCode::Protocol, format_args!("the engine says it loaded everything, but {absence}"))
-        })
+/// Puts the tags back after a failure.
+fn undo(engine: &Engine, before: &Listing, images: &[Image], cause: Failure) -> Failure {
+    let hint = match engine.restore(before, images) {
+        Ok(failed) if failed.is_empty() => return cause,
+        Ok(failed) => format!("these tags could not be put back: {}", printable(&failed.join(", "))),
+        Err(_) => "a part may be loaded, and could not be removed: run it again".to_owned(),
+    };
+    match cause.hint_text().map(|other| format!("{hint}; {other}")) {
+        Some(both) => cause.hint(both),
+        None => cause.hint(hint),
     }
+}
+
+/// What is known of images that a command has loaded.
+fn found_without_engine(images: Vec<Image>) -> Vec<Found> {
+    let id = |image: &Image| image.config.clone().or_else(|| image.manifest.clone()).unwrap_or_default();
+    images.into_iter().map(|image| Found { id: id(&image), tags: image.tags }).collect()
 }

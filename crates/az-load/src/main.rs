@@ -1,10 +1,11 @@
-//! az-load: an archive of images in, all of them in the engine or none, their ids out.
+//! az-load: reads an archive of images, loads all of them or none, prints their ids.
 
 mod cli;
 mod load;
 mod present;
 mod producer;
 mod run;
+mod target;
 mod upstream;
 
 use loader_stage::UnlockState;

@@ -1,34 +1,40 @@
-//! Which images are there, and how that is told.
+//! Which images are there, and the report about them.
 
 use loader_archive::Image;
 use loader_engine::{Absence, Engine, Error, Found};
 use loader_stage::{ErrorCode, Failure, Output};
 use serde::Serialize;
 
-/// What az-load prints.
+/// The output of az-load.
 #[derive(Serialize)]
 struct Report<'a> {
     images: &'a [Found],
 }
 
-/// Asks `engine` for each of `images`; the first that is not there is the inner
-/// error.
+/// Checks each of `images`; the first one that is absent is the inner error. Images for
+/// several platforms that have one id are reported once.
 ///
 /// # Errors
-/// The engine's.
-pub(crate) fn ask(engine: &Engine, images: &[Image]) -> Result<Result<Vec<Found>, Absence>, Failure> {
+/// Those of the engine.
+pub(crate) fn check_all(engine: &Engine, images: &[Image]) -> Result<Result<Vec<Found>, Absence>, Failure> {
     let listing = engine.list().map_err(failure)?;
-    let mut found = Vec::with_capacity(images.len());
+    let mut all: Vec<Found> = Vec::with_capacity(images.len());
     for image in images {
         match engine.check(image, &listing).map_err(failure)? {
-            Ok(image) => found.push(image),
+            Ok(found) => match all.iter_mut().find(|other| other.id == found.id) {
+                Some(other) => {
+                    let new: Vec<String> = found.tags.into_iter().filter(|tag| !other.tags.contains(tag)).collect();
+                    other.tags.extend(new);
+                }
+                None => all.push(found),
+            },
             Err(absence) => return Ok(Err(absence)),
         }
     }
-    Ok(Ok(found))
+    Ok(Ok(all))
 }
 
-/// One line of JSON.
+/// Writes one line of JSON.
 ///
 /// # Errors
 /// `io`, `reader_gone`.
@@ -39,7 +45,7 @@ pub(crate) fn print(images: &[Found], mut output: Output) -> Result<(), Failure>
     output.commit()
 }
 
-/// The failure of an engine, with its class and hint.
+/// Turns an engine's error into a failure with its class and hint.
 pub(crate) fn failure(error: Error) -> Failure {
     use std::error::Error as _;
     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();

@@ -1,10 +1,11 @@
-//! What az-load does.
+//! Runs az-load.
 
 use crate::cli::Cli;
-use crate::load::{Load, Way};
+use crate::load::Load;
 use crate::present::{self, failure};
+use crate::target::LoadTarget;
 use crate::upstream::Upstream;
-use loader_archive::{Expected, Omit};
+use loader_archive::{Expected, PlatformChoice, SkipLayers, select_listed};
 use loader_engine::{Engine, Host, Room, Store};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 use std::io::{IsTerminal, Read};
@@ -19,40 +20,58 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         let expected = expected(stage, &cli.input)?;
         let engine = connect(cli)?;
         stage.begin();
-        let found = present::ask(&engine, &expected.images)?.map_err(|absence| {
-            Failure::new(ErrorCode::NotFound, &absence).hint("not there yet: fetch, decrypt and load it".to_owned())
+        let images = select_listed(&expected.images, engine.platform());
+        let found = present::check_all(&engine, &images)?.map_err(|absence| {
+            Failure::new(ErrorCode::NotFound, &absence).hint("fetch, decrypt and load it".to_owned())
         })?;
         return Ok(present::print(&found, output)?);
     }
     let expected = cli.expect_images.as_deref().map(|path| expected(stage, path)).transpose()?;
-    let way = match &cli.command {
-        Some(command) => Way::Program(command.clone()),
-        None => Way::Engine(connect(cli)?),
+    let target = match &cli.command {
+        Some(command) => LoadTarget::Command(command.clone()),
+        None => LoadTarget::Engine(connect(cli)?),
     };
+    let platforms = platforms(cli, &target)?;
     let mut upstream = Upstream::new(cli)?;
-    let (input, place, len) = input(cli, stage, &mut upstream)?;
+    let Source { input, place, len } = source(cli, stage, &mut upstream)?;
     let len = len.or(expected.as_ref().and_then(|expected| expected.plaintext_size));
     if let Some(len) = len {
         stage.progress().set_total(len);
     }
-    let omit = match &way {
-        Way::Engine(engine) => {
+    let skip = match &target {
+        LoadTarget::Engine(engine) => {
             let detail = [
                 ("store", engine.store().as_str().into()),
                 ("version", loader_model::printable(engine.version()).into()),
             ];
             stage.step("engine", &detail);
-            let omit = omit(cli, stage, engine, expected.as_ref())?;
-            check_space(stage, engine, len.map(|len| len.saturating_sub(omit.len())))?;
-            omit
+            let skip = skip(cli, stage, engine, expected.as_ref())?;
+            check_space(stage, engine, len.map(|len| len.saturating_sub(skip.len())))?;
+            skip
         }
-        Way::Program(command) => {
-            stage.step("no-gate", &[("command", loader_model::printable(command).into())]);
-            Omit::default()
+        LoadTarget::Command(command) => {
+            stage.step("command", &[("command", loader_model::printable(command).into())]);
+            SkipLayers::default()
         }
     };
-    let found = Load { stage, way: &way, place: &place, upstream, expected: expected.as_ref() }.run(input, omit)?;
-    Ok(present::print(&found, output)?)
+    let expected = expected.as_ref();
+    let load = Load { stage, target: &target, place: &place, upstream, expected, platforms, extra_tags: &cli.tag };
+    Ok(present::print(&load.run(input, skip)?, output)?)
+}
+
+/// The platforms to load.
+fn platforms(cli: &Cli, target: &LoadTarget) -> Result<PlatformChoice, Failure> {
+    match (&cli.platform, cli.all_platforms) {
+        (Some(platform), _) => Ok(PlatformChoice::Only(platform.clone())),
+        (None, false) => Ok(target.own_platform()),
+        (None, true) => match target.engine().map(Engine::store) {
+            Some(Store::Docker | Store::Podman) => {
+                Err(Failure::new(ErrorCode::Config, "this engine keeps one platform of an image")
+                    .hint("select one with --platform; the containerd image store keeps all".to_owned()))
+            }
+            Some(Store::Containerd) | None => Ok(PlatformChoice::All),
+        },
+    }
 }
 
 fn connect(cli: &Cli) -> Result<Engine, Failure> {
@@ -65,28 +84,35 @@ fn expected(stage: &Stage, path: &Path) -> Result<Expected, Failure> {
     if text.is_empty() {
         return Err(Failure::new(ErrorCode::NoInput, format_args!("no list of images on {}", input.name())));
     }
-    let expected = Expected::from_json(&text).or_fail(input.name(), |error| ErrorCode::from_name(error.code()))?;
+    let expected = Expected::from_json(&text).or_fail(input.name(), loader_archive::Error::code)?;
     if expected.verified == Some(false) {
         stage.step("expected-images", &[("verified", false.into())]);
     }
     Ok(expected)
 }
 
-/// The bytes to read, what messages call them, and how many there are.
-#[allow(clippy::type_complexity, reason = "three things that belong to one input")]
-fn input(cli: &Cli, stage: &Stage, upstream: &mut Upstream) -> Result<(Box<dyn Read>, String, Option<u64>), Failure> {
+/// The archive to read.
+struct Source {
+    input: Box<dyn Read>,
+    /// Its name in messages.
+    place: String,
+    /// Number of bytes, if it is known.
+    len: Option<u64>,
+}
+
+fn source(cli: &Cli, stage: &Stage, upstream: &mut Upstream) -> Result<Source, Failure> {
     if let Upstream::Producer(producer) = upstream
         && let Some(output) = producer.output()
     {
-        return Ok((Box::new(output), "the command's output".to_owned(), None));
+        return Ok(Source { input: Box::new(output), place: "the command's output".to_owned(), len: None });
     }
     if cli.input.as_os_str() == "-" && std::io::stdin().is_terminal() {
         return Err(Failure::new(ErrorCode::Usage, "an archive is not read from a terminal")
-            .hint("az-decrypt --key-file key images.enc | az-load; --help tells more".to_owned()));
+            .hint("az-decrypt --key-file key images.enc | az-load; see --help".to_owned()));
     }
     let input = stage.input(&cli.input)?;
     let (place, len) = (input.name().to_owned(), input.known_len());
-    Ok((Box::new(input), place, len))
+    Ok(Source { input: Box::new(input), place, len })
 }
 
 /// Refuses what cannot fit.
@@ -96,7 +122,7 @@ fn check_space(stage: &Stage, engine: &Engine, len: Option<u64>) -> Result<(), F
         Room::TooLittle => {
             let root = engine.root().unwrap_or(Path::new("/")).display().to_string();
             Err(Failure::new(ErrorCode::Io, format_args!("{root}: {free} bytes free, the archive has {len}"))
-                .hint("free some space under the engine's folder: docker system df".to_owned()))
+                .hint("free some space under the engine's directory: docker system df".to_owned()))
         }
         Room::Little => {
             stage.step("little-space", &[("free", free.into()), ("archive", len.into())]);
@@ -107,15 +133,15 @@ fn check_space(stage: &Stage, engine: &Engine, len: Option<u64>) -> Result<(), F
 }
 
 /// The layers that need not be sent.
-fn omit(cli: &Cli, stage: &Stage, engine: &Engine, expected: Option<&Expected>) -> Result<Omit, Failure> {
-    let (true, Some(expected)) = (cli.skip_present_layers, expected) else { return Ok(Omit::default()) };
+fn skip(cli: &Cli, stage: &Stage, engine: &Engine, expected: Option<&Expected>) -> Result<SkipLayers, Failure> {
+    let (true, Some(expected)) = (cli.skip_present_layers, expected) else { return Ok(SkipLayers::default()) };
     if engine.store() != Store::Docker {
-        stage.step("everything-is-sent", &[("store", engine.store().as_str().into())]);
-        return Ok(Omit::default());
+        stage.step("nothing-skipped", &[("store", engine.store().as_str().into())]);
+        return Ok(SkipLayers::default());
     }
     let chains = engine.chains().map_err(failure)?;
-    let present = |ids: &[&str]| {
+    let is_present = |ids: &[&str]| {
         chains.iter().any(|chain| chain.len() >= ids.len() && chain.iter().zip(ids).all(|(a, b)| a == b))
     };
-    Ok(Omit::new(&expected.images, present))
+    Ok(SkipLayers::new(&expected.images, is_present))
 }

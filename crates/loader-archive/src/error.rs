@@ -1,36 +1,38 @@
-//! Every way an archive can be wrong.
+//! Why an archive is refused.
 
+use loader_model::ErrorCode;
+use std::fmt::Display;
 use std::io;
 
-/// Why an archive is not what it should be. The texts are one line each and name
-/// the member or the byte.
+/// Why an archive is refused. Each text is one line and names the member or the
+/// byte.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There was not a single byte.
+    /// The input has no bytes.
     #[error("no archive: the input is empty")]
     Empty,
-    /// The input is no tar.
+    /// The input is no archive of images.
     #[error("not an archive of images: {looks_like}")]
     NotArchive {
         /// What it looks like instead.
         looks_like: &'static str,
     },
-    /// The input is packed in a way that cannot be looked into.
-    #[error("the archive is packed with {coding}, which cannot be checked on the way")]
-    Packed {
-        /// Name of the program that unpacks it.
-        coding: &'static str,
+    /// The whole input is compressed in a way that is not supported.
+    #[error("the archive is compressed with {program}, which is not supported")]
+    Compressed {
+        /// Name of the program that decompresses it.
+        program: &'static str,
     },
     /// The input ends before the end of the archive.
     #[error("the archive ends at byte {at}, inside {inside}")]
     Truncated {
-        /// Bytes that were there.
+        /// Number of bytes that were read.
         at: u64,
-        /// What was cut.
+        /// The part that is incomplete.
         inside: String,
     },
-    /// A header does not have its checksum, or says something impossible.
+    /// A header block is damaged.
     #[error("the header at byte {at} is damaged: {why}")]
     Header {
         /// Offset of the header.
@@ -38,16 +40,16 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// There are bytes after the end of the archive.
-    #[error("there is something after the end of the archive, at byte {at}")]
+    /// The archive is followed by other bytes.
+    #[error("the archive is followed by other bytes at byte {at}")]
     Trailing {
         /// Offset of the first such byte.
         at: u64,
     },
-    /// The archive uses something that this version does not read.
+    /// The archive uses something that is not supported.
     #[error("{0}")]
     Unsupported(String),
-    /// A document inside cannot be read, or contradicts another one.
+    /// A member is malformed, or contradicts another one.
     #[error("{member}: {why}")]
     Malformed {
         /// Name of the member.
@@ -55,7 +57,7 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// Something that an image needs is not there.
+    /// The archive does not contain something that an image needs.
     #[error("{image}: {what} is not in the archive")]
     Missing {
         /// Name or id of the image.
@@ -63,54 +65,69 @@ pub enum Error {
         /// The member or the digest.
         what: String,
     },
-    /// A member does not have the digest that it is named by.
-    #[error("{member}: its SHA-256 is {actual}, promised was {promised}")]
+    /// The content of a member does not have the expected digest.
+    #[error("{member}: its SHA-256 is {actual}, expected {expected}")]
     Digest {
         /// Name of the member.
         member: String,
-        /// What was promised, `sha256:` and 64 digits.
-        promised: String,
-        /// What was seen.
+        /// The expected digest, `sha256:` and 64 digits.
+        expected: String,
+        /// The digest of the content.
         actual: String,
     },
-    /// The archive is whole, but does not hold what was expected.
+    /// The archive is complete, but it is not the expected one.
     #[error("{0}")]
     Unexpected(String),
+    /// No image in the archive is for the wanted platform.
+    #[error("{image}: no image for {wanted}; the archive has {available}")]
+    Platform {
+        /// Name or id of the image.
+        image: String,
+        /// The wanted platform.
+        wanted: String,
+        /// The platforms in the archive.
+        available: String,
+    },
     /// Reading failed.
     #[error("{0}")]
     Read(#[source] io::Error),
 }
 
 impl Error {
-    /// The name of the class, as event lines call it.
-    pub fn code(&self) -> &'static str {
+    /// Returns the class of the error, which determines the exit status.
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Empty => "no_input",
-            Self::Truncated { .. } => "truncated",
-            Self::Header { .. } => "corrupt",
-            Self::Trailing { .. } => "trailing",
-            Self::Packed { .. } | Self::Unsupported(_) => "unsupported",
-            Self::NotArchive { .. } | Self::Malformed { .. } | Self::Missing { .. } => "malformed",
-            Self::Digest { .. } | Self::Unexpected(_) => "digest_mismatch",
-            Self::Read(_) => "io",
+            Self::Empty => ErrorCode::NoInput,
+            Self::Truncated { .. } => ErrorCode::Truncated,
+            Self::Header { .. } => ErrorCode::Corrupt,
+            Self::Trailing { .. } => ErrorCode::Trailing,
+            Self::Compressed { .. } | Self::Unsupported(_) | Self::Platform { .. } => ErrorCode::Unsupported,
+            Self::NotArchive { .. } | Self::Malformed { .. } | Self::Missing { .. } => ErrorCode::Malformed,
+            Self::Digest { .. } | Self::Unexpected(_) => ErrorCode::DigestMismatch,
+            Self::Read(_) => ErrorCode::Io,
         }
     }
 
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Packed { coding: "zstd" } => Some("put zstd -dc in front"),
-            Self::Packed { coding: "xz" } => Some("put xz -dc in front"),
-            Self::Packed { coding: "bzip2" } => Some("put bzip2 -dc in front"),
-            Self::NotArchive { .. } => Some("it takes what docker save and podman save write, after az-decrypt"),
-            Self::Truncated { .. } | Self::Header { .. } | Self::Digest { .. } => {
-                Some("copy the archive again, or save it again with docker save")
+            Self::Compressed { program: "xz" } => Some("put xz -dc before it"),
+            Self::Compressed { program: "bzip2" } => Some("put bzip2 -dc before it"),
+            Self::Truncated { .. } => Some("copy or fetch the archive again"),
+            Self::Platform { .. } => Some("select one with --platform"),
+            Self::Unsupported(text) if text.contains("sparse") => Some("repack it with GNU tar without --sparse"),
+            Self::Unsupported(text) if text.contains("digests") => {
+                Some("convert it with skopeo copy, which writes sha256 digests")
             }
+            Self::Unsupported(text) if text.contains("compressed with") => {
+                Some("convert it with skopeo copy --dest-compress-format gzip")
+            }
+            Self::Unsupported(text) if text.contains("before 1.10") => Some("load it into Docker and save it again"),
             _ => None,
         }
     }
 
-    pub(crate) fn malformed(member: &str, why: impl ToString) -> Self {
+    pub(crate) fn malformed(member: &str, why: impl Display) -> Self {
         Self::Malformed { member: member.to_owned(), why: why.to_string() }
     }
 }

@@ -1,86 +1,106 @@
-//! What the publisher sealed, to compare with.
+//! The images that were recorded at sealing, to compare with.
 
-use crate::name::familiar;
-use crate::{Error, Image};
+use crate::{Error, Image, Reference};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
-/// The images that a sealed header promises.
+/// The images that a sealed header lists.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Expected {
     /// The images.
     #[serde(default)]
     pub images: Vec<Image>,
-    /// Whether the header was checked with a key, where that is told.
+    /// Whether the header was verified with a key, if that is known.
     #[serde(default)]
     pub verified: Option<bool>,
-    /// Bytes of the archive, where that is told.
+    /// Number of bytes of the archive, if that is known.
     #[serde(default)]
     pub plaintext_size: Option<u64>,
 }
 
 impl Expected {
-    /// Reads what `az-inspect` prints, or a bare list of images as it stands in
-    /// field 06 of a header.
+    /// Parses the output of `az-inspect`, or a bare list of images as in field 06 of a
+    /// header.
     ///
     /// # Errors
-    /// [`Error::Malformed`] where it is neither, or names no image.
+    /// [`Error::Malformed`] if it is neither, or lists no image.
     pub fn from_json(text: &[u8]) -> Result<Self, Error> {
-        let bad = |error: serde_json::Error| Error::malformed("the list of images", error);
+        let malformed = |error: serde_json::Error| Error::malformed("the list of images", error);
         let is_list = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
         let expected = match is_list {
-            true => Self { images: serde_json::from_slice(text).map_err(bad)?, ..Self::default() },
-            false => serde_json::from_slice(text).map_err(bad)?,
+            true => Self { images: serde_json::from_slice(text).map_err(malformed)?, ..Self::default() },
+            false => serde_json::from_slice(text).map_err(malformed)?,
         };
         match expected.images.is_empty() {
-            true => Err(Error::malformed("the list of images", "it is empty: none were recorded at sealing")),
+            true => Err(Error::malformed("the list of images", "it is empty: none was recorded at sealing")),
             false => Ok(expected),
         }
     }
 }
 
-/// Compares the images `found` in an archive with those `expected`. With
-/// `completes_locally`, for podman, `localhost/app` is the same name as `app`.
+/// Compares the images `found` in an archive with those `expected`, as sets: nothing
+/// missing, nothing more.
 ///
 /// # Errors
-/// [`Error::Unexpected`] for the first difference: an image too many or too few,
-/// another id, other tags, other layers.
-pub fn compare(found: &[Image], expected: &[Image], completes_locally: bool) -> Result<(), Error> {
-    let names = |image: &Image| names(image, completes_locally);
-    let same_id = |image: &Image, promised: &Image| same_id(image, promised, completes_locally);
-    for promised in expected {
-        let image = found.iter().find(|image| same_id(image, promised)).ok_or_else(|| {
-            unexpected(format!("{}: not in the archive with the id that was sealed", promised.label()))
-        })?;
-        let (tags, promised_tags) = (names(image), names(promised));
-        if tags != promised_tags {
-            let list = |tags: BTreeSet<String>| tags.into_iter().collect::<Vec<_>>().join(", ");
-            let (tags, promised_tags) = (list(tags), list(promised_tags));
-            return Err(unexpected(format!("the archive has the tags {tags}, sealed were {promised_tags}")));
-        }
-        if promised.diff_ids().is_some_and(|promised| image.diff_ids().is_some_and(|ids| ids != promised)) {
-            return Err(unexpected(format!("{}: not the layers that were sealed", promised.label())));
+/// [`Error::Unexpected`] for the first difference.
+pub fn compare(found: &[Image], expected: &[Image]) -> Result<(), Error> {
+    let mut left: Vec<&Image> = found.iter().collect();
+    for image in expected {
+        let same = left.iter().position(|other| has_same_id(other, image) && difference(other, image).is_none());
+        match same {
+            Some(index) => drop(left.swap_remove(index)),
+            None => {
+                let similar = left.iter().find(|other| has_same_id(other, image));
+                let why = match similar.and_then(|other| difference(other, image)) {
+                    Some(why) => why,
+                    None => format!("{}: not in the archive with the id that was sealed", image.label()),
+                };
+                return Err(Error::Unexpected(why));
+            }
         }
     }
-    match found.iter().find(|image| !expected.iter().any(|promised| same_id(image, promised))) {
-        Some(image) => Err(unexpected(format!("{}: in the archive, but not sealed", image.label()))),
+    match left.first() {
+        Some(image) => Err(Error::Unexpected(format!("{}: in the archive, but not sealed", image.label()))),
         None => Ok(()),
     }
 }
 
-fn unexpected(text: String) -> Error {
-    Error::Unexpected(text)
-}
-
-/// By config, else by manifest, else by names.
-fn same_id(image: &Image, promised: &Image, completes_locally: bool) -> bool {
-    match (&image.config, &promised.config, &image.manifest, &promised.manifest) {
-        (Some(config), Some(promised), ..) => config == promised,
-        (_, _, Some(manifest), Some(promised)) => manifest == promised,
-        _ => names(image, completes_locally) == names(promised, completes_locally),
+/// Returns true if the ids that both lists know are equal, and they know one.
+fn has_same_id(one: &Image, other: &Image) -> bool {
+    match (known(&one.config, &other.config), known(&one.manifest, &other.manifest)) {
+        (None, None) => one.tags == other.tags,
+        (config, manifest) => config.is_none_or(|(a, b)| a == b) && manifest.is_none_or(|(a, b)| a == b),
     }
 }
 
-fn names(image: &Image, completes_locally: bool) -> BTreeSet<String> {
-    image.tags.iter().map(|tag| familiar(tag, completes_locally)).collect()
+fn known<'a, T>(one: &'a Option<T>, other: &'a Option<T>) -> Option<(&'a T, &'a T)> {
+    one.as_ref().zip(other.as_ref())
+}
+
+/// Describes what differs beside the ids.
+fn difference(found: &Image, expected: &Image) -> Option<String> {
+    let names = |image: &Image| -> BTreeSet<String> {
+        let name = |tag: &String| Reference::parse(tag).map_or_else(|_| tag.clone(), |name| name.to_string());
+        image.tags.iter().map(name).collect()
+    };
+    let (tags, expected_tags) = (names(found), names(expected));
+    if tags != expected_tags {
+        let list = |tags: BTreeSet<String>| {
+            let list = tags.into_iter().collect::<Vec<_>>().join(", ");
+            if list.is_empty() { "none".to_owned() } else { list }
+        };
+        return Some(format!("the archive has the tags {}, sealed were {}", list(tags), list(expected_tags)));
+    }
+    let digests = |image: &Image| image.layers.iter().map(|layer| layer.digest.clone()).collect::<Option<Vec<_>>>();
+    let differs = |one: Option<Vec<_>>, other: Option<Vec<_>>| one.zip(other).is_some_and(|(one, other)| one != other);
+    let diff_ids = |image: &Image| image.diff_ids().map(|ids| ids.iter().map(|id| Some((*id).to_owned())).collect());
+    let stored = |image: &Image| digests(image).map(|all| all.into_iter().map(Some).collect::<Vec<_>>());
+    let is_listed = !found.layers.is_empty() && !expected.layers.is_empty();
+    if is_listed && (differs(diff_ids(found), diff_ids(expected)) || differs(stored(found), stored(expected))) {
+        return Some(format!("{}: not the layers that were sealed", expected.label()));
+    }
+    if known(&found.platform, &expected.platform).is_some_and(|(one, other)| one != other) {
+        return Some(format!("{}: not for the platform that was sealed", expected.label()));
+    }
+    None
 }

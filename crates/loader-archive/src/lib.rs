@@ -1,29 +1,43 @@
-//! Archives of container images, as `docker save` and `podman save` write them:
-//! the layout with `manifest.json`, the OCI layout beside it, or the OCI layout
-//! alone. A [`Scanner`] is fed with the bytes as they pass. It learns what they
-//! hold, checks the SHA-256 of every layer and config, and holds back the
-//! members without which an engine names no image. No socket, no command line,
-//! no standard stream.
+//! Archives of container images: a reader, a model and a writer.
+//!
+//! An [`ArchiveReader`] reads any layout that tools write, while the bytes pass. It
+//! builds a model in which every digest was checked, and emits the layers. A
+//! [`LayerWriter`] and a [`CommitRecord`] write a new archive that contains only the
+//! model. An engine therefore never reads a header, a name or a list of the input, and
+//! no difference between its parser and this one matters.
+//!
+//! The crate opens no socket and uses no command line and no standard stream.
 
-mod content;
-mod contents;
+mod compression;
+mod decompress;
+mod docker_layout;
 mod error;
 mod expect;
-mod gzip;
-mod header;
 mod image;
-mod index;
-mod manifest;
-mod name;
-mod omit;
-mod pax;
-mod scan;
-mod spelled;
+mod image_config;
+mod layer;
+mod members;
+mod model;
+mod names;
+mod oci_layout;
+mod platform;
+mod reader;
+mod reference;
+mod select;
+mod skip;
+mod strict_json;
+mod tar;
+mod writer;
 
+pub use compression::Compression;
+pub use decompress::DecompressingReader;
 pub use error::Error;
 pub use expect::{Expected, compare};
-pub use gzip::Unpacked;
 pub use image::{Image, Layer};
-pub use name::familiar;
-pub use omit::Omit;
-pub use scan::{Archive, Passed, Scanner, may_hold_images};
+pub use model::{Archive, ImageContent, Root};
+pub use platform::Platform;
+pub use reader::{ArchiveReader, Event, may_contain_images};
+pub use reference::Reference;
+pub use select::{PlatformChoice, Selected, select_listed};
+pub use skip::SkipLayers;
+pub use writer::{CommitRecord, Layout, LayerWriter, fits_one_oci_image};

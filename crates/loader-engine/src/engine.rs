@@ -1,8 +1,9 @@
 //! Which engine it is.
 
-use crate::answer::read_lines;
 use crate::http::{self, lost};
+use crate::progress::read_lines;
 use crate::{Error, Host, Upload};
+use loader_archive::Platform;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io::{BufReader, Read};
@@ -12,31 +13,35 @@ use std::time::Duration;
 /// How long an engine may take for an answer; a busy one is slow with its list.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Longest answer in bytes; the list of ten thousand images is shorter.
+/// Maximum length of an answer in bytes; the list of ten thousand images is shorter.
 const ANSWER_MAX: u64 = 32 << 20;
 
-/// How an engine keeps its images, which decides by what id it knows them.
+/// Major version of the first Docker that reads zstd layers into its own store.
+const DOCKER_WITH_ZSTD: u32 = 23;
+
+/// How an engine stores its images, which decides the id of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
     /// Docker's own store: the id is the digest of the config.
     Docker,
-    /// Docker with the containerd image store: the id is the digest of the manifest.
+    /// Docker with the containerd image store: the id is the digest of the manifest or
+    /// index.
     Containerd,
     /// Podman: the id is the digest of the config.
     Podman,
 }
 
-/// Whether an archive has room under the engine's folder.
+/// Whether there is space for an archive under the engine's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// Not known: the folder is on another machine.
+    /// Not known: the directory is on another machine.
     Unknown,
     /// Enough.
     Enough,
-    /// Enough for the archive, perhaps not for what it unpacks to.
+    /// Enough for the archive, perhaps not for its unpacked layers.
     Little,
-    /// The load would fail: Docker's own store takes the whole archive into its
-    /// folder before it unpacks anything.
+    /// The load would fail: Docker's own store writes the whole archive into its
+    /// directory before it unpacks anything.
     TooLittle,
 }
 
@@ -46,6 +51,7 @@ pub struct Engine {
     host: Host,
     version: String,
     store: Store,
+    platform: Platform,
     root: Option<PathBuf>,
 }
 
@@ -53,6 +59,10 @@ pub struct Engine {
 #[serde(rename_all = "PascalCase")]
 struct Version {
     version: String,
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    arch: String,
     #[serde(default)]
     components: Vec<Component>,
 }
@@ -70,23 +80,27 @@ struct Info {
     driver_status: Option<Vec<Vec<String>>>,
     #[serde(default)]
     docker_root_dir: Option<PathBuf>,
-    /// The machine's name.
+    /// Name of the machine.
     #[serde(default)]
     name: Option<String>,
+    /// Architecture as the kernel names it, such as `armv7l`.
+    #[serde(default)]
+    architecture: String,
 }
 
 impl Engine {
-    /// Asks the engine at `host` who it is.
+    /// Connects to the engine at `host` and asks for its version and store.
     ///
     /// # Errors
-    /// [`Error::NotThere`], [`Error::NotPermitted`], [`Error::Protocol`] where
-    /// something else listens there.
+    /// [`Error::NotThere`], [`Error::NotPermitted`], [`Error::Protocol`] if something else
+    /// listens there.
     pub fn connect(host: Host) -> Result<Self, Error> {
-        let ping = http::get(&host, "/_ping", TIMEOUT)?;
+        let ping = http::request(&host, "GET", "/_ping", "", TIMEOUT)?;
         if ping.status != 200 {
             return Err(Error::Protocol(format!("HTTP status {} to a ping", ping.status)));
         }
-        let mut engine = Self { host, version: String::new(), store: Store::Docker, root: None };
+        let platform = Platform::default();
+        let mut engine = Self { host, version: String::new(), store: Store::Docker, platform, root: None };
         let none = || Error::Protocol("no version".to_owned());
         let version: Version = engine.json("/version")?.ok_or_else(none)?;
         let info: Info = engine.json("/info")?.ok_or_else(none)?;
@@ -99,33 +113,45 @@ impl Engine {
             (false, true) => Store::Containerd,
             (false, false) => Store::Docker,
         };
-        // A socket may lead to another machine, which has such a folder too.
+        engine.platform = platform_of(&version.os, &version.arch, &info.architecture);
+        // A socket may lead to another machine, which has such a directory too.
         engine.root = info.docker_root_dir.filter(|_| info.name.is_some() && info.name == this_machine());
         Ok(engine)
     }
 
-    /// Its version, such as `20.10.24`.
+    /// Returns its version, such as `20.10.24`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// How it keeps its images.
+    /// Returns how it stores its images.
     pub fn store(&self) -> Store {
         self.store
     }
 
-    /// The folder of its images, where that is on this machine.
+    /// Returns the platform that its containers run on.
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// Returns true if it reads layers that are compressed with zstd.
+    pub fn reads_zstd(&self) -> bool {
+        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        self.store != Store::Docker || major.is_none_or(|major| major >= DOCKER_WITH_ZSTD)
+    }
+
+    /// Returns the directory of its images, if it is on this machine.
     pub fn root(&self) -> Option<&Path> {
         self.root.as_deref().filter(|root| root.is_dir())
     }
 
-    /// Bytes free under [`Engine::root`].
+    /// Returns the number of free bytes under [`Engine::root`].
     pub fn free_space(&self) -> Option<u64> {
         let space = rustix::fs::statvfs(self.root()?).ok()?;
         space.f_bavail.checked_mul(space.f_frsize)
     }
 
-    /// Whether an archive of `len` bytes has room.
+    /// Returns whether there is space for an archive of `len` bytes.
     pub fn room(&self, len: u64) -> Room {
         match self.free_space() {
             None => Room::Unknown,
@@ -143,35 +169,54 @@ impl Engine {
         Upload::begin(&self.host)
     }
 
-    /// The answer to `path`; `None` where there is no such thing.
+    /// Returns the answer to `GET path`; `None` if there is no such thing.
     pub(crate) fn json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
+        match self.call("GET", path, "") {
+            Err(Error::Status { status: 404, .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Sends a request and parses the answer; an empty one as `null`.
+    pub(crate) fn call<T: DeserializeOwned>(&self, method: &str, path: &str, body: &str) -> Result<T, Error> {
         const WHEN: &str = "while it was asked";
-        let answer = http::get(&self.host, path, TIMEOUT)?;
-        match answer.status {
-            200 => {
-                let body = BufReader::with_capacity(16 * 1024, answer.body.take(ANSWER_MAX));
-                serde_json::from_reader(body).map(Some).map_err(|error| match error.is_io() {
+        let answer = http::request(&self.host, method, path, body, TIMEOUT)?;
+        let (status, mut body) = (answer.status, answer.body.take(ANSWER_MAX));
+        match status {
+            200..=299 => {
+                let mut first = Vec::new();
+                (&mut body).take(1).read_to_end(&mut first).map_err(|error| lost(error, WHEN, TIMEOUT))?;
+                let text = if first.is_empty() { &b"null"[..] } else { &first };
+                let body = BufReader::with_capacity(16 * 1024, text.chain(body));
+                serde_json::from_reader(body).map_err(|error| match error.is_io() {
                     true => lost(error.into(), WHEN, TIMEOUT),
                     false => Error::Protocol(format!("{path}: {error}")),
                 })
             }
-            404 => Ok(None),
             status => {
                 let mut message = format!("HTTP status {status} to {path}");
                 read_lines(
-                    answer.body.take(ANSWER_MAX),
+                    body,
                     true,
                     |error| lost(error, WHEN, TIMEOUT),
                     |line| {
                         if let Some(error) = line.error() {
-                            message = error.to_owned();
+                            message = error.trim().replace('\n', " ");
                         }
                     },
                 )?;
-                Err(Error::said(&message))
+                Err(Error::Status { status, message })
             }
         }
     }
+}
+
+/// Returns the platform of an engine. Only the kernel's name of the architecture tells the
+/// variant.
+fn platform_of(os: &str, architecture: &str, kernel: &str) -> Platform {
+    let os = if os.is_empty() { "linux" } else { os };
+    let by_kernel = Platform::new(os, kernel, "");
+    if by_kernel.architecture == architecture { by_kernel } else { Platform::new(os, architecture, "") }
 }
 
 fn this_machine() -> Option<String> {
@@ -180,12 +225,32 @@ fn this_machine() -> Option<String> {
 }
 
 impl Store {
-    /// What event lines call it.
+    /// Returns the name in event lines.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Docker => "docker",
             Self::Containerd => "containerd",
             Self::Podman => "podman",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_of_engines() {
+        for (architecture, kernel, expected) in [
+            ("amd64", "x86_64", "linux/amd64"),
+            ("arm64", "aarch64", "linux/arm64"),
+            ("arm", "armv7l", "linux/arm/v7"),
+            ("arm", "armv6l", "linux/arm/v6"),
+            // A 32-bit engine on a 64-bit kernel.
+            ("arm", "aarch64", "linux/arm"),
+            ("amd64", "", "linux/amd64"),
+        ] {
+            assert_eq!(platform_of("linux", architecture, kernel).to_string(), expected);
         }
     }
 }

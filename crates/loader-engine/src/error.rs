@@ -49,6 +49,14 @@ pub enum Error {
     /// The engine said no.
     #[error("the container engine refused: {0}")]
     Refused(String),
+    /// The engine answered a request with an error status.
+    #[error("the container engine refused: {message}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// Its explanation.
+        message: String,
+    },
     /// The engine answered something that is not its protocol.
     #[error("the container engine answered outside its protocol: {0}")]
     Protocol(String),
@@ -79,7 +87,7 @@ impl Error {
             Self::NotPermitted { .. } => ErrorCode::NotPermitted,
             Self::Silent { .. } => ErrorCode::Temporary,
             Self::Full(_) => ErrorCode::Io,
-            Self::Refused(_) | Self::Protocol(_) | Self::Program { .. } => ErrorCode::Protocol,
+            Self::Refused(_) | Self::Status { .. } | Self::Protocol(_) | Self::Program { .. } => ErrorCode::Protocol,
         }
     }
 
@@ -89,13 +97,13 @@ impl Error {
             Self::Host { .. } => Some("unset DOCKER_HOST, or use --command 'docker load' with it"),
             Self::NotThere { .. } => Some("is docker or podman.socket running? DOCKER_HOST names another socket"),
             Self::NotPermitted { .. } => Some("run as root or as a member of the group that owns the socket"),
-            Self::Full(_) => Some("free some space under the engine's folder: docker system df"),
+            Self::Full(_) => Some("free some space under the engine's directory: docker system df"),
             _ => None,
         }
     }
 
-    /// What the engine's own words amount to.
-    pub(crate) fn said(message: &str) -> Self {
+    /// Classifies an error message of the engine.
+    pub(crate) fn from_message(message: &str) -> Self {
         let message = message.trim().replace('\n', " ");
         match message.contains("no space left") || message.contains("disk quota exceeded") {
             true => Self::Full(message),

@@ -29,12 +29,17 @@ pub(crate) fn connect(host: &Host, timeout: Duration) -> Result<UnixStream, Erro
     Ok(stream)
 }
 
-/// Asks for `path`.
-pub(crate) fn get(host: &Host, path: &str, timeout: Duration) -> Result<Answer, Error> {
+/// Sends a request with a JSON body, or without one if `json` is empty.
+pub(crate) fn request(host: &Host, method: &str, path: &str, json: &str, timeout: Duration) -> Result<Answer, Error> {
     const WHEN: &str = "while it was asked";
     let mut stream = connect(host, timeout)?;
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: engine\r\nAccept: application/json\r\nConnection: close\r\n\r\n");
+    let body = match json {
+        "" if method == "GET" => String::new(),
+        json => format!("Content-Type: application/json\r\nContent-Length: {}\r\n", json.len()),
+    };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: engine\r\nAccept: application/json\r\nConnection: close\r\n{body}\r\n{json}"
+    );
     stream.write_all(request.as_bytes()).map_err(|error| lost(error, WHEN, timeout))?;
     read_answer(stream, WHEN, timeout)
 }

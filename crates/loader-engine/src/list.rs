@@ -1,20 +1,19 @@
-//! What the engine has.
+//! The images that an engine lists.
 
 use crate::{Engine, Error, Store};
-use loader_archive::familiar;
+use loader_archive::Reference;
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-/// Most images whose layers are asked for one by one.
-const ASKED_MAX: usize = 500;
+/// Maximum number of images that are inspected for their layers.
+const INSPECTED_MAX: usize = 500;
 
 /// The list of an engine's images.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Whether a short name stands for one under `localhost/`, as podman has it.
-    completes_locally: bool,
+    /// Images by their canonical name.
     names: HashMap<String, Listed>,
-    ids: Vec<String>,
+    ids: BTreeSet<String>,
 }
 
 /// An image by one of its names.
@@ -23,8 +22,8 @@ pub(crate) struct Listed {
     /// The name as the engine writes it.
     pub(crate) name: String,
     pub(crate) id: String,
-    /// Whether all of it is there, where the engine tells.
-    pub(crate) available: Option<bool>,
+    /// Whether all of it is there, if the engine reports it.
+    pub(crate) is_available: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -47,51 +46,63 @@ struct Manifest {
 }
 
 impl Engine {
-    /// The images that the engine lists.
+    /// Lists the images of the engine.
     ///
     /// # Errors
     /// Those of the connection, [`Error::Protocol`].
     pub fn list(&self) -> Result<Listing, Error> {
         let path = if self.store() == Store::Containerd { "/images/json?manifests=1" } else { "/images/json" };
         let entries: Vec<Entry> = self.json(path)?.unwrap_or_default();
-        let mut listing = Listing { completes_locally: self.completes_locally(), ..Listing::default() };
+        let mut listing = Listing::default();
         for Entry { id, repo_tags, manifests } in entries {
             let images = manifests.map(|all| all.into_iter().filter(|m| m.kind == "image").collect::<Vec<_>>());
-            let available = images.map(|all| all.iter().any(|image| image.available));
+            let is_available = images.map(|all| all.iter().any(|image| image.available));
             for name in repo_tags.unwrap_or_default() {
-                let listed = Listed { name: name.clone(), id: id.clone(), available };
-                listing.names.insert(listing.key(&name), listed);
+                let listed = Listed { name: name.clone(), id: id.clone(), is_available };
+                listing.names.insert(canonical(&name), listed);
             }
-            listing.ids.push(id);
+            listing.ids.insert(plain(&id).to_owned());
         }
         Ok(listing)
     }
 
-    /// Whether a short name stands for one under `localhost/`, as podman has it.
-    pub fn completes_locally(&self) -> bool {
-        self.store() == Store::Podman
-    }
-
-    /// The unpacked digests of the layers of each image, lowest first, of the
+    /// Returns the uncompressed digests of the layers of each image, lowest first, for the
     /// first five hundred images.
     ///
     /// # Errors
     /// As for [`Engine::list`].
     pub fn chains(&self) -> Result<Vec<Vec<String>>, Error> {
         let ids = self.list()?.ids;
-        let layers = ids.iter().take(ASKED_MAX).map(|id| Ok(self.inspect(id)?.map(|found| found.layers())));
+        let layers = ids.iter().take(INSPECTED_MAX).map(|id| Ok(self.inspect(id)?.map(|found| found.layers())));
         Ok(layers.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
     }
 }
 
 impl Listing {
-    /// The image called `tag`, however the engine completes names.
+    /// Returns the image with the name `tag`.
     pub(crate) fn named(&self, tag: &str) -> Option<&Listed> {
-        self.names.get(&self.key(tag))
+        self.names.get(&canonical(tag))
     }
 
-    /// What names that mean the same image have in common.
-    fn key(&self, name: &str) -> String {
-        familiar(name, self.completes_locally)
+    /// Returns the image that podman would use for the name `tag`: also the one under
+    /// `localhost/`, as podman names what it has built. Docker has no such names.
+    pub(crate) fn resolve(&self, tag: &str) -> Option<&Listed> {
+        self.named(tag).or_else(|| self.named(&format!("localhost/{tag}")))
     }
+
+    /// Returns true if the engine lists an image with this id.
+    pub(crate) fn has_id(&self, id: &str) -> bool {
+        self.ids.contains(plain(id))
+    }
+
+}
+
+/// Returns the canonical form of a name, or the name itself if it is none.
+fn canonical(name: &str) -> String {
+    Reference::parse(name).map_or_else(|_| name.to_owned(), |reference| reference.canonical())
+}
+
+/// Returns an id without its algorithm, which some answers omit.
+pub(crate) fn plain(id: &str) -> &str {
+    id.strip_prefix("sha256:").unwrap_or(id)
 }

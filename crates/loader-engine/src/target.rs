@@ -1,6 +1,6 @@
 //! Where an archive goes.
 
-use crate::{Error, Program, Said, Upload};
+use crate::{Error, Program, Progress, Upload};
 
 /// An engine's socket, or a program. Dropped before [`Target::commit`], it is
 /// left without the end of the archive.
@@ -27,9 +27,9 @@ impl Target {
     ///
     /// # Errors
     /// Those of [`Upload::commit`] and [`Program::commit`].
-    pub fn commit(self, said: impl FnMut(Said)) -> Result<(), Error> {
+    pub fn commit(self, report: impl FnMut(Progress)) -> Result<(), Error> {
         match self {
-            Self::Engine(upload) => upload.commit(said),
+            Self::Engine(upload) => upload.commit(report),
             Self::Program(program) => program.commit(),
         }
     }

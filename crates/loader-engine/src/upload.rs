@@ -1,6 +1,6 @@
 //! `POST /images/load` with a body that stays open.
 
-use crate::answer::read_lines;
+use crate::progress::read_lines;
 use crate::http::{self, lost};
 use crate::{Error, Host};
 use std::collections::HashSet;
@@ -27,10 +27,10 @@ const QUEUE_LEN: usize = 2;
 const SENDING: &str = "while it was sent to";
 const LOADING: &str = "while it loaded";
 
-/// What the engine says while it loads.
+/// Progress that the engine reports while it loads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// It unpacks the layer that it calls by this id.
+pub enum Progress {
+    /// It begins to unpack the layer with this id.
     Layer(String),
     /// It has loaded something.
     Loaded(String),
@@ -89,18 +89,18 @@ impl Upload {
     }
 
     /// Sends what is left and the end of the body, and waits until the engine has
-    /// loaded everything; `said` is told what it says on the way.
+    /// loaded everything; `report` receives its progress.
     ///
     /// # Errors
     /// [`Error::Refused`] or [`Error::Full`] by the engine's own words, whatever
     /// its status was, else as for [`Upload::send`].
-    pub fn commit(mut self, said: impl FnMut(Said)) -> Result<(), Error> {
+    pub fn commit(mut self, report: impl FnMut(Progress)) -> Result<(), Error> {
         if !self.gathered.is_empty() {
             self.hand_over()?;
         }
         let mut wire = self.join()?.ok_or_else(|| lost(ErrorKind::BrokenPipe.into(), SENDING, PATIENCE))?;
         wire.write(&mut [IoSlice::new(b"0\r\n\r\n")])?;
-        read_loaded(&wire.stream, LOADING, PATIENCE, said)
+        read_loaded(&wire.stream, LOADING, PATIENCE, report)
     }
 
     /// Waits until the thread has written everything; `None` the second time.
@@ -179,7 +179,7 @@ fn read_loaded(
     stream: &UnixStream,
     when: &'static str,
     timeout: Duration,
-    mut said: impl FnMut(Said),
+    mut report: impl FnMut(Progress),
 ) -> Result<(), Error> {
     let stream = stream.try_clone().map_err(|error| lost(error, when, timeout))?;
     let answer = http::read_answer(stream, when, timeout)?;
@@ -194,17 +194,17 @@ fn read_loaded(
             if let Some(error) = line.error() {
                 failed.get_or_insert_with(|| error.to_owned());
             } else if let Some(text) = &line.stream {
-                said(Said::Loaded(text.trim().to_owned()));
+                report(Progress::Loaded(text.trim().to_owned()));
             } else if let (Some("Loading layer"), Some(id)) = (line.status.as_deref(), &line.id)
                 && layers.insert(id.clone())
             {
-                said(Said::Layer(id.clone()));
+                report(Progress::Layer(id.clone()));
             }
         },
     );
     match (failed, good) {
-        (Some(message), _) => Err(Error::said(&message)),
-        (None, false) => Err(Error::said(&format!("HTTP status {}", answer.status))),
+        (Some(message), _) => Err(Error::from_message(&message)),
+        (None, false) => Err(Error::from_message(&format!("HTTP status {}", answer.status))),
         (None, true) => read,
     }
 }

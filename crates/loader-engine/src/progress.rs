@@ -1,4 +1,4 @@
-//! The lines of an answer.
+//! The JSON lines that an engine sends while it loads.
 
 use crate::Error;
 use serde::Deserialize;
@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader, Read};
 /// Longest line of an answer in bytes.
 const LINE_MAX: u64 = 256 * 1024;
 
-/// One line of JSON while an engine loads. Podman explains a refusal with `cause`
-/// and `message`, Docker a failed request with `message` alone.
+/// One line. Podman explains a refusal with `cause` and `message`, Docker a failed
+/// request with `message` alone.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Line {
     #[serde(default)]
@@ -32,15 +32,17 @@ struct Detail {
 }
 
 impl Line {
-    /// What the engine says went wrong.
+    /// Returns the error that the engine reports. On the containerd image store a layer
+    /// that cannot be unpacked is reported as text of a successful load.
     pub(crate) fn error(&self) -> Option<&str> {
         let detail = self.detail.as_ref().and_then(|detail| detail.message.as_deref());
-        detail.or(self.error.as_deref()).or(self.message.as_deref())
+        let text = || self.stream.as_deref().filter(|text| text.trim_start().starts_with("Error "));
+        detail.or(self.error.as_deref()).or(self.message.as_deref()).or_else(text)
     }
 }
 
-/// Reads lines to the end of `body`, each at most 256 KiB; what is no JSON
-/// becomes `message` where `plain` says so, as in the answers of proxies.
+/// Reads the lines of `body`, each at most 256 KiB. If `plain` is true, a line that is no
+/// JSON becomes a `message`, as in the answers of proxies.
 ///
 /// # Errors
 /// Those of the connection by `lost`, and [`Error::Protocol`].
@@ -88,5 +90,7 @@ mod tests {
             ["x"]
         );
         assert_eq!(read("{\"cause\":\"c\",\"message\":\"m\",\"response\":500}"), ["m"]);
+        let unpacking = "Error unpacking image a:1: no space left on device";
+        assert_eq!(read(&format!("{{\"stream\":\"{unpacking}\\n\"}}")), [format!("{unpacking}\n")]);
     }
 }
