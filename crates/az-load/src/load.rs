@@ -5,7 +5,7 @@ use crate::target::LoadTarget;
 use crate::upstream::Upstream;
 use loader_archive::{
     Archive, ArchiveReader, CommitRecord, DecompressingReader, Error as ArchiveError, Event, Expected, Image,
-    LayerWriter, PlatformChoice, Reference, Selected, SkipLayers, compare,
+    LayerNames, LayerWriter, PlatformChoice, Reference, Selected, SkipLayers, compare,
 };
 use loader_engine::{Engine, Error as EngineError, Found, Listing, Progress, Target};
 use loader_model::printable;
@@ -33,6 +33,7 @@ pub(crate) struct Load<'a> {
     pub(crate) expected: Option<&'a Expected>,
     pub(crate) platforms: PlatformChoice,
     pub(crate) extra_tags: &'a [Reference],
+    pub(crate) names: LayerNames,
 }
 
 /// What ends a transfer.
@@ -64,7 +65,7 @@ impl Load<'_> {
         let ending = self.upstream.ending()?;
         let selected = self.select(&archive).map_err(|error| self.archive_failure(&error))?;
         let layout = self.target.layout(&selected);
-        let record = CommitRecord::new(&selected, layout).map_err(|error| self.archive_failure(&error))?;
+        let record = CommitRecord::new(&selected, layout, &self.names).map_err(|error| self.archive_failure(&error))?;
         self.stage.step(
             "verdict",
             &[
@@ -79,25 +80,19 @@ impl Load<'_> {
             // Every layer was skipped.
             None => self.target.open().map_err(failure)?,
         };
-        let before = self.target.engine().map(Engine::list).transpose().map_err(failure)?;
+        let Some(engine) = self.target.engine() else {
+            self.stage.before_commit();
+            let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
+            return committed.map(|()| found_without_engine(record.images)).map_err(failure);
+        };
+        let before = engine.list().map_err(failure)?;
+        let kept = engine.keep_replaced(&before, &record.images).map_err(failure)?;
         self.stage.before_commit();
         let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
-        match (committed, self.target.engine().zip(before)) {
-            (Ok(()), None) => Ok(found_without_engine(record.images)),
-            (Err(error), None) => Err(failure(error)),
-            (Ok(()), Some((engine, before))) => {
-                let cause = match present::check_all(engine, &record.images) {
-                    Ok(Ok(found)) => return Ok(found),
-                    Ok(Err(absence)) => Failure::new(
-                        ErrorCode::Protocol,
-                        format_args!("the engine reports that it loaded everything, but {absence}"),
-                    ),
-                    Err(failure) => failure,
-                };
-                Err(undo(engine, &before, &record.images, cause))
-            }
-            (Err(error), Some((engine, before))) => self.recover(error, engine, &before, &record.images),
-        }
+        let outcome = self.check(committed, engine, &record.images);
+        let outcome = outcome.map_err(|cause| undo(engine, &before, &record.images, cause));
+        engine.release(&kept);
+        outcome
     }
 
     fn transfer(
@@ -108,7 +103,7 @@ impl Load<'_> {
         is_at_end: &mut bool,
     ) -> Result<Archive, Fault> {
         let mut layers = 0_u64;
-        let mut writer = LayerWriter::default();
+        let mut writer = LayerWriter::new(self.names.clone());
         let mut emit = |event: Event<'_>| -> Result<(), Fault> {
             let target = match target {
                 Some(target) => target,
@@ -211,29 +206,34 @@ impl Load<'_> {
         })
     }
 
-    /// Handles a commit that failed. If only the answer was lost, the engine has the whole
-    /// archive and may still load it: what is there in the end decides.
-    fn recover(
+    /// Checks what the engine has after the commit. If only its answer was lost, it has the
+    /// whole archive and may still load it: what is there in the end decides.
+    fn check(
         &self,
-        error: EngineError,
+        committed: Result<(), EngineError>,
         engine: &Engine,
-        before: &Listing,
         images: &[Image],
     ) -> Result<Vec<Found>, Failure> {
-        let is_lost = matches!(error, EngineError::Gone { .. } | EngineError::Silent { .. });
-        let cause = failure(error);
-        if !is_lost {
-            return Err(undo(engine, before, images, cause));
-        }
-        self.stage.step("answer-lost", &[]);
-        let start = Instant::now();
-        while start.elapsed() < CONFIRM_TIMEOUT {
-            if let Ok(Ok(found)) = present::check_all(engine, images) {
-                return Ok(found);
+        let error = match committed {
+            Ok(()) => {
+                return present::check_all(engine, images)?.map_err(|absence| {
+                    let why = format_args!("the engine reports that it loaded everything, but {absence}").to_string();
+                    Failure::new(ErrorCode::Protocol, why)
+                });
             }
-            std::thread::sleep(CONFIRM_INTERVAL);
+            Err(error) => error,
+        };
+        if matches!(error, EngineError::Gone { .. } | EngineError::Silent { .. }) {
+            self.stage.step("answer-lost", &[]);
+            let start = Instant::now();
+            while start.elapsed() < CONFIRM_TIMEOUT {
+                if let Ok(Ok(found)) = present::check_all(engine, images) {
+                    return Ok(found);
+                }
+                std::thread::sleep(CONFIRM_INTERVAL);
+            }
         }
-        Err(undo(engine, before, images, cause))
+        Err(failure(error))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Where the images go: an engine's socket or a command.
 
-use loader_archive::{Compression, Error as ArchiveError, Layout, Platform, PlatformChoice, Selected, fits_one_oci_image};
+use loader_archive::{Compression, Error as ArchiveError, LayerNames, Layout, Platform, PlatformChoice, Selected, fits_one_oci_image};
 use loader_engine::{Engine, Error as EngineError, Program, Store, Target};
+use loader_stage::{ErrorCode, Failure};
 use std::path::Path;
 
 /// Where the images go.
@@ -34,6 +35,17 @@ impl LoadTarget {
             Self::Engine(engine) => engine.platform().clone(),
             Self::Command(_) => Platform::new("linux", std::env::consts::ARCH, ""),
         })
+    }
+
+    /// Returns the names of the layers that are sent.
+    pub(crate) fn layer_names(&self) -> Result<LayerNames, Failure> {
+        if self.engine().is_some_and(|engine| engine.store() == Store::Podman) {
+            return Ok(LayerNames::Digest);
+        }
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)
+            .map_err(|error| Failure::new(ErrorCode::Io, format_args!("no random bytes: {error}")))?;
+        Ok(LayerNames::Unique(format!("{:016x}", u64::from_le_bytes(random))))
     }
 
     /// Returns the layout that the engine's store reads best.

@@ -106,8 +106,8 @@ fn image(members: &Members, entry: &Entry) -> Result<ImageContent, Error> {
     for (path, diff_id) in entry.layers.iter().zip(&config.diff_ids) {
         layers.push(match members.layer_by_name(path, diff_id)? {
             Found::Blob(blob) => {
-                let (compression, path) = check_layer(path, blob, diff_id)?;
-                let blob = LayerBlob { digest: blob.digest, size: blob.size, compression, path: Some(path) };
+                let (compression, place) = check_layer(path, blob, diff_id)?;
+                let blob = LayerBlob { digest: blob.digest, size: blob.size, compression, place: Some(place) };
                 ImageLayer { diff_id: *diff_id, blob: Some(blob) }
             }
             Found::Present => ImageLayer { diff_id: *diff_id, blob: None },

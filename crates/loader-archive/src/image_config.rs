@@ -3,7 +3,7 @@
 
 use crate::compression::Compression;
 use crate::layer::layer_error;
-use crate::members::{Blob, BlobKind, BlobPath};
+use crate::members::{Blob, BlobKind, LayerPlace};
 use crate::names::{format_digest, parse_digest};
 use crate::strict_json::{self, IMAGE_CONFIG, null_is_empty};
 use crate::{Error, Platform};
@@ -49,7 +49,7 @@ pub(crate) fn parse(member: &str, text: &[u8]) -> Result<ImageConfig, Error> {
 }
 
 /// Checks that a blob is the layer with this diff_id, and returns its compression and
-/// its path in the archive that is written.
+/// its place in the archive.
 ///
 /// # Errors
 /// [`Error::Digest`], [`Error::Malformed`], [`Error::Unsupported`].
@@ -57,13 +57,13 @@ pub(crate) fn check_layer(
     member: &str,
     blob: &Blob,
     diff_id: &[u8; 32],
-) -> Result<(Option<Compression>, BlobPath), Error> {
+) -> Result<(Option<Compression>, LayerPlace), Error> {
     match &blob.kind {
         BlobKind::Layer { facts: Ok(facts), .. } if facts.diff_id != *diff_id => {
             let (expected, actual) = (format_digest(diff_id), format_digest(&facts.diff_id));
             Err(Error::Digest { member: format!("{member}, uncompressed"), expected, actual })
         }
-        BlobKind::Layer { facts: Ok(facts), path } => Ok((facts.compression, *path)),
+        BlobKind::Layer { facts: Ok(facts), place } => Ok((facts.compression, *place)),
         BlobKind::Layer { facts: Err(why), .. } => Err(layer_error(member, why)),
         BlobKind::Document(_) | BlobKind::Other => Err(layer_error(member, "no layer: it is no tar archive")),
     }

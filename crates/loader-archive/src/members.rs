@@ -30,31 +30,21 @@ pub(crate) struct Blob {
 /// What a file is, judged by its content.
 #[derive(Clone, Debug)]
 pub(crate) enum BlobKind {
-    /// A layer, or why it is none; `path` is its name in the archive that is written.
-    Layer { facts: Result<Box<LayerFacts>, Box<str>>, path: BlobPath },
+    /// A layer, or why it is none.
+    Layer { facts: Result<Box<LayerFacts>, Box<str>>, place: LayerPlace },
     /// A JSON document, if it was small enough to keep.
     Document(Option<Arc<[u8]>>),
     /// Anything else.
     Other,
 }
 
-/// The name of a blob in the archive that is written.
+/// Which layer of the archive a blob is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BlobPath {
-    /// `blobs/sha256/<digest>`: the digest was known before the content.
-    Digest([u8; 32]),
-    /// `layers/<n>.tar`
-    Number(u32),
-}
-
-impl BlobPath {
-    /// Formats the path.
-    pub(crate) fn format(self) -> String {
-        match self {
-            Self::Digest(digest) => format!("blobs/sha256/{}", crate::names::hex(&digest)),
-            Self::Number(number) => format!("layers/{number}.tar"),
-        }
-    }
+pub struct LayerPlace {
+    /// Number of layers before it.
+    pub(crate) number: u32,
+    /// The digest that its name promises, if it is an OCI blob.
+    pub(crate) promised: Option<[u8; 32]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use crate::compression::Compression;
 use crate::docker_layout;
-use crate::members::{BlobPath, Members};
+use crate::members::{LayerPlace, Members};
 use crate::names::format_digest;
 use crate::oci_layout;
 use crate::{Error, Image, Layer, Platform, Reference};
@@ -78,8 +78,8 @@ pub(crate) struct LayerBlob {
     pub(crate) digest: [u8; 32],
     pub(crate) size: u64,
     pub(crate) compression: Option<Compression>,
-    /// Its path in the archive that is written; `None` if it was skipped.
-    pub(crate) path: Option<BlobPath>,
+    /// Its place in the archive; `None` if it was skipped.
+    pub(crate) place: Option<LayerPlace>,
 }
 
 impl Root {

@@ -194,11 +194,11 @@ fn image(
         let digest = parse_digest(&member_of(&manifest.digest), &layer.digest)?;
         let blob = match members.layer_by_digest(&digest) {
             Found::Blob(blob) => {
-                let (compression, path) = check_layer(&member_of(&digest), blob, diff_id)?;
+                let (compression, place) = check_layer(&member_of(&digest), blob, diff_id)?;
                 check_size(layer, blob.size)?;
-                LayerBlob { digest, size: blob.size, compression, path: Some(path) }
+                LayerBlob { digest, size: blob.size, compression, place: Some(place) }
             }
-            Found::Present => LayerBlob { digest, size: layer.size.unwrap_or(0), compression: None, path: None },
+            Found::Present => LayerBlob { digest, size: layer.size.unwrap_or(0), compression: None, place: None },
             Found::Nothing => {
                 members.by_name(&member_of(&digest))?;
                 return Err(Error::Missing { image: label.to_owned(), what: layer.digest.clone() });

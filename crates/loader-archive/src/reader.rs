@@ -3,7 +3,7 @@
 
 use crate::compression::{Compression, MAGIC_LEN};
 use crate::layer::LayerCheck;
-use crate::members::{Blob, BlobKind, BlobPath, Members};
+use crate::members::{Blob, BlobKind, LayerPlace, Members};
 use crate::model::{self, Archive};
 use crate::names::{format_digest, link_target, normalize, promised_digest, shown};
 use crate::tar::{BLOCK_LEN, Flaw, Header, Member, Parser, Rules, Visitor, is_file, is_zero};
@@ -18,8 +18,8 @@ pub(crate) const NAMED_DOCUMENTS: [&str; 4] = ["manifest.json", "index.json", "o
 pub enum Event<'a> {
     /// A layer begins.
     LayerBegins {
-        /// Its path in the archive that is written.
-        path: &'a str,
+        /// Which layer of the archive it is.
+        place: LayerPlace,
         /// Number of bytes that follow.
         size: u64,
     },
@@ -142,7 +142,7 @@ struct Current {
 enum Content {
     /// The first bytes, which tell what it is.
     Start(Vec<u8>),
-    Layer { check: Box<LayerCheck>, path: BlobPath },
+    Layer { check: Box<LayerCheck>, place: LayerPlace },
     Document { text: Option<Vec<u8>>, digest: Box<Sha256> },
     Other(Box<Sha256>),
     Skipped,
@@ -250,13 +250,11 @@ impl Collector {
         let is_named_document = NAMED_DOCUMENTS.iter().any(|document| document.as_bytes() == current.name);
         current.content = if !is_named_document && (compression.is_some() || is_tar || start.is_empty()) {
             let blob_name = current.name.starts_with(b"blobs/sha256/");
-            let path = match promised_digest(&current.name).filter(|_| blob_name) {
-                Some(digest) => BlobPath::Digest(digest),
-                None => BlobPath::Number(self.layers),
-            };
+            let promised = promised_digest(&current.name).filter(|_| blob_name);
+            let place = LayerPlace { number: self.layers, promised };
             self.layers += 1;
-            emit(Event::LayerBegins { path: &path.format(), size: current.size })?;
-            Content::Layer { check: Box::new(LayerCheck::new(compression)), path }
+            emit(Event::LayerBegins { place, size: current.size })?;
+            Content::Layer { check: Box::new(LayerCheck::new(compression)), place }
         } else if is_json || is_named_document {
             // `docker save` up to 24 writes a file `json` for each layer, which nobody needs.
             let is_needed = !current.name.ends_with(b"/json");
@@ -276,10 +274,10 @@ impl Collector {
         }
         let Current { name, shown, size, content, .. } = *current;
         let (digest, kind) = match content {
-            Content::Layer { check, path } => {
+            Content::Layer { check, place } => {
                 let (digest, facts) = check.finish();
                 emit(Event::LayerEnds { name: &shown, size })?;
-                (digest, BlobKind::Layer { facts: facts.map(Box::new).map_err(String::into_boxed_str), path })
+                (digest, BlobKind::Layer { facts: facts.map(Box::new).map_err(String::into_boxed_str), place })
             }
             Content::Document { text, digest } => {
                 (digest.finalize().into(), BlobKind::Document(text.map(Into::into)))

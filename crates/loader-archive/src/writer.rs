@@ -3,7 +3,7 @@
 //! into it.
 
 use crate::compression::Compression;
-use crate::members::BlobPath;
+use crate::members::LayerPlace;
 use crate::model::{Document, ImageContent, ImageLayer};
 use crate::names::{format_digest, hex};
 use crate::oci_layout::{IMAGE_NAME, REF_NAME};
@@ -31,22 +31,49 @@ pub enum Layout {
     OciIndexes,
 }
 
+/// The names of layers in the written archive.
+#[derive(Clone, Debug)]
+pub enum LayerNames {
+    /// `layers/PREFIX-N`. A prefix is used once: containerd resumes an upload that was
+    /// aborted by the name of the member, whatever its content was.
+    Unique(String),
+    /// `blobs/sha256/DIGEST` if the digest is known beforehand, as podman reads an OCI
+    /// layout; otherwise `layers/N`.
+    Digest,
+}
+
+impl LayerNames {
+    fn path(&self, place: LayerPlace) -> String {
+        match (self, place.promised) {
+            (Self::Unique(prefix), _) => format!("layers/{prefix}-{}", place.number),
+            (Self::Digest, Some(digest)) => format!("blobs/sha256/{}", hex(&digest)),
+            (Self::Digest, None) => format!("layers/{}", place.number),
+        }
+    }
+}
+
 /// Writes layers as members of a new tar archive.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LayerWriter {
+    names: LayerNames,
     padding: usize,
 }
 
 impl LayerWriter {
+    /// Creates a writer with these names.
+    pub fn new(names: LayerNames) -> Self {
+        Self { names, padding: 0 }
+    }
+
     /// Writes what an event adds to the archive.
     ///
     /// # Errors
     /// Those of `write`.
     pub fn write<E>(&mut self, event: &Event<'_>, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         match event {
-            Event::LayerBegins { path, size } => {
+            Event::LayerBegins { place, size } => {
                 self.padding = padding_len(*size);
-                write(&file_header(path, *size))
+                write(&file_header(&self.names.path(*place), *size))
             }
             Event::LayerBytes(bytes) => write(bytes),
             Event::LayerEnds { .. } => write(&[0; BLOCK_LEN][..std::mem::take(&mut self.padding)]),
@@ -67,14 +94,15 @@ pub struct CommitRecord {
 }
 
 impl CommitRecord {
-    /// Creates the end of an archive with the selected images.
+    /// Creates the end of an archive with the selected images, whose layers have been
+    /// written with `names`.
     ///
     /// # Errors
     /// [`Error::Unexpected`] if an OCI layout is wanted and a layer was skipped.
-    pub fn new(selected: &[Selected<'_>], layout: Layout) -> Result<Self, Error> {
+    pub fn new(selected: &[Selected<'_>], layout: Layout, names: &LayerNames) -> Result<Self, Error> {
         let mut members = MemberWriter::default();
         let images = match layout {
-            Layout::Docker => write_docker(&mut members, selected),
+            Layout::Docker => write_docker(&mut members, selected, names),
             Layout::OciManifests | Layout::OciIndexes => write_oci(&mut members, selected, layout)?,
         };
         let mut bytes = members.bytes;
@@ -89,7 +117,7 @@ impl CommitRecord {
 pub fn fits_one_oci_image(selected: &[Selected<'_>]) -> bool {
     let [Selected { tags, images, .. }] = selected else { return false };
     let [image] = images.as_slice() else { return false };
-    let is_named = |layer: &ImageLayer| layer.blob.is_some_and(|blob| matches!(blob.path, Some(BlobPath::Digest(_))));
+    let is_named = |layer: &ImageLayer| layer.blob.is_some_and(|blob| blob.place.is_some_and(|place| place.promised.is_some()));
     tags.len() <= 1 && image.manifest.is_some() && image.layers.iter().all(is_named)
 }
 
@@ -130,15 +158,15 @@ struct DockerEntry {
     layers: Vec<String>,
 }
 
-fn write_docker(members: &mut MemberWriter, selected: &[Selected<'_>]) -> Vec<Image> {
+fn write_docker(members: &mut MemberWriter, selected: &[Selected<'_>], names: &LayerNames) -> Vec<Image> {
     let mut entries: Vec<DockerEntry> = Vec::new();
     let mut listed = Vec::new();
     for Selected { root, tags, images, .. } in selected {
         for image in images {
-            let path = |layer: &ImageLayer| {
-                let path = layer.blob.and_then(|blob| blob.path);
+            let path = |layer: &ImageLayer| match layer.blob.and_then(|blob| blob.place) {
+                Some(place) => names.path(place),
                 // An engine does not open the file of a layer that it has.
-                path.unwrap_or(BlobPath::Digest(layer.diff_id)).format()
+                None => format!("blobs/sha256/{}", hex(&layer.diff_id)),
             };
             entries.push(DockerEntry {
                 config: members.blob(&image.config),
@@ -271,7 +299,7 @@ fn write_oci(members: &mut MemberWriter, selected: &[Selected<'_>], layout: Layo
 fn make_manifest(image: &ImageContent) -> Result<Document, Error> {
     let config = Descriptor::new(OCI_CONFIG, &image.config.digest, image.config.text.len() as u64);
     let layer = |layer: &ImageLayer| {
-        let blob = layer.blob.filter(|blob| blob.path.is_some()).ok_or_else(|| {
+        let blob = layer.blob.filter(|blob| blob.place.is_some()).ok_or_else(|| {
             Error::Unexpected(format!("{}: a layer was skipped that this engine needs", format_digest(&layer.diff_id)))
         })?;
         let suffix = match blob.compression {

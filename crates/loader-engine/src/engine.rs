@@ -19,6 +19,10 @@ const ANSWER_MAX: u64 = 32 << 20;
 /// Major version of the first Docker that reads zstd layers into its own store.
 const DOCKER_WITH_ZSTD: u32 = 23;
 
+/// Major version of the first Docker whose containerd image store was seen to keep an image
+/// that lost its last name to another image.
+const DOCKER_WITH_NAMELESS: u32 = 28;
+
 /// How an engine stores its images, which decides the id of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
@@ -136,8 +140,17 @@ impl Engine {
 
     /// Returns true if it reads layers that are compressed with zstd.
     pub fn reads_zstd(&self) -> bool {
+        self.store != Store::Docker || self.is_at_least(DOCKER_WITH_ZSTD)
+    }
+
+    /// Returns true if an image whose name moves to another image stays in the store.
+    pub(crate) fn keeps_nameless_images(&self) -> bool {
+        self.store != Store::Containerd || self.is_at_least(DOCKER_WITH_NAMELESS)
+    }
+
+    fn is_at_least(&self, wanted: u32) -> bool {
         let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        self.store != Store::Docker || major.is_none_or(|major| major >= DOCKER_WITH_ZSTD)
+        major.is_none_or(|major| major >= wanted)
     }
 
     /// Returns the directory of its images, if it is on this machine.

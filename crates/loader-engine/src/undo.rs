@@ -1,4 +1,8 @@
 //! Puts the tags back after a load that went wrong.
+//!
+//! Docker 26 with the containerd image store deletes an image that loses its last name to
+//! another one. Such an image gets a second name during the load, so that it can be put
+//! back.
 
 use crate::http::escape;
 use crate::list::plain;
@@ -6,7 +10,49 @@ use crate::{Engine, Error, Listing};
 use loader_archive::{Image, Reference};
 use serde::de::IgnoredAny;
 
+/// Repository of the names that images have during a load.
+const KEPT: &str = "az-load-kept";
+
+/// Images with a second name during a load.
+#[derive(Debug, Default)]
+pub struct KeptImages {
+    names: Vec<String>,
+}
+
 impl Engine {
+    /// Gives a second name to the images that would be deleted when `images` take their
+    /// tags.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn keep_replaced(&self, before: &Listing, images: &[Image]) -> Result<KeptImages, Error> {
+        let mut kept = KeptImages::default();
+        if self.keeps_nameless_images() {
+            return Ok(kept);
+        }
+        for image in images {
+            for old in image.tags.iter().filter_map(|tag| before.named(tag)) {
+                let id = plain(&old.id);
+                if self.id_of(image).is_some_and(|new| plain(new) == id) {
+                    continue;
+                }
+                let name = format!("{KEPT}:{}", &id[..id.len().min(16)]);
+                self.tag(&old.id, &name)?;
+                kept.names.push(name);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Removes the second names.
+    pub fn release(&self, kept: &KeptImages) {
+        for name in &kept.names {
+            // Left behind, it costs space and a line in a list; the next load of these
+            // images removes it.
+            let _ = self.remove(name);
+        }
+    }
+
     /// Removes the tags of `images` that are new since `before`, puts those back that now
     /// name another image, and removes the images themselves if they are new and have no
     /// other name. Returns the tags that could not be restored.
