@@ -2,7 +2,7 @@
 
 use crate::image_config::{self, check_layer};
 use crate::members::{Blob, Found, Members};
-use crate::model::{Candidate, Document, ImageContent, ImageLayer, LayerBlob, Root, parse_tag};
+use crate::model::{self, Candidate, Document, ImageContent, ImageLayer, LayerBlob, Root, parse_tag};
 use crate::strict_json::{self, DOCKER_MANIFEST, null_is_empty};
 use crate::{Error, Reference};
 use serde::Deserialize;
@@ -53,7 +53,8 @@ pub(crate) fn entries(members: &Members) -> Result<Option<Vec<Entry>>, Error> {
     if text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
         return Ok(None);
     }
-    strict_json::parse(NAME, text, DOCKER_MANIFEST).map(Some)
+    let entries: Vec<Entry> = strict_json::parse(NAME, text, DOCKER_MANIFEST)?;
+    if entries.len() > model::IMAGES_MAX { Err(model::too_many_images()) } else { Ok(Some(entries)) }
 }
 
 /// Reads `repositories`: names, tags and layers. The value of `None` is none.

@@ -17,6 +17,9 @@ const LINKS_MAX: usize = 8;
 /// a hundred images.
 const DOCUMENTS_MAX: usize = 4 << 20;
 
+/// Maximum number of bytes of one document. A config has a few KiB.
+const DOCUMENT_MAX: usize = 1 << 20;
+
 /// The content of a file in the archive.
 #[derive(Clone, Debug)]
 pub(crate) struct Blob {
@@ -90,7 +93,8 @@ impl Members {
     /// Reserves memory for a document of `size` bytes, or returns false if it is too
     /// large to keep.
     pub(crate) fn reserve_document(&mut self, size: u64) -> bool {
-        let fits = usize::try_from(size).ok().filter(|size| self.documents_len + size <= DOCUMENTS_MAX);
+        let fits = usize::try_from(size).ok().filter(|size| *size <= DOCUMENT_MAX);
+        let fits = fits.filter(|size| self.documents_len + size <= DOCUMENTS_MAX);
         self.documents_len += fits.unwrap_or(0);
         fits.is_some()
     }
@@ -219,7 +223,8 @@ impl Members {
         match &blob.kind {
             BlobKind::Document(Some(text)) => Ok(text),
             BlobKind::Document(None) => Err(Error::Unsupported(format!(
-                "{name}: more than {} MiB of configs and manifests",
+                "{name}: more than {} MiB, or more than {} MiB of configs and manifests",
+                DOCUMENT_MAX >> 20,
                 DOCUMENTS_MAX >> 20
             ))),
             BlobKind::Layer { .. } | BlobKind::Other => Err(Error::malformed(name, "no JSON document")),

@@ -10,6 +10,14 @@ use crate::{Error, Image, Layer, Platform, Reference};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+/// Maximum number of images in an archive, those of all platforms counted.
+pub(crate) const IMAGES_MAX: usize = 1024;
+
+/// Returns the error for an archive with too many images.
+pub(crate) fn too_many_images() -> Error {
+    Error::Unsupported(format!("an archive of more than {IMAGES_MAX} images"))
+}
+
 /// A complete archive.
 #[derive(Debug)]
 pub struct Archive {

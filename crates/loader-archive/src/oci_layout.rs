@@ -2,7 +2,7 @@
 
 use crate::image_config::{self, check_layer};
 use crate::members::{Found, Members};
-use crate::model::{Candidate, Document, ImageContent, ImageLayer, LayerBlob, Root, parse_tag};
+use crate::model::{self, Candidate, Document, ImageContent, ImageLayer, LayerBlob, Root, parse_tag};
 use crate::names::{format_digest, parse_digest};
 use crate::strict_json::{self, OCI_DOCUMENT, null_is_empty};
 use crate::{Error, Platform, Reference};
@@ -40,7 +40,10 @@ struct Descriptor {
 
 /// An index or a manifest: one has `manifests`, the other `config` and `layers`.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct IndexOrManifest {
+    #[serde(default)]
+    media_type: Option<String>,
     #[serde(default)]
     manifests: Option<Vec<Descriptor>>,
     #[serde(default)]
@@ -64,6 +67,7 @@ pub(crate) fn roots(members: &Members) -> Result<Option<Vec<Root>>, Error> {
     let mut roots: Vec<Root> = Vec::new();
     // Images of one name for several platforms are one root, as if an index held them.
     let mut groups: Vec<(Option<Reference>, usize)> = Vec::new();
+    let mut budget = model::IMAGES_MAX;
     for descriptor in top.manifests.unwrap_or_default() {
         let name = name_of(&descriptor)?;
         let mut root = Root {
@@ -73,7 +77,7 @@ pub(crate) fn roots(members: &Members) -> Result<Option<Vec<Root>>, Error> {
             attachments: Vec::new(),
         };
         let label = name.as_ref().map_or_else(|| descriptor.digest.clone(), ToString::to_string);
-        collect(members, &descriptor, &label, DEPTH_MAX, &mut root)?;
+        collect(members, &descriptor, &label, DEPTH_MAX, &mut budget, &mut root)?;
         if root.candidates.is_empty() {
             continue;
         }
@@ -121,11 +125,13 @@ fn collect(
     descriptor: &Descriptor,
     label: &str,
     depth: usize,
+    budget: &mut usize,
     root: &mut Root,
 ) -> Result<(), Error> {
+    *budget = budget.checked_sub(1).ok_or_else(model::too_many_images)?;
     let is_attestation = descriptor.annotations.contains_key("vnd.docker.reference.type");
     let declared = descriptor.platform.clone().unwrap_or_default().normalized();
-    let document = match document(members, descriptor, label) {
+    let mut document = match document(members, descriptor, label) {
         Ok(document) => document,
         // Another platform's manifest may be absent.
         Err(error @ (Error::Missing { .. } | Error::Unsupported(_))) if !root.indexes.is_empty() => {
@@ -138,6 +144,9 @@ fn collect(
     };
     let member = member_of(&document.digest);
     let parsed: IndexOrManifest = strict_json::parse(&member, &document.text, OCI_DOCUMENT)?;
+    let is_index = parsed.manifests.is_some();
+    let media_type = [parsed.media_type, document.media_type.take()].into_iter().flatten();
+    document.media_type = media_type.into_iter().find(|kind| is_media_type(kind, is_index));
     if let Some(manifests) = parsed.manifests {
         // Which of both counts depends on the reader.
         if parsed.config.is_some() || parsed.layers.is_some() {
@@ -147,7 +156,7 @@ fn collect(
             return Err(Error::malformed(&member, "has too many indexes inside each other"));
         }
         root.indexes.push(document);
-        return manifests.iter().try_for_each(|inner| collect(members, inner, label, depth - 1, root));
+        return manifests.iter().try_for_each(|inner| collect(members, inner, label, depth - 1, budget, root));
     }
     let config = parsed.config.ok_or_else(|| Error::malformed(&member, "has no config"))?;
     let layers = parsed.layers.unwrap_or_default();
@@ -160,6 +169,16 @@ fn collect(
     let platform = if declared.is_unknown() { actual } else { declared };
     root.candidates.push(Candidate { platform, content });
     Ok(())
+}
+
+/// Returns true for the media types of indexes or of manifests. A wrong one would make an
+/// engine read the document as something else.
+fn is_media_type(kind: &str, is_index: bool) -> bool {
+    match kind {
+        "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json" => is_index,
+        "application/vnd.oci.image.manifest.v1+json" | "application/vnd.docker.distribution.manifest.v2+json" => !is_index,
+        _ => false,
+    }
 }
 
 /// Returns true for the media types of image configs. Descriptors of some tools have

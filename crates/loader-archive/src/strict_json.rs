@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 
 /// Keys of documents that are read, by the kind of the document.
 pub(crate) type Keys = &'static [&'static str];
@@ -50,20 +51,23 @@ const MAPS: &[&str] = &["annotations", "Labels", "ExposedPorts", "Volumes", "Ann
 pub(crate) fn parse<T: DeserializeOwned>(member: &str, text: &[u8], keys: Keys) -> Result<T, Error> {
     let malformed = |error| Error::malformed(member, error);
     let mut json = serde_json::Deserializer::from_slice(text);
-    Strict { keys, is_map: false }.deserialize(&mut json).map_err(malformed)?;
+    Strict { keys, is_map: false, hasher: &RandomState::new() }.deserialize(&mut json).map_err(malformed)?;
     json.end().map_err(malformed)?;
     serde_json::from_slice(text).map_err(malformed)
 }
 
 /// Any JSON, checked as described above.
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'a> {
     keys: Keys,
     /// True for an object that Go reads as a map: its keys are matched exactly.
     is_map: bool,
+    /// Hashes the keys of an object, so that many keys take little memory. Nobody can
+    /// choose keys with equal hashes.
+    hasher: &'a RandomState,
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -71,7 +75,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = ();
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,7 +91,7 @@ impl<'de> Visitor<'de> for Strict {
             {
                 return Err(A::Error::custom(format_args!("the key {key:?} differs from {known:?} by case alone")));
             }
-            if !seen.insert(folded) {
+            if !seen.insert(self.hasher.hash_one(&folded)) {
                 return Err(A::Error::custom(format_args!("the key {key:?} is there twice")));
             }
             let is_map = !self.is_map && MAPS.contains(&key.as_str());
