@@ -114,7 +114,7 @@ impl Error {
             Self::Compressed { program: "xz" } => Some("put xz -dc before it"),
             Self::Compressed { program: "bzip2" } => Some("put bzip2 -dc before it"),
             Self::Truncated { .. } => Some("copy or fetch the archive again"),
-            Self::Platform { .. } => Some("select one with --platform"),
+            Self::Platform { .. } => Some("select one of them with --platform"),
             Self::Unsupported(text) if text.contains("sparse") => Some("repack it with GNU tar without --sparse"),
             Self::Unsupported(text) if text.contains("digests") => {
                 Some("convert it with skopeo copy, which writes sha256 digests")
