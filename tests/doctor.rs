@@ -238,7 +238,7 @@ fn archives_that_do_not_open() {
     found(&site, &["plain.enc"]).only("archive", 65, "not_sealed");
     found(&site, &["none.enc"]).only("archive", 66, "none.enc: no such file");
     found(&site, &["--fragment-file", "foreign.frag"]).only("archive-key", 79, "wrong_fragment");
-    let other = bash("mkdir other && az-split --new-key --output-dir other && az-join other/*.frag > other.key");
+    let other = bash("mkdir other && az-split --new-key --output-dir other && az-join other/*.frag -o other.key");
     let mut other = other;
     other.current_dir(site.folder());
     assert_eq!(run(other, b"").status, 0);

@@ -6,6 +6,7 @@
 //! descriptors, event lines, the exit status table, signals, a reader that goes
 //! away, and files that appear whole or not at all.
 
+mod access;
 mod args;
 mod before;
 mod defaults;

@@ -1,7 +1,7 @@
 //! A running stage: its inputs, outputs, secrets and reports.
 
 use crate::emit::{Emitter, Report};
-use crate::secret::{SECRET_MAX, loose_permissions};
+use crate::secret::{SECRET_MAX, exposed};
 use crate::{
     Content, CredentialsArgs, Failure, Input, Output, OutputArgs, Progress, SecretFrom, process, prompt, signals,
 };
@@ -85,12 +85,13 @@ impl Stage {
     /// Standard output, or the file of `-o`.
     ///
     /// # Errors
-    /// `usage` for a secret or binary data to a terminal, `cannot_create`.
+    /// `usage` for a secret or binary data to a terminal, `config` for a secret to a file
+    /// that another user may have opened, `cannot_create`.
     pub fn output(&self, args: &OutputArgs, content: Content) -> Result<Output, Failure> {
         if content == Content::Secret {
             process::lock_memory();
         }
-        Output::new(args, content)
+        Output::new(args, content, self.insecure_perms)
     }
 
     /// Keeps what is in memory from now on out of swap where it may, for a filter that
@@ -120,14 +121,14 @@ impl Stage {
         Ok(Some(secret))
     }
 
-    /// Passes where `input`, which holds the secret called `what`, is the user's
-    /// alone, or `--insecure-perms` insists. [`Stage::secret`] asks it; others for
-    /// files of which only the content tells whether they are secret.
+    /// Checks that `input`, which holds the secret called `what`, is the user's alone,
+    /// unless `--insecure-perms` is given. [`Stage::secret`] does it; others call it if
+    /// only the content tells whether a file is secret.
     ///
     /// # Errors
-    /// `config` where it is a file that group or others can read.
+    /// `config` if another user can read or replace it.
     pub fn refuse_loose(&self, input: &Input, what: &str) -> Result<(), Failure> {
-        loose_permissions(input, what).filter(|_| !self.insecure_perms).map_or(Ok(()), Err)
+        exposed(input, what).filter(|_| !self.insecure_perms).map_or(Ok(()), Err)
     }
 
     /// The secret as text without surrounding white space.
