@@ -18,7 +18,7 @@ const SPARE_SLOTS: usize = 8;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage, path: &Path) -> anyhow::Result<()> {
     let request = Request::read(cli, stage)?;
-    let target = Target::lock(path)?;
+    let target = Target::lock(stage, path)?;
     // The journal's name is the lock that is left then.
     if !target.is_locked && target.journal_path().symlink_metadata().is_ok() {
         let why = format_args!("{}: another az-rekey works on it, or was interrupted", target.name);
@@ -52,7 +52,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage, path: &Path) -> anyhow::Result<()> {
 
 /// Only what every run does first.
 pub(crate) fn recover(stage: &Stage, path: &Path) -> anyhow::Result<()> {
-    let target = Target::lock(path)?;
+    let target = Target::lock(stage, path)?;
     stage.begin();
     mend(stage, &target)?;
     Ok(())

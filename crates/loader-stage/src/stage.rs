@@ -3,7 +3,8 @@
 use crate::emit::{Emitter, Report};
 use crate::secret::{SECRET_MAX, exposed};
 use crate::{
-    Content, CredentialsArgs, Failure, Input, Output, OutputArgs, Progress, SecretFrom, process, prompt, signals,
+    Content, CredentialsArgs, Failure, Input, LockWait, Output, OutputArgs, Progress, SecretFrom, process, prompt,
+    signals,
 };
 use loader_model::{Credentials, ErrorCode, Unit, UnlockState, printable};
 use serde_json::{Map, Value};
@@ -64,6 +65,15 @@ impl Stage {
 
     pub(crate) fn ready(&self) {
         self.emitter.state(UnlockState::Ready, self.progress.report());
+    }
+
+    /// A wait for a file that another process has locked, of at most 60 seconds or
+    /// `AZ_LOCK_TIMEOUT`.
+    ///
+    /// # Errors
+    /// `config` if that is no number.
+    pub fn lock_wait(&self) -> Result<LockWait<'_>, Failure> {
+        LockWait::new(self)
     }
 
     /// The file at `path`, or standard input for `-`.
