@@ -330,3 +330,55 @@ fn a_link_in_the_place_of_a_part_is_replaced() {
     assert_eq!(fs::read(dir.path().join("target")).unwrap(), b"not mine");
     assert!(fs::symlink_metadata(dir.path().join("part.small")).unwrap().is_file());
 }
+
+/// Text as editors on Windows save it.
+fn encoded(text: &str) -> [(&'static str, Vec<u8>); 5] {
+    let utf_16 = |mark: &str, order: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        format!("{mark}{text}").encode_utf16().flat_map(order).collect()
+    };
+    [
+        ("UTF-8 with a byte order mark", format!("\u{feff}{text}").into_bytes()),
+        ("UTF-16 text", utf_16("\u{feff}", u16::to_le_bytes)),
+        ("UTF-16 text", utf_16("\u{feff}", u16::to_be_bytes)),
+        ("UTF-16 text", utf_16("", u16::to_le_bytes)),
+        ("UTF-32 text", format!("\u{feff}{text}").chars().flat_map(|c| u32::from(c).to_le_bytes()).collect()),
+    ]
+}
+
+#[test]
+fn text_in_another_encoding_is_named() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("file");
+    let fragments = run(filter_with("az-split", &["--new-key"]), b"").text();
+    let lines = [
+        ("az-join file", fragments.as_str()),
+        ("az-join - < file", &fragments),
+        ("az-join - --set-card file < good", "{\"set\":1}"),
+        ("az-encrypt --key-file file good", &whole().key),
+        ("az-whoami < file", "e30.e30.e30"),
+        ("az-login --api-url http://127.0.0.1:1 --credentials-file file", "{\"email\":\"a@b\",\"password\":\"c\"}"),
+        ("az-hwid --hwid-file file", &"a1".repeat(32)),
+        ("az-hwid --card file", "{\"hwid_card\":1}"),
+    ];
+    write_secret(&dir.path().join("good"), fragments.trim_end());
+    for (line, text) in lines {
+        for (name, bytes) in encoded(text) {
+            fs::write(&file, bytes).unwrap();
+            set_mode(&file, 0o600);
+            let finished = sh(dir.path(), line);
+            assert_eq!((finished.status, finished.code().as_str()), (65, "malformed"), "{line}: {}", finished.stderr);
+            let message = format!(": is {name}");
+            assert!(finished.stderr.contains(&message), "{line}: {message}: {}", finished.stderr);
+            assert!(finished.stderr.contains("save it as UTF-8 without a byte order mark"), "{}", finished.stderr);
+        }
+    }
+    // A fragment without a text form is any bytes.
+    fs::write(&file, b"\xff\xfea\0").unwrap();
+    assert_eq!(sh(dir.path(), "az-join --raw-sha256 file").status, 0);
+}
+
+fn filter_with(name: &str, args: &[&str]) -> std::process::Command {
+    let mut command = filter(name);
+    command.args(args);
+    command
+}

@@ -19,13 +19,20 @@ pub struct SecretFrom<'a> {
     pub(crate) file: Option<&'a Path>,
     pub(crate) fd: Option<u32>,
     pub(crate) stdin_default: bool,
+    pub(crate) is_text: bool,
 }
 
 impl<'a> SecretFrom<'a> {
     /// The secret that messages call `what`, from a file or a descriptor. Where a
     /// secret is missed, hints take `what` for the flag `--<what>-file`.
     pub fn new(what: &'static str, file: Option<&'a Path>, fd: Option<u32>) -> Self {
-        Self { what, file, fd, stdin_default: false }
+        Self { what, file, fd, stdin_default: false, is_text: true }
+    }
+
+    /// The same, of any bytes instead of text.
+    pub fn binary(mut self) -> Self {
+        self.is_text = false;
+        self
     }
 
     /// The same, with standard input where neither is given.

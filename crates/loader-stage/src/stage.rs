@@ -113,7 +113,8 @@ impl Stage {
     /// The secret from its source; `None` where none is named. At most 64 KiB.
     ///
     /// # Errors
-    /// `no_input` where the source is empty, those of [`Stage::refuse_loose`] and
+    /// `no_input` where the source is empty, `malformed` for text in another encoding than
+    /// UTF-8, those of [`Stage::refuse_loose`] and
     /// of [`Stage::input`].
     pub fn secret(&self, from: SecretFrom<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
         process::lock_memory();
@@ -124,7 +125,7 @@ impl Stage {
             (None, None) => return Ok(None),
         };
         self.refuse_loose(&input, from.what)?;
-        let secret = input.read_all(SECRET_MAX)?;
+        let secret = if from.is_text { input.read_text(SECRET_MAX)? } else { input.read_all(SECRET_MAX)? };
         if secret.iter().all(u8::is_ascii_whitespace) {
             return Err(Failure::no_input(from.what, input.name()));
         }
