@@ -277,6 +277,31 @@ fn a_file_that_is_replaced_keeps_its_owner_unless_it_is_secret() {
 }
 
 #[test]
+fn a_file_that_is_replaced_keeps_its_access_control_list() {
+    const ACL: &str = "system.posix_acl_access";
+    let dir = open_dir();
+    let out = dir.path().join("out");
+    fs::write(&out, "old").unwrap();
+    // Owner rw, user OTHER r, group nothing, mask r, others nothing (acl(5), linux/posix_acl_xattr.h).
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in
+        [(1_u16, 6_u16, u32::MAX), (2, 4, OTHER), (4, 0, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)]
+    {
+        list.extend([&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat());
+    }
+    if rustix::fs::setxattr(&out, ACL, &list, rustix::fs::XattrFlags::empty()).is_err() {
+        say("skipped: a filesystem without access control lists");
+        return;
+    }
+    let kept = || {
+        let mut found = [0; 256];
+        rustix::fs::getxattr(&out, ACL, &mut found).map(|len| found[..len].to_vec()).ok()
+    };
+    assert_eq!((inspects_to(dir.path(), "out").status, mode(&out), kept()), (0, 0o640, Some(list)));
+    assert_eq!((splits_to(dir.path(), "out").status, mode(&out), kept()), (0, 0o600, None));
+}
+
+#[test]
 fn a_link_that_is_named_leads_to_the_file_that_is_replaced() {
     let dir = open_dir();
     let elsewhere = dir.path().join("elsewhere");

@@ -19,7 +19,7 @@ pub struct StageArgs {
 /// Where the output goes.
 #[derive(Debug, Default, Clone, clap::Args)]
 pub struct OutputArgs {
-    /// Write to FILE, whole or not at all; links are followed
+    /// Write FILE whole or not at all; keep link and mode (secret: 0600)
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
