@@ -32,7 +32,7 @@ pub use before::{Ending, RunDir, parse_stage};
 pub use failure::{Failure, OrFail};
 pub use input::{Input, Polled};
 pub use loader_model::{ErrorCode, UnlockState};
-pub use lock_wait::LockWait;
+pub use lock_wait::{LockWait, lock_holder};
 #[cfg(feature = "manual")]
 pub use manual::print as print_manual;
 pub use output::{Content, Output, stdout_is_open};

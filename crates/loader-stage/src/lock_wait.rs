@@ -74,7 +74,7 @@ impl<'a> LockWait<'a> {
             sleep(TRY_EVERY);
             return Ok(());
         }
-        let by = holder(file).map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
+        let by = lock_holder(file).unwrap_or_else(|| "another process".to_owned());
         let what = format!("locked by {by}, and unchanged for {} seconds ({TIMEOUT})", self.limit.as_secs());
         Err(io::Error::new(io::ErrorKind::ResourceBusy, what))
     }
@@ -94,6 +94,12 @@ impl std::fmt::Display for Holder {
         write!(f, "process {}", self.pid)?;
         self.command.as_ref().map_or(Ok(()), |command| write!(f, " ({command})"))
     }
+}
+
+/// Returns the process that holds a lock on `file`, such as `process 4711 (az-push)`, if
+/// the kernel names it.
+pub fn lock_holder(file: &File) -> Option<String> {
+    holder(file).map(|holder| holder.to_string())
 }
 
 /// Returns the process that holds a lock on `file`, if the kernel names it: not for a
