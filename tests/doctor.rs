@@ -245,7 +245,7 @@ fn archives_that_do_not_open() {
     found(&site, &["--key-file", "other.key"]).only("archive-key", 79, "wrong_key");
     // A key at hand does not help an unlock, which makes it of fragments.
     found(&site, &["--key-file", "key", "--fragment-file", "foreign.frag"]).only("archive-key", 79, "wrong_fragment");
-    put("raw.frag", b"\xff\xfe\0\x01");
+    put("raw.frag", b"\xff\x80\0\x01");
     fs::set_permissions(site.file("raw.frag"), Permissions::from_mode(0o600)).unwrap();
     found(&site, &["--fragment-file", "raw.frag"]).only("fragment", 65, "not text");
     put(".images.enc.rekey", b"");
