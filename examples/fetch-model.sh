@@ -7,6 +7,6 @@ name=${1:?"fetch-model.sh NAME KEY-FILE"} key=${2:?"fetch-model.sh NAME KEY-FILE
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-az-login > "$dir/jwt"
-az-cdn-creds < "$dir/jwt" > "$dir/cdn.json"
+az-login -o "$dir/jwt"
+az-cdn-creds --token-file "$dir/jwt" -o "$dir/cdn.json"
 az-fetch --token-file "$dir/jwt" --cdn-file "$dir/cdn.json" "$name" | az-decrypt --key-file "$key"

@@ -238,14 +238,14 @@ fn archives_that_do_not_open() {
     found(&site, &["plain.enc"]).only("archive", 65, "not_sealed");
     found(&site, &["none.enc"]).only("archive", 66, "none.enc: no such file");
     found(&site, &["--fragment-file", "foreign.frag"]).only("archive-key", 79, "wrong_fragment");
-    let other = bash("mkdir other && az-split --new-key --output-dir other && az-join other/*.frag > other.key");
+    let other = bash("mkdir other && az-split --new-key --output-dir other && az-join other/*.frag -o other.key");
     let mut other = other;
     other.current_dir(site.folder());
     assert_eq!(run(other, b"").status, 0);
     found(&site, &["--key-file", "other.key"]).only("archive-key", 79, "wrong_key");
     // A key at hand does not help an unlock, which makes it of fragments.
     found(&site, &["--key-file", "key", "--fragment-file", "foreign.frag"]).only("archive-key", 79, "wrong_fragment");
-    put("raw.frag", b"\xff\xfe\0\x01");
+    put("raw.frag", b"\xff\x80\0\x01");
     fs::set_permissions(site.file("raw.frag"), Permissions::from_mode(0o600)).unwrap();
     found(&site, &["--fragment-file", "raw.frag"]).only("fragment", 65, "not text");
     put(".images.enc.rekey", b"");

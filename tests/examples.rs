@@ -238,7 +238,7 @@ fn rekey_published() {
         ),
         b"",
     );
-    let mut new_key = bash("umask 077; az-split --new-key | az-join - > new.key");
+    let mut new_key = bash("az-split --new-key | az-join - -o new.key");
     new_key.current_dir(dir.path());
     succeed(new_key, b"");
     let key = site.file("key").to_str().unwrap().to_owned();

@@ -353,7 +353,7 @@ fn rotate(devices: &Devices<'_>) {
         let header: Value = serde_json::from_str(&at_site(site, &line)).unwrap();
         header["key_slots"][0].as_str().unwrap().to_owned()
     };
-    at_site(site, "mkdir new && az-split --new-key --output-dir new && az-join new/*.frag > new.key");
+    at_site(site, "mkdir new && az-split --new-key --output-dir new && az-join new/*.frag -o new.key");
     let (old, new) = (id("key"), id("new.key"));
     let add =
         json!({ "az_loader_new_key_id": new, "az_loader_new_key": fs::read_to_string(site.file("new.key")).unwrap() });

@@ -41,8 +41,8 @@ const PUSH: &str = "az-push --token-file uploader.jwt --cdn-file upload.json --s
 /// A site with a new key, and credentials that may upload.
 fn with_new_key() -> Site {
     let site = Site::start();
-    succeeds(&site, "az-split --new-key > new.frags && az-join new.frags > new.key");
-    let creds = "AZ_CREDENTIALS_FILE=uploader.json az-cdn-creds --uploader --token-file uploader.jwt > upload.json";
+    succeeds(&site, "az-split --new-key -o new.frags && az-join new.frags -o new.key");
+    let creds = "AZ_CREDENTIALS_FILE=uploader.json az-cdn-creds --uploader --token-file uploader.jwt -o upload.json";
     succeeds(&site, creds);
     site
 }

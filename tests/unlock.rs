@@ -134,7 +134,7 @@ fn a_model_comes_from_api_and_cdn_and_then_from_the_cache() {
     let site = Site::start();
     let fetch = || {
         let mut command = bash(
-            r#"az-login > "$SITE/token" && az-cdn-creds < "$SITE/token" > "$SITE/cdn" &&
+            r#"az-login -o "$SITE/token" && az-cdn-creds --token-file "$SITE/token" -o "$SITE/cdn" &&
             az-fetch --token-file "$SITE/token" --cdn-file "$SITE/cdn" --cache-dir "$SITE/cache" models/yolo.onnx |
             az-decrypt --key-file "$SITE/key""#,
         );

@@ -76,7 +76,7 @@ def unlock(bench):
             time.sleep(0.05)
         os.environ.update(AZ_API_URL=json.loads(urls.read_text())["api"], AZ_CREDENTIALS_FILE=str(at / "credentials"), AZ_HWID_FILE=str(at / "hwid"))
         device, sealed = bench.path("frag/fragment-2-of-2.frag"), bench.path("small.enc")
-        run(f"umask 077; az-login > {at}/jwt; az-fetch key-fragment < {at}/jwt > {at}/fragment; az-join {at}/fragment {device} > {at}/key")
+        run(f"az-login -o {at}/jwt; az-fetch key-fragment --token-file {at}/jwt -o {at}/fragment; az-join {at}/fragment {device} -o {at}/key")
         whole = (f"set -o pipefail; az-login | az-fetch key-fragment | az-join - {device} | az-decrypt --key-file - {sealed} | {sink}")
         commands = [("the whole line", whole),
                     ("az-login", "az-login | cat > /dev/null"),

@@ -20,7 +20,7 @@ fn succeeds(watched: &Watched, line: &str, settings: &[(&str, &Path)]) -> String
 fn keys_that_are_cut_joined_and_replaced_stay_where_they_belong() {
     let watched = Watched::new(Site::start());
     for line in [
-        r#"t az-split --new-key --set-card "$SITE/card" > "$SITE/new.frags""#,
+        r#"t az-split --new-key --set-card "$SITE/card" -o "$SITE/new.frags""#,
         r#"t az-join --set-card "$SITE/card" "$SITE/new.frags" -o "$SITE/new.key""#,
         r#"t az-split --scheme shamir -k 2 -n 3 -d "$SITE" --key-file "$SITE/new.key""#,
         r#"t az-join "$SITE/fragment-1-of-3.frag" "$SITE/fragment-3-of-3.frag" | t az-rekey --key-file "$SITE/key" --add /dev/stdin "$IMAGES" -o "$SITE/both""#,
@@ -45,7 +45,7 @@ fn what_is_published_and_loaded_gives_no_secret_away() {
     let watched = Watched::new(Site::start());
     let uploader = watched.site.file("uploader.json");
     let settings = [("AZ_CREDENTIALS_FILE", uploader.as_path())];
-    let cdn = r#"t az-cdn-creds --uploader --token-file "$SITE/uploader.jwt" > "$SITE/upload.json""#;
+    let cdn = r#"t az-cdn-creds --uploader --token-file "$SITE/uploader.jwt" -o "$SITE/upload.json""#;
     succeeds(&watched, cdn, &settings);
     let written = fs::read_to_string(watched.site.file("upload.json")).unwrap();
     assert!(written.contains(UPLOADER_SECRET) && written.contains(CDN_SECRET));

@@ -132,7 +132,7 @@ fn the_memory_of_a_stage_is_hidden_from_its_user() {
     if root {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-        fs::set_permissions(&fifo, Permissions::from_mode(0o666)).unwrap();
+        std::os::unix::fs::chown(&fifo, Some(NOBODY), None).unwrap();
         command.uid(NOBODY).gid(NOBODY);
     }
     let (child, _end) = hold(command, &fifo);

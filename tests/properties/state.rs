@@ -58,7 +58,7 @@ pub(super) fn cache_state(input: &[u8]) {
     scratch.put("abc.big.partial", there);
     let cache = Cache::open(&scratch.0).unwrap();
     let expected = Expected { size: Some(WHOLE.len() as u64), sha256: Some(SHA256_OF_WHOLE.to_owned()) };
-    let Claim::Missing { partial, .. } = cache.claim(&name(), &expected, &|| None, &|| {}).unwrap() else {
+    let Claim::Missing { partial, .. } = cache.claim(&name(), &expected, &|| None, &|_| Ok(())).unwrap() else {
         panic!("hit")
     };
     let start = partial.start();
@@ -77,7 +77,7 @@ pub(super) fn cache_state(input: &[u8]) {
     drop((partial, kept));
     let names = scratch.names();
     assert!(names.is_empty() || names == ["abc.big.partial", "abc.big.state"], "{names:?}");
-    assert!(!matches!(cache.claim(&name(), &expected, &|| None, &|| {}).unwrap(), Claim::Hit(_)));
+    assert!(!matches!(cache.claim(&name(), &expected, &|| None, &|_| Ok(())).unwrap(), Claim::Hit(_)));
 }
 
 /// Of a journal the whole lines at its front are kept, up to the first that is torn,
@@ -86,7 +86,7 @@ pub(super) fn upload_state(input: &[u8]) {
     let scratch = Scratch::new();
     scratch.put("abc.upload", input);
     let read = || {
-        let known = format!("{:?}", Journal::open(&scratch.0, &name()).unwrap());
+        let known = format!("{:?}", Journal::open(&scratch.0, &name(), &|_| None).unwrap());
         let kept = fs::read(scratch.0.join("models/abc.upload")).unwrap();
         (known.split_once("known:").unwrap().1.to_owned(), kept)
     };

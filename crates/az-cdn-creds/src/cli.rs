@@ -6,8 +6,8 @@ use loader_stage::{OutputArgs, StageArgs, TokenArgs};
 
 const EXAMPLES: &str = "\
 Examples:
-  az-login | az-cdn-creds --hwid-file hwid > cdn.json
-  az-cdn-creds --token-file jwt --hwid-file hwid --uploader > cdn-upload.json
+  az-login | az-cdn-creds --hwid-file hwid -o cdn.json
+  az-cdn-creds --token-file jwt --hwid-file hwid --uploader -o cdn-upload.json
   credential_process = az-cdn-creds --token-file /run/azaion/jwt --format aws   (in ~/.aws/config)";
 
 /// Get the credentials of the CDN, which the server seals to the user's password and this device

@@ -57,10 +57,16 @@ impl One<'_> {
 
     /// What the cache in `dir` has of the big part; `None` where it is of no use.
     fn claim(&self, dir: &Path, expected: &Expected) -> Result<Option<Claim>, Failure> {
-        let waiting = || self.fetch.stage.step("cache-wait", &[]);
-        let claim = Cache::open(dir)
-            .and_then(|cache| cache.claim(self.name, expected, &|| self.promised_before(&cache), &waiting));
-        claim.map(Some).or_else(|error| self.cache_off(error).map(|()| None)).map_err(|error| cache_failure(&error))
+        let lock_wait = self.fetch.stage.lock_wait()?;
+        let claim = Cache::open(dir).and_then(|cache| {
+            cache.claim(self.name, expected, &|| self.promised_before(&cache), &|file| lock_wait.wait(file))
+        });
+        let off = |error: CacheError| match error.code() {
+            // Another process has the entry: a second download beside it is no help.
+            ErrorCode::Temporary => Err(error),
+            _ => self.cache_off(error).map(|()| None),
+        };
+        claim.map(Some).or_else(off).map_err(|error| cache_failure(&error))
     }
 
     fn read_cache(&self, promised: &Promised<'_>, mut entry: Entry, output: &mut Output) -> Result<(), Failure> {

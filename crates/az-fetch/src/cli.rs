@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 const EXAMPLES: &str = "\
 Examples:
-  az-login | az-fetch key-fragment | az-join - device.frag > key
+  az-login | az-fetch key-fragment | az-join - device.frag -o key
   az-fetch --token-file jwt --cdn-file cdn.json models/yolo.onnx | az-decrypt --key-file key > yolo
   az-fetch --token-file jwt --cdn-file cdn.json --hwid-file hwid --export stick models/yolo.onnx
   az-fetch --from stick models/yolo.onnx -o yolo.enc     (there: same user, that hardware)";

@@ -88,7 +88,7 @@ fn resource(
         Target::Files(dir) => {
             let path = dir.join(name.as_str());
             make_folder(path.parent().unwrap_or(dir))?;
-            let mut output = Output::file(&path)?;
+            let mut output = Output::file(&path, Content::Binary)?;
             fetch.run(name, origin, &mut output)?;
             output.commit()?;
             Ok(path)

@@ -3,7 +3,7 @@
 use loader_api::{RESOURCE_MAX, Session};
 use loader_model::{ResourceName, User};
 use loader_session::{Device, api_failure};
-use loader_stage::{ErrorCode, Failure, OrFail, Output, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, Output, Stage};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ pub(crate) fn prepare(stage: &Stage, dir: &Path, mut user: User) -> Result<(), F
         return Err(Failure::new(ErrorCode::CannotCreate, what).hint("name another folder".to_owned()));
     }
     user.expires = None;
-    let mut output = Output::file(&path)?;
+    let mut output = Output::file(&path, Content::Text)?;
     let mut line = serde_json::to_vec(&Manifest { export: 1, user }).or_fail(path.display(), |_| ErrorCode::Bug)?;
     line.push(b'\n');
     output.put(&line)?;
@@ -98,7 +98,7 @@ pub(crate) fn prepare(stage: &Stage, dir: &Path, mut user: User) -> Result<(), F
 
 /// The file in an exported folder that takes the fragment.
 pub(crate) fn fragment_file(dir: &Path) -> Result<Output, Failure> {
-    Output::file(&dir.join(FRAGMENT))
+    Output::file(&dir.join(FRAGMENT), Content::Secret)
 }
 
 /// Makes the folder `path` and those above it.

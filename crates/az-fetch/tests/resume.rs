@@ -157,3 +157,24 @@ fn a_slow_line_is_asked_for_short_ranges() {
     let short: Vec<u64> = (0..12).map(|at| at * 256 * 1024).collect();
     assert_eq!(ranges, short);
 }
+
+#[test]
+fn an_entry_that_another_process_has_locked_is_not_waited_for_without_end() {
+    let site = Site::new(MIB);
+    let dir = site.path("cache/models");
+    std::fs::create_dir_all(&dir).unwrap();
+    let partial = std::fs::File::create(dir.join("yolo.onnx.big.partial")).unwrap();
+    partial.lock_shared().unwrap();
+    let run = || {
+        text(&site.command(&[NAME, "-o"]).arg(site.path("out")).env("AZ_LOCK_TIMEOUT", "0").output().unwrap().stderr)
+    };
+    let events = run();
+    let by = format!("locked by process {} (", std::process::id());
+    for part in ["\"step\":\"lock-wait\"", &format!("\"pid\":{}", std::process::id()), "\"exit\":75", &by] {
+        assert!(events.contains(part), "{part}: {events}");
+    }
+    assert!(!site.path("out").exists() && site.ranges().is_empty());
+    partial.unlock().unwrap();
+    assert!(run().contains("\"ready\""));
+    assert!(std::fs::read(site.path("out")).unwrap() == site.whole());
+}

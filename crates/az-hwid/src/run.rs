@@ -52,13 +52,13 @@ fn other(error: &OtherHardware) -> Failure {
 
 fn read_card(stage: &Stage, path: &Path) -> Result<Card, Failure> {
     let mut input = stage.input(path)?;
-    let json = input.read_all(FILE_MAX)?;
+    let json = input.read_text(FILE_MAX)?;
     Card::from_json(&json).or_fail(input.name(), card_code)
 }
 
 fn read_id(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
     let mut input = stage.input(path)?;
-    let text = input.read_all(FILE_MAX)?;
+    let text = input.read_text(FILE_MAX)?;
     id_from_text(&text).ok_or_else(|| {
         let why = format_args!("{}: no line of 64 hexadecimal digits, which a hardware id is", input.name());
         Failure::new(ErrorCode::Malformed, why)

@@ -21,7 +21,7 @@ fn raw(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
     let [path] = cli.inputs()[..] else {
         return Err(Failure::new(ErrorCode::Usage, "--raw-sha256 takes one file"));
     };
-    let fragment = read(stage, path)?;
+    let fragment = read(stage, fragment_at(path).binary())?;
     stage.begin();
     Ok(Key::from_raw_fragment(&fragment))
 }
@@ -32,7 +32,7 @@ fn joined(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
     let mut sources = Vec::new();
     for path in cli.inputs() {
         let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
-        let bytes = read(stage, path)?;
+        let bytes = read(stage, fragment_at(path))?;
         let text = str::from_utf8(&bytes).map_err(|_| {
             Failure::new(ErrorCode::Malformed, format_args!("{name}: not text"))
                 .hint("a fragment without a text form needs --raw-sha256".to_owned())
@@ -56,7 +56,7 @@ fn joined(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
 
 fn read_card(stage: &Stage, path: &Path) -> Result<SetCard, Failure> {
     let mut input = stage.input(path)?;
-    let json = input.read_all(SetCard::LEN_MAX)?;
+    let json = input.read_text(SetCard::LEN_MAX)?;
     SetCard::from_json(&json).or_fail(input.name(), card_code)
 }
 
@@ -64,9 +64,12 @@ fn card_code(error: &CardError) -> ErrorCode {
     ErrorCode::from_name(error.code())
 }
 
-fn read(stage: &Stage, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let fragment = stage.secret(SecretFrom::new("fragment", Some(path), None))?;
-    Ok(fragment.unwrap_or_default())
+fn fragment_at(path: &Path) -> SecretFrom<'_> {
+    SecretFrom::new("fragment", Some(path), None)
+}
+
+fn read(stage: &Stage, from: SecretFrom<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    Ok(stage.secret(from)?.unwrap_or_default())
 }
 
 /// What was given, as far as it is public.

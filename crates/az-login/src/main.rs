@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 const EXAMPLES: &str = "\
 Examples:
-  az-login --api-url https://api.example --credentials-file creds.json > jwt
-  az-login | az-fetch key-fragment | az-join - device.frag > key
+  az-login --api-url https://api.example --credentials-file creds.json -o jwt
+  az-login | az-fetch key-fragment | az-join - device.frag -o key
   az-login | az-whoami";
 
 /// Log in and print the token; without credentials in a file, ask for them on the terminal

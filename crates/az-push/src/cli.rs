@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
-  az-cdn-creds --token-file jwt --uploader > cdn.json
+  az-cdn-creds --token-file jwt --uploader -o cdn.json
   az-encrypt --key-file key yolo.onnx | az-push --token-file jwt --cdn-file cdn.json models/yolo.onnx
   az-push --token-file jwt --cdn-file cdn.json --state-dir state --replace images/app.tar app.enc
   az-fetch --part published models/yolo.onnx < jwt | az-rekey --key-file old --add new --replace |

@@ -9,7 +9,7 @@ use loader_cdn::{Journal, PARTS_MAX, Push, PushPlan, Sent, Store};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt, Role, json_line};
 use loader_session::{RetryStep, api_failure, open_session, read_token};
-use loader_stage::{Content, Ending, ErrorCode, Failure, Input, OrFail, RunDir, Stage};
+use loader_stage::{Content, Ending, ErrorCode, Failure, Input, OrFail, RunDir, Stage, lock_holder};
 use serde::Serialize;
 use std::io::Seek;
 
@@ -186,7 +186,7 @@ impl Release<'_> {
     /// Sends the big part and reads back what the CDN says of it.
     fn send_big(&mut self) -> Result<(Sent, Option<String>, Option<Journal>), Failure> {
         let (cli, stage, notify) = (self.cli, self.stage, self.notify);
-        let journal = cli.state_dir.as_deref().map(|dir| Journal::open(dir, &cli.name)).transpose();
+        let journal = cli.state_dir.as_deref().map(|dir| Journal::open(dir, &cli.name, &lock_holder)).transpose();
         let journal = journal.map_err(|error| Failure::new(error.code(), &error))?;
         let known = self.cut.header.sealed_len().map(|len| len.saturating_sub(self.small.size));
         if let Some(len) = known {

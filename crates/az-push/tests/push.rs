@@ -254,7 +254,8 @@ fn a_push_waits_for_no_other_of_the_same_name() {
     journal.lock().unwrap();
     let args = ["--state-dir", site.path("state").to_str().unwrap()].map(str::to_owned);
     let ran = site.push(&args.each_ref().map(String::as_str), &sealed(MIB, true, None));
-    assert!(ran.status == 75 && ran.events.contains("another process pushes the same name"), "{}", ran.events);
+    let message = format!("another process pushes the same name: process {} (", std::process::id());
+    assert!(ran.status == 75 && ran.events.contains(&message), "{}", ran.events);
 }
 
 #[test]

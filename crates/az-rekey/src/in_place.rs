@@ -8,10 +8,8 @@ use crate::stream::copy;
 use crate::target::Target;
 use loader_model::PartsReceipt;
 use loader_seal::Header;
-use loader_stage::{ErrorCode, Failure, Output, Stage};
-use std::fs::File;
+use loader_stage::{Content, ErrorCode, Failure, Output, Stage};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Slots to leave room for where the stream must move anyway, so that it does not
@@ -20,7 +18,7 @@ const SPARE_SLOTS: usize = 8;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage, path: &Path) -> anyhow::Result<()> {
     let request = Request::read(cli, stage)?;
-    let target = Target::lock(path)?;
+    let target = Target::lock(stage, path)?;
     // The journal's name is the lock that is left then.
     if !target.is_locked && target.journal_path().symlink_metadata().is_ok() {
         let why = format_args!("{}: another az-rekey works on it, or was interrupted", target.name);
@@ -54,7 +52,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage, path: &Path) -> anyhow::Result<()> {
 
 /// Only what every run does first.
 pub(crate) fn recover(stage: &Stage, path: &Path) -> anyhow::Result<()> {
-    let target = Target::lock(path)?;
+    let target = Target::lock(stage, path)?;
     stage.begin();
     mend(stage, &target)?;
     Ok(())
@@ -86,18 +84,9 @@ fn move_stream(stage: &Stage, target: &Target, old: &Header, new: &Header) -> Re
     Ok(new.as_bytes().len() as u64 + copied)
 }
 
-/// What `write` writes, in the place of the target, with its owner and mode.
+/// Replaces the target by the bytes that `write` writes, and keeps its owner and mode.
 fn replace(target: &Target, write: impl FnOnce(&mut Output) -> Result<(), Failure>) -> Result<(), Failure> {
-    let mut output = Output::file(&target.path)?;
+    let mut output = Output::file(&target.path, Content::Binary)?;
     write(&mut output)?;
-    keep_owner(&target.file, output.as_file()).map_err(|error| Failure::io(&target.name, &error))?;
     output.commit()
-}
-
-fn keep_owner(old: &File, new: &File) -> io::Result<()> {
-    let metadata = old.metadata()?;
-    let (user, group) = (metadata.uid(), metadata.gid());
-    // Only root can give a file away; anyone else who may write here becomes its owner.
-    let _ = std::os::unix::fs::fchown(new, Some(user), Some(group));
-    new.set_permissions(metadata.permissions())
 }

@@ -1,7 +1,7 @@
 //! The file that is changed in place, and what stands beside it.
 
 use loader_seal::rekey::Journal;
-use loader_stage::{ErrorCode, Failure};
+use loader_stage::{ErrorCode, Failure, LockWait, Stage};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
@@ -21,9 +21,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Opens the file and waits until no other az-rekey works on it.
-    pub(crate) fn lock(path: &Path) -> Result<Self, Failure> {
+    /// Opens the file and waits until no other az-rekey works on it, but not for long:
+    /// whoever may read the file can lock it.
+    pub(crate) fn lock(stage: &Stage, path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
+        let lock_wait = stage.lock_wait()?;
         loop {
             let path = fs::canonicalize(path).map_err(|error| refused(&name, &error))?;
             if !path.metadata().map_err(|error| refused(&name, &error))?.is_file() {
@@ -32,7 +34,7 @@ impl Target {
                 return Err(Failure::new(ErrorCode::Usage, why).hint(hint));
             }
             let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|error| refused(&name, &error))?;
-            let is_locked = lock_file(&file).map_err(|error| Failure::io(&name, &error.into()))?;
+            let is_locked = lock_file(&file, &lock_wait).map_err(|error| not_locked(&name, &error))?;
             // Another one may have put a new file in its place while this one waited.
             let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
             let held = file.metadata().map_err(|error| Failure::io(&name, &error))?;
@@ -54,13 +56,22 @@ impl Target {
 }
 
 /// Locks the file; false where its file system has no locks.
-fn lock_file(file: &File) -> Result<bool, Errno> {
+fn lock_file(file: &File, lock_wait: &LockWait<'_>) -> io::Result<bool> {
     loop {
-        match flock(file, FlockOperation::LockExclusive) {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) => lock_wait.wait(file)?,
             Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => return Ok(false),
-            outcome => return outcome.map(|()| true),
+            outcome => return Ok(outcome.map(|()| true)?),
         }
+    }
+}
+
+fn not_locked(name: &str, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ResourceBusy => Failure::new(ErrorCode::Temporary, format_args!("{name}: {error}"))
+            .hint("end that process, or change a copy: az-rekey ... -o OUT FILE".to_owned()),
+        _ => Failure::io(name, error),
     }
 }
 

@@ -107,7 +107,7 @@ fn a_journal_of_another_user_is_not_believed() {
 /// Kills a run after `after`, puts right what it left, and gives whether it was
 /// killed in time.
 fn killed(site: &Site, args: &[&str], after: Duration) -> bool {
-    let mut child = site.command(env!("CARGO_BIN_EXE_az-rekey"), args).spawn().unwrap();
+    let mut child = site.command(args).spawn().unwrap();
     std::thread::sleep(after);
     child.kill().unwrap();
     let killed = !child.wait().unwrap().success();

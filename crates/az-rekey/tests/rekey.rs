@@ -9,7 +9,7 @@ use loader_seal::{Header, copy_digest};
 use loader_testkit::folder::refused;
 use site::Site;
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
 
 const PLAIN: &[u8] = &[7; 20_000];
@@ -185,4 +185,33 @@ fn what_is_refused_changes_nothing() {
     refused(&site.run(&["--key-file", "a.key", "--add", "c.key"], b""), 65, "no_input");
     refused(&site.run(&["--key-file", "a.key", "--add", "c.key", "none"], b""), 66, "not_found");
     refused(&site.run(&["--key-file", "a.key", "--add", "c.key", "."], b""), 2, "usage");
+}
+
+/// Whoever may read a file can lock it, and need not let go.
+#[test]
+fn a_file_that_another_process_has_locked_is_not_waited_for_without_end() {
+    let site = Site::new();
+    let before = site.sealed(PLAIN, &["a"], 0);
+    site.put("file", &before);
+    let reader = fs::File::open(site.path("file")).unwrap();
+    reader.lock_shared().unwrap();
+    let add = ["--key-file", "a.key", "--add", "b.key", "file"];
+    for args in [&add[..], &["--recover", "file"]] {
+        let output = site.command(args).env("AZ_LOCK_TIMEOUT", "0").output().unwrap();
+        let events = refused(&output, 75, "temporary");
+        let holder = format!("locked by process {} (", std::process::id());
+        for part in [holder, format!("\"pid\":{}", std::process::id()), "\"step\":\"lock-wait\"".to_owned()] {
+            assert!(events.contains(&part), "{part}: {events}");
+        }
+    }
+    refused(&site.command(&add).env("AZ_LOCK_TIMEOUT", "soon").output().unwrap(), 78, "config");
+    assert_eq!(site.read("file"), before);
+    // One that lets go is waited for.
+    let mut waiting = site.command(&add).spawn().unwrap();
+    let mut events = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(events.by_ref().any(|line| line.contains("lock-wait")));
+    reader.unlock().unwrap();
+    assert!(events.any(|line| line.contains("\"ready\"")));
+    assert!(waiting.wait().unwrap().success());
+    assert!(site.open(&site.read("file"), "b").is_ok());
 }

@@ -24,7 +24,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 
 fn fragments_to_lines(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = match &cli.output.output {
-        Some(path) if path.as_os_str() != "-" => file(cli, path, ONLY_COPY, "name another file")?,
+        Some(path) if path.as_os_str() != "-" => file(cli, path, Content::Secret, ONLY_COPY, "name another file")?,
         _ => stage.output(&cli.output, Content::Secret)?,
     };
     let mut card = card_file(cli, cli.output.output.as_deref())?;
@@ -41,7 +41,7 @@ fn fragments_to_files(cli: &Cli, stage: &Stage, dir: &Path) -> anyhow::Result<()
     let mut files = Vec::with_capacity(usize::from(n) + 1);
     let paths: Vec<_> = (1..=n).map(|i| dir.join(format!("fragment-{i}-of-{n}.frag"))).collect();
     for path in &paths {
-        files.push(file(cli, path, ONLY_COPY, "name another folder")?);
+        files.push(file(cli, path, Content::Secret, ONLY_COPY, "name another folder")?);
     }
     let mut card = card_file(cli, paths.iter().map(PathBuf::as_path))?;
     let fragments = cut_key(cli, stage)?;
@@ -54,9 +54,9 @@ fn fragments_to_files(cli: &Cli, stage: &Stage, dir: &Path) -> anyhow::Result<()
 }
 
 /// The file that will be at `path`, where nothing may be without --force.
-fn file(cli: &Cli, path: &Path, why: &str, instead: &str) -> Result<Output, Failure> {
+fn file(cli: &Cli, path: &Path, content: Content, why: &str, instead: &str) -> Result<Output, Failure> {
     if cli.output.force {
-        return Output::file(path);
+        return Output::named_file(path, content);
     }
     let file = Output::new_file(path)?;
     if path.symlink_metadata().is_ok() {
@@ -74,7 +74,7 @@ fn card_file<'p>(cli: &Cli, others: impl IntoIterator<Item = &'p Path>) -> Resul
         let why = format_args!("{}: named for the card and for fragments", path.display());
         return Err(Failure::new(ErrorCode::Usage, why));
     }
-    file(cli, path, "may be the card of a set in use", "name another file").map(Some)
+    file(cli, path, Content::Text, "may be the card of a set in use", "name another file").map(Some)
 }
 
 fn put_card(card: &mut Option<Output>, fragments: &[Fragment]) -> Result<(), Failure> {
@@ -120,8 +120,8 @@ fn cut_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
         let why = format_args!("{}: {}", input.name(), Journal::HALF_WRITTEN);
         return Err(Failure::new(ErrorCode::Malformed, why).hint(hint).into());
     }
-    let mut small = Output::file(&small)?;
-    let mut big = Output::file(&big)?;
+    let mut small = Output::file(&small, Content::Binary)?;
+    let mut big = Output::file(&big, Content::Binary)?;
     stage.begin();
     if let Some(len) = input.known_len() {
         stage.progress().set_total(len);

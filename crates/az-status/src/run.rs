@@ -15,7 +15,9 @@ use crate::signals;
 use crate::source::{Message, Source};
 use crate::verdict::{Ending, Verdict};
 use loader_model::{is_clock_unset, json_line};
-use loader_stage::{ErrorCode, Failure, OrFail, Output, die_of, is_on_command_line, signal_came, stdout_is_open};
+use loader_stage::{
+    Content, ErrorCode, Failure, OrFail, Output, die_of, is_on_command_line, signal_came, stdout_is_open,
+};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
@@ -65,7 +67,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     let file = match cli.output.as_deref() {
-        Some(path) if path.as_os_str() != "-" => Some(Output::file(path)?),
+        Some(path) if path.as_os_str() != "-" => Some(Output::named_file(path, Content::Text)?),
         _ => None,
     };
     let mut watch = Watch::new(cli, command_run, recorded)?;

@@ -8,9 +8,16 @@ use rustix::fs::{
     AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Tries to lock a small file that another process writes, and the time between them.
+const PREPARE_TRIES: u32 = 600;
+const PREPARE_EVERY: Duration = Duration::from_millis(50);
 
 const DIR_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -54,22 +61,21 @@ impl Folder {
         regular(openat(&self.0, name, flags, FILE_MODE)?)
     }
 
-    /// The same, locked, and still the one that others would open. Waits while
-    /// another has it, and calls `waiting` before it does.
-    pub(crate) fn lock(&self, name: &str, waiting: &dyn Fn()) -> Result<File, Errno> {
-        let mut said = false;
+    /// The same, locked, and still the one that others would open. While another
+    /// process has locked it, calls `wait` before each further try.
+    ///
+    /// # Errors
+    /// The kernel's, and that of `wait`, which may give up.
+    pub(crate) fn lock(&self, name: &str, wait: &dyn Fn(&File) -> io::Result<()>) -> io::Result<File> {
         loop {
             let file = self.open_to_write(name)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => {
-                    if !said {
-                        waiting();
-                        said = true;
-                    }
-                    flock(&file, FlockOperation::LockExclusive)?;
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                    wait(&file)?;
+                    continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
             if self.is_still(name, &file) {
                 return Ok(file);
@@ -97,15 +103,26 @@ impl Folder {
     }
 
     /// Puts a file with `bytes` in place of `name`, whole or not at all.
-    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         Ok(self.prepare(name, bytes)?.place()?)
     }
 
     /// A file with `bytes`, durable, that is to be `name`. Waits while another
-    /// process makes one.
-    pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> std::io::Result<Prepared<'_>> {
+    /// process makes one, which takes a moment.
+    ///
+    /// # Errors
+    /// The kernel's; [`io::ErrorKind::ResourceBusy`] if the other process does not finish.
+    pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> io::Result<Prepared<'_>> {
         let new = format!("{name}.new");
-        let file = self.lock(&new, &|| {})?;
+        let tries = Cell::new(0);
+        let file = self.lock(&new, &|_| {
+            if tries.replace(tries.get() + 1) == PREPARE_TRIES {
+                let what = format!("{new} is locked by another process");
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
+            }
+            sleep(PREPARE_EVERY);
+            Ok(())
+        })?;
         let mut prepared = Prepared { folder: self, new, name: name.to_owned(), file, placed: false };
         prepared.file.set_len(0)?;
         prepared.file.write_all(bytes)?;

@@ -118,20 +118,20 @@ impl Cache {
 
     /// The entry of a resource, checked against `expected` before a byte of it
     /// is used, or the place for one. Asks `kept` what the small part in the cache
-    /// promises, where an entry is another. Waits while another process fetches the
-    /// same resource, and calls `waiting` before it does.
+    /// promises, where an entry is another. While another process has
+    /// locked the place to fetch the same resource, calls `wait` before each further try.
     ///
     /// # Errors
-    /// [`CacheError`]: a folder or file cannot be opened, made or moved.
+    /// [`CacheError`]: a folder or file cannot be opened, made or moved, or `wait` gave up.
     pub fn claim(
         &self,
         name: &ResourceName,
         expected: &Expected,
         kept: &dyn Fn() -> Option<Expected>,
-        waiting: &dyn Fn(),
+        wait: &dyn Fn(&File) -> io::Result<()>,
     ) -> Result<Claim, CacheError> {
         let place = self.path.join(name.big_key()).display().to_string();
-        self.claim_at(name, &place, expected, kept, waiting).map_err(|cause| CacheError::cache(&place, cause))
+        self.claim_at(name, &place, expected, kept, wait).map_err(|cause| CacheError::cache(&place, cause))
     }
 
     /// The entry of a resource where it is there and as expected; makes nothing.
@@ -205,13 +205,13 @@ impl Cache {
         place: &str,
         expected: &Expected,
         kept: &dyn Fn() -> Option<Expected>,
-        waiting: &dyn Fn(),
+        wait: &dyn Fn(&File) -> io::Result<()>,
     ) -> io::Result<Claim> {
         let (folder, entry) = (self.folder(name, true)?, entry_name(name));
         if let Some(entry) = good_entry(&folder, &entry, place, expected)? {
             return Ok(Claim::Hit(entry));
         }
-        let file = folder.lock(&partial_name(&entry), waiting)?;
+        let file = folder.lock(&partial_name(&entry), wait)?;
         let partial = Partial::new(folder, entry, place, file);
         // Another fetch may have ended in the meantime.
         if let Some(entry) = good_entry(&partial.folder, &partial.name, place, expected)? {

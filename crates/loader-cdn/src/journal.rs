@@ -68,17 +68,26 @@ enum Line {
 
 impl Journal {
     /// The journal of `name` in the folder `root`, which is made where it does
-    /// not exist, for this user alone.
+    /// not exist, for this user alone. `holder` names the process that has locked a file.
     ///
     /// # Errors
     /// [`CacheError`]: it cannot be made, opened or read, or another process
     /// pushes the same name now.
-    pub fn open(root: &Path, name: &ResourceName) -> Result<Self, CacheError> {
+    pub fn open(
+        root: &Path,
+        name: &ResourceName,
+        holder: &dyn Fn(&File) -> Option<String>,
+    ) -> Result<Self, CacheError> {
         let place = root.join(format!("{name}.upload")).display().to_string();
-        Self::open_at(root, name, &place).map_err(|cause| CacheError::state(&place, cause))
+        Self::open_at(root, name, &place, holder).map_err(|cause| CacheError::state(&place, cause))
     }
 
-    fn open_at(root: &Path, name: &ResourceName, place: &str) -> io::Result<Self> {
+    fn open_at(
+        root: &Path,
+        name: &ResourceName,
+        place: &str,
+        holder: &dyn Fn(&File) -> Option<String>,
+    ) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(root)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = Folder::new(rustix::fs::open(root, flags, Mode::empty())?);
@@ -87,7 +96,9 @@ impl Journal {
         let mut file = folder.open_to_write(&file_name)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => {
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process pushes the same name"));
+                let by = holder(&file).map_or_else(String::new, |holder| format!(": {holder}"));
+                let what = format!("another process pushes the same name{by}");
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
             }
             outcome => outcome?,
         }

@@ -56,7 +56,7 @@ fn missing(cache: &Cache) -> (Partial, Old) {
 
 /// The same where the small part in the cache promises `kept`.
 fn missing_after(cache: &Cache, kept: Option<&Expected>) -> (Partial, Old) {
-    match cache.claim(&name(), &abc(), &|| kept.cloned(), &|| {}).unwrap() {
+    match cache.claim(&name(), &abc(), &|| kept.cloned(), &|_| panic!("nobody else has it")).unwrap() {
         Claim::Missing { partial, old } => (partial, old),
         Claim::Hit(_) => panic!("hit"),
     }
@@ -76,7 +76,9 @@ fn an_entry_appears_whole_and_is_used_again() {
         (mode(&entry), mode(&scratch.path("cache")), mode(&scratch.path("cache/models/v2"))),
         (0o600, 0o700, 0o700)
     );
-    let Claim::Hit(mut hit) = cache.claim(&name(), &abc(), &|| None, &|| {}).unwrap() else { panic!("missing") };
+    let Claim::Hit(mut hit) = cache.claim(&name(), &abc(), &|| None, &|_| panic!("nobody else has it")).unwrap() else {
+        panic!("missing")
+    };
     let mut out = Vec::new();
     assert_eq!(hit.size(), 3);
     transfer("big part", &mut [&mut hit], &abc(), &mut |_| Ok(()), &mut out).unwrap();
@@ -130,7 +132,9 @@ fn what_is_left_of_another_release_is_not_taken_up() {
     let scratch = Scratch::new("other-release");
     let cache = Cache::open(&scratch.0).unwrap();
     let other = Expected { size: Some(3), sha256: Some("00".repeat(32)) };
-    let Claim::Missing { mut partial, .. } = cache.claim(&name(), &other, &|| None, &|| {}).unwrap() else {
+    let Claim::Missing { mut partial, .. } =
+        cache.claim(&name(), &other, &|| None, &|_| panic!("nobody else has it")).unwrap()
+    else {
         panic!("hit")
     };
     partial.pin(Some("\"v1\""));
@@ -232,7 +236,7 @@ fn links_lead_nowhere() {
     fs::write(scratch.path("outside/abc.big"), "abc").unwrap();
     let cache = Cache::open(&scratch.path("cache")).unwrap();
     symlink(scratch.path("outside"), scratch.path("cache/models")).unwrap();
-    assert!(cache.claim(&name(), &abc(), &|| None, &|| {}).is_err());
+    assert!(cache.claim(&name(), &abc(), &|| None, &|_| panic!("nobody else has it")).is_err());
     fs::remove_file(scratch.path("cache/models")).unwrap();
 
     fs::create_dir_all(scratch.path("cache/models/v2")).unwrap();
@@ -241,7 +245,7 @@ fn links_lead_nowhere() {
     assert!(matches!(old, Old::Damaged(_)));
     drop(partial);
     symlink(scratch.path("outside/new"), scratch.path("cache/models/v2/abc.big.partial")).unwrap();
-    assert!(cache.claim(&name(), &abc(), &|| None, &|| {}).is_err());
+    assert!(cache.claim(&name(), &abc(), &|| None, &|_| panic!("nobody else has it")).is_err());
     assert!(!scratch.path("outside/new").exists());
 }
 
@@ -253,13 +257,29 @@ fn a_second_fetch_waits_and_uses_what_the_first_got() {
     let (waits, waiting) = mpsc::channel();
     let second = std::thread::spawn(move || {
         let cache = Cache::open(&root).unwrap();
-        let claim = cache.claim(&name(), &abc(), &|| None, &|| waits.send(()).unwrap()).unwrap();
+        let wait = |_: &fs::File| {
+            // The test listens only once.
+            let _ = waits.send(());
+            std::thread::yield_now();
+            Ok(())
+        };
+        let claim = cache.claim(&name(), &abc(), &|| None, &wait).unwrap();
         matches!(claim, Claim::Hit(_))
     });
     waiting.recv().unwrap();
     partial.write(b"abc").unwrap();
     partial.commit(b"sealed").unwrap();
     assert!(second.join().unwrap());
+}
+
+#[test]
+fn a_wait_for_another_fetch_may_give_up() {
+    let scratch = Scratch::new("busy");
+    let cache = Cache::open(&scratch.0).unwrap();
+    let _held = missing(&cache);
+    let give_up = |_: &fs::File| Err(std::io::Error::new(std::io::ErrorKind::ResourceBusy, "locked by a test"));
+    let error = cache.claim(&name(), &abc(), &|| None, &give_up).unwrap_err();
+    assert_eq!((error.code().exit(), error.to_string().contains("locked by a test")), (75, true), "{error}");
 }
 
 #[test]

@@ -147,7 +147,10 @@ fn of_devices(root: &Root, kind: &Kind, devices: &Devices) -> Vec<Source> {
         let path = format!("{device}/{}", devices.file);
         let value = match removable(root, &device, devices) {
             Some(why) => Err(State::NotCounted(why)),
-            None => of_file(root, &path),
+            None => of_file(root, &path).and_then(|value| match (devices.reason)(&value) {
+                Some(reason) => Err(State::Placeholder(reason)),
+                None => Ok(value),
+            }),
         };
         let found = source(kind, format!("/{path}"), value);
         // One drive shows up several times: boot partitions, controllers with two paths.

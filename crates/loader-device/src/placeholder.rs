@@ -57,6 +57,14 @@ const TEXTS: &[&str] = &[
     "12345678123456781234567812345678",
     "fefefefefefefefefefefefefefefefe",
     "0123456789abcdef0123456789abcdef",
+    "030201000504070608090a0b0c0d0e0f",
+    "10000000000080000040000000000000",
+    // Eight bytes that count down
+    "00000000000000000807060504030201",
+    // HP MicroServer Gen8
+    "3139313835385a433135353130323750",
+    // Giada N70E-DR
+    "5c4606fa192f453ab2997b088c63bb9b",
     // A Dell without a service tag
     "4c4c454400002010802080c04f202020",
     // What Rockchip's U-Boot draws from a seed that is always the same
@@ -71,19 +79,41 @@ const RUN_LEN: usize = 8;
 /// Fewest letters and digits that can tell devices apart.
 const LEN_MIN: usize = 4;
 
-/// Why `value`, in lower case, says nothing of the device; `None` where it does.
+/// Returns why `value`, in lower case, does not identify the device; `None` if it does.
 pub(crate) fn reason(value: &str) -> Option<&'static str> {
     let text: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+    reason_of_text(&text).or_else(|| swapped_uuid(&text).and_then(|swapped| reason_of_text(&swapped)))
+}
+
+/// Returns why the CID of an eMMC, in lower case, does not identify the device: its
+/// serial number, bytes 10 to 13 (JESD84-B51, section 7.2), was never written.
+pub(crate) fn cid_reason(cid: &str) -> Option<&'static str> {
+    const SERIAL: std::ops::Range<usize> = 20..28;
+    let is_unset = matches!(cid.get(SERIAL), Some("00000000" | "ffffffff"));
+    (cid.len() == 32 && is_unset).then_some("placeholder: a CID without a serial number")
+}
+
+/// Returns a UUID with the bytes of its first three fields in the other order: firmware
+/// and kernel disagree about it, depending on the version of SMBIOS (DSP0134, 7.2.1).
+fn swapped_uuid(text: &str) -> Option<String> {
+    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let reversed = |field: &str| -> String { (0..field.len() / 2).rev().map(|i| &field[2 * i..][..2]).collect() };
+    Some([&reversed(&text[..8]), &reversed(&text[8..12]), &reversed(&text[12..16]), &text[16..]].concat())
+}
+
+fn reason_of_text(text: &str) -> Option<&'static str> {
     let first = text.chars().next();
     if text.is_empty() || text.chars().all(|c| Some(c) == first) {
         return Some("placeholder: one character over and over");
     }
-    if TEXTS.contains(&text.as_str()) || text.contains("tobefilled") || text.contains("defaultstring") {
+    if TEXTS.contains(&text) || text.contains("tobefilled") || text.contains("defaultstring") {
         return Some("placeholder: a text that was never filled in");
     }
     // Short values are caught when they are part of a run; long ones when they hold one.
     let counts =
-        |run: &&str| run.contains(&text) || (0..=run.len() - RUN_LEN).any(|at| text.contains(&run[at..at + RUN_LEN]));
+        |run: &&str| run.contains(text) || (0..=run.len() - RUN_LEN).any(|at| text.contains(&run[at..at + RUN_LEN]));
     if RUNS.iter().any(counts) {
         return Some("placeholder: characters that count up or down");
     }
@@ -131,8 +161,31 @@ mod tests {
             "12345678-1234-5678-90ab-cddeefaabbcc",
             "a1",
             "  ",
+            "31393138-3538-5a43-3135-353130323750",
+            "38313931-3835-435a-3135-353130323750",
+            "00000000-0000-0000-0807-060504030201",
+            "78563412-3412-7856-90ab-cddeefaabbcc",
+            "00020003-0004-0005-0006-000700080009",
+            "44454c4c-0000-1020-8020-80c04f202020",
+            "03020100-0504-0706-0809-0a0b0c0d0e0f",
+            "00010203-0405-0607-0809-0a0b0c0d0e0f",
+            "33221100-5544-7766-8899-aabbccddeeff",
         ] {
             assert!(reason(value).is_some(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_cid_has_a_serial_number() {
+        for (cid, expected) in [
+            ("150100385339363039020d2a4b7c8f00", false),
+            ("15010038533936303902000000008f00", true),
+            ("1501003853393630390200000000ffff", true),
+            ("150100385339363039020000000a8f00", false),
+            ("15010038533936303902ffffffff8f00", true),
+            ("00000000", false),
+        ] {
+            assert_eq!(cid_reason(cid).is_some(), expected, "{cid}");
         }
     }
 
@@ -145,6 +198,8 @@ mod tests {
             "s4evnf0m812345p",
             "150100385339363039020d2a4b7c8f00",
             "pf3k9q7x",
+            "31393138-3538-5a43-3135-353130323751",
+            "00000000-0000-0000-0807-060504030202",
             "1421219034",
             "e1ab2c",
             "7f3c",

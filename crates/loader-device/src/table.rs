@@ -1,5 +1,7 @@
 //! The sources of the hardware id, by name and place.
 
+use crate::placeholder;
+
 /// How much a source says of the hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strength {
@@ -48,6 +50,8 @@ pub(crate) struct Devices {
     /// Files below the device with their values that mean it can be taken out,
     /// and why it is not counted then.
     pub(crate) removable: &'static [(&'static str, &'static [&'static str], &'static str)],
+    /// Returns why a value of this kind does not identify the device.
+    pub(crate) reason: fn(&str) -> Option<&'static str>,
 }
 
 const CARD: &str = "a memory card, which can be taken out";
@@ -87,6 +91,7 @@ pub(crate) const KINDS: &[Kind] = &[
             prefix: "mmcblk",
             file: "device/cid",
             removable: MMC_REMOVABLE,
+            reason: placeholder::cid_reason,
         }]),
     },
     Kind {
@@ -97,6 +102,7 @@ pub(crate) const KINDS: &[Kind] = &[
             prefix: "nvme",
             file: "serial",
             removable: NVME_REMOVABLE,
+            reason: |_| None,
         }]),
     },
     Kind { name: "machine-id", strength: Strength::Weak, places: Places::File(&["etc/machine-id"]) },

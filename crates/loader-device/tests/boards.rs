@@ -101,6 +101,18 @@ const BOARDS: &[Board] = &[
         has_id: true,
     },
     Board {
+        name: "server whose UUID another program shows in the other byte order, eMMC never serialized",
+        files: &[
+            (UUID, "38313931-3835-435A-3135-353130323750\n"),
+            ("sys/block/mmcblk0/device/type", "MMC\n"),
+            ("sys/block/mmcblk0/device/cid", "15010042344753343702000000005b00\n"),
+            MACHINE,
+        ],
+        used: &["machine-id"],
+        refused: &[("dmi-product-uuid", NEVER_FILLED), ("emmc-cid", "placeholder: a CID without a serial number")],
+        has_id: false,
+    },
+    Board {
         name: "industrial PC",
         files: &[
             (UUID, "4C4C4544-0042-3510-8052-B4C04F564231\n"),

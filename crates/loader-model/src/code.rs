@@ -75,7 +75,7 @@ codes! {
     CannotCreate = "cannot_create", 73;
     /// Reading or writing failed.
     Io = "io", 74;
-    /// The network failed after the retries.
+    /// The network failed after the retries, or another process holds a lock.
     Temporary = "temporary", 75;
     /// The server answered something outside the protocol.
     Protocol = "protocol", 76;

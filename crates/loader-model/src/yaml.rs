@@ -1,6 +1,8 @@
 //! YAML as configuration needs it: small, typed, without aliases or tags.
 
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_yaml::Value;
+use std::fmt;
 
 /// Longest document in bytes.
 pub const MAX_BYTES: usize = 16 * 1024;
@@ -20,9 +22,6 @@ pub enum YamlError {
     /// An anchor, an alias or a tag.
     #[error("yaml: line {0}: anchors, aliases and tags are not accepted")]
     Reference(usize),
-    /// A quoted text that does not end on its line.
-    #[error("yaml: line {0}: a quoted text ends on its line here")]
-    Quote(usize),
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("yaml: nested deeper than 8 levels")]
     TooDeep,
@@ -43,65 +42,116 @@ pub fn from_slice<T: DeserializeOwned>(document: &[u8]) -> Result<T, YamlError> 
         return Err(YamlError::TooLong);
     }
     let text = std::str::from_utf8(document).map_err(|_| YamlError::NotText)?;
-    for (i, line) in text.lines().enumerate() {
-        line.split(BREAKS).try_for_each(check_line).map_err(|error| error(i + 1))?;
-    }
-    let value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|_| YamlError::Syntax)?;
-    check_value(&value, 0)?;
+    let plain = Plain::parse(text)?;
+    check_depth(&plain.0, 0)?;
+    plain.check_is_all_of(text)?;
+    let value: Value = serde_yaml::from_str(text).map_err(|_| YamlError::Syntax)?;
     serde_yaml::from_value(value).map_err(|_| YamlError::Shape)
 }
 
-/// What ends a line in YAML 1.1, and is no end of one for [`str::lines`].
-const BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
+/// The characters that begin an anchor, an alias or a tag.
+const REFERENCE_SIGNS: [char; 3] = ['&', '*', '!'];
 
-/// Refuses a line in which a node begins with `&`, `*` or `!` outside quotes, and one
-/// that leaves a quote open: what stands behind the quote's end could not be judged.
-fn check_line(line: &str) -> Result<(), fn(usize) -> YamlError> {
-    let mut quote = None;
-    // In the line above something may have been closed.
-    let mut closed = true;
-    let mut node_start = true;
-    let mut previous = ' ';
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        let after_closed = std::mem::take(&mut closed);
-        match (quote, c) {
-            // In double quotes a backslash takes the next character with it.
-            (Some('"'), '\\') => drop(chars.next()),
-            (Some(open), _) if c == open => (quote, closed) = (None, true),
-            (Some(_), _) => {}
-            // Behind a key that is quoted, or a list or a map, the value may follow at
-            // once, as in JSON.
-            (None, ':') if after_closed => node_start = true,
-            (None, ']' | '}') => (node_start, closed) = (false, true),
-            (None, '#') if previous.is_whitespace() => return Ok(()),
-            (None, '"' | '\'') if node_start => quote = Some(c),
-            (None, '&' | '*' | '!') if node_start => return Err(YamlError::Reference),
-            (None, '[' | '{' | ',') => node_start = true,
-            (None, c) if c.is_whitespace() => {
-                node_start |= previous == ':';
-                closed = after_closed;
-            }
-            (None, '-' | '?') if node_start && chars.peek().is_none_or(|next| next.is_whitespace()) => {}
-            (None, _) => node_start = false,
-        }
-        previous = c;
+/// Stands for each of them: no sign of YAML, and in no number, boolean or null.
+const LETTER: &str = "z";
+
+/// A document in which a letter stands for each sign that could begin an anchor, an
+/// alias or a tag, as the parser reads it. Since it has none of the three, it takes
+/// memory in proportion to its length, whatever the document itself would take.
+struct Plain(Value);
+
+impl Plain {
+    fn parse(text: &str) -> Result<Self, YamlError> {
+        serde_yaml::from_str(&text.replace(REFERENCE_SIGNS, LETTER)).map(Self).map_err(|_| YamlError::Syntax)
     }
-    if quote.is_some() { Err(YamlError::Quote) } else { Ok(()) }
+
+    /// Parses `text` itself and compares it, node by node, as the parser comes to each:
+    /// up to the first anchor, alias or tag both are the same but for the letters, and
+    /// there they differ. So the parser itself decides what is one, and no second
+    /// reading of lines and quotes has to agree with it.
+    fn check_is_all_of(&self, text: &str) -> Result<(), YamlError> {
+        let same = Same(&self.0).deserialize(serde_yaml::Deserializer::from_str(text));
+        same.map_err(|error| YamlError::Reference(error.location().map_or(1, |at| at.line())))
+    }
 }
 
-fn check_value(value: &serde_yaml::Value, depth: usize) -> Result<(), YamlError> {
-    use serde_yaml::Value;
+/// Reads a node and checks that it is this one but for the letters.
+struct Same<'a>(&'a Value);
+
+impl<'de> DeserializeSeed<'de> for Same<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Same<'_> {
+    fn same<E: de::Error>(is_same: bool) -> Result<(), E> {
+        if is_same { Ok(()) } else { Err(E::custom("differs")) }
+    }
+}
+
+impl<'de> Visitor<'de> for Same<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the same node")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Self::same(self.0.is_null())
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
+        Self::same(self.0.as_bool() == Some(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
+        Self::same(self.0.as_i64() == Some(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
+        Self::same(self.0.as_u64() == Some(value))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
+        Self::same(self.0.as_f64().is_some_and(|own| own.to_bits() == value.to_bits()))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
+        let own = self.0.as_str();
+        Self::same(own.is_some_and(|own| own.len() == value.len() && own == value.replace(REFERENCE_SIGNS, LETTER)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let own = self.0.as_sequence().map(Vec::as_slice);
+        for item in own.unwrap_or_default() {
+            Self::same(items.next_element_seed(Same(item))?.is_some())?;
+        }
+        Self::same(own.is_some() && items.next_element::<IgnoredAny>()?.is_none())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<(), A::Error> {
+        let Value::Mapping(own) = self.0 else { return Self::same(false) };
+        for (key, value) in own {
+            Self::same(pairs.next_key_seed(Same(key))?.is_some())?;
+            pairs.next_value_seed(Same(value))?;
+        }
+        Self::same(pairs.next_key::<IgnoredAny>()?.is_none())
+    }
+}
+
+fn check_depth(value: &Value, depth: usize) -> Result<(), YamlError> {
     if depth > MAX_DEPTH {
         return Err(YamlError::TooDeep);
     }
     match value {
-        Value::Sequence(items) => items.iter().try_for_each(|item| check_value(item, depth + 1)),
+        Value::Sequence(items) => items.iter().try_for_each(|item| check_depth(item, depth + 1)),
         Value::Mapping(pairs) => pairs.iter().try_for_each(|(key, item)| {
-            check_value(key, depth + 1)?;
-            check_value(item, depth + 1)
+            check_depth(key, depth + 1)?;
+            check_depth(item, depth + 1)
         }),
-        Value::Tagged(_) => Err(YamlError::Reference(0)),
         _ => Ok(()),
     }
 }
@@ -155,16 +205,57 @@ mod tests {
             "a: 1 # c\rb: &x 1",
             "a: 1 # c\u{85}b: &x 1",
             "a: 1 # c\u{2028}b: &x 1",
+            "a: 1 # c\u{2029}b: &x 1",
+            "\u{feff}&x a: 1",
+            "\u{feff}a: &x 1\n\u{feff}b: *x",
+            "- 1\n\u{feff}- &x 1\n\u{feff}- *x",
+            "--- &x [1]",
+            "--- !!str 1",
+            "--- *x",
+            "---\t&x a",
+            "%YAML 1.1\n--- &x a",
+            "? &x a\n: *x",
+            "- - &x 1",
+            "a:\n  !!str\n  1",
+            "[\"x\n\", &a 1, *a]",
+            "a: |\n  \"x\nb: &x 1",
+            "a: >-\n  'x\nb: !!int '1'",
+            "a: ! 1",
+            "a: !<tag:yaml.org,2002:str> 1",
+            "a: &x\nb: ",
+            "a: \"x\ny\": &x 1",
+            "a: 'x\n  ': !!int 1",
+            "%TAG ! tag:a,2000:\n--- !b c",
+            "a: *\n",
+            "a: 1\n--- *x",
         ] {
-            assert!(matches!(from_slice::<Any>(bad.as_bytes()), Err(YamlError::Reference(_))), "{bad}");
+            let refused = from_slice::<Any>(bad.as_bytes());
+            assert!(matches!(refused, Err(YamlError::Reference(_) | YamlError::Syntax)), "{bad}: {refused:?}");
         }
-        for bad in ["a: \"x\ny\": &x 1", "[\"x\n\", &a 1, *a]", "a: 'x\n  ': !!int 1", "a: |\n  \"x\nb: &x 1"] {
-            assert!(matches!(from_slice::<Any>(bad.as_bytes()), Err(YamlError::Quote(_))), "{bad}");
-        }
+        assert_eq!(from_slice::<Any>(b"a: 1\nb:\n - x\n - [&x 1]"), Err(YamlError::Reference(4)));
         let deep = format!("{}1{}", "[".repeat(9), "]".repeat(9));
         assert_eq!(from_slice::<Any>(deep.as_bytes()), Err(YamlError::TooDeep));
         assert_eq!(from_slice::<Any>(&vec![b' '; MAX_BYTES + 1]), Err(YamlError::TooLong));
         assert_eq!(from_slice::<Any>(b"\xff"), Err(YamlError::NotText));
+    }
+
+    /// A byte order mark may begin any line of YAML, and is no white space.
+    #[test]
+    fn aliases_that_multiply_are_refused_before_they_are_expanded() {
+        let mut bomb = "\u{feff}a: &a [x]\n".to_owned();
+        for (name, of) in ('b'..='i').zip('a'..) {
+            bomb += &format!("\u{feff}{name}: &{name} [{}]\n", vec![format!("*{of}"); 300].join(","));
+        }
+        assert!(bomb.len() < MAX_BYTES);
+        assert_eq!(from_slice::<Value>(bomb.as_bytes()), Err(YamlError::Reference(1)));
+    }
+
+    #[test]
+    fn text_that_goes_over_lines_is_read_as_the_parser_reads_it() {
+        let map: BTreeMap<String, String> =
+            from_slice("a: \"x\n  &y\"\nb: |\n  it's \"*\n  !z\nc: p &q\nd: 1*000\ne: 0*10\n".as_bytes()).unwrap();
+        assert_eq!([&map["a"], &map["b"]], ["x &y", "it's \"*\n!z\n"]);
+        assert_eq!([&map["d"], &map["e"]], ["1*000", "0*10"]);
     }
 
     #[test]

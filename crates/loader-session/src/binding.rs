@@ -170,7 +170,7 @@ pub fn hardware_failure(error: &loader_device::Error) -> Failure {
 
 fn read_hwid(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
     let mut input = stage.input(path)?;
-    let text = input.read_all(HWID_FILE_MAX)?;
+    let text = input.read_text(HWID_FILE_MAX)?;
     id_from_text(&text).ok_or_else(|| {
         let name = input.name();
         Failure::new(
@@ -186,7 +186,7 @@ fn read_hwid(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
 /// `malformed` where it is none, and those of [`Stage::input`].
 pub fn read_card(stage: &Stage, path: &Path) -> Result<Card, Failure> {
     let mut input = stage.input(path)?;
-    let json = input.read_all(HWID_FILE_MAX)?;
+    let json = input.read_text(HWID_FILE_MAX)?;
     Card::from_json(&json).or_fail(input.name(), |error| ErrorCode::from_name(error.code()))
 }
 

@@ -11,7 +11,7 @@ pub struct StageArgs {
     #[arg(long, value_name = "PATH", env = "AZ_EVENTS_FILE", hide_env = true)]
     pub events_file: Option<PathBuf>,
 
-    /// Accept secret files that group or others can read
+    /// Accept secret files that other users can read or replace
     #[arg(long)]
     pub insecure_perms: bool,
 }
@@ -19,7 +19,7 @@ pub struct StageArgs {
 /// Where the output goes.
 #[derive(Debug, Default, Clone, clap::Args)]
 pub struct OutputArgs {
-    /// Write to FILE, which appears whole or not at all
+    /// Write FILE whole or not at all; keep link and mode (secret: 0600)
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 

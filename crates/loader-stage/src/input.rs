@@ -116,6 +116,20 @@ impl Input {
         Polled(self)
     }
 
+    /// Reads text in UTF-8, up to `limit` bytes.
+    ///
+    /// # Errors
+    /// Those of [`Input::read_all`]; `malformed` with the name of the encoding if it begins
+    /// with a byte order mark or is UTF-16 or UTF-32, as editors on Windows write it.
+    pub fn read_text(&mut self, limit: usize) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
+        let bytes = self.read_all(limit)?;
+        match other_encoding(&bytes) {
+            None => Ok(bytes),
+            Some(encoding) => Err(Failure::new(ErrorCode::Malformed, format_args!("{}: is {encoding}", self.name))
+                .hint("save it as UTF-8 without a byte order mark".to_owned())),
+        }
+    }
+
     /// Everything there is, up to `limit` bytes.
     ///
     /// # Errors
@@ -149,6 +163,19 @@ impl Read for Polled<'_> {
             }
         }
         self.0.file.read(buf)
+    }
+}
+
+/// Returns the name of the encoding of text that is not UTF-8 without a byte order mark,
+/// by its mark or by the zero bytes of its first two characters.
+fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xef, 0xbb, 0xbf, ..] => Some("UTF-8 with a byte order mark"),
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32 text"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16 text"),
+        [0, 0, 0, 1..=255, ..] | [1..=255, 0, 0, 0, ..] => Some("UTF-32 text"),
+        [0, 1..=255, 0, 1..=255, ..] | [1..=255, 0, 1..=255, 0, ..] => Some("UTF-16 text"),
+        _ => None,
     }
 }
 

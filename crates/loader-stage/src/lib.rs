@@ -6,12 +6,14 @@
 //! descriptors, event lines, the exit status table, signals, a reader that goes
 //! away, and files that appear whole or not at all.
 
+mod access;
 mod args;
 mod before;
 mod defaults;
 mod emit;
 mod failure;
 mod input;
+mod lock_wait;
 #[cfg(feature = "manual")]
 mod manual;
 mod output;
@@ -30,6 +32,7 @@ pub use before::{Ending, RunDir, parse_stage};
 pub use failure::{Failure, OrFail};
 pub use input::{Input, Polled};
 pub use loader_model::{ErrorCode, UnlockState};
+pub use lock_wait::{LockWait, lock_holder};
 #[cfg(feature = "manual")]
 pub use manual::print as print_manual;
 pub use output::{Content, Output, stdout_is_open};

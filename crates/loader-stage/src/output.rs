@@ -1,18 +1,19 @@
 //! Outputs: the raw descriptor of standard output, or a file that appears whole.
 
-use crate::tempfile::TempFile;
-use crate::{Failure, OutputArgs, input::PIPE_LEN, terminal};
+use crate::tempfile::{Existing, TempFile, dir_of};
+use crate::{Failure, OutputArgs, access, input::PIPE_LEN, terminal};
 use loader_model::ErrorCode;
 use loader_pipe::{Buffer, Memory, was_closed};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, fchmod, fstatvfs};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Links that the system follows one after another.
 const LINKS_MAX: usize = 40;
@@ -22,8 +23,8 @@ const LINKS_MAX: usize = 40;
 pub enum Content {
     /// Text for anyone.
     Text,
-    /// A key, a fragment, a token: not to a terminal, and a file made for it by
-    /// the shell is closed to group and others.
+    /// A key, a fragment, a token: not to a terminal, not to a file that another user
+    /// may have opened, and a file for it has mode 0600.
     Secret,
     /// Binary data: not to a terminal.
     Binary,
@@ -48,43 +49,57 @@ enum Sink {
 }
 
 impl Output {
-    pub(crate) fn new(args: &OutputArgs, content: Content) -> Result<Self, Failure> {
+    pub(crate) fn new(args: &OutputArgs, content: Content, insecure_perms: bool) -> Result<Self, Failure> {
         match &args.output {
-            Some(path) if path.as_os_str() != "-" => Self::file(path),
-            _ => Self::stdout(content, args.force),
+            Some(path) if path.as_os_str() != "-" => Self::named_file(path, content),
+            _ => Self::stdout(content, args.force, insecure_perms),
         }
     }
 
-    /// A file at `path` that appears when [`Output::commit`] is called.
+    /// A file that the user named, which appears when [`Output::commit`] is called. If
+    /// `path` is a symbolic link, the file that it leads to is replaced.
     ///
     /// # Errors
-    /// `cannot_create` where the folder does not take it or `path` is something
-    /// other than a regular file, such as a folder.
-    pub fn file(path: &Path) -> Result<Self, Failure> {
-        Self::to_file(path, true)
+    /// Those of [`Output::file`]; `cannot_create` for a link of another user.
+    pub fn named_file(path: &Path, content: Content) -> Result<Self, Failure> {
+        if leads_to_descriptor(path) {
+            return Err(not_regular(path));
+        }
+        let target = follow(path).map_err(|error| refuse(path, &error))?;
+        let renamed = |output| Self { name: path.display().to_string(), ..output };
+        Self::file(&target, content).map(renamed)
     }
 
-    /// The same where nothing is at `path` yet: what appears there meanwhile is
+    /// A file at `path` that appears when [`Output::commit`] is called. It has mode
+    /// 0600, or, unless it is secret, owner and mode of the file that it replaces. A
+    /// symbolic link is replaced itself.
+    ///
+    /// # Errors
+    /// `cannot_create` if the directory does not take it or `path` is something
+    /// other than a regular file, such as a directory.
+    pub fn file(path: &Path, content: Content) -> Result<Self, Failure> {
+        Self::to_file(path, if content == Content::Secret { Existing::Replace } else { Existing::TakeOver })
+    }
+
+    /// The same if nothing is at `path` yet: what appears there meanwhile is
     /// not replaced.
     ///
     /// # Errors
     /// Those of [`Output::file`].
     pub fn new_file(path: &Path) -> Result<Self, Failure> {
-        Self::to_file(path, false)
+        Self::to_file(path, Existing::Refuse)
     }
 
-    fn to_file(path: &Path, replaces: bool) -> Result<Self, Failure> {
-        let name = path.display().to_string();
-        let refuse = |why: &dyn std::fmt::Display| Failure::new(ErrorCode::CannotCreate, format_args!("{name}: {why}"));
+    fn to_file(path: &Path, existing: Existing) -> Result<Self, Failure> {
         if path.is_dir() || path.as_os_str().as_bytes().ends_with(b"/") {
-            return Err(refuse(&"is a folder").hint("name the file in it too".to_owned()));
+            return Err(refuse(path, &"is a folder").hint("name the file in it too".to_owned()));
         }
-        // A link to a file is replaced; one to a device or a descriptor was meant to be written through.
+        // A link to a device or a descriptor was meant to be written through.
         if std::fs::metadata(path).is_ok_and(|existing| !existing.is_file()) || leads_to_descriptor(path) {
-            return Err(refuse(&"is not a regular file").hint("redirect standard output instead".to_owned()));
+            return Err(not_regular(path));
         }
-        let file = TempFile::create(path, replaces).map_err(|error| refuse(&error))?;
-        Ok(Self { name, sink: Sink::File(file), written: 0 })
+        let file = TempFile::create(path, existing).map_err(|error| refuse(path, &error))?;
+        Ok(Self { name: path.display().to_string(), sink: Sink::File(file), written: 0 })
     }
 
     /// An output that takes everything and keeps nothing.
@@ -119,7 +134,7 @@ impl Output {
         file.file().metadata().ok().map(|metadata| metadata.dev())
     }
 
-    fn stdout(content: Content, force: bool) -> Result<Self, Failure> {
+    fn stdout(content: Content, force: bool, insecure_perms: bool) -> Result<Self, Failure> {
         let name = "standard output".to_owned();
         stdout_is_open()?;
         if content != Content::Text && !force && terminal::shows_output() {
@@ -130,9 +145,17 @@ impl Output {
         let file = io::stdout().as_fd().try_clone_to_owned().map_err(|error| Failure::io(&name, &error))?;
         let file = File::from(file);
         let metadata = file.metadata().map_err(|error| Failure::io(&name, &error))?;
-        if content == Content::Secret && metadata.is_file() && metadata.len() == 0 {
-            // The shell made it with the umask; not ours to change is no error.
-            let _ = fchmod(&file, Mode::RUSR | Mode::WUSR);
+        if content == Content::Secret && (metadata.is_file() || metadata.file_type().is_fifo()) {
+            // A mode that is closed only now does not close the descriptors of others.
+            if !insecure_perms && access::may_be_open_elsewhere(&file, &metadata) {
+                let what = "a secret is not written to standard output: another user may have opened the file";
+                return Err(Failure::new(ErrorCode::Config, what)
+                    .hint("use -o FILE, or run umask 077 before the shell creates the file".to_owned()));
+            }
+            if metadata.is_file() && metadata.len() == 0 {
+                // The shell created it with the umask; some filesystems have no modes.
+                let _ = fchmod(&file, Mode::RUSR | Mode::WUSR);
+            }
         }
         if !metadata.is_file() {
             // Refused where the user's pipe quota is used up; smaller pipes work too.
@@ -225,20 +248,45 @@ pub fn stdout_is_open() -> Result<(), Failure> {
     Ok(())
 }
 
-/// True where `path` leads, link by link, to a descriptor of a process, such as
+fn refuse(path: &Path, why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(ErrorCode::CannotCreate, format_args!("{}: {why}", path.display()))
+}
+
+fn not_regular(path: &Path) -> Failure {
+    refuse(path, &"is not a regular file").hint("redirect standard output instead".to_owned())
+}
+
+/// Returns true if `path` leads, link by link, to a descriptor of a process, such as
 /// `/dev/stdout`, whatever that is open on.
 fn leads_to_descriptor(path: &Path) -> bool {
-    let mut path = path.to_owned();
-    for _ in 0..LINKS_MAX {
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        let folder = folder.canonicalize().unwrap_or(folder.to_owned());
-        if folder.starts_with("/proc") || folder.starts_with("/dev/fd") {
-            return true;
-        }
-        let Ok(next) = std::fs::read_link(&path) else { return false };
-        path = folder.join(next);
+    links(path).any(|path| {
+        let dir = dir_of(&path);
+        let dir = dir.canonicalize().unwrap_or(dir.to_owned());
+        dir.starts_with("/proc") || dir.starts_with("/dev/fd")
+    })
+}
+
+/// Returns the path of the file that `path` leads to, link by link, whether it exists
+/// or not.
+///
+/// # Errors
+/// Too many links, or one of another user, who would choose the file to replace.
+fn follow(path: &Path) -> io::Result<PathBuf> {
+    let is_foreign = |link: &PathBuf| {
+        let metadata = link.symlink_metadata();
+        metadata.is_ok_and(|metadata| metadata.is_symlink() && !access::is_own(&metadata))
+    };
+    let links: Vec<_> = links(path).collect();
+    if links.iter().any(is_foreign) {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "is a symbolic link of another user"));
     }
-    false
+    if links.len() > LINKS_MAX { Err(Errno::LOOP.into()) } else { Ok(links.last().cloned().unwrap_or_default()) }
+}
+
+/// Yields `path`, the path that the link there contains, and so on.
+fn links(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let next = |path: &PathBuf| std::fs::read_link(path).ok().map(|next| dir_of(path).join(next));
+    std::iter::successors(Some(path.to_owned()), next).take(LINKS_MAX + 1)
 }
 
 fn uncommitted(name: impl std::fmt::Display, error: &io::Error) -> Failure {

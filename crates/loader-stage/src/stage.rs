@@ -1,9 +1,10 @@
 //! A running stage: its inputs, outputs, secrets and reports.
 
 use crate::emit::{Emitter, Report};
-use crate::secret::{SECRET_MAX, loose_permissions};
+use crate::secret::{SECRET_MAX, exposed};
 use crate::{
-    Content, CredentialsArgs, Failure, Input, Output, OutputArgs, Progress, SecretFrom, process, prompt, signals,
+    Content, CredentialsArgs, Failure, Input, LockWait, Output, OutputArgs, Progress, SecretFrom, process, prompt,
+    signals,
 };
 use loader_model::{Credentials, ErrorCode, Unit, UnlockState, printable};
 use serde_json::{Map, Value};
@@ -66,6 +67,15 @@ impl Stage {
         self.emitter.state(UnlockState::Ready, self.progress.report());
     }
 
+    /// A wait for a file that another process has locked, of at most 60 seconds or
+    /// `AZ_LOCK_TIMEOUT`.
+    ///
+    /// # Errors
+    /// `config` if that is no number.
+    pub fn lock_wait(&self) -> Result<LockWait<'_>, Failure> {
+        LockWait::new(self)
+    }
+
     /// The file at `path`, or standard input for `-`.
     ///
     /// # Errors
@@ -85,12 +95,13 @@ impl Stage {
     /// Standard output, or the file of `-o`.
     ///
     /// # Errors
-    /// `usage` for a secret or binary data to a terminal, `cannot_create`.
+    /// `usage` for a secret or binary data to a terminal, `config` for a secret to a file
+    /// that another user may have opened, `cannot_create`.
     pub fn output(&self, args: &OutputArgs, content: Content) -> Result<Output, Failure> {
         if content == Content::Secret {
             process::lock_memory();
         }
-        Output::new(args, content)
+        Output::new(args, content, self.insecure_perms)
     }
 
     /// Keeps what is in memory from now on out of swap where it may, for a filter that
@@ -102,7 +113,8 @@ impl Stage {
     /// The secret from its source; `None` where none is named. At most 64 KiB.
     ///
     /// # Errors
-    /// `no_input` where the source is empty, those of [`Stage::refuse_loose`] and
+    /// `no_input` where the source is empty, `malformed` for text in another encoding than
+    /// UTF-8, those of [`Stage::refuse_loose`] and
     /// of [`Stage::input`].
     pub fn secret(&self, from: SecretFrom<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
         process::lock_memory();
@@ -113,21 +125,21 @@ impl Stage {
             (None, None) => return Ok(None),
         };
         self.refuse_loose(&input, from.what)?;
-        let secret = input.read_all(SECRET_MAX)?;
+        let secret = if from.is_text { input.read_text(SECRET_MAX)? } else { input.read_all(SECRET_MAX)? };
         if secret.iter().all(u8::is_ascii_whitespace) {
             return Err(Failure::no_input(from.what, input.name()));
         }
         Ok(Some(secret))
     }
 
-    /// Passes where `input`, which holds the secret called `what`, is the user's
-    /// alone, or `--insecure-perms` insists. [`Stage::secret`] asks it; others for
-    /// files of which only the content tells whether they are secret.
+    /// Checks that `input`, which holds the secret called `what`, is the user's alone,
+    /// unless `--insecure-perms` is given. [`Stage::secret`] does it; others call it if
+    /// only the content tells whether a file is secret.
     ///
     /// # Errors
-    /// `config` where it is a file that group or others can read.
+    /// `config` if another user can read or replace it.
     pub fn refuse_loose(&self, input: &Input, what: &str) -> Result<(), Failure> {
-        loose_permissions(input, what).filter(|_| !self.insecure_perms).map_or(Ok(()), Err)
+        exposed(input, what).filter(|_| !self.insecure_perms).map_or(Ok(()), Err)
     }
 
     /// The secret as text without surrounding white space.

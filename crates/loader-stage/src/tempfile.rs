@@ -1,11 +1,15 @@
 //! A file that appears under its name whole or not at all.
 
-use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, flock, linkat, open, renameat_with};
+use crate::access;
+use rustix::fs::{
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, XattrFlags, fchmod, flock, fsetxattr, lgetxattr,
+    linkat, open, renameat_with,
+};
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -39,6 +43,23 @@ impl Undo {
     }
 }
 
+/// Attribute that holds the access control list of a file.
+const ACL: &str = "system.posix_acl_access";
+
+/// Largest access control list in bytes that a file takes over.
+const ACL_MAX: usize = 4096;
+
+/// Treatment of a file that is already at the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// It stays, and the new file is not put there.
+    Refuse,
+    /// The new file replaces it, with mode 0600.
+    Replace,
+    /// The new file replaces it and takes over its owner, mode and access control list.
+    TakeOver,
+}
+
 /// A new file, mode 0600, without a name where the file system can do that
 /// (O_TMPFILE), else under a temporary name in the same folder.
 #[derive(Debug)]
@@ -46,21 +67,20 @@ pub(crate) struct TempFile {
     file: File,
     target: PathBuf,
     temporary: Option<PathBuf>,
-    replaces: bool,
+    existing: Existing,
 }
 
 impl TempFile {
-    /// A file that will be `target`, in the place of what is there only where it
-    /// `replaces`.
+    /// A file that will be `target`; `existing` tells how to treat a file that is there.
     ///
     /// # Errors
     /// The system's, where the folder does not take a new file.
-    pub(crate) fn create(target: &Path, replaces: bool) -> io::Result<Self> {
+    pub(crate) fn create(target: &Path, existing: Existing) -> io::Result<Self> {
         // Where nothing is replaced, what a killed run left may be all there is of a file.
-        if replaces {
+        if existing != Existing::Refuse {
             remove_stale(target);
         }
-        let folder = folder_of(target);
+        let folder = dir_of(target);
         let mode = Mode::RUSR | Mode::WUSR;
         // Without /proc a file that has no name cannot be given one.
         let unnamed = Path::new(DESCRIPTORS)
@@ -79,7 +99,7 @@ impl TempFile {
         };
         // Held while the process lives: what is not locked was left by one that was killed.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        Ok(Self { file: File::from(file), target: target.to_owned(), temporary, replaces })
+        Ok(Self { file: File::from(file), target: target.to_owned(), temporary, existing })
     }
 
     pub(crate) fn file(&mut self) -> &mut File {
@@ -92,12 +112,13 @@ impl TempFile {
     /// The system's; then what was there is still there. `AlreadyExists` where
     /// something is there and is not to be replaced.
     pub(crate) fn commit(mut self) -> io::Result<()> {
+        self.take_over();
         self.file.sync_all()?;
         let temporary = self.name()?;
         let mut undo = undo();
-        match self.replaces {
-            true => fs::rename(&temporary, &self.target)?,
-            false => rename_new(&temporary, &self.target)?,
+        match self.existing {
+            Existing::Refuse => rename_new(&temporary, &self.target)?,
+            Existing::Replace | Existing::TakeOver => fs::rename(&temporary, &self.target)?,
         }
         forget(&mut undo, &temporary);
         self.temporary = None;
@@ -114,6 +135,7 @@ impl TempFile {
         let at = |file: &Self, error| (file.target.clone(), error);
         // What takes long and what fails for want of space comes before the first name.
         for file in &files {
+            file.take_over();
             file.file.sync_all().map_err(|error| at(file, error))?;
         }
         let mut placed: Vec<Undo> = Vec::new();
@@ -139,6 +161,28 @@ impl TempFile {
         outcome
     }
 
+    /// Gives the file the owner, mode and access control list of the file that it is to
+    /// take over, as far as the user may and the filesystem has them. A file that
+    /// another user put into a shared directory has none to take over.
+    fn take_over(&self) {
+        let Ok(old) = self.target.symlink_metadata() else { return };
+        if self.existing != Existing::TakeOver || !old.is_file() || !access::was_meant(&old, dir_of(&self.target)) {
+            return;
+        }
+        // Only root can give a file away; the group may be one of the user's.
+        let _ =
+            fchown(&self.file, Some(old.uid()), Some(old.gid())).or_else(|_| fchown(&self.file, None, Some(old.gid())));
+        let is_same_group = self.file.metadata().is_ok_and(|new| new.gid() == old.gid());
+        let mut acl = [0; ACL_MAX];
+        let has_same_acl = match lgetxattr(&self.target, ACL, &mut acl) {
+            Ok(len) => fsetxattr(&self.file, ACL, &acl[..len], XattrFlags::empty()).is_ok(),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => true,
+            Err(_) => false,
+        };
+        let kept = if is_same_group && has_same_acl { 0o777 } else { 0o707 };
+        let _ = fchmod(&self.file, Mode::from_raw_mode(old.mode() & kept));
+    }
+
     /// Gives the file its name, and keeps what it replaces until that is said to
     /// be undone or done.
     fn place(&mut self) -> io::Result<Undo> {
@@ -146,7 +190,7 @@ impl TempFile {
         let id = self.file.metadata().map(|metadata| (metadata.dev(), metadata.ino()))?;
         let mut undo = undo();
         let step = match rename_new(&temporary, &self.target) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.replaces => {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.existing != Existing::Refuse => {
                 Undo::PutBack(replace(&temporary, &self.target)?, self.target.clone())
             }
             outcome => outcome.map(|()| Undo::Unname(self.target.clone(), id))?,
@@ -172,7 +216,7 @@ impl TempFile {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        File::open(folder_of(&self.target))?.sync_all()
+        File::open(dir_of(&self.target))?.sync_all()
     }
 }
 
@@ -235,7 +279,7 @@ fn undo() -> MutexGuard<'static, Vec<Undo>> {
     UNDO.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn dir_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -243,7 +287,7 @@ fn folder_of(path: &Path) -> &Path {
 /// temporary name of it whose file nobody has locked.
 fn remove_stale(target: &Path) {
     let prefix = format!(".{}.", short_name(target));
-    let folder = folder_of(target);
+    let folder = dir_of(target);
     // Not std's: that panics where a folder cannot be closed.
     let opened = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let Ok(entries) = opened.and_then(Dir::new) else { return };
@@ -269,5 +313,5 @@ fn short_name(target: &Path) -> String {
 fn temporary_name(target: &Path) -> io::Result<PathBuf> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
-    Ok(folder_of(target).join(format!(".{}.{:016x}.tmp", short_name(target), u64::from_be_bytes(random))))
+    Ok(dir_of(target).join(format!(".{}.{:016x}.tmp", short_name(target), u64::from_be_bytes(random))))
 }

@@ -4,7 +4,7 @@ use loader_seal::{Header, Key, Metadata, SealOptions, Suite, seal};
 use loader_testkit::folder::Folder;
 use serde_json::Value;
 use std::ops::Deref;
-use std::process::Output;
+use std::process::{Command, Output};
 
 const AZ_REKEY: &str = env!("CARGO_BIN_EXE_az-rekey");
 
@@ -67,6 +67,10 @@ impl Site {
 
     pub(crate) fn run(&self, args: &[&str], stdin: &[u8]) -> Output {
         self.0.run(AZ_REKEY, args, stdin)
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.0.command(AZ_REKEY, args)
     }
 
     /// Runs and gives the event with this step.
