@@ -12,6 +12,7 @@ mod defaults;
 mod emit;
 mod failure;
 mod input;
+mod lock;
 #[cfg(feature = "manual")]
 mod manual;
 mod output;
@@ -30,6 +31,7 @@ pub use before::{Ending, RunDir, parse_stage};
 pub use failure::{Failure, OrFail};
 pub use input::{Input, Polled};
 pub use loader_model::{ErrorCode, UnlockState};
+pub use lock::lock_holder;
 #[cfg(feature = "manual")]
 pub use manual::print as print_manual;
 pub use output::{Content, Output, stdout_is_open};
