@@ -9,11 +9,28 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 const DIR_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Time between two attempts at a lock.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
+/// Longest wait for a lock that is held only while a small file is written.
+const SHORT_WAIT: Duration = Duration::from_secs(10);
+
+/// How long to wait for a file that another process has locked.
+pub struct LockWait<'a> {
+    /// Longest wait in which the file does not grow. A holder that fetches slowly is
+    /// waited for; one that was stopped is not.
+    pub longest: Duration,
+    /// Called once, before the wait, with the file. Returns the id of the process that
+    /// holds it, if that can be found.
+    pub holder: &'a dyn Fn(&File) -> Option<u32>,
+}
 
 /// An open folder.
 #[derive(Debug)]
@@ -54,22 +71,28 @@ impl Folder {
         regular(openat(&self.0, name, flags, FILE_MODE)?)
     }
 
-    /// The same, locked, and still the one that others would open. Waits while
-    /// another has it, and calls `waiting` before it does.
-    pub(crate) fn lock(&self, name: &str, waiting: &dyn Fn()) -> Result<File, Errno> {
-        let mut said = false;
+    /// The same, locked, and still the one that others would open. Waits while another
+    /// process has it.
+    ///
+    /// # Errors
+    /// `ResourceBusy` if the wait was too long.
+    pub(crate) fn lock(&self, name: &str, wait: &LockWait<'_>) -> io::Result<File> {
+        let mut holder = None;
         loop {
             let file = self.open_to_write(name)?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => {
-                    if !said {
-                        waiting();
-                        said = true;
-                    }
-                    flock(&file, FlockOperation::LockExclusive)?;
+            let (mut len, mut since) = (None, Instant::now());
+            while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                if !matches!(error, Errno::WOULDBLOCK | Errno::INTR) {
+                    return Err(error.into());
                 }
-                Err(error) => return Err(error),
+                let holder = *holder.get_or_insert_with(|| (wait.holder)(&file));
+                let now = fstat(&file)?.st_size;
+                if len.replace(now) != Some(now) {
+                    since = Instant::now();
+                } else if since.elapsed() >= wait.longest {
+                    return Err(too_long(holder, wait.longest));
+                }
+                std::thread::sleep(LOCK_RETRY.min(wait.longest));
             }
             if self.is_still(name, &file) {
                 return Ok(file);
@@ -97,15 +120,15 @@ impl Folder {
     }
 
     /// Puts a file with `bytes` in place of `name`, whole or not at all.
-    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         Ok(self.prepare(name, bytes)?.place()?)
     }
 
     /// A file with `bytes`, durable, that is to be `name`. Waits while another
     /// process makes one.
-    pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> std::io::Result<Prepared<'_>> {
+    pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> io::Result<Prepared<'_>> {
         let new = format!("{name}.new");
-        let file = self.lock(&new, &|| {})?;
+        let file = self.lock(&new, &LockWait { longest: SHORT_WAIT, holder: &|_| None })?;
         let mut prepared = Prepared { folder: self, new, name: name.to_owned(), file, placed: false };
         prepared.file.set_len(0)?;
         prepared.file.write_all(bytes)?;
@@ -148,6 +171,13 @@ impl Drop for Prepared<'_> {
             let _ = self.folder.remove(&self.new);
         }
     }
+}
+
+fn too_long(holder: Option<u32>, longest: Duration) -> io::Error {
+    let holder = holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+    let seconds = longest.as_secs_f32();
+    let what = format!("locked by {holder}, which has written nothing for {seconds} s");
+    io::Error::new(ErrorKind::ResourceBusy, what)
 }
 
 fn regular(file: OwnedFd) -> Result<File, Errno> {

@@ -1,6 +1,6 @@
 //! The cache: `{root}/{folder}/{name}.big`, only ever whole and checked.
 
-use crate::beneath::Folder;
+use crate::beneath::{Folder, LockWait};
 use crate::expected::Tally;
 use crate::partial::{Partial, partial_name, small_name};
 use crate::{Error, Expected, Source};
@@ -118,20 +118,21 @@ impl Cache {
 
     /// The entry of a resource, checked against `expected` before a byte of it
     /// is used, or the place for one. Asks `kept` what the small part in the cache
-    /// promises, where an entry is another. Waits while another process fetches the
-    /// same resource, and calls `waiting` before it does.
+    /// promises, where an entry is another. Waits as `wait` says while another process
+    /// fetches the same resource.
     ///
     /// # Errors
-    /// [`CacheError`]: a folder or file cannot be opened, made or moved.
+    /// [`CacheError`]: a folder or file cannot be opened, made or moved; with the code
+    /// `temporary`, the wait was too long.
     pub fn claim(
         &self,
         name: &ResourceName,
         expected: &Expected,
         kept: &dyn Fn() -> Option<Expected>,
-        waiting: &dyn Fn(),
+        wait: &LockWait<'_>,
     ) -> Result<Claim, CacheError> {
         let place = self.path.join(name.big_key()).display().to_string();
-        self.claim_at(name, &place, expected, kept, waiting).map_err(|cause| CacheError::cache(&place, cause))
+        self.claim_at(name, &place, expected, kept, wait).map_err(|cause| CacheError::cache(&place, cause))
     }
 
     /// The entry of a resource where it is there and as expected; makes nothing.
@@ -205,13 +206,13 @@ impl Cache {
         place: &str,
         expected: &Expected,
         kept: &dyn Fn() -> Option<Expected>,
-        waiting: &dyn Fn(),
+        wait: &LockWait<'_>,
     ) -> io::Result<Claim> {
         let (folder, entry) = (self.folder(name, true)?, entry_name(name));
         if let Some(entry) = good_entry(&folder, &entry, place, expected)? {
             return Ok(Claim::Hit(entry));
         }
-        let file = folder.lock(&partial_name(&entry), waiting)?;
+        let file = folder.lock(&partial_name(&entry), wait)?;
         let partial = Partial::new(folder, entry, place, file);
         // Another fetch may have ended in the meantime.
         if let Some(entry) = good_entry(&partial.folder, &partial.name, place, expected)? {
@@ -245,7 +246,7 @@ fn good_entry(folder: &Folder, name: &str, place: &str, expected: &Expected) -> 
         }
     }
     file.rewind()?;
-    Ok(tally.check(expected).is_ok().then(|| Entry { file, place: place.to_owned(), size, buffer: Vec::new() }))
+    Ok(tally.check(expected).is_ok().then(|| Entry::new(file, place, size)))
 }
 
 fn entry_name(name: &ResourceName) -> String {
@@ -253,6 +254,10 @@ fn entry_name(name: &ResourceName) -> String {
 }
 
 impl Entry {
+    pub(crate) fn new(file: File, place: &str, size: u64) -> Self {
+        Self { file, place: place.to_owned(), size, buffer: Vec::new() }
+    }
+
     /// Bytes in the entry.
     pub fn size(&self) -> u64 {
         self.size
