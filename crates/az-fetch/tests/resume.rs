@@ -114,11 +114,11 @@ fn a_cache_that_another_process_holds_is_waited_for_and_not_for_ever() {
     let mut holder = site.command(&[NAME, "--jobs", "1"]);
     let mut holder = holder.env("AZ_IDLE_TIMEOUT", "600").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     site.faults().wait_stalled(1);
-    let waited = site.command(&[NAME]).env("AZ_IDLE_TIMEOUT", "0.1").output().unwrap();
+    let waited = site.command(&[NAME]).env("AZ_IDLE_TIMEOUT", "0.5").output().unwrap();
     let (events, pid) = (text(&waited.stderr), holder.id());
     assert!(waited.status.code() == Some(75) && waited.stdout.is_empty(), "{events}");
     assert!(events.contains(&format!("\"step\":\"cache-wait\",\"detail\":{{\"pid\":{pid}}}")), "{events}");
-    assert!(events.contains(&format!("locked by process {pid}, which has written nothing for 1 s")), "{events}");
+    assert!(events.contains(&format!("locked by process {pid}, which has written nothing for 5 s")), "{events}");
     // What it fetches in the end is used by one that waits.
     let second = site.command(&[NAME]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     site.faults().release();
