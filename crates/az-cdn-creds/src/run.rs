@@ -67,3 +67,30 @@ fn line(cli: &Cli, cdn: CdnCredentials) -> serde_json::Result<Zeroizing<Vec<u8>>
 fn aws<'a>(access_key_id: &'a str, secret_access_key: &'a str, session_token: Option<&'a str>) -> AwsCredentials<'a> {
     AwsCredentials { version: 1, access_key_id, secret_access_key, session_token }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn temporary_keys_are_printed_with_the_token_that_is_theirs() {
+        let both = "host: x\ndownloader_access_key: D\ndownloader_access_secret: d\nsession_token: t\n\
+                    uploader_access_key: U\nuploader_access_secret: u\n";
+        let own = format!("{both}uploader_session_token: v\n");
+        let none = format!("{both}uploader_session_token: ''\n");
+        for (yaml, args, wanted) in [
+            (both, &["--format", "aws"][..], r#""AccessKeyId":"D","SecretAccessKey":"d","SessionToken":"t"}"#),
+            (both, &["--format", "aws", "--uploader"], r#""SecretAccessKey":"u","SessionToken":"t"}"#),
+            (&own, &["--format", "aws", "--uploader"], r#""SecretAccessKey":"u","SessionToken":"v"}"#),
+            (&none, &["--format", "aws", "--uploader"], r#""SecretAccessKey":"u"}"#),
+            (&own, &["--uploader"], r#""session_token":"t","uploader_session_token":"v"}"#),
+            (&own, &[], r#""downloader_access_secret":"d","session_token":"t"}"#),
+        ] {
+            let cli = Cli::parse_from([&["az-cdn-creds"], args].concat());
+            let printed = line(&cli, yaml::from_slice(yaml.as_bytes()).unwrap()).unwrap();
+            let printed = String::from_utf8_lossy(&printed);
+            assert!(printed.ends_with(&format!("{wanted}\n")), "{printed}");
+        }
+    }
+}

@@ -23,7 +23,8 @@ pub enum Error {
         /// The store's own code, such as `NoSuchKey`.
         code: String,
     },
-    /// 401 or 403: the keys may not read the object.
+    /// 401 or 403: the keys may not read the object; or 400: their token has expired or
+    /// is another one.
     #[error("CDN {host}: HTTP {status}, {code} for {key}")]
     Forbidden {
         /// The store.

@@ -61,6 +61,9 @@ impl Part {
     pub(crate) fn from_response(ask: &Ask, status: u16, headers: &HeaderMap, mut body: Body) -> Result<Self, String> {
         let etag = value(headers, header::ETAG).map(str::to_owned);
         let cut = value(headers, CUT).map(str::to_owned);
+        if value(headers, header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {
+            return Err("an HTML page instead of the object, such as the login page of a network".to_owned());
+        }
         let announced = body.content_length();
         let (total, start, len) = match (status, &ask.range) {
             (200, _) => {

@@ -234,7 +234,8 @@ impl Store {
             }
             (404, _) => Error::NotFound { host, key, code: named },
             (416, _) => Error::OutOfRange { host, key },
-            (401 | 403, _) => {
+            // Of temporary keys (S3 API reference, error responses).
+            (401 | 403, _) | (400, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
                 Error::Forbidden { host, key, status, code: if code.is_empty() { "refused".into() } else { code } }
             }
             _ => {

@@ -252,10 +252,12 @@ fn refusals_carry_the_code_of_the_store() {
             ErrorCode::Protocol,
             "HTTP 400, Odd, what",
         ),
+        ("400 Bad Request", "<Error><Code>ExpiredToken</Code></Error>", ErrorCode::NotPermitted, "ExpiredToken"),
         ("400 Bad Request|x-amz-bucket-region: us-east-1", "", ErrorCode::Protocol, "HTTP 400"),
         ("400 Bad Request|x-amz-bucket-region: eu-west-1", "", ErrorCode::Config, "in the region eu-west-1, not in us"),
         ("301 Moved", "<Error><Region>eu-west-1</Region></Error>", ErrorCode::Config, "in the region eu-west-1"),
         ("301 Moved", "", ErrorCode::Protocol, "HTTP 301"),
+        ("200 OK|Content-Type: text/html; charset=utf-8", "<html>", ErrorCode::Protocol, "login page"),
     ] {
         let (host, _server) = serve(vec![answer(head, body.len(), body)]);
         let error =
