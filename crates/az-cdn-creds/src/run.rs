@@ -14,6 +14,8 @@ struct AwsCredentials<'a> {
     version: u32,
     access_key_id: &'a str,
     secret_access_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_token: Option<&'a str>,
 }
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
@@ -51,15 +53,44 @@ fn line(cli: &Cli, cdn: CdnCredentials) -> serde_json::Result<Zeroizing<Vec<u8>>
     match (cli.format, &cdn.uploader_access_key, &cdn.uploader_access_secret) {
         (Format::Json, ..) if cli.uploader => write_json_line(&mut *line, &cdn)?,
         (Format::Json, ..) => write_json_line(&mut *line, &cdn.without_uploader())?,
-        (Format::Aws, Some(key), Some(secret)) if cli.uploader => write_json_line(&mut *line, &aws(key, secret))?,
+        (Format::Aws, Some(key), Some(secret)) if cli.uploader => {
+            write_json_line(&mut *line, &aws(key, secret, cdn.uploader_token()))?;
+        }
         (Format::Aws, ..) => {
-            let pair = aws(&cdn.downloader_access_key, &cdn.downloader_access_secret);
-            write_json_line(&mut *line, &pair)?;
+            let keys = aws(&cdn.downloader_access_key, &cdn.downloader_access_secret, cdn.downloader_token());
+            write_json_line(&mut *line, &keys)?;
         }
     }
     Ok(line)
 }
 
-fn aws<'a>(access_key_id: &'a str, secret_access_key: &'a str) -> AwsCredentials<'a> {
-    AwsCredentials { version: 1, access_key_id, secret_access_key }
+fn aws<'a>(access_key_id: &'a str, secret_access_key: &'a str, session_token: Option<&'a str>) -> AwsCredentials<'a> {
+    AwsCredentials { version: 1, access_key_id, secret_access_key, session_token }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn temporary_keys_are_printed_with_the_token_that_is_theirs() {
+        let both = "host: x\ndownloader_access_key: D\ndownloader_access_secret: d\nsession_token: t\n\
+                    uploader_access_key: U\nuploader_access_secret: u\n";
+        let own = format!("{both}uploader_session_token: v\n");
+        let none = format!("{both}uploader_session_token: ''\n");
+        for (yaml, args, wanted) in [
+            (both, &["--format", "aws"][..], r#""AccessKeyId":"D","SecretAccessKey":"d","SessionToken":"t"}"#),
+            (both, &["--format", "aws", "--uploader"], r#""SecretAccessKey":"u","SessionToken":"t"}"#),
+            (&own, &["--format", "aws", "--uploader"], r#""SecretAccessKey":"u","SessionToken":"v"}"#),
+            (&none, &["--format", "aws", "--uploader"], r#""SecretAccessKey":"u"}"#),
+            (&own, &["--uploader"], r#""session_token":"t","uploader_session_token":"v"}"#),
+            (&own, &[], r#""downloader_access_secret":"d","session_token":"t"}"#),
+        ] {
+            let cli = Cli::parse_from([&["az-cdn-creds"], args].concat());
+            let printed = line(&cli, yaml::from_slice(yaml.as_bytes()).unwrap()).unwrap();
+            let printed = String::from_utf8_lossy(&printed);
+            assert!(printed.ends_with(&format!("{wanted}\n")), "{printed}");
+        }
+    }
 }

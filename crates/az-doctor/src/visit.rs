@@ -12,7 +12,7 @@ use loader_model::{CdnCredentials, Credentials};
 use loader_seal::fragment::Fragment;
 use loader_seal::rekey::Journal;
 use loader_seal::{Header, Key};
-use loader_session::{api_failure, device_secret, hardware_failure, named_hardware};
+use loader_session::{api_failure, cdn_failure, device_secret, hardware_failure, named_hardware};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
 use std::cell::OnceCell;
 use zeroize::Zeroizing;
@@ -196,11 +196,6 @@ impl<'a> Visit<'a> {
             found => found.map(Ok),
         }
     }
-}
-
-/// The failure that an error of the CDN is.
-pub(crate) fn cdn_failure(error: &loader_cdn::Error) -> Failure {
-    Failure::new(error.code(), error).hint(error.hint())
 }
 
 /// What is in `cell`, looked at now where it is empty. A failure is told to each

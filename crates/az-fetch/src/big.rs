@@ -3,9 +3,12 @@
 use crate::cli::Cli;
 use crate::resource::{One, cache_failure};
 use loader_cdn::{
-    Beside, Cache, CacheError, Claim, Entry, Expected, GetPlan, Object, Old, Partial, Source, Start, Store, transfer,
+    Beside, Cache, CacheError, Claim, Entry, Error, Expected, GetPlan, Object, Old, Partial, Source, Start,
+    Store, transfer,
 };
+use loader_session::cdn_failure;
 use loader_stage::{ErrorCode, Failure, Output};
+use std::io;
 use std::path::Path;
 
 /// A big part of known size, and what goes with it.
@@ -82,7 +85,7 @@ impl One<'_> {
     ) -> Result<(), Failure> {
         let store = self.store()?;
         let beside = self.check_room(promised, partial.as_ref(), output)?;
-        let mut object = self.rest(&store, promised, &mut partial)?;
+        let object = self.rest(&store, promised, partial.as_mut())?;
         // Only now that the new release is within reach.
         if let Some(size) = partial.as_ref().and_then(|partial| partial.make_room(beside)) {
             self.fetch.stage.step("cache-room", &[("removed", size.into())]);
@@ -94,9 +97,20 @@ impl One<'_> {
             detail.push(("resumed_at", resumed_at.into()));
         }
         self.fetch.stage.step("big-part", &detail);
-        let mut kept = partial.as_ref().map(Partial::kept).transpose().map_err(|error| cache_failure(&error))?;
+        match partial {
+            Some(partial) if resumed_at > 0 => self.resume(&store, promised, (partial, object), output),
+            partial => self.stream(promised, (partial, object), output),
+        }
+    }
+
+    /// Passes the object on as it comes.
+    fn stream(
+        &self,
+        promised: &Promised<'_>,
+        (mut partial, mut object): (Option<Partial>, Option<Object<'_>>),
+        output: &mut Output,
+    ) -> Result<(), Failure> {
         let mut sources: Vec<&mut dyn Source> = Vec::new();
-        sources.extend(kept.as_mut().map(|kept| kept as &mut dyn Source));
         sources.extend(object.as_mut().map(|object| object as &mut dyn Source));
         let mut keep = |bytes: &[u8]| {
             let written = partial.as_mut().map_or(Ok(()), |partial| partial.write(bytes));
@@ -108,42 +122,68 @@ impl One<'_> {
         let joined = self.join(promised, &mut sources, &mut keep, output);
         match (joined, partial) {
             (Ok(()), Some(partial)) => {
-                let kept = partial.commit(promised.sealed).or_else(|error| self.cache_off(error));
+                let kept = partial.commit(promised.sealed).map(drop).or_else(|error| self.cache_off(error));
                 kept.map_err(|error| cache_failure(&error))
             }
             (Ok(()), None) if promised.expected.sha256.is_none() => {
                 self.keep_small(promised.sealed, &Beside::Elsewhere)
             }
             (Err(failure), Some(partial)) if failure.code() == ErrorCode::DigestMismatch => {
-                self.begin_anew(promised, (partial, resumed_at), output, failure)
+                partial.discard();
+                Err(failure)
             }
             (joined, _) => joined,
         }
     }
 
-    /// Throws away what did not become right. Where an earlier run had left the
-    /// front of it, which may be damaged, it is fetched once more, unless bytes of
-    /// that have gone out.
-    fn begin_anew(
+    /// Completes in the cache what an earlier run left there, and passes it on once the
+    /// whole was checked. The bytes that were left may be damaged, by the disk, by the
+    /// network or by another user of the cache: a reader that stopped at the damage would
+    /// get it again in each run. If the whole is not right, all of it is fetched once more.
+    fn resume(
         &self,
+        store: &Store,
         promised: &Promised<'_>,
-        (mut partial, resumed_at): (Partial, u64),
+        (mut partial, mut object): (Partial, Option<Object<'_>>),
         output: &mut Output,
-        failure: Failure,
     ) -> Result<(), Failure> {
-        if resumed_at == 0 {
-            partial.discard();
-            return Err(failure);
+        self.fetch.stage.progress().set_total(self.fetch.before + promised.total());
+        loop {
+            let resumed_at = partial.start().offset;
+            let mut kept = partial.kept().map_err(|error| cache_failure(&error))?;
+            let mut sources: Vec<&mut dyn Source> = vec![&mut kept];
+            sources.extend(object.as_mut().map(|object| object as &mut dyn Source));
+            let sink = &mut self.fetch.stage.progress().count(io::sink());
+            let mut keep = |bytes: &[u8]| partial.write(bytes);
+            let moved = transfer(&self.name.big_key(), &mut sources, &promised.expected, &mut keep, sink);
+            self.count_again();
+            let off = match moved {
+                Ok(_) => match partial.commit(promised.sealed) {
+                    Ok(mut entry) => {
+                        self.fetch.stage.step("cache-checked", &[("size", entry.size().into())]);
+                        return self.join(promised, &mut [&mut entry], &mut |_| Ok(()), output);
+                    }
+                    Err(error) => error,
+                },
+                Err(Error::Mismatch { .. }) if resumed_at > 0 => {
+                    self.fetch.stage.step("cache-damaged", &[("size", resumed_at.into())]);
+                    partial.restart().map_err(|error| cache_failure(&error))?;
+                    object = self.rest(store, promised, Some(&mut partial))?;
+                    continue;
+                }
+                Err(error @ Error::Mismatch { .. }) => {
+                    partial.discard();
+                    return Err(cdn_failure(&error));
+                }
+                Err(Error::Cache(error)) => {
+                    drop(partial);
+                    error
+                }
+                Err(error) => return Err(cdn_failure(&error)),
+            };
+            self.cache_off(off).map_err(|error| cache_failure(&error))?;
+            return self.read_cdn(promised, None, output);
         }
-        self.fetch.stage.step("cache-damaged", &[("size", resumed_at.into())]);
-        if !output.restart()? {
-            partial.discard();
-            return Err(failure.hint("the cache held the front of it, and no longer does: run again".to_owned()));
-        }
-        partial.restart().map_err(|error| cache_failure(&error))?;
-        self.fetch.stage.progress().restart();
-        self.fetch.stage.progress().add(self.fetch.before);
-        self.read_cdn(promised, Some(partial), output)
     }
 
     /// Refuses to begin what has no room where it goes. Gives the bytes that go to the
@@ -162,7 +202,11 @@ impl One<'_> {
             output.check_room(total)?;
         }
         let checked = partial.check_room(beside).map(|()| beside);
-        checked.map_err(|error| cache_failure(&error).hint("make room, or leave out --cache-dir".to_owned()))
+        let hint = match self.fetch.cli.export {
+            Some(_) => "make room, or name a directory on a larger disk with --export",
+            None => "make room, or leave out --cache-dir",
+        };
+        checked.map_err(|error| cache_failure(&error).hint(hint.to_owned()))
     }
 
     /// What is missing of the object, and what is promised; `None` where all of it
@@ -171,13 +215,13 @@ impl One<'_> {
         &self,
         store: &Store,
         promised: &Promised<'_>,
-        partial: &mut Option<Partial>,
+        partial: Option<&mut Partial>,
     ) -> Result<Option<Object<'_>>, Failure> {
         let here = partial.as_ref().map_or(0, |partial| partial.start().offset);
         if promised.expected.size.is_some_and(|size| here >= size) {
             return Ok(None);
         }
-        let object = self.open(store, partial)?;
+        let object = self.open(store, &promised.expected, partial)?;
         // Told before a byte has left: a push is under way, or ended between its parts.
         if let Some((with, there)) = promised.with.as_deref().zip(object.cut())
             && with != there
@@ -197,18 +241,23 @@ impl One<'_> {
 
     /// The rest of the object behind what the cache has of it, all of it where
     /// that is of another version.
-    fn open(&self, store: &Store, partial: &mut Option<Partial>) -> Result<Object<'_>, Failure> {
-        let start = partial.as_ref().map(Partial::start).unwrap_or_default();
-        let get = |start: &Start| store.get(self.name, self.get_plan(), start, self.fetch.notify);
-        let object = match (get(&start), &mut *partial) {
-            (Err(loader_cdn::Error::Changed { .. }), Some(partial)) if start.offset > 0 => {
+    fn open(
+        &self,
+        store: &Store,
+        expected: &Expected,
+        mut partial: Option<&mut Partial>,
+    ) -> Result<Object<'_>, Failure> {
+        let start = partial.as_ref().map(|partial| partial.start()).unwrap_or_default();
+        let get = |start: &Start| store.get(self.name, self.get_plan(), start, expected, self.fetch.notify);
+        let object = match (get(&start), &mut partial) {
+            (Err(Error::Changed { .. }), Some(partial)) if start.offset > 0 => {
                 self.fetch.stage.step("cache-stale", &[("size", start.offset.into())]);
                 partial.restart().map_err(|error| Failure::new(error.code(), error))?;
                 get(&Start::default())
             }
             (opened, _) => opened,
         };
-        let object = object.map_err(|error| Failure::new(error.code(), &error).hint(error.hint()))?;
+        let object = object.map_err(|error| cdn_failure(&error))?;
         if let Some(partial) = partial {
             partial.pin(object.etag());
         }
@@ -224,7 +273,8 @@ impl One<'_> {
             return Err(self.not_exported());
         }
         let store = self.store()?;
-        match store.get(self.name, self.get_plan(), &Start::default(), self.fetch.notify) {
+        let unknown = Expected::default();
+        match store.get(self.name, self.get_plan(), &Start::default(), &unknown, self.fetch.notify) {
             Ok(mut object) => {
                 self.fetch.stage.step("big-part", &[("size", object.size().into())]);
                 let expected = Expected { size: Some(object.size()), sha256: None };
@@ -235,8 +285,8 @@ impl One<'_> {
                     output,
                 )
             }
-            Err(loader_cdn::Error::NotFound { .. }) => self.put(small, small.len() as u64, output),
-            Err(error) => Err(cdn_failure(&error, output)),
+            Err(Error::NotFound { .. }) => self.put(small, small.len() as u64, output),
+            Err(error) => Err(cdn_failure(&error)),
         }
     }
 
@@ -250,7 +300,10 @@ impl One<'_> {
         self.put(promised.small, promised.total(), output)?;
         let sink = &mut self.fetch.stage.progress().count(&mut *output);
         let moved = transfer(&self.name.big_key(), big, &promised.expected, keep, sink);
-        moved.map(drop).map_err(|error| cdn_failure(&error, output))
+        moved.map(drop).map_err(|error| match &error {
+            Error::Sink(error) => Failure::io(output.name(), error),
+            error => cdn_failure(error),
+        })
     }
 
     /// The store behind `--cdn-file`.
@@ -261,7 +314,7 @@ impl One<'_> {
                 .hint("use --cdn-file PATH or AZ_CDN_FILE with what az-cdn-creds printed".to_owned())
         })?;
         let http = self.fetch.cli.api.http.agent(self.fetch.stage)?;
-        Store::new(cdn, http).map_err(|error| Failure::new(error.code(), &error).hint(error.hint()))
+        Store::new(cdn, http).map_err(|error| cdn_failure(&error))
     }
 
     fn get_plan(&self) -> GetPlan {
@@ -277,13 +330,5 @@ impl One<'_> {
         let what =
             format_args!("{}: no digest of its big part is published, by which a copy could be checked", self.name);
         Failure::new(ErrorCode::Malformed, what).hint("ask the publisher to use az-push".to_owned())
-    }
-}
-
-/// The failure that an error of the CDN, or of the output it flows to, is.
-fn cdn_failure(error: &loader_cdn::Error, output: &Output) -> Failure {
-    match error {
-        loader_cdn::Error::Sink(error) => Failure::io(output.name(), error),
-        other => Failure::new(other.code(), other).hint(other.hint()),
     }
 }

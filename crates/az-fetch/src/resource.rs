@@ -93,11 +93,16 @@ impl One<'_> {
                 begin();
                 fresh
             };
-            self.fetch.stage.progress().restart();
-            self.fetch.stage.progress().add(self.fetch.before);
+            self.count_again();
             published = fresh;
             over += 1;
         }
+    }
+
+    /// Counts the bytes of this resource from its start.
+    pub(crate) fn count_again(&self) {
+        self.fetch.stage.progress().restart();
+        self.fetch.stage.progress().add(self.fetch.before);
     }
 
     fn write(&self, published: &Published, output: &mut Output) -> Result<(), Failure> {

@@ -72,12 +72,18 @@ fn a_folder_is_no_output() {
 fn what_has_no_room_is_not_begun() {
     let site = Site::new(0);
     let (file, dir) = (site.path("huge"), site.path("out"));
-    let outputs = [["-o", file.to_str().unwrap()], ["--output-dir", dir.to_str().unwrap()], ["--part", "whole"]];
-    for (args, cached) in outputs.into_iter().zip([false, false, true]) {
+    let (file_name, dir) = (file.to_str().unwrap(), dir.to_str().unwrap());
+    for (args, cached, hint) in [
+        (["-o", file_name], false, "write elsewhere"),
+        (["--output-dir", dir], false, "write elsewhere"),
+        (["--part", "whole"], true, "leave out --cache-dir"),
+        (["--export", dir], false, "larger disk with --export"),
+    ] {
         let mut command = site.command(&[&[HUGE], &args[..]].concat());
         let run = if cached { &mut command } else { command.env_remove("AZ_CACHE_DIR") }.output().unwrap();
         assert_eq!(run.status.code(), Some(74), "{args:?}: {}", text(&run.stderr));
         assert!(text(&run.stderr).contains("bytes are needed and"), "{}", text(&run.stderr));
+        assert!(text(&run.stderr).contains(hint), "{}", text(&run.stderr));
     }
     assert!(!file.exists() && site.ranges().is_empty());
 }

@@ -1,10 +1,10 @@
 //! What is published under a name now.
 
 use loader_api::{Listed, Session};
-use loader_cdn::{Meta, Store};
+use loader_cdn::{Meta, Store, is_same_etag};
 use loader_http::Notify;
 use loader_model::{PartReceipt, ResourceName};
-use loader_session::api_failure;
+use loader_session::{api_failure, cdn_failure};
 use loader_stage::{ErrorCode, Failure};
 
 /// What API and CDN have under a name.
@@ -82,7 +82,7 @@ impl Published {
         let etag = self.big.as_ref().and_then(|meta| meta.etag.as_deref());
         let same = match self.compare_big(ours.cut, ours.big_len) {
             BigThere::Same => true,
-            BigThere::SameSize => etag.is_none() || ours.etag.is_none() || etag == ours.etag,
+            BigThere::SameSize => etag.zip(ours.etag).is_none_or(|(there, ours)| is_same_etag(there, ours)),
             BigThere::Other => ours.big_len == 0,
         };
         if same {
@@ -117,8 +117,4 @@ fn listed(session: &mut Session<'_>, name: &ResourceName) -> Result<Option<Liste
 pub(crate) fn taken(name: &ResourceName, what: &str) -> Failure {
     Failure::new(ErrorCode::CannotCreate, format_args!("{name}: {what}"))
         .hint("put this one in its place with --replace, or choose another name".to_owned())
-}
-
-pub(crate) fn cdn_failure(error: &loader_cdn::Error) -> Failure {
-    Failure::new(error.code(), error).hint(error.hint())
 }

@@ -2,13 +2,13 @@
 
 use crate::cli::Cli;
 use crate::cut::{Cut, digest, receipt};
-use crate::published::{BigThere, Ours, Published, cdn_failure, taken};
+use crate::published::{BigThere, Ours, Published, taken};
 use crate::small::SmallPart;
 use loader_api::Session;
 use loader_cdn::{Journal, PARTS_MAX, Push, PushPlan, Sent, Store};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt, Role, json_line};
-use loader_session::{RetryStep, api_failure, open_session, read_token};
+use loader_session::{RetryStep, api_failure, cdn_failure, open_session, read_token};
 use loader_stage::{Content, Ending, ErrorCode, Failure, Input, OrFail, RunDir, Stage, lock_holder};
 use serde::Serialize;
 use std::io::Seek;

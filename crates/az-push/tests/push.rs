@@ -3,7 +3,7 @@
 
 mod site;
 
-use loader_testkit::Faults;
+use loader_testkit::{Config, DevServer, Faults};
 use site::{NAME, Site, file, ran, sealed};
 
 const MIB: usize = 1 << 20;
@@ -20,6 +20,31 @@ fn a_stream_from_a_pipe_is_published_in_two_parts() {
         let sizes = (small["size"].as_u64().unwrap(), big["size"].as_u64().unwrap());
         assert_eq!((sizes.0 + sizes.1, &ran.receipt["changed"]), (stream.len() as u64, &true.into()));
         assert_eq!(std::fs::metadata(site.object()).unwrap().len(), sizes.1);
+    }
+}
+
+/// Keys that AWS STS issues: the store takes them with their token alone, and signed.
+#[test]
+fn temporary_keys_are_sent_with_their_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let resources = dir.path().join("seed/resources");
+    std::fs::create_dir_all(&resources).unwrap();
+    let yaml = "host: x\ndownloader_access_key: D\ndownloader_access_secret: d\nsession_token: hunter1/+=\n\
+                uploader_access_key: U\nuploader_access_secret: u\nuploader_session_token: hunter2/+=\n";
+    std::fs::write(resources.join("cdn.yaml"), yaml).unwrap();
+    let server = DevServer::start(Config::seeded(dir.path().join("seed"))).unwrap();
+    let site = Site::of(server);
+    let stream = sealed(12 * MIB, true, None);
+    let pushed = site.push(&["--part", "5M"], &stream);
+    assert!(pushed.status == 0 && site.published() == stream, "{}", pushed.events);
+    assert!(!pushed.events.contains("hunter"), "{}", pushed.events);
+    for token in [None, Some("hunter1/+=".to_owned()), Some("other".to_owned())] {
+        let mut cdn = site.server.cdn().clone();
+        cdn.uploader_session_token = token;
+        cdn.session_token = None;
+        site.secret("cdn.json", &serde_json::to_vec(&cdn).unwrap());
+        let refused = site.push(&["--replace"], &stream);
+        assert!(refused.status == 77 && !refused.events.contains("hunter"), "{}", refused.events);
     }
 }
 

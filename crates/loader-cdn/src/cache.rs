@@ -245,7 +245,7 @@ fn good_entry(folder: &Folder, name: &str, place: &str, expected: &Expected) -> 
         }
     }
     file.rewind()?;
-    Ok(tally.check(expected).is_ok().then(|| Entry { file, place: place.to_owned(), size, buffer: Vec::new() }))
+    Ok(tally.check(expected).is_ok().then(|| Entry::new(file, place, size)))
 }
 
 fn entry_name(name: &ResourceName) -> String {
@@ -253,6 +253,10 @@ fn entry_name(name: &ResourceName) -> String {
 }
 
 impl Entry {
+    pub(crate) fn new(file: File, place: &str, size: u64) -> Self {
+        Self { file, place: place.to_owned(), size, buffer: Vec::new() }
+    }
+
     /// Bytes in the entry.
     pub fn size(&self) -> u64 {
         self.size

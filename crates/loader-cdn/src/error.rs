@@ -23,7 +23,8 @@ pub enum Error {
         /// The store's own code, such as `NoSuchKey`.
         code: String,
     },
-    /// 401 or 403: the keys may not read the object.
+    /// 401 or 403: the keys may not read the object; or 400: their token has expired or
+    /// is another one.
     #[error("CDN {host}: HTTP {status}, {code} for {key}")]
     Forbidden {
         /// The store.
@@ -42,6 +43,18 @@ pub enum Error {
         host: String,
         /// `; there it is DATE`, or empty.
         server_says: String,
+    },
+    /// The bucket is in another region than the credentials name.
+    #[error("CDN {host}: the bucket of {key} is in the region {region}, not in {ours}")]
+    Region {
+        /// The store.
+        host: String,
+        /// The object.
+        key: String,
+        /// The region that the store names.
+        region: String,
+        /// The region of the credentials.
+        ours: String,
     },
     /// The object was replaced while it was read.
     #[error("CDN {host}: {key} changed while it was read")]
@@ -95,7 +108,7 @@ impl Error {
         match self {
             Self::Http(error) if matches!(error.cause(), loader_http::Error::Refused { .. }) => ErrorCode::Unavailable,
             Self::Http(error) => error.code(),
-            Self::Config(_) => ErrorCode::Config,
+            Self::Config(_) | Self::Region { .. } => ErrorCode::Config,
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::Forbidden { .. } => ErrorCode::NotPermitted,
             Self::Clock { .. } => ErrorCode::Clock,
@@ -113,6 +126,9 @@ impl Error {
         let hint = match self {
             Self::Http(error) => return error.hint(),
             Self::Forbidden { .. } => "get fresh CDN credentials with az-cdn-creds",
+            Self::Region { region, .. } => {
+                return Some(format!("set region: {region} in the CDN credentials, and the host of that region"));
+            }
             Self::Clock { .. } => "set the clock, then try again",
             Self::Changed { .. } => "run again to get the new release",
             Self::Mismatch { .. } => {

@@ -1,7 +1,8 @@
 //! What is known of an upload across runs: one line for each part that arrived.
 
 use crate::beneath::Folder;
-use crate::{CacheError, StoredPart};
+use crate::upload::StoredPart;
+use crate::{CacheError, is_same_etag};
 use loader_model::ResourceName;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
@@ -30,6 +31,8 @@ pub(crate) struct Known {
     pub(crate) stream: String,
     /// What the object will say of the push that made it.
     pub(crate) push: String,
+    /// True if the store gets a checksum with each part.
+    pub(crate) has_checksums: bool,
     pub(crate) parts: BTreeMap<u32, SentPart>,
     /// ETag of the object, where the upload is complete.
     pub(crate) complete: Option<String>,
@@ -45,8 +48,12 @@ pub(crate) struct SentPart {
 }
 
 impl SentPart {
-    pub(crate) fn stored(&self) -> StoredPart {
-        StoredPart { number: self.number, size: self.size, etag: self.etag.clone() }
+    /// True if the store lists this part.
+    pub(crate) fn is_in(&self, listed: &[StoredPart]) -> bool {
+        let same = |stored: &StoredPart| {
+            (stored.number, stored.size) == (self.number, self.size) && is_same_etag(&stored.etag, &self.etag)
+        };
+        listed.iter().any(same)
     }
 }
 
@@ -59,6 +66,8 @@ enum Line {
         stream: String,
         #[serde(default)]
         push: String,
+        #[serde(default)]
+        has_checksums: bool,
     },
     Part(SentPart),
     Complete {
@@ -110,11 +119,12 @@ impl Journal {
         self.known.as_ref()
     }
 
-    pub(crate) fn begin(&mut self, id: &str, part_len: u64, stream: &str, push: &str) -> Result<(), CacheError> {
+    /// Begins the journal of an upload that has no parts yet.
+    pub(crate) fn begin(&mut self, upload: &Known) -> Result<(), CacheError> {
         let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
         emptied.map_err(|cause| CacheError::state(&self.place, cause))?;
-        let (id, stream, push) = (id.to_owned(), stream.to_owned(), push.to_owned());
-        self.add(&Line::Begin { id, part_len, stream, push })
+        let Known { id, part_len, stream, push, has_checksums, .. } = upload.clone();
+        self.add(&Line::Begin { id, part_len, stream, push, has_checksums })
     }
 
     pub(crate) fn sent(&mut self, part: &SentPart) -> Result<(), CacheError> {
@@ -150,8 +160,8 @@ fn read(file: &mut File) -> io::Result<Option<Known>> {
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let Some(Ok(parsed)) = line.strip_suffix(b"\n").map(serde_json::from_slice) else { break };
         match (parsed, &mut known) {
-            (Line::Begin { id, part_len, stream, push }, _) => {
-                known = Some(Known { id, part_len, stream, push, ..Known::default() });
+            (Line::Begin { id, part_len, stream, push, has_checksums }, _) => {
+                known = Some(Known { id, part_len, stream, push, has_checksums, ..Known::default() });
             }
             (Line::Part(part), Some(known)) => drop(known.parts.insert(part.number, part)),
             (Line::Complete { etag }, Some(known)) => known.complete = Some(etag),

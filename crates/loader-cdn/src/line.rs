@@ -2,7 +2,7 @@
 
 use crate::part::Range;
 use crate::{Ask, Error, Part, Store};
-use loader_http::{Body, RetryNotice};
+use loader_http::RetryNotice;
 use loader_model::ResourceName;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -57,12 +57,37 @@ pub(crate) enum Report {
 pub(crate) struct Line {
     store: Store,
     name: ResourceName,
-    size: u64,
-    etag: Option<String>,
+    version: Version,
     /// How far ahead of the reader bytes may be, in bytes.
     window: u64,
     place: Mutex<Place>,
     moved: Condvar,
+}
+
+/// The version of an object whose ranges are read.
+pub(crate) struct Version {
+    /// Bytes of the object.
+    pub(crate) size: u64,
+    /// Strong ETag.
+    pub(crate) etag: Option<String>,
+    /// The file of which it is the big part.
+    pub(crate) cut: Option<String>,
+    /// True if the reader checks the bytes against a digest. Then an ETag need not tell
+    /// versions apart, which it does not do if each edge node makes its own.
+    pub(crate) has_digest: bool,
+}
+
+impl Version {
+    /// True if `part` may be of this version.
+    fn has(&self, part: &Part) -> bool {
+        let other_file = self.cut.as_deref().zip(part.cut.as_deref()).is_some_and(|(here, there)| here != there);
+        part.total == self.size && !other_file && (self.has_digest || part.strong_etag() == self.etag.as_deref())
+    }
+
+    /// True if the bytes may come from several answers.
+    pub(crate) fn is_divisible(&self) -> bool {
+        self.has_digest || self.etag.is_some()
+    }
 }
 
 /// First byte of a range, and first byte behind it.
@@ -83,14 +108,14 @@ impl Line {
     pub(crate) fn new(
         store: &Store,
         name: &ResourceName,
-        (size, etag): (u64, Option<String>),
+        version: Version,
         start: u64,
         pace: Pace,
         window: u64,
     ) -> Self {
         let place = Mutex::new(Place { next: start, passed: start, stopped: false, pace, idle: Vec::new() });
         let (store, name) = (store.clone(), name.clone());
-        Self { store, name, size, etag, window, place, moved: Condvar::new() }
+        Self { store, name, version, window, place, moved: Condvar::new() }
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
@@ -120,14 +145,14 @@ impl Line {
     pub(crate) fn next_chunk(&self) -> Option<Chunk> {
         let mut place = self.place();
         let start = place.next;
-        place.next = self.size.min(start.saturating_add(place.pace.chunk_len.max(1)));
-        (start < self.size && !place.stopped).then_some((start, place.next))
+        place.next = self.version.size.min(start.saturating_add(place.pace.chunk_len.max(1)));
+        (start < self.version.size && !place.stopped).then_some((start, place.next))
     }
 
     /// As [`Pace::took`], where there is more to fetch.
     fn took(&self, len: u64, spent: Duration) -> bool {
         let mut place = self.place();
-        place.next < self.size && place.pace.took(len, spent)
+        place.next < self.version.size && place.pace.took(len, spent)
     }
 
     /// A buffer for the bytes at `offset`, once they are near enough to the
@@ -145,11 +170,13 @@ impl Line {
 
     /// The bytes from `position` to `end`, of the same version.
     fn open(&self, position: u64, end: u64) -> Result<Part, Error> {
-        let whole = position == 0 && end == self.size;
-        let range = (!whole).then_some(Range { start: position, end: Some(end).filter(|end| *end < self.size) });
-        let ask = Ask { if_range: range.as_ref().and(self.etag.clone()), range, head: false };
+        let Version { size, etag, has_digest, .. } = &self.version;
+        let whole = position == 0 && end == *size;
+        let range = (!whole).then_some(Range { start: position, end: Some(end).filter(|end| end < size) });
+        let if_range = range.as_ref().and(etag.clone()).filter(|_| !has_digest);
+        let ask = Ask { if_range, range, head: false, size: Some(*size) };
         let part = self.store.ask(&self.name, &ask)?;
-        if part.total != self.size || part.strong_etag() != self.etag.as_deref() {
+        if !self.version.has(&part) {
             return Err(self.store.changed(&self.name));
         }
         if part.start == position {
@@ -202,11 +229,18 @@ fn fetch(
         let want = usize::try_from(end - position).unwrap_or(usize::MAX).min(PIECE_LEN);
         let mut filled = 0;
         let before = Instant::now();
-        let outcome = match part.take().map_or_else(|| line.open(position, end), Ok) {
-            Ok(opened) => fill(&mut part.insert(opened).body, &mut buffer[..want], &mut filled),
+        // An answer may be shorter than its range.
+        let outcome = match part.take().filter(|part| part.len > 0).map_or_else(|| line.open(position, end), Ok) {
+            Ok(opened) => part.insert(opened).fill(&mut buffer[..want], &mut filled).map_err(Error::Http),
             Err(error) => Err(error),
         };
         spent += before.elapsed();
+        if let Err(Error::Http(error)) = &outcome
+            && !error.is_passing()
+        {
+            // Bytes of an answer that is wrong are not passed on.
+            return outcome.map(|()| None);
+        }
         attempts.progressed(filled as u64);
         buffer.truncate(filled);
         if filled > 0 && reports.send(Report::Bytes { offset: position, bytes: buffer }).is_err() {
@@ -217,7 +251,7 @@ fn fetch(
             Ok(()) => {}
             Err(Error::Http(error)) => {
                 part = None;
-                if position > 0 && line.etag.is_none() {
+                if position > 0 && !line.version.is_divisible() {
                     // Nothing says that the rest would be of the same version.
                     return Err(Error::Http(error));
                 }
@@ -226,21 +260,7 @@ fn fetch(
             Err(error) => return Err(error),
         }
     }
-    if let Some(mut part) = part {
-        // Seeing the end gives the connection back for the next range.
-        let _ = part.body.read_some(&mut [0]);
-    }
     Ok(Some(spent))
-}
-
-/// Fills `buffer` from `body`; `filled` counts the bytes that came, whatever the
-/// outcome.
-fn fill(body: &mut Body, buffer: &mut [u8], filled: &mut usize) -> Result<(), Error> {
-    while *filled < buffer.len() {
-        // A body is never shorter than its range, so it cannot end here.
-        *filled += body.read_some(&mut buffer[*filled..])?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! An object read in order, from several ranges at a time.
 
-use crate::line::{Line, Pace, Report, SHORTEST, work};
+use crate::line::{Line, Pace, Report, SHORTEST, Version, work};
 use crate::part::Range;
-use crate::{Ask, Error, Part, Source, Store};
+use crate::{Ask, Error, Expected, Part, Source, Store};
 use loader_http::Notify;
 use loader_model::ResourceName;
 use std::collections::BTreeMap;
@@ -45,7 +45,8 @@ pub struct Start {
 }
 
 /// The bytes of an object from an offset to its end. Every byte comes from one
-/// version of the object, and the end is where the store said it is. Threads
+/// version of the object, as far as its ETag tells or else the digest that the caller
+/// expects, and the end is where the store said it is. Threads
 /// fetch ranges ahead of the reader, never more than the plan's memory; a range
 /// whose line breaks goes on at its last byte.
 pub struct Object<'a> {
@@ -68,20 +69,20 @@ impl<'a> Object<'a> {
         name: &ResourceName,
         plan: GetPlan,
         start: &Start,
+        expected: &Expected,
         notify: Notify<'a>,
     ) -> Result<Self, Error> {
-        let first = first_part(store, name, plan, start, notify)?;
-        let (size, etag) = (first.total, first.strong_etag().map(str::to_owned));
+        let first = first_part(store, name, plan, start, expected, notify)?;
+        let (size, etag, cut) = (first.total, first.strong_etag().map(str::to_owned), first.cut.clone());
         if start.etag.is_some() && start.etag != etag {
             return Err(store.changed(name));
         }
-        // Ranges of one object can be told to be of one version only by an ETag.
-        let side_by_side = plan.jobs > 1 && etag.is_some() && first.len < size - start.offset;
-        let (jobs, chunk_len) = if side_by_side { (plan.jobs, first.len) } else { (1, size) };
+        let version = Version { size, etag: etag.clone(), cut: cut.clone(), has_digest: expected.sha256.is_some() };
+        let side_by_side = plan.jobs > 1 && version.is_divisible() && first.len < size - start.offset;
+        let (jobs, chunk_len) = if side_by_side { (plan.jobs, plan.first_len()) } else { (1, size) };
         let pace = Pace { chunk_len, jobs, longest: (side_by_side && plan.adapts).then_some(plan.chunk_len) };
         let window = plan.chunk_len.saturating_mul(plan.jobs.max(1) as u64);
-        let cut = first.cut.clone();
-        let line = Line::new(store, name, (size, etag.clone()), start.offset, pace, window);
+        let line = Line::new(store, name, version, start.offset, pace, window);
         let (line, (to_reader, reports)) = (Arc::new(line), mpsc::channel());
         let mut first = line.next_chunk().map(|chunk| (chunk, first));
         for _ in 0..jobs {
@@ -116,18 +117,29 @@ fn first_part(
     name: &ResourceName,
     plan: GetPlan,
     start: &Start,
+    expected: &Expected,
     notify: Notify<'_>,
 ) -> Result<Part, Error> {
     let end = (plan.jobs > 1).then(|| start.offset.saturating_add(plan.first_len()));
     let range = (start.offset > 0 || end.is_some()).then_some(Range { start: start.offset, end });
-    let mut ask = Ask { if_range: start.etag.clone().filter(|_| range.is_some()), range, head: false };
+    let mut ask =
+        Ask { if_range: start.etag.clone().filter(|_| range.is_some()), range, head: false, size: expected.size };
     let mut attempts = store.http.attempts(notify);
     loop {
         match store.ask(name, &ask) {
             Ok(part) if part.total < start.offset => return Err(store.changed(name)),
+            // Nothing would prove that the other ranges are of the same version.
+            Ok(part)
+                if part.start + part.len < part.total && expected.sha256.is_none() && part.strong_etag().is_none() =>
+            {
+                ask.range = None;
+            }
             Ok(part) if part.start == start.offset => return Ok(part),
-            Ok(part) if start.etag.is_some() && start.etag.as_deref() == part.strong_etag() => {
-                return part.discarding(start.offset).map_err(Error::Http);
+            Ok(part) if start.etag.as_deref().is_none_or(|etag| part.strong_etag() == Some(etag)) => {
+                match part.discarding(start.offset) {
+                    Ok(part) => return Ok(part),
+                    Err(error) => attempts.again(error)?,
+                }
             }
             Ok(_) => return Err(store.changed(name)),
             // No range fits into an empty object.

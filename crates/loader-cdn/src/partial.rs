@@ -1,7 +1,8 @@
 //! An entry of the cache in the making, which outlives the process.
 
 use crate::beneath::Folder;
-use crate::{CacheError, Error, Expected, Old, Source, Start};
+use crate::{CacheError, Entry, Error, Expected, Old, Source, Start};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -18,14 +19,18 @@ const SYNC_LEN: u64 = 8 << 20;
 const BUFFER_LEN: usize = 256 * 1024;
 
 /// An entry in the making, locked. Dropped without [`Partial::commit`], it stays
-/// for the next run where its version is known, and goes where it is not.
+/// for the next run.
+///
+/// What an earlier run left is not to be trusted: the disk, the network or another user
+/// of the cache may have damaged it, and the digest shows that only at the end. None of
+/// it may leave the process before the whole was checked.
 #[derive(Debug)]
 pub struct Partial {
     pub(crate) folder: Folder,
     pub(crate) name: String,
     place: String,
     file: File,
-    /// What the file will be; `etag` empty where the version is not known.
+    /// What the file will be; `etag` is empty if the store sends no strong one.
     state: State,
     /// Bytes of the file that will pass again before new ones come.
     replayed: u64,
@@ -63,7 +68,7 @@ impl Partial {
             ..State::default()
         };
         let left = read_state(&self.folder, &state_name(&self.name));
-        let fits = |left: &State| left.size == wanted.size && left.sha256 == wanted.sha256 && !left.etag.is_empty();
+        let fits = |left: &State| left.size == wanted.size && left.sha256 == wanted.sha256;
         let there = self.file.metadata()?.len();
         let left = left.filter(|left| fits(left) && left.synced <= there.min(left.size));
         self.recorded = left.is_some();
@@ -96,10 +101,11 @@ impl Partial {
     /// Where the object is to be read from: behind what is here already.
     pub fn start(&self) -> Start {
         let offset = self.state.synced;
-        Start { offset, etag: (offset > 0).then(|| self.state.etag.clone()) }
+        let etag = Some(&self.state.etag).filter(|etag| offset > 0 && !etag.is_empty());
+        Start { offset, etag: etag.cloned() }
     }
 
-    /// What is here already, to be passed on before the rest.
+    /// The bytes that are here already, to be checked before the rest.
     ///
     /// # Errors
     /// [`CacheError`]: the file cannot be opened twice.
@@ -120,14 +126,12 @@ impl Partial {
         emptied.map_err(|cause| CacheError::cache(&self.place, cause))
     }
 
-    /// The bytes that come are of the version with this strong ETag; without
-    /// one they are of no use to a later run.
+    /// Sets the strong ETag of the version whose bytes come; without one, only the
+    /// digest tells versions apart.
     pub fn pin(&mut self, etag: Option<&str>) {
         self.state.etag = etag.unwrap_or_default().to_owned();
-        if !self.state.etag.is_empty() {
-            // Where it cannot be written now, it is tried again behind the next bytes.
-            let _ = self.file.sync_data().and_then(|()| self.record());
-        }
+        // If it cannot be written now, it is tried again after the next bytes.
+        let _ = self.file.sync_data().and_then(|()| self.record());
     }
 
     /// Checks that the file system has room for the rest, and for `other` bytes more,
@@ -196,7 +200,7 @@ impl Partial {
 
     /// Makes what was written durable, then says so beside it.
     fn sync(&mut self) -> io::Result<()> {
-        if self.state.etag.is_empty() || self.written == self.state.synced {
+        if self.written == self.state.synced {
             return Ok(());
         }
         self.file.sync_data()?;
@@ -217,12 +221,12 @@ impl Partial {
 
     /// Makes the bytes the entry, durably, and `small` what is kept beside it: the
     /// small part as the API sealed it. To be called only when size and digest were
-    /// found right.
+    /// found right. Returns the entry, to read from its start.
     ///
     /// # Errors
     /// [`CacheError`].
-    pub fn commit(mut self, small: &[u8]) -> Result<(), CacheError> {
-        let publish = || -> io::Result<()> {
+    pub fn commit(mut self, small: &[u8]) -> Result<Entry, CacheError> {
+        let publish = || -> io::Result<Entry> {
             self.file.sync_all()?;
             // All that takes long or room comes before the first name.
             let small = self.folder.prepare(&small_name(&self.name), small)?;
@@ -230,7 +234,12 @@ impl Partial {
             small.place()?;
             let _ = self.folder.remove(&state_name(&self.name));
             let _ = self.folder.remove(&damaged_name(&self.name));
-            Ok(self.folder.sync()?)
+            self.folder.sync()?;
+            let mut file = self.file.try_clone()?;
+            file.rewind()?;
+            // A process that waits for the lock may have it while the entry is read.
+            let _ = flock(&file, FlockOperation::Unlock);
+            Ok(Entry::new(file, &self.place, self.written))
         };
         let published = publish().map_err(|cause| CacheError::cache(&self.place, cause));
         self.ended = published.is_ok();

@@ -3,7 +3,7 @@
 use crate::expected::{Tally, hex, sha256_hex};
 use crate::journal::{Known, SentPart};
 use crate::upload::{PARTS_MAX, Upload, is_gone};
-use crate::{Error, Journal, Store, StoredPart};
+use crate::{Error, Journal, Store, is_same_etag};
 use loader_http::{Notify, RetryNotice};
 use loader_model::{ResourceName, printable};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -45,7 +45,7 @@ pub struct Sent {
     pub sha256: String,
     /// Bytes that an earlier run had sent.
     pub resumed: u64,
-    parts: Vec<StoredPart>,
+    parts: Vec<SentPart>,
 }
 
 enum Report {
@@ -72,7 +72,7 @@ impl<'a> Push<'a> {
         notify: Notify<'_>,
     ) -> Result<Self, Error> {
         if let Some(known) = journal.as_ref().and_then(Journal::known).cloned() {
-            let upload = Upload { store, name, id: known.id.clone() };
+            let upload = Upload { store, name, id: known.id.clone(), has_checksums: known.has_checksums };
             if let Some(push) = Self::take_up(upload, plan, small, &mut journal, known, notify)? {
                 return Ok(push);
             }
@@ -82,7 +82,9 @@ impl<'a> Push<'a> {
         let push = hex(&random);
         let upload = Upload::begin(store, name, plan.release, (&push, cut), notify)?;
         if let Some(journal) = &mut journal {
-            journal.begin(&upload.id, plan.part_len, small, &push)?;
+            let (id, stream, push) = (upload.id.clone(), small.to_owned(), push.clone());
+            let (part_len, has_checksums) = (plan.part_len, upload.has_checksums);
+            journal.begin(&Known { id, part_len, stream, push, has_checksums, ..Known::default() })?;
         }
         Ok(Self { upload, plan, journal, known: BTreeMap::new(), done: None, mark: push, begun_before: false })
     }
@@ -105,7 +107,10 @@ impl<'a> Push<'a> {
         }
         if let Some(etag) = known.complete {
             let there = upload.store.head(upload.name, notify);
-            let same = there.is_ok_and(|meta| meta.etag.as_deref() == Some(etag.as_str()));
+            let same = there.is_ok_and(|meta| match &meta.push {
+                Some(push) if !known.push.is_empty() => *push == known.push,
+                _ => meta.etag.is_some_and(|found| is_same_etag(&found, &etag)),
+            });
             let journal = journal.take_if(|_| same);
             let (done, mark) = (Some(etag), known.push);
             return Ok(same.then(|| Self {
@@ -131,7 +136,7 @@ impl<'a> Push<'a> {
             Err(error) => return Err(error),
         };
         let mut parts = known.parts;
-        parts.retain(|_, part| listed.contains(&part.stored()));
+        parts.retain(|_, part| part.is_in(&listed));
         let (journal, mark) = (journal.take(), known.push);
         Ok(Some(Self { upload, plan, journal, known: parts, done: None, mark, begun_before: true }))
     }
@@ -187,7 +192,7 @@ impl<'a> Push<'a> {
             }
             Ok(())
         })?;
-        let parts = desk.parts.into_values().map(|part| part.stored()).collect();
+        let parts = desk.parts.into_values().collect();
         Ok(Sent { size: tally.size(), sha256: tally.hex(), resumed: desk.resumed, parts })
     }
 
@@ -209,15 +214,19 @@ impl<'a> Push<'a> {
             let cause = format!("{} bytes on the CDN after {} were sent", there.size, sent.size);
             return Err(Error::Mismatch { what: what(), cause });
         }
-        if etag.is_none() && there.push.as_deref() != Some(self.mark.as_str()) {
-            let cause = "the upload is gone, and the object is that of another push".to_owned();
-            return Err(Error::Mismatch { what: what(), cause });
-        }
-        if let (Some(etag), Some(found)) = (&etag, &there.etag)
-            && etag.trim_matches('"') != found.trim_matches('"')
-        {
-            let cause = format!("ETag on the CDN is {} after {} was sent", printable(found), printable(etag));
-            return Err(Error::Mismatch { what: what(), cause });
+        // The name of the push decides, if the store keeps it: an ETag may differ from one
+        // node of the store to the next.
+        match (&there.push, &etag, &there.etag) {
+            (Some(push), ..) if *push == self.mark => {}
+            (None, Some(etag), Some(found)) if !is_same_etag(etag, found) => {
+                let cause = format!("ETag on the CDN is {} after {} was sent", printable(found), printable(etag));
+                return Err(Error::Mismatch { what: what(), cause });
+            }
+            (None, Some(_), _) => {}
+            _ => {
+                let cause = "the object on the CDN is that of another push".to_owned();
+                return Err(Error::Mismatch { what: what(), cause });
+            }
         }
         if let (Some(journal), Some(etag)) = (&mut self.journal, &there.etag) {
             journal.complete(etag)?;

@@ -15,6 +15,8 @@ use s3::{Bucket, Region, signing};
 const DEFAULT_REGION: &str = "us-east-1";
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
+/// The token of temporary keys.
+const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const PAYLOAD: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
 /// Which keys of the credentials sign.
@@ -47,9 +49,19 @@ impl Signer {
     pub(crate) fn new(cdn: &CdnCredentials, keys: Keys) -> Result<Self, Error> {
         let endpoint = BaseUrl::parse(&cdn.host)?;
         let region = cdn.region.clone().filter(|region| !region.is_empty()).unwrap_or(DEFAULT_REGION.to_owned());
-        let (what, key, secret) = match keys {
-            Keys::Downloader => ("downloader", Some(&cdn.downloader_access_key), Some(&cdn.downloader_access_secret)),
-            Keys::Uploader => ("uploader", cdn.uploader_access_key.as_ref(), cdn.uploader_access_secret.as_ref()),
+        let (what, key, secret, token) = match keys {
+            Keys::Downloader => (
+                "downloader",
+                Some(&cdn.downloader_access_key),
+                Some(&cdn.downloader_access_secret),
+                cdn.downloader_token(),
+            ),
+            Keys::Uploader => (
+                "uploader",
+                cdn.uploader_access_key.as_ref(),
+                cdn.uploader_access_secret.as_ref(),
+                cdn.uploader_token(),
+            ),
         };
         // Both keys are always given: for a missing one the crate would look in
         // the environment and ask the metadata address.
@@ -57,11 +69,19 @@ impl Signer {
         else {
             return Err(Error::Config(format!("the CDN credentials hold no {what} key")));
         };
-        let credentials = Credentials::new(Some(key), Some(secret), None, None, None)
+        let credentials = Credentials::new(Some(key), Some(secret), None, token, None)
             .map_err(|_| Error::Config("the CDN credentials cannot be used".to_owned()))?;
         let path_style = cdn.path_style.unwrap_or_else(|| path_style_by_host(endpoint.origin()));
         let region = Region::Custom { region, endpoint: endpoint.to_string() };
         Ok(Self { endpoint, region, credentials, bucket: cdn.bucket.clone(), path_style })
+    }
+
+    /// The region that requests are signed for.
+    pub(crate) fn region(&self) -> &str {
+        match &self.region {
+            Region::Custom { region, .. } => region,
+            _ => DEFAULT_REGION,
+        }
     }
 
     pub(crate) fn endpoint(&self) -> &BaseUrl {
@@ -101,8 +121,10 @@ impl Signer {
         let method = if ask.head { Method::HEAD } else { Method::GET };
         let mut call = Call::new(method, request.url().map_err(unsignable)?.as_str());
         call.headers = request.headers().map_err(unsignable)?;
-        if let Some(authorization) = call.headers.get_mut(header::AUTHORIZATION) {
-            authorization.set_sensitive(true);
+        for name in [header::AUTHORIZATION, TOKEN] {
+            if let Some(value) = call.headers.get_mut(name) {
+                value.set_sensitive(true);
+            }
         }
         add_if_range(&mut call, ask);
         Ok(call)
@@ -128,9 +150,11 @@ impl Signer {
         url.query_pairs_mut().extend_pairs(query);
         let all = request.headers().map_err(unsignable)?;
         let mut headers = more;
-        for name in [header::HOST, DATE] {
+        for name in [header::HOST, DATE, TOKEN] {
             if let Some(value) = all.get(&name) {
-                headers.insert(name, value.clone());
+                let mut value = value.clone();
+                value.set_sensitive(name == TOKEN);
+                headers.insert(name, value);
             }
         }
         headers.insert(PAYLOAD, value(payload)?);

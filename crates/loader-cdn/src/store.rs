@@ -1,7 +1,9 @@
 //! The store: one signed request, redirects followed with care.
 
+use crate::part::Range;
 use crate::sign::{Keys, Place, Signer};
-use crate::{Ask, Error, GetPlan, Object, Part, Start, xml};
+use crate::xml::Document;
+use crate::{Ask, Error, Expected, GetPlan, Object, Part, Start};
 use loader_http::{Call, HeaderMap, HeaderName, Http, Notify, Origin, Reached, Response, Uri, header, server_time};
 use loader_model::{CdnCredentials, ResourceName, printable};
 use std::fmt;
@@ -23,7 +25,10 @@ pub(crate) const PUSH: HeaderName = HeaderName::from_static("x-amz-meta-push");
 /// Says of which file an object is the big part, and where that was cut.
 pub(crate) const CUT: HeaderName = HeaderName::from_static("x-amz-meta-cut");
 
-/// Most bytes of an error body that are searched.
+/// Names the region of a bucket, in an answer that refuses a request for another.
+const REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
+
+/// Most bytes of an error body that are read.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
 /// A store with the keys that may read from it, or write too. Can be shared by
@@ -86,8 +91,9 @@ impl Store {
         Ok(self.http.reach(self.signer.endpoint(), notify)?)
     }
 
-    /// The big part of a resource, read in order from `start`. Calls `notify`
-    /// before each repetition.
+    /// The big part of a resource, read in order from `start`. The caller checks the
+    /// bytes against `expected`; its size also stands in for one that the store does not
+    /// report. Calls `notify` before each repetition.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Clock`],
@@ -98,9 +104,10 @@ impl Store {
         name: &ResourceName,
         plan: GetPlan,
         start: &Start,
+        expected: &Expected,
         notify: Notify<'a>,
     ) -> Result<Object<'a>, Error> {
-        Object::open(self, name, plan, start, notify)
+        Object::open(self, name, plan, start, expected, notify)
     }
 
     /// Size and version of the big part of a resource.
@@ -108,21 +115,37 @@ impl Store {
     /// # Errors
     /// As [`Store::get`].
     pub fn head(&self, name: &ResourceName, notify: Notify<'_>) -> Result<Meta, Error> {
-        let ask = Ask { head: true, ..Ask::default() };
+        let mut ask = Ask { head: true, ..Ask::default() };
         let mut attempts = self.http.attempts(notify);
         loop {
             match self.respond(name, &ask) {
-                Ok(response) => {
-                    let size = value(&response.headers, header::CONTENT_LENGTH).and_then(|size| size.parse().ok());
-                    let size = size.ok_or_else(|| self.protocol(name, "answer without Content-Length"))?;
-                    let release = value(&response.headers, RELEASE).and_then(|release| release.parse().ok());
-                    let of = |name| value(&response.headers, name).map(str::to_owned);
-                    return Ok(Meta { size, etag: of(header::ETAG), release, cut: of(CUT), push: of(PUSH) });
-                }
+                Ok(response) => match self.meta(name, &ask, response) {
+                    Ok(meta) => return Ok(meta),
+                    Err(error) if !ask.head => return Err(error),
+                    Err(_) => ask = first_byte(),
+                },
                 Err(Error::Http(error)) => attempts.again(error)?,
+                // A proxy that does not pass a HEAD on.
+                Err(Error::Protocol { .. }) if ask.head => ask = first_byte(),
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// What the answer to `ask` tells of the object.
+    fn meta(&self, name: &ResourceName, ask: &Ask, response: Response) -> Result<Meta, Error> {
+        let headers = response.headers;
+        let release = value(&headers, RELEASE).and_then(|release| release.parse().ok());
+        let of = |name| value(&headers, name).map(str::to_owned);
+        let (etag, cut, push) = (of(header::ETAG), of(CUT), of(PUSH));
+        let size = if ask.head {
+            let size = value(&headers, header::CONTENT_LENGTH).and_then(|size| size.parse().ok());
+            size.ok_or_else(|| self.protocol(name, "answer without Content-Length"))?
+        } else {
+            let part = Part::from_response(ask, response.status, &headers, response.body);
+            part.map_err(|what| self.protocol(name, &what))?.total
+        };
+        Ok(Meta { size, etag, release, cut, push })
     }
 
     /// Makes one attempt at what is asked for, without repetition. The whole
@@ -145,7 +168,9 @@ impl Store {
         for _ in 0..=REDIRECTS_MAX {
             let response = self.http.open_ready(&call)?;
             match response.status {
-                301 | 302 | 303 | 307 | 308 => call = self.redirected(name, &place, ask, &call, &response.headers)?,
+                301 | 302 | 303 | 307 | 308 if response.headers.contains_key(header::LOCATION) => {
+                    call = self.redirected(name, &place, ask, &call, &response.headers)?
+                }
                 200 | 206 => return Ok(response),
                 _ => return Err(self.refusal(name, response)),
             }
@@ -189,7 +214,9 @@ impl Store {
     }
 
     pub(crate) fn refusal(&self, name: &ResourceName, mut response: Response) -> Error {
-        let (code, message) = xml::code_and_message(&response.body.read_front(ERROR_BODY_MAX));
+        let document = Document::read(&response.body.read_front(ERROR_BODY_MAX));
+        let code = document.code.clone();
+        let region = value(&response.headers, REGION).or(document.region()).map(printable);
         let (host, key, status) = (self.host(), name.big_key(), response.status);
         let named = if code.is_empty() { format!("HTTP {status}") } else { code.clone() };
         // The answer to a HEAD has no body that could say so.
@@ -200,15 +227,20 @@ impl Store {
                 let there = |date: &str| format!("; there it is {}", printable(date));
                 Error::Clock { host, server_says: date.map_or(String::new(), there) }
             }
+            (301 | 302 | 307 | 308 | 400, _)
+                if region.as_deref().is_some_and(|there| there != self.signer.region()) =>
+            {
+                Error::Region { host, key, region: region.unwrap_or_default(), ours: self.signer.region().to_owned() }
+            }
             (404, _) => Error::NotFound { host, key, code: named },
             (416, _) => Error::OutOfRange { host, key },
-            (401 | 403, _) => {
+            // Of temporary keys (S3 API reference, error responses).
+            (401 | 403, _) | (400, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
                 Error::Forbidden { host, key, status, code: if code.is_empty() { "refused".into() } else { code } }
             }
             _ => {
-                let what = [format!("HTTP {status}"), code, message];
-                let what = what.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ");
-                Error::Protocol { host, key, what }
+                let what = [format!("HTTP {status}")].into_iter().chain(document.error_texts()).collect::<Vec<_>>();
+                Error::Protocol { host, key, what: what.join(", ") }
             }
         }
     }
@@ -225,6 +257,11 @@ impl Store {
     pub fn host(&self) -> String {
         self.signer.origin().to_string()
     }
+}
+
+/// A request for the first byte, which tells size and version as a HEAD does.
+fn first_byte() -> Ask {
+    Ask { range: Some(Range { start: 0, end: Some(1) }), ..Ask::default() }
 }
 
 /// True where the two clocks differ by more than S3 accepts.

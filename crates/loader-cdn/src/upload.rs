@@ -1,13 +1,24 @@
 //! The requests of a multipart upload, each with its repetitions.
 
-use crate::expected::sha256_hex;
+use crate::expected::{sha256_hex, unhex};
+use crate::journal::SentPart;
 use crate::store::{CUT, PUSH, RELEASE, value};
-use crate::{Error, Store, xml};
-use loader_http::{Answer, Attempts, HeaderMap, HeaderValue, Method, Notify, header};
+use crate::xml::Document;
+use crate::{Error, Store};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use loader_http::{Answer, Attempts, Error as HttpError, HeaderMap, HeaderName, HeaderValue, Method, Notify, header};
 use loader_model::ResourceName;
 
 /// Most bytes of an XML answer: a list of 1000 parts is some 300 KiB.
 const XML_MAX: u64 = 4 << 20;
+
+/// Says at the start of an upload that each part comes with a checksum.
+const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
+
+/// SHA-256 of a part. A bucket with Object Lock takes no part without one (S3 user guide,
+/// Object Lock considerations).
+const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-checksum-sha256");
 
 /// Most parts of an upload (S3 user guide, multipart limits).
 pub const PARTS_MAX: u32 = 10_000;
@@ -17,13 +28,13 @@ pub const PART_LEN_MIN: u64 = 5 << 20;
 
 /// A part that the store has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredPart {
+pub(crate) struct StoredPart {
     /// Number of the part, from 1.
-    pub number: u32,
+    pub(crate) number: u32,
     /// Size in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// What the store calls these bytes.
-    pub etag: String,
+    pub(crate) etag: String,
 }
 
 /// An upload that has begun and is not complete.
@@ -32,11 +43,14 @@ pub(crate) struct Upload<'a> {
     pub(crate) store: &'a Store,
     pub(crate) name: &'a ResourceName,
     pub(crate) id: String,
+    /// True if the store gets a checksum with each part.
+    pub(crate) has_checksums: bool,
 }
 
 impl<'a> Upload<'a> {
     /// Begins an upload of an object that will say which `release` it is, which
-    /// `push` made it, and what it is cut from.
+    /// `push` made it, and what it is cut from. A store that does not know checksums is
+    /// asked once more without.
     pub(crate) fn begin(
         store: &'a Store,
         name: &'a ResourceName,
@@ -48,16 +62,21 @@ impl<'a> Upload<'a> {
         for (name, text) in [(PUSH, push), (CUT, cut)] {
             more.extend(HeaderValue::from_str(text).ok().map(|value| (name, value)));
         }
+        more.insert(CHECKSUM_ALGORITHM, HeaderValue::from_static("SHA256"));
         let mut attempts = store.http.attempts(notify);
         let answer = loop {
             let begun = send(store, name, (Method::POST, &[("uploads", "")]), (b"", &sha256_hex(b"")), more.clone());
             match begun {
                 Err(Error::Http(error)) => attempts.again(error)?,
+                Err(Error::Protocol { .. }) if more.remove(CHECKSUM_ALGORITHM).is_some() => {}
                 other => break other?,
             }
         };
-        let id = field(&answer, "UploadId").ok_or_else(|| store.protocol(name, "upload begun without an id"))?;
-        Ok(Self { store, name, id })
+        let id = Document::read(&answer.body).upload_id;
+        if id.is_empty() {
+            return Err(store.protocol(name, "upload begun without an id"));
+        }
+        Ok(Self { store, name, id, has_checksums: more.contains_key(CHECKSUM_ALGORITHM) })
     }
 
     /// Sends one part, which the store checks against its SHA-256, and gives the
@@ -65,8 +84,10 @@ impl<'a> Upload<'a> {
     pub(crate) fn put(&self, number: u32, bytes: &[u8], sha256: &str, notify: Notify<'_>) -> Result<String, Error> {
         let number = number.to_string();
         let query = [("partNumber", number.as_str()), ("uploadId", self.id.as_str())];
+        let checksum = self.has_checksums.then(|| HeaderValue::from_str(&base64(sha256)).ok()).flatten();
+        let more = HeaderMap::from_iter(checksum.map(|checksum| (CHECKSUM, checksum)));
         let mut attempts = self.store.http.attempts(notify);
-        let answer = signed(self.store, self.name, (Method::PUT, &query), (bytes, sha256), &mut attempts)?;
+        let answer = signed(self.store, self.name, (Method::PUT, &query), (bytes, sha256), &more, &mut attempts)?;
         let etag = value(&answer.headers, header::ETAG).map(str::to_owned);
         etag.ok_or_else(|| self.store.protocol(self.name, "part taken without an ETag"))
     }
@@ -80,12 +101,15 @@ impl<'a> Upload<'a> {
                 query.push(("part-number-marker", &marker));
             }
             let mut attempts = self.store.http.attempts(notify);
-            let answer = request(self.store, self.name, (Method::GET, &query), b"", &mut attempts)?;
+            let body = (&b""[..], sha256_hex(b""));
+            let none = HeaderMap::new();
+            let answer = signed(self.store, self.name, (Method::GET, &query), (body.0, &body.1), &none, &mut attempts)?;
             let before = parts.len();
-            parts.extend(listed(&String::from_utf8_lossy(&answer.body)));
-            let more = field(&answer, "IsTruncated").as_deref() == Some("true");
+            let document = Document::read(&answer.body);
+            let stored = |(number, size, etag): (_, _, &str)| StoredPart { number, size, etag: etag.to_owned() };
+            parts.extend(document.parts().map(stored));
             match parts.last() {
-                Some(last) if more && parts.len() > before => marker = last.number.to_string(),
+                Some(last) if document.is_truncated() && parts.len() > before => marker = last.number.to_string(),
                 _ => return Ok(parts),
             }
         }
@@ -97,11 +121,11 @@ impl<'a> Upload<'a> {
     /// `begun_before` where an earlier run may have asked for it too.
     pub(crate) fn complete(
         &self,
-        parts: &[StoredPart],
+        parts: &[SentPart],
         begun_before: bool,
         notify: Notify<'_>,
     ) -> Result<Option<String>, Error> {
-        let body = complete_body(parts);
+        let body = complete_body(parts, self.has_checksums);
         let mut attempts = self.store.http.attempts(notify);
         let repeated = std::cell::Cell::new(begun_before);
         let query = [("uploadId", self.id.as_str())];
@@ -113,11 +137,18 @@ impl<'a> Upload<'a> {
                 (body.as_bytes(), &sha256_hex(body.as_bytes())),
             );
             match result {
-                // A store may say 200 at once and what went wrong later, in the body.
-                Ok(answer) => match field(&answer, "ETag") {
-                    Some(etag) => return Ok(Some(etag)),
-                    None => return Err(self.store.protocol(self.name, &failed_late(&answer))),
-                },
+                Ok(answer) => {
+                    let document = Document::read(&answer.body);
+                    if !document.etag.is_empty() {
+                        return Ok(Some(document.etag));
+                    }
+                    if !answer.body.trim_ascii().is_empty() {
+                        return Err(self.store.protocol(self.name, &failed_late(&document)));
+                    }
+                    // What came of it shows when it is asked for again.
+                    let cause = "the answer is empty".to_owned();
+                    attempts.again(HttpError::Broken { host: self.store.host(), cause })?;
+                }
                 Err(Error::NotFound { .. }) if repeated.get() => return Ok(None),
                 Err(Error::Http(error)) => attempts.again(error)?,
                 Err(error) => return Err(error),
@@ -135,25 +166,16 @@ impl<'a> Upload<'a> {
 
 type Target<'q> = (Method, &'q [(&'q str, &'q str)]);
 
-fn request(
-    store: &Store,
-    name: &ResourceName,
-    target: Target<'_>,
-    body: &[u8],
-    attempts: &mut Attempts<'_>,
-) -> Result<Answer, Error> {
-    signed(store, name, target, (body, &sha256_hex(body)), attempts)
-}
-
 fn signed(
     store: &Store,
     name: &ResourceName,
     (method, query): Target<'_>,
     body: (&[u8], &str),
+    more: &HeaderMap,
     attempts: &mut Attempts<'_>,
 ) -> Result<Answer, Error> {
     loop {
-        match request_once(store, name, (method.clone(), query), body) {
+        match send(store, name, (method.clone(), query), body, more.clone()) {
             Err(Error::Http(error)) => attempts.again(error)?,
             other => return other,
         }
@@ -164,7 +186,8 @@ fn request_once(store: &Store, name: &ResourceName, target: Target<'_>, body: (&
     send(store, name, target, body, HeaderMap::new())
 }
 
-/// One attempt, signed with the time of now; only a status of 2xx is an answer.
+/// One attempt, signed with the time of now; only a status of 2xx is an answer, unless
+/// the body says that the store is busy.
 fn send(
     store: &Store,
     name: &ResourceName,
@@ -181,35 +204,32 @@ fn send(
         return Err(store.refusal(name, response));
     }
     let body = response.body.read_capped(XML_MAX)?;
+    // A store may answer 200 immediately and report in the body what went wrong later.
+    if let Some(status) = Document::read(&body).late_status() {
+        return Err(HttpError::Busy { host: store.host(), status, retry_after: None }.into());
+    }
     Ok(Answer { status: response.status, headers: response.headers, body })
 }
 
-fn field(answer: &Answer, name: &str) -> Option<String> {
-    xml::inner(&String::from_utf8_lossy(&answer.body), name).map(xml::unescape).filter(|text| !text.is_empty())
+fn failed_late(document: &Document) -> String {
+    let texts: Vec<_> = document.error_texts().collect();
+    if texts.is_empty() { "upload completed without an ETag".to_owned() } else { texts.join(", ") }
 }
 
-fn failed_late(answer: &Answer) -> String {
-    let (code, message) = xml::code_and_message(&answer.body);
-    if code.is_empty() { "upload completed without an ETag".to_owned() } else { format!("{code}, {message}") }
+/// The base64 of a SHA-256 in hexadecimal.
+fn base64(sha256: &str) -> String {
+    STANDARD.encode(unhex(sha256))
 }
 
-/// The `<Part>` elements of a list.
-fn listed(text: &str) -> Vec<StoredPart> {
-    let parts = text.split("<Part>").skip(1).map(|rest| rest.split("</Part>").next().unwrap_or_default());
-    parts
-        .filter_map(|part| {
-            let number = xml::inner(part, "PartNumber")?.trim().parse().ok()?;
-            let size = xml::inner(part, "Size")?.trim().parse().ok()?;
-            Some(StoredPart { number, size, etag: xml::unescape(xml::inner(part, "ETag")?) })
-        })
-        .collect()
-}
-
-fn complete_body(parts: &[StoredPart]) -> String {
+fn complete_body(parts: &[SentPart], has_checksums: bool) -> String {
     let mut body = "<CompleteMultipartUpload>".to_owned();
-    for StoredPart { number, etag, .. } in parts {
-        let etag = etag.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        body.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"));
+    for SentPart { number, etag, sha256, .. } in parts {
+        let etag = quick_xml::escape::partial_escape(etag.as_str());
+        body.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag>"));
+        if has_checksums {
+            body.push_str(&format!("<ChecksumSHA256>{}</ChecksumSHA256>", base64(sha256)));
+        }
+        body.push_str("</Part>");
     }
     body + "</CompleteMultipartUpload>"
 }
@@ -224,13 +244,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listed_parts_go_into_the_body_that_completes_them() {
-        let text = "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber>\
-                    <LastModified>x</LastModified><ETag>&quot;a&amp;b&quot;</ETag><Size>5</Size></Part>\
-                    <Part><PartNumber>2</PartNumber></Part></ListPartsResult>";
-        let parts = listed(text);
-        assert_eq!(parts, [StoredPart { number: 1, size: 5, etag: "\"a&b\"".to_owned() }]);
-        let body = complete_body(&parts);
+    fn parts_go_with_their_checksums_into_the_body_that_completes_them() {
+        let (number, size, sha256, etag) = (1, 5, sha256_hex(b"abc"), "\"a&b\"".to_owned());
+        let parts = [SentPart { number, size, sha256, etag }];
+        let body = complete_body(&parts, true);
         assert!(body.contains("<PartNumber>1</PartNumber><ETag>\"a&amp;b\"</ETag>"), "{body}");
+        // The digest of "abc" is that of FIPS 180-2 appendix B.1.
+        let checksum = "<ChecksumSHA256>ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=</ChecksumSHA256></Part>";
+        assert!(body.contains(checksum), "{body}");
+        assert!(!complete_body(&parts, false).contains("Checksum"));
     }
 }

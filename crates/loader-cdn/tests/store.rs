@@ -74,7 +74,7 @@ fn read_all(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
 fn a_request_is_signed_for_bucket_and_key() {
     let (host, server) = serve(vec![answer("200 OK|ETag: \"v1\"", 3, "abc")]);
     let store = store(&host);
-    let mut object = store.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap();
+    let mut object = store.get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {}).unwrap();
     assert_eq!((object.size(), object.etag()), (3, Some("\"v1\"")));
     assert_eq!(read_all(&mut object).unwrap(), b"abc");
     let request = server.join().unwrap().remove(0);
@@ -94,7 +94,7 @@ fn a_broken_line_is_continued_at_the_last_byte() {
     ]);
     let (store, retries) = (store(&host), Cell::new(0));
     let notify = |_: &_| retries.set(retries.get() + 1);
-    let mut object = store.get(&name(), SEQUENTIAL, &Start::default(), &notify).unwrap();
+    let mut object = store.get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &notify).unwrap();
     let mut out = Vec::new();
     let receipt = PartReceipt { size: 3, sha256: SHA256_OF_ABC.to_owned() };
     assert_eq!(
@@ -116,7 +116,9 @@ fn an_object_that_changed_is_never_appended() {
     ] {
         let (host, _server) = serve(vec![answer("200 OK|ETag: \"v1\"", 3, "a"), second]);
         let store = store(&host);
-        let error = read_all(&mut store.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap()).unwrap_err();
+        let error =
+            read_all(&mut store.get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {}).unwrap())
+                .unwrap_err();
         assert_eq!(error.code(), ErrorCode::Changed, "{error}");
     }
 }
@@ -126,14 +128,20 @@ fn a_store_without_ranges_is_read_again_from_the_start() {
     let whole = || answer("200 OK|ETag: \"v1\"", 3, "abc");
     let (host, _server) = serve(vec![answer("200 OK|ETag: \"v1\"", 3, "a"), whole()]);
     let store = store(&host);
-    assert_eq!(read_all(&mut store.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap()).unwrap(), b"abc");
+    assert_eq!(
+        read_all(&mut store.get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {}).unwrap())
+            .unwrap(),
+        b"abc"
+    );
 }
 
 #[test]
 fn without_an_etag_nothing_is_continued() {
     let (host, server) = serve(vec![answer("200 OK", 3, "a")]);
     let store = store(&host);
-    let error = read_all(&mut store.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap()).unwrap_err();
+    let error =
+        read_all(&mut store.get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {}).unwrap())
+            .unwrap_err();
     assert_eq!(error.code(), ErrorCode::Temporary, "{error}");
     assert_eq!(server.join().unwrap().len(), 1);
 }
@@ -153,7 +161,7 @@ fn a_part_must_be_the_range_that_was_asked_for() {
     }
     let (host, _server) = serve(vec!["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned()]);
     assert_eq!(
-        store(&host).get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap_err().code(),
+        store(&host).get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {}).unwrap_err().code(),
         ErrorCode::Protocol
     );
 }
@@ -164,9 +172,65 @@ fn a_receipt_that_does_not_fit_is_a_mismatch() {
         let (host, _server) = serve(vec![answer("200 OK", 3, "abc")]);
         let store = store(&host);
         let expected = Expected::from(&PartReceipt { size, sha256 });
-        let mut object = store.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap();
+        let mut object = store.get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {}).unwrap();
         let error = transfer("big part", &mut [&mut object], &expected, &mut |_| Ok(()), &mut Vec::new()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::DigestMismatch, "{error}");
+    }
+}
+
+/// What a store that sends no usable ETag, and less than it was asked for, needs.
+#[test]
+fn with_a_digest_ranges_need_no_etag() {
+    let receipt = PartReceipt { size: 3, sha256: SHA256_OF_ABC.to_owned() };
+    let expected = Expected::from(&receipt);
+    let chunked =
+        "HTTP/1.1 206 Partial Content|ETag: bare|Content-Range: bytes 1-1/*|Transfer-Encoding: chunked||1|b|0||";
+    let unframed = "HTTP/1.1 206 Partial Content|ETag: \"v2\"|Content-Range: bytes 2-2/3||c";
+    let answers = vec![
+        answer("206 Partial Content|ETag: W/\"v1\"|Content-Range: bytes 0-0/3", 1, "a"),
+        format!("{chunked}|").replace('|', "\r\n"),
+        unframed.replace('|', "\r\n"),
+    ];
+    let (host, server) = serve(answers);
+    let (store, retries) = (store(&host), Cell::new(0));
+    let notify = |_: &_| retries.set(retries.get() + 1);
+    let mut object = store.get(&name(), plan(2, 1 << 20), &Start::default(), &expected, &notify).unwrap();
+    let mut out = Vec::new();
+    transfer("big part", &mut [&mut object], &expected, &mut |_| Ok(()), &mut out).unwrap();
+    assert_eq!((out.as_slice(), retries.get()), (&b"abc"[..], 0));
+    let requests = server.join().unwrap();
+    assert!(requests.iter().all(|request| !request.contains("if-range")), "{requests:?}");
+}
+
+/// Without a digest nothing proves that two answers are of one version.
+#[test]
+fn without_digest_and_etag_one_answer_has_to_be_the_whole() {
+    let first = || answer("206 Partial Content|Content-Range: bytes 0-0/3", 1, "a");
+    let (host, _server) = serve(vec![first(), answer("200 OK", 3, "xyz")]);
+    let get = |host: &str| {
+        store(host).get(&name(), plan(2, 1 << 20), &Start::default(), &Expected::default(), &|_| {}).unwrap()
+    };
+    assert_eq!(read_all(&mut get(&host)).unwrap(), b"xyz");
+    let (host, _server) = serve(vec![first(), answer("200 OK", 3, "x")]);
+    assert_eq!(read_all(&mut get(&host)).unwrap_err().code(), ErrorCode::Temporary);
+}
+
+/// The receipt has the size; neither less nor more than that passes.
+#[test]
+fn a_body_without_a_length_is_as_long_as_the_receipt_says() {
+    let expected = Expected::from(&PartReceipt { size: 3, sha256: SHA256_OF_ABC.to_owned() });
+    for (body, code) in [("abc", None), ("ab", Some(ErrorCode::Temporary)), ("abcd", Some(ErrorCode::Protocol))] {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let whole = format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        let (host, _server) = serve(vec![whole; 5]);
+        let store = store(&host);
+        let got = store.get(&name(), SEQUENTIAL, &Start::default(), &expected, &|_| {}).and_then(|mut object| {
+            transfer("big part", &mut [&mut object], &expected, &mut |_| Ok(()), &mut Vec::new())
+        });
+        assert_eq!(got.err().map(|error| error.code()), code, "{body}");
+        let (host, _server) = serve(vec![format!("{head}3\r\nabc\r\n0\r\n\r\n")]);
+        let unknown = self::store(&host).get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {});
+        assert_eq!(unknown.unwrap_err().code(), ErrorCode::Protocol);
     }
 }
 
@@ -176,11 +240,28 @@ fn refusals_carry_the_code_of_the_store() {
         ("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>", ErrorCode::NotFound, "NoSuchKey"),
         ("404 Not Found", "", ErrorCode::NotFound, "HTTP 404"),
         ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>", ErrorCode::NotPermitted, "AccessDenied"),
-        ("403 Forbidden", "<Code>RequestTimeTooSkewed</Code>", ErrorCode::Clock, "clock of this machine"),
-        ("400 Bad Request", "<Code>Odd</Code><Message>what</Message>", ErrorCode::Protocol, "HTTP 400, Odd, what"),
+        (
+            "403 Forbidden",
+            "<Error><Code>RequestTimeTooSkewed</Code></Error>",
+            ErrorCode::Clock,
+            "clock of this machine",
+        ),
+        (
+            "400 Bad Request",
+            "<Error><Code>Odd</Code><Message>what</Message></Error>",
+            ErrorCode::Protocol,
+            "HTTP 400, Odd, what",
+        ),
+        ("400 Bad Request", "<Error><Code>ExpiredToken</Code></Error>", ErrorCode::NotPermitted, "ExpiredToken"),
+        ("400 Bad Request|x-amz-bucket-region: us-east-1", "", ErrorCode::Protocol, "HTTP 400"),
+        ("400 Bad Request|x-amz-bucket-region: eu-west-1", "", ErrorCode::Config, "in the region eu-west-1, not in us"),
+        ("301 Moved", "<Error><Region>eu-west-1</Region></Error>", ErrorCode::Config, "in the region eu-west-1"),
+        ("301 Moved", "", ErrorCode::Protocol, "HTTP 301"),
+        ("200 OK|Content-Type: text/html; charset=utf-8", "<html>", ErrorCode::Protocol, "login page"),
     ] {
         let (host, _server) = serve(vec![answer(head, body.len(), body)]);
-        let error = store(&host).get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap_err();
+        let error =
+            store(&host).get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {}).unwrap_err();
         assert_eq!(error.code(), code, "{error}");
         assert!(error.to_string().contains(text), "{error}");
     }
@@ -192,7 +273,7 @@ fn a_refused_connection_is_an_absent_service() {
     let host = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     assert_eq!(
-        store(&host).get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap_err().code(),
+        store(&host).get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {}).unwrap_err().code(),
         ErrorCode::Unavailable
     );
 }
@@ -205,7 +286,11 @@ fn secrets_stay_with_their_origin_on_a_redirect() {
     let location = format!("{elsewhere}/signed?token={token}");
     let (host, here) = serve(vec![answer(&format!("307 Temporary Redirect|Location: {location}"), 0, "")]);
     let first = store(&host);
-    assert_eq!(read_all(&mut first.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap()).unwrap(), b"abc");
+    assert_eq!(
+        read_all(&mut first.get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {}).unwrap())
+            .unwrap(),
+        b"abc"
+    );
     assert!(here.join().unwrap()[0].contains("authorization: "));
     let request = there.join().unwrap().remove(0);
     assert!(request.starts_with(&format!("get /signed?token={token} ")), "{request}");
@@ -217,7 +302,11 @@ fn secrets_stay_with_their_origin_on_a_redirect() {
         answer("200 OK", 3, "abc"),
     ]);
     let second = store(&host);
-    assert_eq!(read_all(&mut second.get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap()).unwrap(), b"abc");
+    assert_eq!(
+        read_all(&mut second.get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {}).unwrap())
+            .unwrap(),
+        b"abc"
+    );
     let requests = here.join().unwrap();
     assert!(requests[1].starts_with("get /models/elsewhere/abc.big ") && requests[1].contains("authorization: "));
     assert!(!requests[2].contains("authorization: "), "{}", requests[2]);
@@ -234,7 +323,7 @@ fn an_object_shorter_than_what_is_here_has_changed() {
     ] {
         for plan in [SEQUENTIAL, plan(2, 2)] {
             let (host, _server) = serve(vec![short.clone()]);
-            let error = store(&host).get(&name(), plan, &start, &|_| {}).err();
+            let error = store(&host).get(&name(), plan, &start, &Expected::default(), &|_| {}).err();
             assert_eq!(error.map(|error| error.code()), Some(ErrorCode::Changed), "{short}");
         }
     }
@@ -245,7 +334,7 @@ fn redirects_come_to_an_end() {
     let around = || answer("302 Found|Location: /models/v2/abc.big", 0, "");
     let (host, server) = serve((0..6).map(|_| around()).collect());
     assert_eq!(
-        store(&host).get(&name(), SEQUENTIAL, &Start::default(), &|_| {}).unwrap_err().code(),
+        store(&host).get(&name(), SEQUENTIAL, &Start::default(), &Expected::default(), &|_| {}).unwrap_err().code(),
         ErrorCode::Protocol
     );
     assert_eq!(server.join().unwrap().len(), 6);
@@ -309,12 +398,12 @@ fn ranges_side_by_side_come_in_order_and_go_on_where_they_break() {
     for (jobs, start) in [(2, 0), (4, 0), (4, 2000), (8, 9999)] {
         let plan = plan(jobs, 1000);
         let start = Start { offset: start, etag: Some("\"v1\"".to_owned()) };
-        let mut got = store.get(&name(), plan, &start, &|_| {}).unwrap();
+        let mut got = store.get(&name(), plan, &start, &Expected::default(), &|_| {}).unwrap();
         assert!(read_all(&mut got).unwrap() == object[start.offset as usize..], "{jobs} {start:?}");
     }
     let ranges: Vec<_> = ranges.try_iter().collect();
     assert!(ranges.iter().any(|range| range == "3000-3999") && ranges.iter().any(|range| range == "3500-3999"));
     let other = Start { offset: 5, etag: Some("\"v0\"".to_owned()) };
-    let error = store.get(&name(), plan(2, 1000), &other, &|_| {}).unwrap_err();
+    let error = store.get(&name(), plan(2, 1000), &other, &Expected::default(), &|_| {}).unwrap_err();
     assert_eq!(error.code(), ErrorCode::Changed);
 }

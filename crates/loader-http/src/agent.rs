@@ -158,8 +158,7 @@ impl Http {
     /// body still to be read.
     ///
     /// # Errors
-    /// [`Error::Config`] before any traffic; [`Error::Protocol`] also for a 2xx
-    /// body whose end cannot be seen; else how the connection failed.
+    /// [`Error::Config`] before any traffic; else how the connection failed.
     pub fn open(&self, call: &Call<'_>) -> Result<Response, Error> {
         let uri: Uri = call.url.parse().map_err(|_| Error::config("a URL cannot be parsed"))?;
         let origin = Origin::of(&uri)?;
@@ -182,18 +181,16 @@ impl Http {
         }
         .map_err(|error| fault::classify(error, &host, connect, idle))?;
         let (parts, body) = response.into_parts();
+        if proxy.is_some() && parts.status == 407 {
+            return Err(Error::ProxyRefused { host, status: 407 });
+        }
         // ureq tells no length of a body that is announced as empty.
         let empty = parts.headers.get(CONTENT_LENGTH).is_some_and(|value| value.as_bytes() == b"0");
         let length = body.content_length().or(empty.then_some(0));
-        // Any other body ends where the connection does, or is cut.
+        // Any other body of a success ends with the connection, or is cut; that of an
+        // error is only shown.
         let chunked = parts.version == Version::HTTP_11 && is_chunked(&parts.headers);
-        let endless = length.is_none() && !chunked;
-        if endless && parts.status.is_success() && parts.status != 204 && call.method != Method::HEAD {
-            return Err(Error::Protocol {
-                host,
-                what: "answer without a length, so its end cannot be seen".to_owned(),
-            });
-        }
+        let framed = length.is_some() || chunked || !parts.status.is_success() || parts.status == 204;
         let encoding = parts.headers.get(CONTENT_ENCODING).filter(|encoding| encoding.as_bytes() != b"identity");
         if let Some(encoding) = encoding.filter(|_| parts.status.is_success()) {
             let encoding = printable(&String::from_utf8_lossy(encoding.as_bytes()));
@@ -204,7 +201,7 @@ impl Http {
         }
         // What a HEAD announces does not follow.
         let length = if call.method == Method::HEAD { Some(0) } else { length };
-        let body = Body { reader: body.into_reader(), host, length, got: 0, idle, pace: Pace::default() };
+        let body = Body { reader: body.into_reader(), host, length, framed, got: 0, idle, pace: Pace::default() };
         Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 

@@ -19,6 +19,8 @@ pub struct Body {
     pub(crate) reader: BodyReader<'static>,
     pub(crate) host: String,
     pub(crate) length: Option<u64>,
+    /// True if the end of the body can be told from a connection that was cut.
+    pub(crate) framed: bool,
     pub(crate) got: u64,
     pub(crate) idle: Duration,
     pub(crate) pace: Pace,
@@ -44,9 +46,16 @@ impl Pace {
 }
 
 impl Body {
-    /// Bytes in the body as `Content-Length` says; `None` for a chunked body.
+    /// Number of bytes in the body according to `Content-Length`, or to
+    /// [`Body::expect_length`]; `None` if neither is known.
     pub fn content_length(&self) -> Option<u64> {
         self.length
+    }
+
+    /// Sets the number of bytes of a body that came without a `Content-Length`: one
+    /// that ends earlier is an error. A `Content-Length` is never overruled.
+    pub fn expect_length(&mut self, length: u64) {
+        self.length.get_or_insert(length);
     }
 
     /// Fills at most `buffer` and gives how many bytes; 0 at the end.
@@ -55,6 +64,7 @@ impl Body {
     /// [`Error::Short`]: the connection ended before the announced length.
     /// [`Error::TimedOut`]: no byte for too long, or less than 4 KiB in four times
     /// that; only waiting counts, not what the caller does in between.
+    /// [`Error::Protocol`]: nothing says where the body ends, so that it may be cut.
     /// [`Error::Broken`], [`Error::Protocol`]: as named.
     pub fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let before = Instant::now();
@@ -62,6 +72,10 @@ impl Body {
             Ok(0) if buffer.is_empty() => Ok(0),
             Ok(0) => match self.length {
                 Some(expected) if self.got < expected => Err(self.short(expected)),
+                None if !self.framed => {
+                    let what = "answer without a length, so its end cannot be seen".to_owned();
+                    Err(Error::Protocol { host: self.host.clone(), what })
+                }
                 _ => Ok(0),
             },
             Ok(n) if self.pace.took(n, before.elapsed(), self.idle) => {
@@ -74,6 +88,35 @@ impl Body {
                 Err(Error::TimedOut { host: self.host.clone(), what })
             }
             Err(error) => Err(self.classify(error)),
+        }
+    }
+
+    /// Fills at most `buffer` for a caller that needs more bytes; never 0 for a buffer
+    /// that is not empty.
+    ///
+    /// # Errors
+    /// [`Error::Short`] also at the end of a body that announced no length. Else as
+    /// [`Body::read_some`].
+    pub fn read_more(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        match self.read_some(buffer)? {
+            0 if !buffer.is_empty() => Err(self.short(self.got + buffer.len() as u64)),
+            read => Ok(read),
+        }
+    }
+
+    /// Looks for the end of the body, which gives the connection back for the next
+    /// request.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`]: there are more bytes. What else fails does not matter any
+    /// more.
+    pub fn expect_end(&mut self) -> Result<(), Error> {
+        match self.read_some(&mut [0]) {
+            Ok(1..) => {
+                let what = format!("more than the {} bytes of the answer", self.got - 1);
+                Err(Error::Protocol { host: self.host.clone(), what })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -68,6 +68,14 @@ pub enum Error {
         /// What the proxy said.
         cause: String,
     },
+    /// The proxy refuses the connection, and will refuse it again: a status of 4xx.
+    #[error("{host}: the proxy answers HTTP {status}{}", busy(*status, None))]
+    ProxyRefused {
+        /// The server behind the proxy.
+        host: String,
+        /// The status; 407 if the proxy asks for a user and a password.
+        status: u16,
+    },
     /// The server's certificate is not accepted.
     #[error("{host}: {cause}")]
     Certificate {
@@ -107,7 +115,8 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Certificate { cause, .. } if cause.contains("not valid yet") => ErrorCode::Clock,
-            Self::Config(..) | Self::Certificate { .. } => ErrorCode::Config,
+            Self::Config(..) | Self::Certificate { .. } | Self::ProxyRefused { status: 407, .. } => ErrorCode::Config,
+            Self::ProxyRefused { .. } => ErrorCode::NotPermitted,
             Self::TooLong { .. } | Self::Protocol { .. } => ErrorCode::Protocol,
             Self::Proxy { .. } => ErrorCode::Unavailable,
             Self::GaveUp { last, .. } => last.code(),
@@ -134,6 +143,12 @@ impl Error {
             }
             Self::Certificate { cause, .. } if cause.contains("alert") => {
                 Some("the server asks for a client certificate: --client-cert-file and --client-key-file".to_owned())
+            }
+            Self::ProxyRefused { status: 407, .. } => {
+                Some("name the user and password of the proxy: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT".to_owned())
+            }
+            Self::ProxyRefused { .. } => {
+                Some("ask for the server to be allowed on the proxy, or name it in NO_PROXY".to_owned())
             }
             Self::GaveUp { last, .. } => last.hint(),
             _ => None,
@@ -167,7 +182,7 @@ impl Error {
     }
 }
 
-/// What the status says in words, and the wait where the server asks for one.
+/// The reason phrase of a status, and the wait if the server asks for one.
 fn busy(status: u16, retry_after: Option<Duration>) -> String {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     let reason = reason.map_or(String::new(), |reason| format!(", {}", reason.to_lowercase()));

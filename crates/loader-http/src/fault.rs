@@ -26,7 +26,13 @@ pub(crate) fn classify(error: ureq::Error, host: &str, connect: Duration, idle: 
         ureq::Error::Io(error) => classify_io(&error, host),
         ureq::Error::Rustls(error) => tls(&error.to_string(), host),
         ureq::Error::Tls(text) => tls(text, host),
-        ureq::Error::ConnectProxyFailed(text) => Error::Proxy { host, cause: printable(&text) },
+        ureq::Error::ConnectProxyFailed(text) => match proxy_status(&text) {
+            // A proxy that is busy answers otherwise a little later.
+            Some(status) if (400..500).contains(&status) && !matches!(status, 408 | 429) => {
+                Error::ProxyRefused { host, status }
+            }
+            _ => Error::Proxy { host, cause: printable(&text) },
+        },
         ureq::Error::InvalidProxyUrl => Error::config("the proxy in the environment is no usable URL"),
         ureq::Error::ConnectionFailed => Error::Broken { host, cause: "no connection".to_owned() },
         ureq::Error::BodyStalled => Error::Broken { host, cause: "the body stalled".to_owned() },
@@ -35,6 +41,11 @@ pub(crate) fn classify(error: ureq::Error, host: &str, connect: Duration, idle: 
         ureq::Error::Http(_) | ureq::Error::BadUri(_) => protocol("the request cannot be put into HTTP".to_owned()),
         _ => protocol("unexpected answer".to_owned()),
     }
+}
+
+/// The status in what ureq says of a proxy: `proxy server responded 407/407`.
+fn proxy_status(text: &str) -> Option<u16> {
+    text.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok())
 }
 
 fn classify_io(error: &std::io::Error, host: String) -> Error {

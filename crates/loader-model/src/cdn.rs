@@ -21,6 +21,13 @@ pub struct CdnCredentials {
     /// Secret of the key that may write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploader_access_secret: Option<String>,
+    /// Token that goes with temporary keys, as AWS STS issues them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<String>,
+    /// The same for the keys that may write, if it is another; empty if those are not
+    /// temporary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploader_session_token: Option<String>,
     /// Bucket; the first folder of the object's name where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<String>,
@@ -39,7 +46,19 @@ impl CdnCredentials {
         self.uploader_access_secret.zeroize();
         self.uploader_access_key = None;
         self.uploader_access_secret = None;
+        self.uploader_session_token.zeroize();
+        self.uploader_session_token = None;
         self
+    }
+
+    /// The token of the keys that may read, if they are temporary.
+    pub fn downloader_token(&self) -> Option<&str> {
+        self.session_token.as_deref().filter(|token| !token.is_empty())
+    }
+
+    /// The token of the keys that may write, if they are temporary.
+    pub fn uploader_token(&self) -> Option<&str> {
+        self.uploader_session_token.as_deref().or(self.session_token.as_deref()).filter(|token| !token.is_empty())
     }
 }
 

@@ -49,6 +49,12 @@ pub fn api_failure(error: &loader_api::Error) -> Failure {
     Failure::new(error.code(), error).hint(error.hint())
 }
 
+/// The failure that an error of the CDN is.
+#[cfg(feature = "cdn")]
+pub fn cdn_failure(error: &loader_cdn::Error) -> Failure {
+    Failure::new(error.code(), error).hint(error.hint())
+}
+
 /// The failure that an error of a connection is.
 pub fn http_failure(error: &loader_http::Error) -> Failure {
     Failure::new(error.code(), error).hint(error.hint())

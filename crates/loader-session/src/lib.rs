@@ -12,5 +12,7 @@ mod verify;
 
 pub use args::{ApiArgs, BindingArgs, CdnArgs, HttpArgs, parse_size};
 pub use binding::{Device, device_secret, hardware_failure, is_sealed, kind_of, named_hardware, read_card};
+#[cfg(feature = "cdn")]
+pub use connect::cdn_failure;
 pub use connect::{RetryStep, api_failure, http_failure, open_session, read_token};
 pub use verify::{VerifyArgs, user_of};

@@ -19,6 +19,11 @@ request's for -upload, of the connection over TLS; without it the whole answer i
   400 to 599                       that status; retry-after=SECONDS
   wrong-range, ignore-range        a Content-Range off by one; 200 and everything for a range
   new-etag                         the object has another ETag
+  no-etag, weak-etag, bare-etag    the ETag is absent, weak, without quotes
+  no-length, no-total, less        no Content-Length; a Content-Range without the size; half a range
+  flip                             one bit of the body is changed
+  no-checksum, late-error          400 for a part without a checksum; 200 with InternalError in the body
+  other-region                     301 without a Location
   redirect, redirect-loop, gzip    to another port; in a circle; an encoding nobody asked for
   mix,seed=N                       some of these, the same for the same seed
 Options: every=N after=N times=N on=api|cdn method=NAME rate=SIZE (of a trickle, bytes a second)

@@ -123,12 +123,15 @@ pub(crate) fn cdn(
     let own_downloader = own.as_ref().map(|own| pair(&own.downloader_access_key, &own.downloader_access_secret));
     let downloader = settings.downloader.clone().or(own_downloader).unwrap_or_else(|| random_pair("AZDOWN"));
     let uploader = settings.uploader.clone().or(own_uploader).unwrap_or_else(|| random_pair("AZUP"));
+    let token = |of: fn(&CdnCredentials) -> &Option<String>| own.as_ref().and_then(|own| of(own).clone());
     let cdn = CdnCredentials {
         host: s3_url.to_owned(),
         downloader_access_key: downloader.access_key,
         downloader_access_secret: downloader.access_secret,
         uploader_access_key: Some(uploader.access_key),
         uploader_access_secret: Some(uploader.access_secret),
+        session_token: token(|own| &own.session_token),
+        uploader_session_token: token(|own| &own.uploader_session_token),
         bucket: Some(bucket.to_owned()),
         region: Some(crate::s3::REGION.to_owned()),
         path_style: Some(true),

@@ -2,10 +2,11 @@
 
 use crate::cli::Name;
 use crate::finding::Finding;
-use crate::visit::{Cdn, Visit, cdn_failure};
+use crate::visit::{Cdn, Visit};
 use loader_cdn::{Ask, Error, Range};
 use loader_http::Reached;
 use loader_model::ResourceName;
+use loader_session::cdn_failure;
 use loader_stage::{ErrorCode, Failure};
 
 const NO_API: (&str, &str) = ("no API named", "--api-url, AZ_API_URL, or api_url in config.yaml");

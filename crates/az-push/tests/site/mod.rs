@@ -36,7 +36,11 @@ impl Site {
     }
 
     fn with(faults: Option<Faults>) -> Self {
-        let server = DevServer::start(Config { faults, ..Config::default() }).unwrap();
+        Self::of(DevServer::start(Config { faults, ..Config::default() }).unwrap())
+    }
+
+    /// The same with this server.
+    pub(crate) fn of(server: DevServer) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let site = Self { server, dir };
         for user in ["operator", "uploader"] {

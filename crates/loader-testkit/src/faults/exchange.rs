@@ -6,7 +6,7 @@ use super::rule::{Kind, Rule, Side};
 use super::wire::{Wire, ended};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 /// What stands before the ETag of an object that is said to have changed.
@@ -14,6 +14,17 @@ const NEW: &str = "\"new-";
 
 /// An ETag that no object has.
 const NO_ETAG: &str = "\"none\"";
+
+/// Bytes of a range that is not sent whole.
+const LESS: u64 = 64 << 10;
+
+/// The body of an answer that is an error in spite of its status.
+const LATE_ERROR: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InternalError</Code>\
+                          <Message>We encountered an internal error. Please try again.</Message></Error>";
+
+/// The body of the answer to a part without a checksum.
+const NO_CHECKSUM: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InvalidRequest</Code>\
+                           <Message>Content-MD5 or x-amz-checksum- header is required</Message></Error>";
 
 /// Path of a ticket on the port that redirects lead to.
 const TICKET: &str = "/ticket/";
@@ -52,11 +63,14 @@ impl Connection<'_> {
             self.wire().write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
             request.remove("expect");
         }
-        if let Some(answer) = rule.as_ref().and_then(|rule| self.without_server(rule, &request)) {
+        if let Some((answer, body)) = rule.as_ref().and_then(|rule| self.without_server(rule, &request)) {
             let framing = request.request_body();
             let read = io::copy(&mut Unframed::new(&mut self.requests, framing), &mut io::sink())?;
             self.log.add_received(self.side, read);
             answer.write(&mut self.wire())?;
+            if request.word(0) != "HEAD" {
+                self.wire().write_all(body.as_bytes())?;
+            }
             return Ok(true);
         }
         let rewritten = rule.as_ref().is_some_and(|rule| rewrite(rule, &mut request));
@@ -82,11 +96,22 @@ impl Connection<'_> {
         Head::read(&mut &head[..])?.ok_or_else(ended)
     }
 
-    /// The answer that is made without asking the server.
-    fn without_server(&self, rule: &Rule, request: &Head) -> Option<Head> {
+    /// The answer that is made without asking the server, with its body.
+    fn without_server(&self, rule: &Rule, request: &Head) -> Option<(Head, &'static str)> {
         let mut answer = Head::new("HTTP/1.1 307 Temporary Redirect");
-        answer.set("Content-Length", "0");
+        let body = match rule.kind {
+            Kind::LateError => LATE_ERROR,
+            Kind::NoChecksum if request.word(0) == "PUT" && !request.has_checksum() => NO_CHECKSUM,
+            _ => "",
+        };
+        answer.set("Content-Length", &body.len().to_string());
         match rule.kind {
+            Kind::LateError => answer.first = "HTTP/1.1 200 OK".to_owned(),
+            Kind::NoChecksum if !body.is_empty() => answer.first = "HTTP/1.1 400 Bad Request".to_owned(),
+            Kind::OtherRegion => {
+                answer.first = "HTTP/1.1 301 Moved Permanently".to_owned();
+                answer.set("x-amz-bucket-region", "eu-west-1");
+            }
             Kind::Status(status) => {
                 answer.first = format!("HTTP/1.1 {status} Fault");
                 if let Some(wait) = rule.retry_after {
@@ -105,7 +130,7 @@ impl Connection<'_> {
             }
             _ => return None,
         }
-        Some(answer)
+        Some((answer, body))
     }
 
     /// Sends the request to the server, cut where the rule says so.
@@ -149,8 +174,50 @@ impl Connection<'_> {
         {
             answer.set("Content-Range", &moved);
         }
+        match kind {
+            Some(Kind::NoEtag) => answer.remove("etag"),
+            Some(Kind::WeakEtag) => answer.change("etag", |etag| Some(format!("W/{etag}"))),
+            Some(Kind::BareEtag) => answer.change("etag", |etag| Some(etag.replace('"', ""))),
+            Some(Kind::NoTotal) => {
+                answer.change("content-range", |range| Some(format!("{}/*", range.split('/').next()?)))
+            }
+            _ => {}
+        }
         let Some(upstream) = &mut self.upstream else { return Ok(false) };
         let mut body = Unframed::new(upstream, framing);
+        if kind == Some(Kind::NoLength) && (has_body || request.word(0) == "HEAD") {
+            answer.remove("content-length");
+            if has_body {
+                answer.set("Transfer-Encoding", "chunked");
+            }
+            answer.write(&mut wire)?;
+            if has_body {
+                io::copy(&mut body, &mut Chunks(&mut wire))?;
+                Chunks(&mut wire).end()?;
+            }
+            return Ok(true);
+        }
+        if kind == Some(Kind::BareEtag) && answer.get("content-type").is_some_and(|kind| kind.contains("xml")) {
+            let mut text = String::new();
+            body.read_to_string(&mut text)?;
+            let text = text.replace("&quot;", "").replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>");
+            answer.remove("transfer-encoding");
+            answer.set("Content-Length", &text.len().to_string());
+            answer.write(&mut wire)?;
+            wire.write_all(text.as_bytes())?;
+            return Ok(true);
+        }
+        if kind == Some(Kind::Less)
+            && let Some((range, len)) =
+                answer.get("content-range").and_then(|range| first_of(range, rule?.at.unwrap_or(LESS)))
+        {
+            answer.set("Content-Range", &range);
+            answer.set("Content-Length", &len.to_string());
+            answer.write(&mut wire)?;
+            io::copy(&mut body.by_ref().take(len), &mut wire)?;
+            io::copy(&mut body, &mut io::sink())?;
+            return Ok(true);
+        }
         if kind == Some(Kind::Gzip) && has_body {
             answer.remove("content-length");
             answer.set("Content-Encoding", "gzip");
@@ -166,7 +233,18 @@ impl Connection<'_> {
             wire.pass(&mut body, down, |wire, piece| Chunks(wire).write_all(piece))?;
             Chunks(&mut wire).end()?;
         } else {
-            wire.pass(&mut body, down, |wire, piece| wire.write_all(piece))?;
+            let mut flip = rule.filter(|rule| rule.kind == Kind::Flip).map(|rule| rule.at.unwrap_or(0));
+            wire.pass(&mut body, down, |wire, piece| {
+                let mut piece = piece.to_vec();
+                flip = flip.and_then(|at| match usize::try_from(at).ok().and_then(|at| piece.get_mut(at)) {
+                    Some(byte) => {
+                        *byte ^= 1;
+                        None
+                    }
+                    None => at.checked_sub(piece.len() as u64),
+                });
+                wire.write_all(&piece)
+            })?;
         }
         let closes = answer.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         if closes || framing == Framing::ToEnd {
@@ -217,6 +295,15 @@ fn rewrite(rule: &Rule, request: &mut Head) -> bool {
         }
         _ => false,
     }
+}
+
+/// The first `len` bytes of `bytes FIRST-LAST/TOTAL`, and how many there are.
+fn first_of(range: &str, len: u64) -> Option<(String, u64)> {
+    let (first, rest) = range.strip_prefix("bytes ")?.split_once('-')?;
+    let (last, total) = rest.split_once('/')?;
+    let (first, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
+    let last = last.min(first + len - 1);
+    Some((format!("bytes {first}-{last}/{total}"), last + 1 - first))
 }
 
 /// `bytes FIRST-LAST/TOTAL`, one byte further on.

@@ -41,6 +41,14 @@ impl Head {
         Ok(Some(head))
     }
 
+    /// True if the store can check the body against a checksum in the head.
+    pub(crate) fn has_checksum(&self) -> bool {
+        self.fields.iter().any(|(name, _)| {
+            let name = name.to_ascii_lowercase();
+            name == "content-md5" || name.starts_with("x-amz-checksum-")
+        })
+    }
+
     /// Word `index` of the first line.
     pub(crate) fn word(&self, index: usize) -> &str {
         self.first.split(' ').nth(index).unwrap_or_default()
@@ -63,6 +71,15 @@ impl Head {
         match self.fields.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
             Some((_, old)) => value.clone_into(old),
             None => self.fields.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    /// Changes a field with `change`, if it is there; without a new value it goes.
+    pub(crate) fn change(&mut self, name: &str, change: impl FnOnce(&str) -> Option<String>) {
+        let Some(old) = self.get(name) else { return };
+        match change(old) {
+            Some(new) => self.set(name, &new),
+            None => self.remove(name),
         }
     }
 

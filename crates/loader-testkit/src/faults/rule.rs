@@ -27,6 +27,14 @@ use std::time::Duration;
 /// | `wrong-range` | `Content-Range` is off by one |
 /// | `ignore-range` | the whole object comes with 200 where a range was asked for |
 /// | `new-etag` | the object has another ETag, also for `If-Range` |
+/// | `no-etag`, `weak-etag`, `bare-etag` | the ETag is absent, weak, or without quotes, the last also in a list of parts |
+/// | `no-length` | the body comes in chunks, without `Content-Length` |
+/// | `no-total` | `Content-Range` does not name the size of the object |
+/// | `less` | a range gets its first bytes only, 64K or `@size` |
+/// | `flip` | one bit of the body, its first or the one at `@size`, is changed |
+/// | `no-checksum` | a PUT without `x-amz-checksum-…` or `Content-MD5` gets 400, as with Object Lock |
+/// | `late-error` | 200 without the server, with `InternalError` in the body |
+/// | `other-region` | 301 without `Location`, which names the region eu-west-1 |
 /// | `redirect` | 307 to another port, which gives the object without secrets and counts any that come |
 /// | `redirect-loop` | 307 to the same URL |
 /// | `gzip` | the body is encoded though nobody asked |
@@ -77,9 +85,19 @@ pub(crate) enum Kind {
     Redirect,
     RedirectLoop,
     Gzip,
+    NoEtag,
+    WeakEtag,
+    BareEtag,
+    NoLength,
+    NoTotal,
+    Less,
+    Flip,
+    NoChecksum,
+    LateError,
+    OtherRegion,
 }
 
-const NAMES: [(&str, Kind); 12] = [
+const NAMES: [(&str, Kind); 22] = [
     ("reset", Kind::Reset),
     ("short", Kind::Short),
     ("stall", Kind::Stall),
@@ -92,6 +110,16 @@ const NAMES: [(&str, Kind); 12] = [
     ("redirect", Kind::Redirect),
     ("redirect-loop", Kind::RedirectLoop),
     ("gzip", Kind::Gzip),
+    ("no-etag", Kind::NoEtag),
+    ("weak-etag", Kind::WeakEtag),
+    ("bare-etag", Kind::BareEtag),
+    ("no-length", Kind::NoLength),
+    ("no-total", Kind::NoTotal),
+    ("less", Kind::Less),
+    ("flip", Kind::Flip),
+    ("no-checksum", Kind::NoChecksum),
+    ("late-error", Kind::LateError),
+    ("other-region", Kind::OtherRegion),
 ];
 
 /// Bytes a second of a trickle.

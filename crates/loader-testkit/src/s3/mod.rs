@@ -50,7 +50,7 @@ fn service(store: Store, cdn: &CdnCredentials) -> S3Service {
     }
     let mut builder = S3ServiceBuilder::new(store);
     builder.set_auth(auth);
-    builder.set_access(policy::Policy::new(cdn.uploader_access_key.clone()));
+    builder.set_access(policy::Policy::new(cdn.clone()));
     let mut config = S3Config::default();
     config.xml_max_body_size = XML_MAX;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
