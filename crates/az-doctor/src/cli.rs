@@ -5,12 +5,13 @@ use loader_model::ResourceName;
 use loader_session::{ApiArgs, BindingArgs, CdnArgs};
 use loader_stage::{KeyArgs, OutputArgs, StageArgs};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
   az-doctor --credentials-file credentials.json --fragment-file device.frag images.enc
   az-doctor images.enc | jq -r '.checks[] | select(.status == \"fail\") | .message, .hint'
+  az-doctor --setting archive
 
 It changes nothing. Exit status: 0, or that of the first check that failed (README)";
 
@@ -36,6 +37,11 @@ pub(crate) struct Cli {
     /// Leave these checks out
     #[arg(long, value_name = "NAMES", value_enum, value_delimiter = ',', hide_possible_values = true)]
     pub(crate) skip: Vec<Name>,
+
+    /// Print the value of this setting, from the command line, the environment or the config file,
+    /// and check nothing
+    #[arg(long, value_name = "NAME", value_enum, conflicts_with_all = ["only", "skip"])]
+    pub(crate) setting: Option<Setting>,
 
     /// The device's fragment of the key
     #[arg(long, value_name = "PATH", env = "AZ_FRAGMENT_FILE")]
@@ -83,10 +89,25 @@ impl AsRef<StageArgs> for Cli {
 }
 
 impl Cli {
+    /// The value of `setting`; `None` if nothing sets it.
+    pub(crate) fn value_of(&self, setting: Setting) -> Option<&Path> {
+        match setting {
+            Setting::Archive => self.archive.as_deref(),
+            Setting::FragmentFile => self.fragment_file.as_deref(),
+        }
+    }
+
     /// True where the check is wanted.
     pub(crate) fn wants(&self, name: Name) -> bool {
         if self.only.is_empty() { !self.skip.contains(&name) } else { self.only.contains(&name) }
     }
+}
+
+/// A setting that --setting prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Setting {
+    Archive,
+    FragmentFile,
 }
 
 /// A check, in the order in which they are made: what lies on the device first.
