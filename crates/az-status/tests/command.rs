@@ -368,9 +368,16 @@ fn stages_that_were_quicker_to_obey_than_az_status_are_no_failures() {
 
 #[test]
 fn a_signal_is_no_success_where_something_that_is_no_stage_works_on() {
-    let script = "say az-decrypt decrypting; say az-decrypt ready; trap '' TERM; echo READY; sleep 600 & wait; wait";
-    let (verdict, status) =
-        signalled_after(&script.replace("sleep 600", "(trap '' TERM; exec sleep 20)"), "az-decrypt", "-TERM");
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    let script = format!(
+        "say az-decrypt decrypting; say az-decrypt ready; trap '' TERM
+         (trap '' TERM; exec sleep 600) & echo $! > {}; echo READY; wait; wait",
+        pid.display()
+    );
+    let (verdict, status) = signalled_after(&script, "az-decrypt", "-TERM");
+    let pid = fs::read_to_string(pid).unwrap();
+    assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
     assert_eq!(verdict, "STOPPED by SIGTERM: not everything had ended although every stage was ready");
     assert_eq!(status.signal(), Some(15));
 }
