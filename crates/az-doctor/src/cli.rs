@@ -11,7 +11,6 @@ const EXAMPLES: &str = "\
 Examples:
   az-doctor --credentials-file credentials.json --fragment-file device.frag images.enc
   az-doctor images.enc | jq -r '.checks[] | select(.status == \"fail\") | .message, .hint'
-  az-doctor --setting archive
 
 It changes nothing. Exit status: 0, or that of the first check that failed (README)";
 
@@ -23,7 +22,7 @@ pub(crate) struct Cli {
     #[arg(value_name = "ARCHIVE", env = "AZ_ARCHIVE", hide_env = true)]
     pub(crate) archive: Option<PathBuf>,
 
-    /// Make these checks of the report alone, commas between; each must have its setting
+    /// Make only these checks, comma-separated; each needs its setting
     #[arg(
         long,
         value_name = "NAMES",
@@ -38,9 +37,8 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAMES", value_enum, value_delimiter = ',', hide_possible_values = true)]
     pub(crate) skip: Vec<Name>,
 
-    /// Print the value of this setting, from the command line, the environment or the config file,
-    /// and check nothing
-    #[arg(long, value_name = "NAME", value_enum, conflicts_with_all = ["only", "skip"])]
+    /// Only print the path that is set for archive or fragment-file
+    #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true, conflicts_with_all = ["only", "skip"])]
     pub(crate) setting: Option<Setting>,
 
     /// The device's fragment of the key
