@@ -9,4 +9,4 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 az-login -o "$dir/jwt"
 az-cdn-creds --token-file "$dir/jwt" -o "$dir/cdn.json"
-az-fetch --token-file "$dir/jwt" --cdn-file "$dir/cdn.json" "$name" | az-decrypt --key-file "$key"
+az-fetch --token-file "$dir/jwt" --cdn-file "$dir/cdn.json" -- "$name" | az-decrypt --key-file "$key"

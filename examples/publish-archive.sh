@@ -6,5 +6,5 @@ set -euo pipefail
 folder=${1:?"publish-archive.sh FOLDER"}
 
 az-split --new-key --output-dir "$folder"
-az-encrypt --key-fd 3 -o "$folder/images.enc" 3< <(az-join "$folder"/fragment-*.frag)
-az-inspect "$folder/images.enc"
+az-encrypt --key-fd 3 -o "$folder/images.enc" 3< <(az-join -- "$folder"/fragment-*.frag)
+az-inspect -- "$folder/images.enc"

@@ -11,19 +11,22 @@ umask 077
 usage="publish-from-ci.sh NAME RELEASE STATE COMMAND..."
 name=${1:?"$usage"} release=${2:?"$usage"} state=${3:?"$usage"}/$1-$2
 shift 3
-mkdir -p "$state"
+# Both become part of a path.
+[[ $name =~ ^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$ ]] || { echo "not a resource name: ${name@Q}" >&2; exit 2; }
+[[ $release =~ ^[0-9]+$ ]] || { echo "not a release number: ${release@Q}" >&2; exit 2; }
+mkdir -p -- "$state"
 
 # From a file, not from a pipe: then the header lists the images.
 if [ ! -e "$state/sealed" ]; then
     "$@" > "$state/archive"
-    az-encrypt --name "$name" --release "$release" "$state/archive" -o "$state/sealed"
+    az-encrypt --name "$name" --release "$release" -o "$state/sealed" -- "$state/archive"
 fi
 if [ ! -e "$state/receipt.json" ]; then
     az-login -o "$state/jwt"
     az-cdn-creds --uploader --token-file "$state/jwt" -o "$state/cdn.json"
     # Cuts the stream itself; the big part goes first, the small one makes it visible.
     az-push --token-file "$state/jwt" --cdn-file "$state/cdn.json" --state-dir "$state" \
-        --release "$release" "$name" "$state/sealed" -o "$state/receipt.json"
+        --release "$release" -o "$state/receipt.json" -- "$name" "$state/sealed"
 fi
-rm -f "$state/archive" "$state/jwt" "$state/cdn.json"
-cat "$state/receipt.json"
+rm -f -- "$state/archive" "$state/jwt" "$state/cdn.json"
+cat -- "$state/receipt.json"

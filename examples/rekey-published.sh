@@ -15,6 +15,6 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 az-login -o "$work/jwt"
 az-cdn-creds --token-file "$work/jwt" --uploader -o "$work/upload.json"
-az-fetch --token-file "$work/jwt" --part published "$name" |
+az-fetch --token-file "$work/jwt" --part published -- "$name" |
     az-rekey --key-file "$old" --add "$new" --replace |
-    az-push --token-file "$work/jwt" --cdn-file "$work/upload.json" --small "$name"
+    az-push --token-file "$work/jwt" --cdn-file "$work/upload.json" --small -- "$name"

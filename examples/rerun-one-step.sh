@@ -7,9 +7,11 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 az-login -o "$dir/jwt"
 az-fetch --token-file "$dir/jwt" key-fragment -o "$dir/server.frag"
-az-join "$dir/server.frag" "$DEVICE_FRAGMENT" -o "$dir/key"
+az-join -o "$dir/key" -- "$dir/server.frag" "$DEVICE_FRAGMENT"
 
+# Split at blanks; no name in it is expanded.
+read -r -a sink <<< "${SINK:-docker load}"
 for attempt in first second; do
-    az-decrypt --key-file "$dir/key" "$IMAGES" | ${SINK:-docker load}
+    az-decrypt --key-file "$dir/key" -- "$IMAGES" | "${sink[@]}"
     echo "$attempt attempt done"
 done

@@ -13,10 +13,10 @@ set -euo pipefail
 umask 077
 dir=${1:?"rotate-fragment.sh DIR"}
 
-mkdir -p "$dir"
+mkdir -p -- "$dir"
 az-login | az-fetch key-fragment -o "$dir/old-server.frag"
-az-join "$dir/old-server.frag" "$DEVICE_FRAGMENT" | az-split --output-dir "$dir" --set-card "$dir/card.json"
+az-join -- "$dir/old-server.frag" "$DEVICE_FRAGMENT" | az-split --output-dir "$dir" --set-card "$dir/card.json"
 
 # Proof before anything is replaced: the new pair opens what the old one opens.
-az-join --set-card "$dir/card.json" "$dir"/fragment-*.frag | az-inspect --key-file - "$IMAGES"
-rm "$dir/old-server.frag"
+az-join --set-card "$dir/card.json" -- "$dir"/fragment-*.frag | az-inspect --key-file - -- "$IMAGES"
+rm -- "$dir/old-server.frag"

@@ -14,4 +14,4 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 az-login -o "$work/jwt"
 az-cdn-creds --token-file "$work/jwt" -o "$work/cdn.json"
-az-fetch --token-file "$work/jwt" --cdn-file "$work/cdn.json" --export "$stick" key-fragment "$@"
+az-fetch --token-file "$work/jwt" --cdn-file "$work/cdn.json" --export "$stick" -- key-fragment "$@"

@@ -5,5 +5,5 @@
 set -euo pipefail
 stick=${1:?"stick-open.sh STICK NAME"} name=${2:?"stick-open.sh STICK NAME"}
 
-az-fetch --from "$stick" "$name" |
-    az-decrypt --key-fd 3 3< <(az-fetch --from "$stick" key-fragment | az-join - "$DEVICE_FRAGMENT")
+az-fetch --from "$stick" -- "$name" |
+    az-decrypt --key-fd 3 3< <(az-fetch --from "$stick" key-fragment | az-join -- - "$DEVICE_FRAGMENT")

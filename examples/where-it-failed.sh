@@ -11,7 +11,7 @@ chmod 600 "$dir/credentials.json"
 export AZ_RUN_DIR=$dir AZ_RUN=example AZ_EVENTS=off
 az-login --credentials-file "$dir/credentials.json" 2>/dev/null |
     az-fetch key-fragment 2>/dev/null |
-    az-join - "$DEVICE_FRAGMENT" -o "$dir/key" 2>/dev/null || true
+    az-join -o "$dir/key" -- - "$DEVICE_FRAGMENT" 2>/dev/null || true
 
 status=0
 az-status --run-dir "$dir" || status=$?

@@ -316,6 +316,13 @@ fn a_folder_that_takes_no_more() {
     let site = Site::start();
     fs::create_dir(site.file("small")).unwrap();
     found(&site, &["--run-dir", "device.frag"]).only("run-dir", 73, "not a directory");
+    // Another user could plant a symlink there: az-unlock refuses it too.
+    fs::create_dir(site.file("shared")).unwrap();
+    fs::set_permissions(site.file("shared"), Permissions::from_mode(0o777)).unwrap();
+    std::os::unix::fs::symlink(site.folder(), site.file("planted")).unwrap();
+    for dir in ["shared", "planted"] {
+        found(&site, &["--run-dir", dir]).only("run-dir", 73, "a symlink, or others can write there");
+    }
     if !Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success()) {
         say("skipped: file systems that take nothing, for want of a namespace to mount them in");
         return;

@@ -207,6 +207,64 @@ fn mirror_models() {
     assert_eq!(run(damaged, b"").status, 65);
 }
 
+/// A server that lists names which would be an option, another file, or two names.
+#[test]
+fn mirror_models_takes_no_name_that_is_not_one() {
+    let site = Site::start();
+    let dir = TempDir::new().unwrap();
+    let list = dir.path().join("list");
+    // In the place of az-fetch: the list goes where the script asks for it, the rest is fetched.
+    let wrapper = format!(
+        "#!/bin/bash\n[[ \" $* \" = *' -- list fleet '* ]] && exec cp {} \"$4\"\ntouch {}/fetched\nexec {} \"$@\"\n",
+        list.display(),
+        dir.path().display(),
+        tests::binary("az-fetch").display()
+    );
+    fs::create_dir(dir.path().join("bin")).unwrap();
+    fs::write(dir.path().join("bin/az-fetch"), wrapper).unwrap();
+    fs::set_permissions(dir.path().join("bin/az-fetch"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mirror = || {
+        let mut command = as_publisher(&site, "mirror-models.sh", &["fleet", "mirror"], dir.path());
+        command.env("PATH", format!("{}:{}", dir.path().join("bin").display(), tests::path_variable()));
+        run(command, b"")
+    };
+    for name in [
+        r"x\n--events-file=made",
+        r"--events-file=made",
+        r"one\u0000--events-file=made",
+        "../../made",
+        "a/b",
+        "",
+        r"one\n",
+    ] {
+        fs::write(&list, format!("{{\"name\":\"{name}\"}}\n")).unwrap();
+        let finished = mirror();
+        assert_eq!(finished.status, 5, "{name}: {}", finished.stderr);
+        assert!(finished.stderr.contains("a name that is not allowed"), "{name}: {}", finished.stderr);
+        assert!(!dir.path().join("made").exists() && !dir.path().join("fetched").exists(), "{name}");
+    }
+    for line in [r#"{"name":7}"#, "{}"] {
+        fs::write(&list, line).unwrap();
+        assert_eq!(mirror().status, 5, "{line}");
+    }
+    fs::write(&list, "").unwrap();
+    assert_eq!(mirror().status, 0);
+    fs::write(&list, r#"{"name":"none"}"#).unwrap();
+    assert_eq!(mirror().status, 66, "a good name is asked for");
+    assert!(dir.path().join("fetched").exists());
+}
+
+#[test]
+fn publish_from_ci_takes_no_name_that_leaves_its_state() {
+    let site = Site::start();
+    let dir = TempDir::new().unwrap();
+    for (name, release) in [("../x", "1"), ("-x", "1"), ("a//b", "1"), ("a", "../1"), ("a", "-1")] {
+        let command = as_publisher(&site, "publish-from-ci.sh", &[name, release, "state", "true"], dir.path());
+        assert_eq!(run(command, b"").status, 2, "{name} {release}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
 #[test]
 fn rotate_fragment() {
     let site = Site::start();

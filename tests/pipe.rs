@@ -10,7 +10,6 @@ use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tests::{Finished, Random, bash, filter, run, vectors};
 
@@ -109,10 +108,8 @@ fn a_pipe_that_does_not_block_is_waited_for() {
 
 /// Waits until `child` waits for something itself, or has ended.
 fn wait_until_it_sleeps(child: &mut Child) {
-    let deadline = Instant::now() + Duration::from_secs(20);
     let stat = format!("/proc/{}/stat", child.id());
     while child.try_wait().unwrap().is_none() && !fs::read_to_string(&stat).unwrap().contains(") S ") {
-        assert!(Instant::now() < deadline, "it does not sleep while it waits");
         std::thread::yield_now();
     }
 }

@@ -152,16 +152,23 @@ fn a_model_comes_from_api_and_cdn_and_then_from_the_cache() {
     }
 }
 
-/// `scripts/unlock` with `options`, which keeps its lock in the folder `run` of the site.
-fn az_unlock(site: &Site, options: &str) -> Finished {
-    let mut command = bash(&format!(
-        "umask 022; exec {} --archive images.enc --fragment device.frag --sink 'tar t' \\
-        --status-file status.json --prometheus az.prom {options}",
-        folder().join("../scripts/unlock").display()
-    ));
+/// `scripts/unlock` with `options`, whose lock and records are in the directories `run` and `state`
+/// of the site.
+fn unlock_command(site: &Site, options: &str) -> Command {
+    let unlock = folder().join("../scripts/unlock");
+    let mut command = bash(&format!("umask 022; exec {} {options}", unlock.display()));
     site.configure(&mut command);
     command.current_dir(site.folder()).env("RUNTIME_DIRECTORY", site.file("run"));
-    run(command, b"")
+    command.env("STATE_DIRECTORY", site.file("state"));
+    command
+}
+
+const INTO_TAR: &str =
+    "--archive images.enc --fragment device.frag --sink 'tar t' --status-file status.json --prometheus az.prom";
+
+/// The same for the archive of the site, into tar.
+fn az_unlock(site: &Site, options: &str) -> Finished {
+    run(unlock_command(site, &format!("{INTO_TAR} {options}")), b"")
 }
 
 #[test]
@@ -171,12 +178,20 @@ fn an_unlock_that_is_refused_at_once_takes_the_place_of_the_last_one_s_state() {
     assert_eq!(good.status, 0, "{}", good.stderr);
     let asked = site.server().requests().len();
     fs::write(site.file("shut"), "").unwrap();
+    fs::create_dir(site.file("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", site.file("planted")).unwrap();
+    fs::create_dir(site.file("open")).unwrap();
+    fs::set_permissions(site.file("open"), Permissions::from_mode(0o777)).unwrap();
     let blocked = site.file("run-2");
     for (options, status, says) in [
         ("--archive nothing.enc", 66, "FAILED in az-inspect (idle): nothing.enc: no such file."),
         ("--fragment nothing.frag", 66, "FAILED in az-join (idle): nothing.frag: no such file."),
         ("--sink no-such-sink", 78, "az-unlock: no-such-sink is not on the PATH"),
         ("--run-dir shut/run", 73, "az-unlock: shut/run: cannot be made"),
+        ("--run-dir planted", 73, "az-unlock: planted: a symlink, or others can write there"),
+        ("--run-dir planted/", 73, "az-unlock: planted/: a symlink, or others can write there"),
+        ("--run-dir open", 73, "az-unlock: open: a symlink, or others can write there"),
+        ("--run-dir open/run", 73, "az-unlock: open/run: a symlink, or others can write there"),
         ("", 73, "az-unlock: run: cannot be made"),
     ] {
         assert_eq!(az_unlock(&site, "").status, 0, "it is well again");
@@ -193,8 +208,9 @@ fn an_unlock_that_is_refused_at_once_takes_the_place_of_the_last_one_s_state() {
         let metrics = fs::read_to_string(site.file("az.prom")).unwrap();
         assert!(metrics.contains(&format!("az_unlock_exit_code {status}\n")), "{options}: {metrics}");
     }
+    assert_eq!(fs::read_dir(site.file("elsewhere")).unwrap().count(), 0, "a symlink was followed");
     // Three requests of each good one alone.
-    assert_eq!(site.server().requests().len(), asked * 6);
+    assert_eq!(site.server().requests().len(), asked * 10);
 }
 
 #[test]
@@ -223,6 +239,192 @@ fn the_lock_is_closed_to_other_users() {
     assert_eq!((az_unlock(&site, "").status, mode()), (0, 0o600));
     fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
     assert_eq!((az_unlock(&site, "").status, mode()), (0, 0o600));
+}
+
+#[test]
+fn a_name_that_begins_with_a_hyphen_is_a_file() {
+    let site = Site::start();
+    for (from, to) in [("images.enc", "-x.enc"), ("device.frag", "--help"), ("images.enc", "-")] {
+        fs::copy(site.file(from), site.file(to)).unwrap();
+    }
+    for archive in ["-x.enc", "-"] {
+        let options = format!("--archive {archive} --fragment --help --run-dir -r --status-file -s --sink 'tar t'");
+        let finished = run(unlock_command(&site, &options), b"");
+        assert_eq!(finished.status, 0, "{}", finished.stderr);
+        assert!(finished.text().contains("manifest.json") && site.file("-r/az-decrypt.jsonl").is_file());
+        assert!(site.file("-s").is_file());
+    }
+    let missing = run(unlock_command(&site, "--archive -y.enc --fragment device.frag --sink cat"), b"");
+    assert_eq!(missing.status, 66, "{}", missing.stderr);
+    assert!(missing.stderr.contains("./-y.enc: no such file"), "{}", missing.stderr);
+}
+
+#[test]
+fn no_shell_reads_the_sink() {
+    let site = Site::start();
+    fs::create_dir(site.file("a dir")).unwrap();
+    let files = "--archive images.enc --fragment device.frag";
+    let split = run(unlock_command(&site, &format!("{files} --sink 'echo $HOME * ; touch made'")), b"");
+    assert_eq!(split.text(), "$HOME * ; touch made\n", "{}", split.stderr);
+    assert!(!site.file("made").exists());
+    let words = run(unlock_command(&site, &format!("{files} -- tar -x -C 'a dir'")), b"");
+    assert_eq!(words.status, 0, "{}", words.stderr);
+    assert!(site.file("a dir/manifest.json").is_file());
+    for options in ["--sink ''", "--sink ' '", "--"] {
+        assert_eq!(run(unlock_command(&site, &format!("{files} {options}")), b"").status, 2, "{options}");
+    }
+}
+
+#[test]
+fn the_paths_come_from_the_config_file_too() {
+    let site = Site::start();
+    let config = |text: &str| {
+        fs::create_dir_all(site.file("config/azaion")).unwrap();
+        fs::write(site.file("config/azaion/config.yaml"), text).unwrap();
+    };
+    let with = |options: &str, variables: &[(&str, &str)]| {
+        let mut command = unlock_command(&site, options);
+        command.env("XDG_CONFIG_HOME", site.file("config")).envs(variables.iter().copied());
+        run(command, b"")
+    };
+    config("archive: images.enc\nfragment_file: device.frag\n");
+    let finished = with("--sink 'tar t'", &[]);
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    // The command line, then the environment, then the file.
+    for (options, variables) in [("--archive no.enc", ("A", "")), ("", ("AZ_ARCHIVE", "no.enc"))] {
+        let finished = with(&format!("--sink 'tar t' {options}"), &[variables]);
+        assert_eq!(finished.status, 66, "{}", finished.stderr);
+        assert!(finished.stderr.contains("no.enc: no such file"), "{}", finished.stderr);
+    }
+    config("archiv: images.enc\n");
+    let finished = with("--sink 'tar t'", &[]);
+    assert_eq!(finished.status, 78, "{}", finished.stderr);
+    assert!(finished.stderr.contains("unknown key archiv"), "{}", finished.stderr);
+}
+
+/// Two users have two private locks, and share the archive.
+#[test]
+fn an_unlock_of_another_user_is_waited_for_but_not_for_ever() {
+    use std::io::{BufRead, BufReader, Read};
+    let site = Site::start();
+    let held = fs::File::open(site.file("images.enc")).unwrap();
+    held.lock().unwrap();
+    let gone_on = az_unlock(&site, "--wait 0");
+    assert_eq!(gone_on.status, 0, "{}", gone_on.stderr);
+    assert!(gone_on.stderr.contains("images.enc is still locked; not waiting any longer"), "{}", gone_on.stderr);
+
+    let asked = site.server().requests().len();
+    let mut child = unlock_command(&site, &format!("{INTO_TAR} --wait 600")).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.contains("another user's unlock of images.enc is running"), "{line}");
+    assert_eq!(site.server().requests().len(), asked, "it did not wait");
+    held.unlock().unwrap();
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success() && !rest.contains("still locked"), "{rest}");
+
+    // The first of two holds it as long as a stage runs, and its sink does not inherit it.
+    let (locks, told) = (site.file("locks"), site.file("told"));
+    let script =
+        format!("cat >/dev/null; ls -l /proc/self/fd > {}; cat /proc/locks > {}", told.display(), locks.display());
+    let sink = site.file("sink.sh");
+    fs::write(&sink, script).unwrap();
+    let files = "--archive images.enc --fragment device.frag";
+    assert_eq!(run(unlock_command(&site, &format!("{files} --sink 'sh sink.sh'")), b"").status, 0);
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(site.file("images.enc")).unwrap());
+    assert!(fs::read_to_string(&locks).unwrap().contains(&format!(":{inode} ")), "the archive is not locked");
+    let told = fs::read_to_string(&told).unwrap();
+    assert!(!told.contains("images.enc") && !told.contains("unlock.lock"), "{told}");
+}
+
+/// The unlock of the archive into the engine, with what was asked of the server.
+fn into_az_load(site: &Site, options: &str) -> (Finished, usize) {
+    let before = site.server().requests().len();
+    let options = format!("--archive images.enc --fragment device.frag --status-file status.json {options}");
+    let mut command = unlock_command(site, &options);
+    for name in ["DOCKER_HOST", "XDG_RUNTIME_DIR"] {
+        std::env::var_os(name).map(|value| command.env(name, value));
+    }
+    let finished = run(command, b"");
+    (finished, site.server().requests().len() - before)
+}
+
+#[test]
+fn only_an_archive_that_was_verified_here_is_not_unlocked_again() {
+    if !has_engine() {
+        say("skipped: no container engine");
+        return;
+    }
+    let site = Site::start();
+    let loaded = Loaded(&site);
+    let archive = site.file("images.enc");
+    let sealed = fs::read(&archive).unwrap();
+    // True if the unlock was good and did not ask the server.
+    let is_skipped = |options: &str| {
+        let (finished, requests) = into_az_load(&site, options);
+        assert_eq!(finished.status, 0, "{}", finished.stderr);
+        assert_eq!(requests == 0, finished.text().contains("is there already"), "{}", finished.text());
+        assert!(requests == 0 || finished.text().starts_with(r#"{"images":[{"id":""#), "{}", finished.text());
+        requests == 0
+    };
+    let present = || into_az_load(&site, "--present").0.status;
+    assert_eq!(present(), 66);
+    assert!(!site.file("state").exists(), "--present changes nothing");
+    assert!(!is_skipped(""));
+    assert_eq!((loaded.tags(), present()), (site.tags().to_vec(), 0));
+    assert!(is_skipped("") && !is_skipped("--force"));
+    let record = fs::read_dir(site.file("state")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(fs::read_dir(site.file("state")).unwrap().count(), 1);
+    assert_eq!(fs::metadata(&record).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // Every change of the archive is noticed: of its header, of its body with the old times, a cut.
+    let times = fs::metadata(&archive).unwrap().modified().unwrap();
+    let (mut header, mut body) = (sealed.clone(), sealed.clone());
+    let list = sealed.windows(4).position(|bytes| bytes == b"tags").unwrap();
+    header[list] ^= 1;
+    body[sealed.len() - 30] ^= 1;
+    for (bytes, what) in [(&header[..], "header"), (&body, "body"), (&sealed[..sealed.len() - 30], "cut")] {
+        fs::write(&archive, bytes).unwrap();
+        fs::File::options().write(true).open(&archive).unwrap().set_modified(times).unwrap();
+        assert_eq!(present(), 66, "{what}");
+        let (finished, requests) = into_az_load(&site, "");
+        assert_eq!((finished.status, requests > 0), (65, true), "{what}: {}", finished.stderr);
+    }
+    fs::write(&archive, &sealed).unwrap();
+    assert!(!is_skipped("") && is_skipped(""), "another file of the same content is unlocked once");
+
+    // Nor does the record count if an image is gone, or if others could have written it.
+    Command::new("docker").args(["image", "rm", &site.tags()[0]]).output().unwrap();
+    assert!(!is_skipped("") && is_skipped(""));
+    fs::set_permissions(site.file("state"), Permissions::from_mode(0o777)).unwrap();
+    let (finished, requests) = into_az_load(&site, "");
+    assert!(finished.status == 0 && requests > 0, "{}", finished.stderr);
+    assert!(finished.stderr.contains("the next unlock loads the archive again"), "{}", finished.stderr);
+    fs::set_permissions(site.file("state"), Permissions::from_mode(0o700)).unwrap();
+    assert!(is_skipped(""));
+    let text = fs::read_to_string(&record).unwrap();
+    for damaged in [&text[..text.len() / 2], "", &text.replace("az-unlock 1", "az-unlock 2")] {
+        fs::write(&record, damaged).unwrap();
+        assert!(!is_skipped("") && is_skipped(""), "{damaged}");
+    }
+    // An archive that is changed while it is unlocked is not recorded.
+    fs::remove_file(&record).unwrap();
+    let hook = format!(
+        "#!/bin/bash\n/usr/bin/touch {}\nexec {} \"$@\"\n",
+        archive.display(),
+        tests::binary("az-load").display()
+    );
+    fs::create_dir(site.file("bin")).unwrap();
+    fs::write(site.file("bin/az-load"), hook).unwrap();
+    fs::set_permissions(site.file("bin/az-load"), Permissions::from_mode(0o755)).unwrap();
+    let mut command = unlock_command(&site, "--archive images.enc --fragment device.frag");
+    command.env("PATH", format!("{}:{}", site.file("bin").display(), tests::path_variable()));
+    let finished = run(command, b"");
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    assert!(finished.stderr.contains("was changed meanwhile"), "{}", finished.stderr);
+    assert!(!record.exists());
 }
 
 /// The names and ids of all images of the engine.

@@ -6,7 +6,6 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
 use tests::site::Site;
 use tests::{bash, folder, path_variable, run, say};
 
@@ -39,7 +38,7 @@ fn ssh_devices(site: &Site) -> Option<Sshd> {
     let unlock = ["/etc/azaion", "/opt/azaion"]
         .iter()
         .fold(unlock, |text, place| text.replace(place, &format!("{}{place}", root.display())));
-    fs::write(root.join("usr/bin/az-unlock"), unlock.replace("sink=az-load", "sink='tar t'")).unwrap();
+    fs::write(root.join("usr/bin/az-unlock"), unlock.replace("sink=(az-load)", "sink=(tar t)")).unwrap();
     let device = format!(
         r#"#!/bin/bash
         cd {dir}; root={}; more=()
@@ -49,7 +48,7 @@ fn ssh_devices(site: &Site) -> Option<Sshd> {
         esac
         words=${{SSH_ORIGINAL_COMMAND//\/etc\/azaion/$root/etc/azaion}} words=${{words//\/opt\/azaion/$root/opt/azaion}}
         exec env -i PATH=$root/usr/bin:'{}' HOME={dir} XDG_CONFIG_HOME=$root/etc AZ_EVENTS=off AZ_RETRIES=0 AZ_HWID_FILE=hwid \
-            RUNTIME_DIRECTORY=run-$DEVICE "${{more[@]}}" bash -c "$words"
+            RUNTIME_DIRECTORY=run-$DEVICE STATE_DIRECTORY=state-$DEVICE "${{more[@]}}" bash -c "$words"
         "#,
         root.display(),
         path_variable(),
@@ -69,12 +68,11 @@ fn ssh_devices(site: &Site) -> Option<Sshd> {
         .stderr(fs::File::create(site.file("sshd.log")).unwrap())
         .spawn()
         .unwrap();
-    let running = Sshd(child);
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut running = Sshd(child);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         let log = fs::read_to_string(site.file("sshd.log")).unwrap();
-        assert!(Instant::now() < deadline, "sshd does not listen: {log}");
-        std::thread::sleep(Duration::from_millis(20));
+        assert!(running.0.try_wait().unwrap().is_none(), "sshd has ended: {log}");
+        std::thread::yield_now();
     }
     let mut client = String::new();
     for name in ["edge-1", "edge-2", "edge-3", "edge-4", "edge-4-a"] {
@@ -108,6 +106,14 @@ fn many_devices_over_ssh_and_those_again_where_it_helps() {
     assert_eq!(lines[0], "3 of 5 devices are well", "{text}{log}");
     assert!(lines[1].starts_with("edge-2: 77, FAILED in az-login"), "{text}");
     assert!(lines[2].starts_with("edge-4: 255, ssh: connect to host") && lines.len() == 3, "{text}");
+    for bad in ["-oProxyCommand=touch${IFS}made", "../edge-1", "edge-1;touch${IFS}made"] {
+        fs::write(site.file("bad"), format!("edge-1\n{bad}\n")).unwrap();
+        let mut command = bash(r#"exec "$0" bad said-2"#);
+        command.arg(fleet("ssh/fleet.sh")).current_dir(site.folder()).env("SSH_CONFIG", site.file("ssh_config"));
+        let refused = run(command, b"");
+        assert_eq!(refused.status, 2, "{bad}: {}", refused.stderr);
+        assert!(refused.stderr.contains("not the name of a device") && !site.file("made").exists(), "{bad}");
+    }
     let said = |name: &str| fs::read_to_string(site.file("said").join(name)).unwrap();
     assert!(said("edge-1.txt").contains("manifest.json") && said("edge-3.txt").contains("manifest.json"));
 }

@@ -60,7 +60,7 @@ class Ran:
         return f"status {self.status}, {len(self.out)} bytes out, said: {self.err.decode('utf-8', 'replace')[-600:]}"
 
 
-def run(argv, stdin=None, timeout=60, **env):
+def run(argv, stdin=None, timeout=600, **env):
     """Runs argv to its end; its whole session is killed when the time is over."""
     into = subprocess.DEVNULL if stdin is None else subprocess.PIPE if isinstance(stdin, bytes) else stdin
     process = subprocess.Popen(

@@ -97,7 +97,7 @@ class Case:
         if self.ready:
             self.ready()
 
-    def run(self, folder, prefix=(), timeout=60):
+    def run(self, folder, prefix=(), timeout=600):
         stdin = open(self.stdin, "rb") if self.stdin else None
         try:
             return run([*prefix, *self.words(folder)], stdin, timeout, **self.env)
@@ -147,7 +147,7 @@ class Engine:
     def ask(self, method, what):
         connection = http.client.HTTPConnection("engine")
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(60)
+        connection.sock.settimeout(600)
         connection.sock.connect(self.path)
         connection.request(method, what)
         answer = connection.getresponse()

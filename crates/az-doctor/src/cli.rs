@@ -5,7 +5,7 @@ use loader_model::ResourceName;
 use loader_session::{ApiArgs, BindingArgs, CdnArgs};
 use loader_stage::{KeyArgs, OutputArgs, StageArgs};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +22,7 @@ pub(crate) struct Cli {
     #[arg(value_name = "ARCHIVE", env = "AZ_ARCHIVE", hide_env = true)]
     pub(crate) archive: Option<PathBuf>,
 
-    /// Make these checks of the report alone, commas between; each must have its setting
+    /// Make only these checks, comma-separated; each needs its setting
     #[arg(
         long,
         value_name = "NAMES",
@@ -36,6 +36,10 @@ pub(crate) struct Cli {
     /// Leave these checks out
     #[arg(long, value_name = "NAMES", value_enum, value_delimiter = ',', hide_possible_values = true)]
     pub(crate) skip: Vec<Name>,
+
+    /// Only print the path that is set for archive or fragment-file
+    #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true, conflicts_with_all = ["only", "skip"])]
+    pub(crate) setting: Option<Setting>,
 
     /// The device's fragment of the key
     #[arg(long, value_name = "PATH", env = "AZ_FRAGMENT_FILE")]
@@ -83,10 +87,25 @@ impl AsRef<StageArgs> for Cli {
 }
 
 impl Cli {
+    /// The value of `setting`; `None` if nothing sets it.
+    pub(crate) fn value_of(&self, setting: Setting) -> Option<&Path> {
+        match setting {
+            Setting::Archive => self.archive.as_deref(),
+            Setting::FragmentFile => self.fragment_file.as_deref(),
+        }
+    }
+
     /// True where the check is wanted.
     pub(crate) fn wants(&self, name: Name) -> bool {
         if self.only.is_empty() { !self.skip.contains(&name) } else { self.only.contains(&name) }
     }
+}
+
+/// A setting that --setting prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Setting {
+    Archive,
+    FragmentFile,
 }
 
 /// A check, in the order in which they are made: what lies on the device first.

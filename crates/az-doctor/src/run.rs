@@ -8,9 +8,17 @@ use clap::ValueEnum;
 use loader_model::json_pretty;
 use loader_session::RetryStep;
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
+use std::os::unix::ffi::OsStrExt;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = stage.output(&cli.output, Content::Text)?;
+    if let Some(setting) = cli.setting {
+        if let Some(value) = cli.value_of(setting) {
+            output.put(value.as_os_str().as_bytes())?;
+            output.put(b"\n")?;
+        }
+        return Ok(output.commit()?);
+    }
     stage.begin();
     let notify = |notice: &_| stage.retry_step(notice);
     let visit = Visit::new(cli, stage, &notify);

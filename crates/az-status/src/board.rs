@@ -109,10 +109,16 @@ impl Board {
                 };
                 (at, change)
             }
-            _ => (self.start(&event, input, now)?, Change::Started),
+            known => {
+                // The id is another process's now, so that the first one is gone.
+                if let (Some(at), Some(_)) = (known, event.pid) {
+                    self.processes[at].gone.get_or_insert(now);
+                }
+                (self.start(&event, input, now)?, Change::Started)
+            }
         };
         if event.state == UnlockState::Error && self.probe {
-            self.look_for_others(at, now);
+            self.look_up(now, |other, _| other != at);
         }
         let process = &mut self.processes[at];
         process.last = now;
@@ -153,6 +159,10 @@ impl Board {
                 }
             }
         }
+        if self.probe {
+            // Whether it is the same stage run again, or beside one that still works.
+            self.look_up(now, |_, process| process.stage == event.stage);
+        }
         self.processes.push(Process {
             run: event.run.clone(),
             input,
@@ -173,13 +183,12 @@ impl Board {
         Some(self.processes.len() - 1)
     }
 
-    /// When one process fails, notes of the others whether they still live: one
-    /// that is gone by then died before.
-    fn look_for_others(&mut self, failed: usize, now: Moment) {
+    /// Looks up the processes that `concerns` accepts: one that is gone without a final line
+    /// died before `now`.
+    fn look_up(&mut self, now: Moment, concerns: impl Fn(usize, &Process) -> bool) {
         for (at, process) in self.processes.iter_mut().enumerate() {
-            let Some(pid) = process.pid.filter(|_| process.local && at != failed && !process.state.is_final()) else {
-                continue;
-            };
+            let wanted = process.local && !process.state.is_final() && concerns(at, process);
+            let Some(pid) = process.pid.filter(|_| wanted) else { continue };
             if is_alive(pid, &process.stage) {
                 process.last = now;
             } else {
@@ -232,10 +241,13 @@ impl Board {
         self.ordered(|_| true)
     }
 
-    /// `chosen` with the processes that failed with `status` before their stages were
-    /// run again.
+    /// `chosen` with the processes that failed with `status`, or were killed if it is that of a
+    /// signal, before their stages were run again.
     pub(crate) fn with_failed_before<'b>(&'b self, chosen: &[&'b Process], status: i32) -> Vec<&'b Process> {
-        let failed = |process: &&Process| process.error.as_ref().is_some_and(|error| i32::from(error.exit) == status);
+        let failed = |process: &&Process| match &process.error {
+            Some(error) => i32::from(error.exit) == status,
+            None => process.state != UnlockState::Ready && status > 128,
+        };
         let before = self.processes.iter().filter(failed).filter(|process| self.is_superseded(process));
         let mut all: Vec<_> = chosen.iter().copied().chain(before).collect();
         sort(&mut all);
@@ -284,9 +296,11 @@ fn sort(processes: &mut [&Process]) {
     processes.sort_by_key(|process| (rank(&process.stage), process.first.seq));
 }
 
-/// True where `newer` is the same stage, run again after `older` had ended.
+/// True if `newer` is the same stage, run again after `older` had ended. One that is silent has
+/// ended only if it was seen to be gone: else two may have run side by side, and one was killed.
 fn supersedes(newer: &Process, older: &Process) -> bool {
-    newer.stage == older.stage && newer.first.seq > older.last.seq
+    let gone = older.gone.is_some_and(|gone| gone.seq <= newer.first.seq);
+    newer.stage == older.stage && newer.first.seq > older.last.seq && (older.state.is_final() || gone)
 }
 
 /// True where the process `pid` of this machine runs the program `stage`.

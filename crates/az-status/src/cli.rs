@@ -27,7 +27,7 @@ pub(crate) struct Cli {
     #[arg(value_name = "FILE", conflicts_with = "command")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Command whose standard error is read; it gets AZ_RUN and AZ_EVENTS=json
+    /// Command whose standard error is read; it gets AZ_RUN, AZ_RUN_DIR and AZ_EVENTS=json
     #[arg(value_name = "COMMAND", last = true)]
     pub(crate) command: Vec<OsString>,
 

@@ -14,6 +14,7 @@ mod prometheus;
 mod property;
 mod replace;
 mod run;
+mod run_dir;
 mod screen;
 mod signals;
 mod source;

@@ -59,12 +59,12 @@ struct Watch {
 }
 
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let source = Source::open(cli)?;
+    let mut source = Source::open(cli)?;
     let is_command = matches!(source, Source::Command(_));
     let recorded = matches!(source, Source::Recorded(_));
-    let command_run = match &source {
-        Source::Command(run) => Some(run.name.clone()),
-        _ => None,
+    let (command_run, run_dir) = match &mut source {
+        Source::Command(run) => (Some(run.name.clone()), run.run_dir.take()),
+        _ => (None, None),
     };
     let file = match cli.output.as_deref() {
         Some(path) if path.as_os_str() != "-" => Some(Output::named_file(path, Content::Text)?),
@@ -84,6 +84,10 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     watch.ending.oom_kills = oom_kills().saturating_sub(before.1);
     let verdict = watch.end();
+    match run_dir {
+        Some(dir) if watch.board.anyone_works() => dir.keep(),
+        removed => drop(removed),
+    }
 
     if let Some(broken) = watch.broken.take_if(|_| watch.board.events() == 0) {
         // That nobody reported anything would not be true.

@@ -4,6 +4,7 @@ use crate::cli::Cli;
 use crate::event::{is_stage_name, rank};
 use crate::folder;
 use crate::lines::{Line, next_line};
+use crate::run_dir::RunDir;
 use crate::screen;
 use loader_stage::{ErrorCode, Failure, TERMINAL_PIPE, pipe_name};
 use std::fs::File;
@@ -52,6 +53,8 @@ pub(crate) struct Run {
     pub(crate) name: String,
     /// What it writes, where that is shown above the bars.
     output: Option<File>,
+    /// Its run directory, if the caller named none.
+    pub(crate) run_dir: Option<RunDir>,
 }
 
 /// A file with the name that messages call it by.
@@ -72,8 +75,14 @@ impl Source {
             let name = cli.run.clone().unwrap_or_else(random_run);
             let mut command = Command::new(program);
             command.args(args).env("AZ_RUN", &name).env("AZ_EVENTS", "json").stderr(Stdio::piped());
+            // An empty variable counts as none, as everywhere.
+            let named = std::env::var_os("AZ_RUN_DIR").is_some_and(|dir| !dir.is_empty());
+            let run_dir = if named { None } else { RunDir::create(&random_run()) };
+            if let Some(dir) = &run_dir {
+                command.env("AZ_RUN_DIR", dir.path());
+            }
             let output = screen::shares_terminal().then(|| pipe_output(&mut command)).transpose()?;
-            return Ok(Self::Command(Box::new(Run { command, name, output })));
+            return Ok(Self::Command(Box::new(Run { command, name, output, run_dir })));
         }
         let inputs = match &cli.run_dir {
             Some(dir) => run_dir(dir)?,

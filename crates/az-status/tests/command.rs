@@ -12,9 +12,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// Shell functions that speak as a stage does: `say STAGE STATE [MORE]`,
-/// `fail STAGE CODE EXIT MESSAGE`.
+/// `fail STAGE CODE EXIT MESSAGE`. A stage is the (sub)shell that speaks, or `PID` if that is set.
 const SPEAK: &str = r#"
-say() { echo "{\"v\":1,\"ts\":\"$(date -u +%FT%T.%3NZ)\",\"run\":\"$AZ_RUN\",\"stage\":\"$1\",\"pid\":$BASHPID,\"state\":\"$2\"$3}" >&2; }
+say() { echo "{\"v\":1,\"ts\":\"$(date -u +%FT%T.%3NZ)\",\"run\":\"$AZ_RUN\",\"stage\":\"$1\",\"pid\":${PID:-$BASHPID},\"state\":\"$2\"$3}" >&2; }
 fail() { say $1 error ",\"error\":{\"code\":\"$2\",\"exit\":$3,\"message\":\"$4\"}"; exit $3; }
 "#;
 
@@ -62,7 +62,7 @@ fn the_stages_of_a_pipeline_are_judged_together() {
 #[test]
 fn the_first_line_counts_whatever_the_clock_says() {
     let script = r#"
-        date() { echo 2026-11-23T00:00:00.000Z; }
+        PID=$$; date() { echo 2026-11-23T00:00:00.000Z; }
         say az-load idle; say az-fetch idle
         (fail az-load io 74 "disk full")
         date() { echo 2026-01-01T00:00:00.000Z; }
@@ -74,7 +74,7 @@ fn the_first_line_counts_whatever_the_clock_says() {
 #[test]
 fn bad_data_told_first_is_the_cause_though_the_stage_before_fails_by_itself_later() {
     let script = r#"
-        say az-fetch idle; say az-decrypt idle
+        PID=$$; say az-fetch idle; say az-decrypt idle
         (fail az-decrypt corrupt 65 "segment 7 fails its check")
         (fail az-fetch temporary 75 "timed out")"#;
     let ended = shell(&[], script);
@@ -85,7 +85,7 @@ fn bad_data_told_first_is_the_cause_though_the_stage_before_fails_by_itself_late
 #[test]
 fn an_event_behind_a_progress_meter_is_read() {
     let script = r#"
-        say az-decrypt idle
+        PID=$$; say az-decrypt idle
         printf '\r  0 1000k\r 66 1000k' >&2; (fail az-decrypt corrupt 65 "segment 7")
         printf 'no meter ' >&2; (fail az-load io 74 "not read")
         printf '\r100 1000k\n' >&2; exit 65"#;
@@ -173,6 +173,75 @@ fn a_stage_killed_by_its_id_is_the_cause_though_another_error_is_louder() {
         verdict(&ended)
     );
     assert_eq!(ended.status, Some(75));
+}
+
+#[test]
+fn a_process_that_is_ready_hides_no_killed_one_of_the_same_stage() {
+    // The one dies silently while the other works, whichever started first.
+    for order in ["killed; ready", "ready; killed"] {
+        let script = format!(
+            r#"killed() {{ PID=1 say az-decrypt idle; }}
+            ready() {{ PID=2 say az-decrypt idle; PID=2 say az-decrypt ready; }}
+            {order}; say az-load idle; say az-load ready"#
+        );
+        let ended = shell(&[], &script);
+        assert!(verdict(&ended).starts_with("FAILED in az-decrypt (idle): killed"), "{order}: {}", verdict(&ended));
+        assert_eq!(ended.status, Some(75), "{order}");
+    }
+}
+
+#[test]
+fn a_stage_that_was_killed_and_run_again_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let decrypt = stage_shell(dir.path(), "az-decrypt");
+    fs::write(dir.path().join("speak"), SPEAK).unwrap();
+    let path = dir.path().display();
+    // It dies only when its line was read, so that it was seen alive.
+    let status_file = dir.path().join("status.json");
+    let script = format!(
+        r#"{decrypt} -c '. {path}/speak; say az-decrypt idle
+            until grep -q az-decrypt {path}/status.json; do :; done; kill -9 $$'
+        (say az-decrypt idle; say az-decrypt ready); exit STATUS"#
+    );
+    for (status, expected) in [("0", "READY: az-decrypt"), ("137", "FAILED in az-decrypt (idle): killed")] {
+        let ended = shell(&["--status-file", status_file.to_str().unwrap()], &script.replace("STATUS", status));
+        assert!(verdict(&ended).starts_with(expected), "{status}: {}", ended.err);
+    }
+}
+
+#[test]
+fn a_command_without_a_run_directory_gets_one_of_its_own() {
+    let places = tempfile::tempdir().unwrap();
+    let at = |command: &mut Command| {
+        command.env_remove("RUNTIME_DIRECTORY").env("XDG_RUNTIME_DIR", places.path()).env_remove("AZ_RUN_DIR");
+    };
+    let mut command = az_status();
+    at(&mut command);
+    let script = "echo {} > $AZ_RUN_DIR/az-load.jsonl; stat -c '%n %a' $AZ_RUN_DIR";
+    let ended = run(command.args(["--", "sh", "-c", script]), b"");
+    let (path, mode) = ended.out.trim().rsplit_once(' ').unwrap();
+    assert!(Path::new(path).starts_with(places.path()) && mode == "700", "{}", ended.out);
+    assert_eq!(fs::read_dir(places.path()).unwrap().count(), 0, "it is removed");
+    let mut named = az_status();
+    at(&mut named);
+    let ended = run(named.env("AZ_RUN_DIR", "/named").args(["--", "sh", "-c", "echo $AZ_RUN_DIR"]), b"");
+    assert_eq!(ended.out, "/named\n");
+
+    // After a signal too.
+    let mut command = az_status();
+    at(&mut command);
+    let mut child = command
+        .args(["--", "sh", "-c", "echo $AZ_RUN_DIR; exec sleep 600"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(Path::new(line.trim()).is_dir(), "{line}");
+    signalled(child, "-TERM");
+    assert_eq!(fs::read_dir(places.path()).unwrap().count(), 0, "it is removed");
 }
 
 #[test]
@@ -299,9 +368,16 @@ fn stages_that_were_quicker_to_obey_than_az_status_are_no_failures() {
 
 #[test]
 fn a_signal_is_no_success_where_something_that_is_no_stage_works_on() {
-    let script = "say az-decrypt decrypting; say az-decrypt ready; trap '' TERM; echo READY; sleep 600 & wait; wait";
-    let (verdict, status) =
-        signalled_after(&script.replace("sleep 600", "(trap '' TERM; exec sleep 20)"), "az-decrypt", "-TERM");
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    let script = format!(
+        "say az-decrypt decrypting; say az-decrypt ready; trap '' TERM
+         (trap '' TERM; exec sleep 600) & echo $! > {}; echo READY; wait; wait",
+        pid.display()
+    );
+    let (verdict, status) = signalled_after(&script, "az-decrypt", "-TERM");
+    let pid = fs::read_to_string(pid).unwrap();
+    assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
     assert_eq!(verdict, "STOPPED by SIGTERM: not everything had ended although every stage was ready");
     assert_eq!(status.signal(), Some(15));
 }

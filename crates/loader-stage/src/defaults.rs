@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 /// Every key that a config file may hold: the long flag with underscores.
 const CONFIG_KEYS: &[&str] = &[
     "api_url",
+    "archive",
     "cache_dir",
     "ca_file",
     "cdn_file",
@@ -23,6 +24,7 @@ const CONFIG_KEYS: &[&str] = &[
     "credentials_file",
     "device_secret_file",
     "events_file",
+    "fragment_file",
     "hwid_card",
     "hwid_file",
     "insecure_http",

@@ -6,7 +6,10 @@ use loader_stage::{ErrorCode, Failure};
 use rustix::fs::{Access, access, statvfs};
 use rustix::process::geteuid;
 use std::env;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Least bytes that a folder of event lines needs.
@@ -49,6 +52,7 @@ pub(crate) fn run_dir(visit: &Visit<'_>) -> Result<Finding, Failure> {
     let named = visit.cli.run_dir.clone().or_else(|| set("AZ_RUN_DIR"));
     let dir = named.unwrap_or_else(unlock_dir);
     let writable = writable(&dir)?;
+    refuse_shared(&dir)?;
     let place = dir.display();
     if writable.free < RUN_MIN {
         let what = format_args!("{place}: {} bytes free", writable.free);
@@ -58,10 +62,27 @@ pub(crate) fn run_dir(visit: &Visit<'_>) -> Result<Finding, Failure> {
     Ok(Finding::ok(format_args!("{place}: {state}")).with("free", writable.free))
 }
 
+/// Fails if another user could plant a symlink in the place of an event file, as az-unlock does.
+///
+/// # Errors
+/// `cannot_create` if `dir` is a symlink, or belongs to someone else, or others can write there.
+fn refuse_shared(dir: &Path) -> Result<(), Failure> {
+    let Ok(metadata) = dir.symlink_metadata() else { return Ok(()) };
+    let ours = [0, geteuid().as_raw()].contains(&metadata.uid());
+    if metadata.is_dir() && ours && metadata.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let what = format_args!("{}: a symlink, or others can write there", dir.display());
+    Err(Failure::new(ErrorCode::CannotCreate, what)
+        .hint("name a directory that only this user can write to".to_owned()))
+}
+
 /// Where az-unlock keeps what a run says.
 fn unlock_dir() -> PathBuf {
-    if let Some(dir) = set("RUNTIME_DIRECTORY") {
-        return dir;
+    if let Some(dirs) = set("RUNTIME_DIRECTORY") {
+        // systemd may name several, with colons between them.
+        let first = dirs.as_os_str().as_bytes().split(|byte| *byte == b':').next().unwrap_or_default();
+        return PathBuf::from(OsStr::from_bytes(first));
     }
     if geteuid().is_root() {
         return PathBuf::from("/run/azaion");

@@ -8,10 +8,10 @@ shift
 umask 077
 secrets=$(mktemp -d "$RUNTIME_DIRECTORY/models.XXXXXX")
 trap 'rm -rf "$secrets"' EXIT
-digests() { (cd "$folder" && sha256sum -- "$@" 2>/dev/null) || true; }
+digests() { (cd -- "$folder" && sha256sum -- "$@" 2>/dev/null) || true; }
 
 before=$(digests "$@")
 az-login -o "$secrets/jwt"
 az-cdn-creds --token-file "$secrets/jwt" -o "$secrets/cdn.json"
-az-fetch --token-file "$secrets/jwt" --cdn-file "$secrets/cdn.json" --output-dir "$folder" "$@"
+az-fetch --token-file "$secrets/jwt" --cdn-file "$secrets/cdn.json" --output-dir "$folder" -- "$@"
 [ "$before" = "$(digests "$@")" ] || echo changed
