@@ -8,6 +8,9 @@ use crate::{Error, Reference};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+/// Maximum number of images and of tags.
+const NAMES_MAX: usize = 4096;
+
 /// An entry of `manifest.json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -45,7 +48,7 @@ impl Entry {
 /// browser extensions and PWAs have one.
 ///
 /// # Errors
-/// [`Error::Malformed`].
+/// [`Error::Malformed`], [`Error::Unsupported`].
 pub(crate) fn entries(members: &Members) -> Result<Option<Vec<Entry>>, Error> {
     const NAME: &str = "manifest.json";
     let Some(blob) = members.by_name(NAME)? else { return Ok(None) };
@@ -53,7 +56,12 @@ pub(crate) fn entries(members: &Members) -> Result<Option<Vec<Entry>>, Error> {
     if text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
         return Ok(None);
     }
-    strict_json::parse(NAME, text, DOCKER_MANIFEST).map(Some)
+    let entries: Vec<Entry> = strict_json::parse(NAME, text, DOCKER_MANIFEST)?;
+    let tags: usize = entries.iter().map(|entry| entry.repo_tags.len()).sum();
+    match entries.len().max(tags) > NAMES_MAX {
+        true => Err(Error::Unsupported(format!("{NAME}: more than {NAMES_MAX} images or tags"))),
+        false => Ok(Some(entries)),
+    }
 }
 
 /// Reads `repositories`: names, tags and layers. The value of `None` is none.

@@ -219,6 +219,7 @@ pub(crate) fn roots(members: &Members) -> Result<Vec<Root>, Error> {
 /// Checks that `manifest.json` says nothing that `index.json` does not say: engines read
 /// one of them.
 fn check_agreement(members: &Members, entries: &[docker_layout::Entry], roots: &[Root]) -> Result<(), Error> {
+    let all = all_tags(entries)?;
     for entry in entries {
         let config = docker_layout::config_digest(members, entry)?;
         let tags = entry.tags()?;
@@ -241,7 +242,6 @@ fn check_agreement(members: &Members, entries: &[docker_layout::Entry], roots: &
         if let Some(tag) = tags.iter().find(|tag| !named.contains(tag)) {
             return Err(Error::malformed("manifest.json", format_args!("{tag} is not in index.json")));
         }
-        let all: Vec<Reference> = all_tags(entries)?;
         if let Some(tag) = named.iter().find(|tag| !all.contains(tag)) {
             return Err(Error::malformed("index.json", format_args!("{tag} is not in manifest.json")));
         }

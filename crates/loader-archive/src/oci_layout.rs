@@ -9,6 +9,10 @@ use crate::{Error, Platform, Reference};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+/// Maximum number of descriptors of indexes and manifests that are followed. An index
+/// may name another one many times.
+const DESCRIPTORS_MAX: usize = 4096;
+
 /// Maximum number of indexes inside each other.
 const DEPTH_MAX: usize = 4;
 
@@ -17,6 +21,14 @@ pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// Annotation of the OCI layout with a name or only a tag.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Media types of indexes.
+const INDEX_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+
+/// Media types of manifests.
+const MANIFEST_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
 
 #[derive(Deserialize)]
 struct Layout {
@@ -64,6 +76,7 @@ pub(crate) fn roots(members: &Members) -> Result<Option<Vec<Root>>, Error> {
     let mut roots: Vec<Root> = Vec::new();
     // Images of one name for several platforms are one root, as if an index held them.
     let mut groups: Vec<(Option<Reference>, usize)> = Vec::new();
+    let mut followed = 0;
     for descriptor in top.manifests.unwrap_or_default() {
         let name = name_of(&descriptor)?;
         let mut root = Root {
@@ -73,7 +86,7 @@ pub(crate) fn roots(members: &Members) -> Result<Option<Vec<Root>>, Error> {
             attachments: Vec::new(),
         };
         let label = name.as_ref().map_or_else(|| descriptor.digest.clone(), ToString::to_string);
-        collect(members, &descriptor, &label, DEPTH_MAX, &mut root)?;
+        collect(members, &descriptor, &label, DEPTH_MAX, &mut followed, &mut root)?;
         if root.candidates.is_empty() {
             continue;
         }
@@ -121,11 +134,16 @@ fn collect(
     descriptor: &Descriptor,
     label: &str,
     depth: usize,
+    followed: &mut usize,
     root: &mut Root,
 ) -> Result<(), Error> {
+    *followed += 1;
+    if *followed > DESCRIPTORS_MAX {
+        return Err(Error::Unsupported(format!("index.json: more than {DESCRIPTORS_MAX} manifests")));
+    }
     let is_attestation = descriptor.annotations.contains_key("vnd.docker.reference.type");
     let declared = descriptor.platform.clone().unwrap_or_default().normalized();
-    let document = match document(members, descriptor, label) {
+    let mut document = match document(members, descriptor, label) {
         Ok(document) => document,
         // Another platform's manifest may be absent.
         Err(error @ (Error::Missing { .. } | Error::Unsupported(_))) if !root.indexes.is_empty() => {
@@ -146,12 +164,15 @@ fn collect(
         if depth == 0 {
             return Err(Error::malformed(&member, "has too many indexes inside each other"));
         }
+        document.media_type = media_type(descriptor, INDEX_TYPES);
         root.indexes.push(document);
-        return manifests.iter().try_for_each(|inner| collect(members, inner, label, depth - 1, root));
+        return manifests.iter().try_for_each(|inner| collect(members, inner, label, depth - 1, followed, root));
     }
     let config = parsed.config.ok_or_else(|| Error::malformed(&member, "has no config"))?;
     let layers = parsed.layers.unwrap_or_default();
-    if is_attestation || !is_image_config(&config) {
+    document.media_type = media_type(descriptor, MANIFEST_TYPES);
+    // An engine takes whatever is for its platform for an image.
+    if declared.is_unknown() && (is_attestation || !is_image_config(&config)) {
         attach(members, document, &config, &layers, root);
         return Ok(());
     }
@@ -160,6 +181,12 @@ fn collect(
     let platform = if declared.is_unknown() { actual } else { declared };
     root.candidates.push(Candidate { platform, content });
     Ok(())
+}
+
+/// Returns the media type of a descriptor if it is one of `known`: engines decide by it
+/// what a document is.
+fn media_type(descriptor: &Descriptor, known: [&str; 2]) -> Option<String> {
+    descriptor.media_type.clone().filter(|text| known.contains(&text.as_str()))
 }
 
 /// Returns true for the media types of image configs. Descriptors of some tools have
