@@ -169,7 +169,8 @@ impl Load<'_> {
             let runs = one.platforms().any(|platform| platform.is_unknown() || platform.fit(own).is_some());
             if let (false, Some(platform)) = (runs, one.platforms().next()) {
                 let platform = printable(&platform.to_string());
-                let detail = [("image", image.into()), ("platform", platform.into()), ("engine", own.to_string().into())];
+                let detail =
+                    [("image", image.into()), ("platform", platform.into()), ("engine", own.to_string().into())];
                 self.stage.step("other-platform", &detail);
             }
         }

@@ -56,7 +56,8 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     };
     let expected = expected.as_ref();
     let names = target.layer_names()?;
-    let load = Load { stage, target: &target, place: &place, upstream, expected, platforms, extra_tags: &cli.tag, names };
+    let load =
+        Load { stage, target: &target, place: &place, upstream, expected, platforms, extra_tags: &cli.tag, names };
     Ok(present::print(&load.run(input, skip)?, output)?)
 }
 

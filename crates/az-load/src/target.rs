@@ -1,6 +1,8 @@
 //! Where the images go: an engine's socket or a command.
 
-use loader_archive::{Compression, Error as ArchiveError, LayerNames, Layout, Platform, PlatformChoice, Selected, fits_one_oci_image};
+use loader_archive::{
+    Compression, Error as ArchiveError, LayerNames, Layout, Platform, PlatformChoice, Selected, fits_one_oci_image,
+};
 use loader_engine::{Engine, Error as EngineError, Program, Store, Target};
 use loader_stage::{ErrorCode, Failure};
 use std::path::Path;

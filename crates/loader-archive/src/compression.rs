@@ -77,9 +77,13 @@ impl<W: Write> Decompressor<W> {
                 let mut input = InBuffer::around(bytes);
                 loop {
                     let mut filled = OutBuffer::around(buffer.as_mut_slice());
+                    let taken = input.pos();
                     let hint = decoder.run(&mut input, &mut filled)?;
-                    *is_inside_frame = hint != 0;
                     let len = filled.pos();
+                    // After the last frame the hint is the length of the next header.
+                    if len > 0 || input.pos() > taken {
+                        *is_inside_frame = hint != 0;
+                    }
                     output.write_all(&buffer[..len])?;
                     // A full buffer may mean that more output waits.
                     if input.pos() == bytes.len() && len < buffer.len() {
@@ -126,6 +130,22 @@ mod tests {
             }
             for len in [3, 20, bytes.len() / 2, bytes.len() - 1] {
                 assert!(decompress(compression, &bytes[..len], 777).is_err(), "{compression:?}: {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn content_that_fills_the_buffer_is_complete() {
+        for len in [BUFFER_LEN - 1, BUFFER_LEN, BUFFER_LEN + 1, 2 * BUFFER_LEN, 3 * BUFFER_LEN] {
+            let text: Vec<u8> = (0..len).map(|n| (n / 7) as u8).collect();
+            let zstd = zstd::encode_all(&text[..], 3).unwrap();
+            for piece in [1, 1000, usize::MAX] {
+                assert!(decompress(Compression::Zstd, &zstd, piece).unwrap() == text, "{len} in {piece}");
+                assert!(decompress(Compression::Zstd, &zstd[..zstd.len() - 1], piece).is_err(), "{len} in {piece}");
+                assert!(
+                    decompress(Compression::Zstd, &[&zstd[..], b"(\xb5"].concat(), piece).is_err(),
+                    "{len} in {piece}"
+                );
             }
         }
     }

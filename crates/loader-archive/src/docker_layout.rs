@@ -2,11 +2,14 @@
 
 use crate::image_config::{self, check_layer};
 use crate::members::{Blob, Found, Members};
-use crate::model::{self, Candidate, Document, ImageContent, ImageLayer, LayerBlob, Root, parse_tag};
+use crate::model::{Candidate, Document, ImageContent, ImageLayer, LayerBlob, Root, parse_tag};
 use crate::strict_json::{self, DOCKER_MANIFEST, null_is_empty};
 use crate::{Error, Reference};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// Maximum number of images and of tags.
+const NAMES_MAX: usize = 4096;
 
 /// An entry of `manifest.json`.
 #[derive(Debug, Deserialize)]
@@ -45,7 +48,7 @@ impl Entry {
 /// browser extensions and PWAs have one.
 ///
 /// # Errors
-/// [`Error::Malformed`].
+/// [`Error::Malformed`], [`Error::Unsupported`].
 pub(crate) fn entries(members: &Members) -> Result<Option<Vec<Entry>>, Error> {
     const NAME: &str = "manifest.json";
     let Some(blob) = members.by_name(NAME)? else { return Ok(None) };
@@ -54,7 +57,11 @@ pub(crate) fn entries(members: &Members) -> Result<Option<Vec<Entry>>, Error> {
         return Ok(None);
     }
     let entries: Vec<Entry> = strict_json::parse(NAME, text, DOCKER_MANIFEST)?;
-    if entries.len() > model::IMAGES_MAX { Err(model::too_many_images()) } else { Ok(Some(entries)) }
+    let tags: usize = entries.iter().map(|entry| entry.repo_tags.len()).sum();
+    match entries.len().max(tags) > NAMES_MAX {
+        true => Err(Error::Unsupported(format!("{NAME}: more than {NAMES_MAX} images or tags"))),
+        false => Ok(Some(entries)),
+    }
 }
 
 /// Reads `repositories`: names, tags and layers. The value of `None` is none.
@@ -89,7 +96,12 @@ pub(crate) fn roots(members: &Members, entries: Vec<Entry>) -> Result<Vec<Root>,
         let tags = entry.tags()?;
         let content = image(members, &entry);
         let platform = content.as_ref().map(|content| content.platform.clone()).unwrap_or_default();
-        Ok(Root { tags, indexes: Vec::new(), candidates: vec![Candidate { platform, content }], attachments: Vec::new() })
+        Ok(Root {
+            tags,
+            indexes: Vec::new(),
+            candidates: vec![Candidate { platform, content }],
+            attachments: Vec::new(),
+        })
     };
     entries.into_iter().map(root).collect()
 }

@@ -1,10 +1,10 @@
 //! A layer as it passes: its digests, its compression, and whether it is a tar
 //! archive that engines can unpack.
 
+use crate::Error;
 use crate::compression::{Compression, Decompressor};
 use crate::names::shown;
 use crate::tar::{Flaw, Member, Parser, Rules, Visitor, is_file};
-use crate::Error;
 use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 

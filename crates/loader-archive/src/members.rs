@@ -3,6 +3,7 @@
 use crate::layer::LayerFacts;
 use crate::names::{NameKey, key, normalize};
 use crate::{Error, SkipLayers};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -19,6 +20,10 @@ const DOCUMENTS_MAX: usize = 4 << 20;
 
 /// Maximum number of bytes of one document. A config has a few KiB.
 const DOCUMENT_MAX: usize = 1 << 20;
+
+/// Maximum number of bytes of documents that are parsed. Documents may refer to one
+/// document many times.
+const PARSED_MAX: usize = 8 * DOCUMENTS_MAX;
 
 /// The content of a file in the archive.
 #[derive(Clone, Debug)]
@@ -67,6 +72,8 @@ pub(crate) struct Members {
     blobs: Vec<Blob>,
     by_digest: HashMap<[u8; 32], u32>,
     documents_len: usize,
+    /// Bytes of documents that were handed out.
+    parsed_len: Cell<usize>,
     skip: SkipLayers,
     /// True after [`MEMBERS_MAX`] members: later ones are not recorded.
     is_full: bool,
@@ -218,10 +225,16 @@ impl Members {
     ///
     /// # Errors
     /// [`Error::Malformed`] if the blob is no JSON document, [`Error::Unsupported`] if it
-    /// was too large to keep.
+    /// was too large to keep, or if the documents refer to each other too often.
     pub(crate) fn document<'a>(&self, name: &str, blob: &'a Blob) -> Result<&'a Arc<[u8]>, Error> {
         match &blob.kind {
-            BlobKind::Document(Some(text)) => Ok(text),
+            BlobKind::Document(Some(text)) => {
+                self.parsed_len.set(self.parsed_len.get().saturating_add(text.len()));
+                match self.parsed_len.get() > PARSED_MAX {
+                    true => Err(Error::Unsupported(format!("{name}: the documents refer to each other too often"))),
+                    false => Ok(text),
+                }
+            }
             BlobKind::Document(None) => Err(Error::Unsupported(format!(
                 "{name}: more than {} MiB, or more than {} MiB of configs and manifests",
                 DOCUMENT_MAX >> 20,

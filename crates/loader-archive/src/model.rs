@@ -10,14 +10,6 @@ use crate::{Error, Image, Layer, Platform, Reference};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Maximum number of images in an archive, those of all platforms counted.
-pub(crate) const IMAGES_MAX: usize = 1024;
-
-/// Returns the error for an archive with too many images.
-pub(crate) fn too_many_images() -> Error {
-    Error::Unsupported(format!("an archive of more than {IMAGES_MAX} images"))
-}
-
 /// A complete archive.
 #[derive(Debug)]
 pub struct Archive {
@@ -162,7 +154,9 @@ impl Archive {
             let listed = images.len();
             for candidate in &root.candidates {
                 match &candidate.content {
-                    Ok(content) => images.push(content.list(&root.tags, root.top_digest().or(content.manifest_digest()))),
+                    Ok(content) => {
+                        images.push(content.list(&root.tags, root.top_digest().or(content.manifest_digest())))
+                    }
                     Err(Error::Missing { .. }) if root.candidates.len() > 1 => {}
                     Err(error) => return Err(error.restated()),
                 }
@@ -227,6 +221,7 @@ pub(crate) fn roots(members: &Members) -> Result<Vec<Root>, Error> {
 /// Checks that `manifest.json` says nothing that `index.json` does not say: engines read
 /// one of them.
 fn check_agreement(members: &Members, entries: &[docker_layout::Entry], roots: &[Root]) -> Result<(), Error> {
+    let all = all_tags(entries)?;
     for entry in entries {
         let config = docker_layout::config_digest(members, entry)?;
         let tags = entry.tags()?;
@@ -249,7 +244,6 @@ fn check_agreement(members: &Members, entries: &[docker_layout::Entry], roots: &
         if let Some(tag) = tags.iter().find(|tag| !named.contains(tag)) {
             return Err(Error::malformed("manifest.json", format_args!("{tag} is not in index.json")));
         }
-        let all: Vec<Reference> = all_tags(entries)?;
         if let Some(tag) = named.iter().find(|tag| !all.contains(tag)) {
             return Err(Error::malformed("index.json", format_args!("{tag} is not in manifest.json")));
         }
@@ -301,7 +295,9 @@ fn check_repositories(
 ) -> Result<(), Error> {
     let tags: Vec<&Reference> = roots.iter().flat_map(|root| &root.tags).collect();
     let mut also = Vec::new();
-    for (name, tag) in repositories.into_iter().flatten().flat_map(|(name, tags)| tags.keys().map(move |tag| (name, tag))) {
+    for (name, tag) in
+        repositories.into_iter().flatten().flat_map(|(name, tags)| tags.keys().map(move |tag| (name, tag)))
+    {
         also.push(parse_tag("repositories", &format!("{name}:{tag}"))?);
     }
     if also.is_empty() {

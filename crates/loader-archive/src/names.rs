@@ -50,9 +50,16 @@ fn split(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".")
 }
 
-/// Returns a name for messages.
+/// Maximum number of bytes of a name in a message. A message may be kept for every
+/// layer, so that it must not grow with a name.
+const SHOWN_MAX: usize = 256;
+
+/// Returns a name for messages; a long one is cut.
 pub(crate) fn shown(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
+    match name.get(..SHOWN_MAX) {
+        Some(start) if name.len() > SHOWN_MAX => format!("{}...", String::from_utf8_lossy(start)),
+        _ => String::from_utf8_lossy(name).into_owned(),
+    }
 }
 
 /// Parses `sha256:` and 64 digits.
@@ -62,11 +69,12 @@ pub(crate) fn shown(name: &[u8]) -> String {
 /// else; `document` names the place.
 pub(crate) fn parse_digest(document: &str, text: &str) -> Result<[u8; 32], Error> {
     match text.split_once(':') {
-        Some(("sha256", digits)) => parse_hex(digits)
-            .ok_or_else(|| Error::malformed(document, format_args!("{text} is no SHA-256 digest"))),
-        Some((algorithm @ ("sha512" | "sha384" | "blake3"), _)) => Err(Error::Unsupported(format!(
-            "{document}: {algorithm} digests; only sha256 is supported"
-        ))),
+        Some(("sha256", digits)) => {
+            parse_hex(digits).ok_or_else(|| Error::malformed(document, format_args!("{text} is no SHA-256 digest")))
+        }
+        Some((algorithm @ ("sha512" | "sha384" | "blake3"), _)) => {
+            Err(Error::Unsupported(format!("{document}: {algorithm} digests; only sha256 is supported")))
+        }
         _ => Err(Error::malformed(document, format_args!("{text} is no digest"))),
     }
 }
@@ -119,6 +127,13 @@ mod tests {
         assert_eq!(link_target(b"a/layer.tar", b"/b/layer.tar").as_deref(), Some(&b"b/layer.tar"[..]));
         assert_eq!(link_target(b"a/b/x", b"./y").as_deref(), Some(&b"a/b/y"[..]));
         assert_eq!(link_target(b"x", b"../y"), None);
+    }
+
+    #[test]
+    fn long_names_are_cut_in_messages() {
+        assert_eq!(shown(&[b'x'; 256]).len(), 256);
+        assert_eq!(shown(&[b'x'; 257]).len(), 259);
+        assert!(shown(&[0xff; 1 << 20]).len() < 1000);
     }
 
     #[test]

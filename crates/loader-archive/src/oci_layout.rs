@@ -2,12 +2,16 @@
 
 use crate::image_config::{self, check_layer};
 use crate::members::{Found, Members};
-use crate::model::{self, Candidate, Document, ImageContent, ImageLayer, LayerBlob, Root, parse_tag};
+use crate::model::{Candidate, Document, ImageContent, ImageLayer, LayerBlob, Root, parse_tag};
 use crate::names::{format_digest, parse_digest};
 use crate::strict_json::{self, OCI_DOCUMENT, null_is_empty};
 use crate::{Error, Platform, Reference};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// Maximum number of descriptors of indexes and manifests that are followed. An index
+/// may name another one many times.
+const DESCRIPTORS_MAX: usize = 4096;
 
 /// Maximum number of indexes inside each other.
 const DEPTH_MAX: usize = 4;
@@ -17,6 +21,14 @@ pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// Annotation of the OCI layout with a name or only a tag.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Media types of indexes.
+const INDEX_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+
+/// Media types of manifests.
+const MANIFEST_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
 
 #[derive(Deserialize)]
 struct Layout {
@@ -40,10 +52,7 @@ struct Descriptor {
 
 /// An index or a manifest: one has `manifests`, the other `config` and `layers`.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct IndexOrManifest {
-    #[serde(default)]
-    media_type: Option<String>,
     #[serde(default)]
     manifests: Option<Vec<Descriptor>>,
     #[serde(default)]
@@ -67,7 +76,7 @@ pub(crate) fn roots(members: &Members) -> Result<Option<Vec<Root>>, Error> {
     let mut roots: Vec<Root> = Vec::new();
     // Images of one name for several platforms are one root, as if an index held them.
     let mut groups: Vec<(Option<Reference>, usize)> = Vec::new();
-    let mut budget = model::IMAGES_MAX;
+    let mut followed = 0;
     for descriptor in top.manifests.unwrap_or_default() {
         let name = name_of(&descriptor)?;
         let mut root = Root {
@@ -77,7 +86,7 @@ pub(crate) fn roots(members: &Members) -> Result<Option<Vec<Root>>, Error> {
             attachments: Vec::new(),
         };
         let label = name.as_ref().map_or_else(|| descriptor.digest.clone(), ToString::to_string);
-        collect(members, &descriptor, &label, DEPTH_MAX, &mut budget, &mut root)?;
+        collect(members, &descriptor, &label, DEPTH_MAX, &mut followed, &mut root)?;
         if root.candidates.is_empty() {
             continue;
         }
@@ -125,10 +134,13 @@ fn collect(
     descriptor: &Descriptor,
     label: &str,
     depth: usize,
-    budget: &mut usize,
+    followed: &mut usize,
     root: &mut Root,
 ) -> Result<(), Error> {
-    *budget = budget.checked_sub(1).ok_or_else(model::too_many_images)?;
+    *followed += 1;
+    if *followed > DESCRIPTORS_MAX {
+        return Err(Error::Unsupported(format!("index.json: more than {DESCRIPTORS_MAX} manifests")));
+    }
     let is_attestation = descriptor.annotations.contains_key("vnd.docker.reference.type");
     let declared = descriptor.platform.clone().unwrap_or_default().normalized();
     let mut document = match document(members, descriptor, label) {
@@ -144,9 +156,6 @@ fn collect(
     };
     let member = member_of(&document.digest);
     let parsed: IndexOrManifest = strict_json::parse(&member, &document.text, OCI_DOCUMENT)?;
-    let is_index = parsed.manifests.is_some();
-    let media_type = [parsed.media_type, document.media_type.take()].into_iter().flatten();
-    document.media_type = media_type.into_iter().find(|kind| is_media_type(kind, is_index));
     if let Some(manifests) = parsed.manifests {
         // Which of both counts depends on the reader.
         if parsed.config.is_some() || parsed.layers.is_some() {
@@ -155,12 +164,15 @@ fn collect(
         if depth == 0 {
             return Err(Error::malformed(&member, "has too many indexes inside each other"));
         }
+        document.media_type = media_type(descriptor, INDEX_TYPES);
         root.indexes.push(document);
-        return manifests.iter().try_for_each(|inner| collect(members, inner, label, depth - 1, budget, root));
+        return manifests.iter().try_for_each(|inner| collect(members, inner, label, depth - 1, followed, root));
     }
     let config = parsed.config.ok_or_else(|| Error::malformed(&member, "has no config"))?;
     let layers = parsed.layers.unwrap_or_default();
-    if is_attestation || !is_image_config(&config) {
+    document.media_type = media_type(descriptor, MANIFEST_TYPES);
+    // An engine takes whatever is for its platform for an image.
+    if declared.is_unknown() && (is_attestation || !is_image_config(&config)) {
         attach(members, document, &config, &layers, root);
         return Ok(());
     }
@@ -171,21 +183,19 @@ fn collect(
     Ok(())
 }
 
-/// Returns true for the media types of indexes or of manifests. A wrong one would make an
-/// engine read the document as something else.
-fn is_media_type(kind: &str, is_index: bool) -> bool {
-    match kind {
-        "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json" => is_index,
-        "application/vnd.oci.image.manifest.v1+json" | "application/vnd.docker.distribution.manifest.v2+json" => !is_index,
-        _ => false,
-    }
+/// Returns the media type of a descriptor if it is one of `known`: engines decide by it
+/// what a document is.
+fn media_type(descriptor: &Descriptor, known: [&str; 2]) -> Option<String> {
+    descriptor.media_type.clone().filter(|text| known.contains(&text.as_str()))
 }
 
 /// Returns true for the media types of image configs. Descriptors of some tools have
 /// none.
 fn is_image_config(config: &Descriptor) -> bool {
     let kind = config.media_type.as_deref().unwrap_or_default();
-    kind.is_empty() || kind == "application/vnd.oci.image.config.v1+json" || kind.starts_with("application/vnd.docker.container.image.")
+    kind.is_empty()
+        || kind == "application/vnd.oci.image.config.v1+json"
+        || kind.starts_with("application/vnd.docker.container.image.")
 }
 
 /// Keeps a manifest that is no image, and the documents that it refers to.
@@ -247,9 +257,10 @@ fn document(members: &Members, descriptor: &Descriptor, label: &str) -> Result<D
 
 fn check_size(descriptor: &Descriptor, actual: u64) -> Result<(), Error> {
     match descriptor.size {
-        Some(expected) if expected != actual => {
-            Err(Error::malformed(&descriptor.digest, format_args!("has {actual} bytes, its descriptor says {expected}")))
-        }
+        Some(expected) if expected != actual => Err(Error::malformed(
+            &descriptor.digest,
+            format_args!("has {actual} bytes, its descriptor says {expected}"),
+        )),
         _ => Ok(()),
     }
 }

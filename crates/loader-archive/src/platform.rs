@@ -28,7 +28,8 @@ impl Platform {
         const EXPECTED: &str = "expected OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT, such as linux/arm64";
         let parts: Vec<&str> = text.split('/').collect();
         let is_word = |part: &&str| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+            !part.is_empty()
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
         };
         if !(2..=3).contains(&parts.len()) || !parts.iter().all(is_word) {
             return Err(EXPECTED);

@@ -59,8 +59,14 @@ impl Default for ArchiveReader {
 impl ArchiveReader {
     /// Creates a reader that skips the given layers.
     pub fn new(skip: SkipLayers) -> Self {
-        let collector =
-            Collector { members: Members::new(skip), current: None, layers: 0, skipped: 0, skipped_len: 0, has_image_members: false };
+        let collector = Collector {
+            members: Members::new(skip),
+            current: None,
+            layers: 0,
+            skipped: 0,
+            skipped_len: 0,
+            has_image_members: false,
+        };
         Self { parser: Parser::new(Rules::Archive), collector }
     }
 
@@ -142,8 +148,14 @@ struct Current {
 enum Content {
     /// The first bytes, which tell what it is.
     Start(Vec<u8>),
-    Layer { check: Box<LayerCheck>, place: LayerPlace },
-    Document { text: Option<Vec<u8>>, digest: Box<Sha256> },
+    Layer {
+        check: Box<LayerCheck>,
+        place: LayerPlace,
+    },
+    Document {
+        text: Option<Vec<u8>>,
+        digest: Box<Sha256>,
+    },
     Other(Box<Sha256>),
     Skipped,
     /// A sparse file.
@@ -279,9 +291,7 @@ impl Collector {
                 emit(Event::LayerEnds { name: &shown, size })?;
                 (digest, BlobKind::Layer { facts: facts.map(Box::new).map_err(String::into_boxed_str), place })
             }
-            Content::Document { text, digest } => {
-                (digest.finalize().into(), BlobKind::Document(text.map(Into::into)))
-            }
+            Content::Document { text, digest } => (digest.finalize().into(), BlobKind::Document(text.map(Into::into))),
             Content::Other(digest) => (digest.finalize().into(), BlobKind::Other),
             Content::Skipped => {
                 self.skipped += 1;

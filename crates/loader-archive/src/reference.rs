@@ -166,9 +166,35 @@ mod tests {
         let long = format!("{}:x", "a".repeat(300));
         let long_tag = format!("a:{}", "x".repeat(129));
         for text in [
-            "", ":", "app:", ":1", "App:1", "App/a:1", "team/App:1", "a//b", "/a", "a/", "a:b:c", "a..b", "a___b", "-a", "a-", "_a",
-            "a:-x", "a:.x", "a b", "a:1 ", "a\n", "a@sha256:00", "é", "a:é", "host:port/a", "-x.y/a", &long,
-            &long_tag, &"0".repeat(64),
+            "",
+            ":",
+            "app:",
+            ":1",
+            "App:1",
+            "App/a:1",
+            "team/App:1",
+            "a//b",
+            "/a",
+            "a/",
+            "a:b:c",
+            "a..b",
+            "a___b",
+            "-a",
+            "a-",
+            "_a",
+            "a:-x",
+            "a:.x",
+            "a b",
+            "a:1 ",
+            "a\n",
+            "a@sha256:00",
+            "é",
+            "a:é",
+            "host:port/a",
+            "-x.y/a",
+            &long,
+            &long_tag,
+            &"0".repeat(64),
         ] {
             assert!(Reference::parse(text).is_err(), "{text:?}");
         }

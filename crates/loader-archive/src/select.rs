@@ -38,8 +38,7 @@ impl Archive {
     /// [`Error::Unexpected`] if there are several images for `extra_tags`; what is wrong
     /// with a selected image.
     pub fn select(&self, choice: &PlatformChoice, extra_tags: &[Reference]) -> Result<Vec<Selected<'_>>, Error> {
-        let mut selected =
-            self.roots.iter().map(|root| root.select(choice)).collect::<Result<Vec<_>, Error>>()?;
+        let mut selected = self.roots.iter().map(|root| root.select(choice)).collect::<Result<Vec<_>, Error>>()?;
         if extra_tags.is_empty() {
             return Ok(selected);
         }
@@ -120,7 +119,8 @@ pub fn select_listed(images: &[Image], machine: &Platform) -> Vec<Image> {
     let fit = |image: &&Image| platform(image).and_then(|platform| platform.fit(machine));
     let mut selected: Vec<Image> = Vec::new();
     for image in images {
-        let is_same_root = |other: &&Image| other.tags == image.tags && other.manifest == image.manifest && image.manifest.is_some();
+        let is_same_root =
+            |other: &&Image| other.tags == image.tags && other.manifest == image.manifest && image.manifest.is_some();
         let group: Vec<&Image> = images.iter().filter(is_same_root).collect();
         let best = group.iter().rev().copied().max_by_key(fit).unwrap_or(image);
         if group.len() < 2 || std::ptr::eq(best, image) {

@@ -46,8 +46,9 @@ impl SkipLayers {
             sizes.clear();
         }
         let mut seen = HashSet::new();
-        let counts =
-            |layer: &&&Layer| digests_of(layer).iter().all(|digest| digests.contains(digest)) && seen.insert(layer.diff_id.clone());
+        let counts = |layer: &&&Layer| {
+            digests_of(layer).iter().all(|digest| digests.contains(digest)) && seen.insert(layer.diff_id.clone())
+        };
         let len = present.iter().filter(counts).filter_map(|layer| layer.size).sum();
         Self { digests, sizes, len }
     }

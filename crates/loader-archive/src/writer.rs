@@ -117,7 +117,8 @@ impl CommitRecord {
 pub fn fits_one_oci_image(selected: &[Selected<'_>]) -> bool {
     let [Selected { tags, images, .. }] = selected else { return false };
     let [image] = images.as_slice() else { return false };
-    let is_named = |layer: &ImageLayer| layer.blob.is_some_and(|blob| blob.place.is_some_and(|place| place.promised.is_some()));
+    let is_named =
+        |layer: &ImageLayer| layer.blob.is_some_and(|blob| blob.place.is_some_and(|place| place.promised.is_some()));
     tags.len() <= 1 && image.manifest.is_some() && image.layers.iter().all(is_named)
 }
 

@@ -63,8 +63,10 @@ impl Header {
             let devices = number(&block[329..337]).and(number(&block[337..345]));
             devices.ok_or("its device number is no number")?;
         }
-        let prefix = text(&block[345..500]);
-        if is_posix && block[508..] != *b"tar\0" && !prefix.is_empty() {
+        // star stores two times after a shorter prefix.
+        let prefix_end = if block[508..] == *b"tar\0" { 476 } else { 500 };
+        let prefix = text(&block[345..prefix_end]);
+        if is_posix && !prefix.is_empty() {
             name = [prefix, b"/", &name].concat();
         }
         Ok(Self { name, link: text(&block[157..257]).to_vec(), size, kind: block[156] })

@@ -1,0 +1,3 @@
+module engine-reader
+
+go 1.19
