@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its case may panic")]
 
 use loader_archive::{Image, Layer};
-use loader_engine::{Engine, Error, Host, Said, Store};
+use loader_engine::{Engine, Error, Host, Progress, Store};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -129,7 +129,7 @@ fn what_is_said_on_the_way_is_told() {
     upload.send(b"tail").unwrap();
     let mut said = Vec::new();
     upload.commit(|what| said.push(what)).unwrap();
-    assert_eq!(said, [Said::Layer("aa".to_owned()), Said::Loaded("Loaded image: app:1".to_owned())]);
+    assert_eq!(said, [Progress::Layer("aa".to_owned()), Progress::Loaded("Loaded image: app:1".to_owned())]);
     assert!(fake.body.lock().unwrap().starts_with(b"4\r\ntail\r\n0\r\n"));
 }
 
@@ -199,8 +199,9 @@ fn the_containerd_store_is_asked_in_its_own_way() {
         manifest: Some(digest('b')),
         tags: vec!["app:1".to_owned()],
         layers: vec![Layer { diff_id: Some(digest('c')), ..Layer::default() }],
+        ..Image::default()
     };
-    let check = |name: &str, id: char, layer: char, available: bool| {
+    let check = |name: &str, id: char, layer: char, available: bool, created: String| {
         let list = format!(
             r#"[{{"Id":"{}","RepoTags":["app:1"],"Manifests":[{{"Kind":"image","Available":{available}}},{{"Kind":"attestation","Available":true}}]}}]"#,
             digest(id)
@@ -212,16 +213,24 @@ fn the_containerd_store_is_asked_in_its_own_way() {
             ("/info", with_length("200 OK", info)),
             ("/images/json?manifests=1", chunked(&list)),
             ("/images/app:1/json", chunked(&inspected)),
+            ("/containers/create", created),
+            ("/containers/cc", "HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
         ];
         let fake = Fake::new(name, docker(answers), |_, _| {});
         let engine = fake.engine();
         assert_eq!(engine.store(), Store::Containerd);
         engine.check(&image, &engine.list().unwrap()).unwrap()
     };
-    assert_eq!(check("store-good", 'b', 'c', true).unwrap().id, digest('b'));
-    assert!(check("store-config", 'a', 'c', true).is_err(), "the config is no id there");
-    assert!(check("store-layers", 'b', 'd', true).is_err());
-    assert!(check("store-half", 'b', 'c', false).is_err());
+    let created = || with_length("201 Created", r#"{"Id":"cc","Warnings":[]}"#);
+    assert_eq!(check("store-good", 'b', 'c', true, created()).unwrap().id, digest('b'));
+    let why = |name, id, layer, available| check(name, id, layer, available, created()).unwrap_err().why;
+    assert_eq!(why("store-config", 'a', 'c', true), "another image has this name", "the config is no id there");
+    assert_eq!(why("store-layers", 'b', 'd', true), "it has other layers");
+    assert_eq!(why("store-half", 'b', 'c', false), "listed, but not all of it is there");
+    let not_unpacked = r#"{"message":"failed to prepare extraction snapshot: invalid tar header"}"#;
+    let absence = check("store-unusable", 'b', 'c', true, with_length("500 Internal Server Error", not_unpacked));
+    let why = absence.unwrap_err().why;
+    assert_eq!(why, "it cannot be used: failed to prepare extraction snapshot: invalid tar header");
 }
 
 /// Podman completes a short name with `localhost/`; to Docker that is another image.

@@ -214,8 +214,8 @@ pub(crate) fn unique(what: &str) -> String {
 
 /// What az-inspect would print of the images in an archive.
 pub(crate) fn sealed(bytes: &[u8]) -> String {
-    let mut scanner = loader_archive::Scanner::default();
-    scanner.push::<loader_archive::Error>(bytes, &mut |_| Ok(())).unwrap();
-    let images = scanner.finish().unwrap().images;
+    let mut reader = loader_archive::ArchiveReader::default();
+    reader.push::<loader_archive::Error>(bytes, &mut |_| Ok(())).unwrap();
+    let images = reader.finish().unwrap().images().unwrap();
     format!(r#"{{"verified":true,"images":{}}}"#, serde_json::to_string(&images).unwrap())
 }
