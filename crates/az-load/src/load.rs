@@ -79,25 +79,32 @@ impl Load<'_> {
             // Every layer was skipped.
             None => self.target.open().map_err(failure)?,
         };
-        let before = self.target.engine().map(Engine::list).transpose().map_err(failure)?;
+        let Some(engine) = self.target.engine() else {
+            self.stage.before_commit();
+            let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
+            return committed.map(|()| found_without_engine(record.images)).map_err(failure);
+        };
+        let before = engine.list().map_err(failure)?;
+        let kept = engine.keep_replaced(&before, &record.images).map_err(failure)?;
         self.stage.before_commit();
         let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
-        match (committed, self.target.engine().zip(before)) {
-            (Ok(()), None) => Ok(found_without_engine(record.images)),
-            (Err(error), None) => Err(failure(error)),
-            (Ok(()), Some((engine, before))) => {
-                let cause = match present::check_all(engine, &record.images) {
-                    Ok(Ok(found)) => return Ok(found),
-                    Ok(Err(absence)) => Failure::new(
-                        ErrorCode::Protocol,
-                        format_args!("the engine reports that it loaded everything, but {absence}"),
-                    ),
-                    Err(failure) => failure,
-                };
+        let outcome = match committed.map(|()| present::check_all(engine, &record.images)) {
+            Ok(Ok(Ok(found))) => Ok(found),
+            Ok(Ok(Err(absence))) => {
+                let cause = Failure::new(
+                    ErrorCode::Protocol,
+                    format_args!("the engine reports that it loaded everything, but {absence}"),
+                );
                 Err(undo(engine, &before, &record.images, cause))
             }
-            (Err(error), Some((engine, before))) => self.recover(error, engine, &before, &record.images),
+            Ok(Err(cause)) => Err(undo(engine, &before, &record.images, cause)),
+            Err(error) => self.recover(error, engine, &before, &record.images),
+        };
+        let left = engine.release(kept);
+        if !left.is_empty() {
+            self.stage.step("temporary-names", &[("names", left.join(", ").into())]);
         }
+        outcome
     }
 
     fn transfer(
@@ -174,7 +181,8 @@ impl Load<'_> {
             let runs = one.platforms().any(|platform| platform.is_unknown() || platform.fit(own).is_some());
             if let (false, Some(platform)) = (runs, one.platforms().next()) {
                 let platform = printable(&platform.to_string());
-                let detail = [("image", image.into()), ("platform", platform.into()), ("engine", own.to_string().into())];
+                let detail =
+                    [("image", image.into()), ("platform", platform.into()), ("engine", own.to_string().into())];
                 self.stage.step("other-platform", &detail);
             }
         }

@@ -1,6 +1,8 @@
 //! Where the images go: an engine's socket or a command.
 
-use loader_archive::{Compression, Error as ArchiveError, Layout, Platform, PlatformChoice, Selected, fits_one_oci_image};
+use loader_archive::{
+    Compression, Error as ArchiveError, Layout, Platform, PlatformChoice, Selected, fits_one_oci_image,
+};
 use loader_engine::{Engine, Error as EngineError, Program, Store, Target};
 use std::path::Path;
 

@@ -25,4 +25,5 @@ pub use list::Listing;
 pub use present::{Absence, Found};
 pub use program::Program;
 pub use target::Target;
+pub use undo::KeptImages;
 pub use upload::{Progress, Upload};

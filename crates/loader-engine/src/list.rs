@@ -94,7 +94,6 @@ impl Listing {
     pub(crate) fn has_id(&self, id: &str) -> bool {
         self.ids.contains(plain(id))
     }
-
 }
 
 /// Returns the canonical form of a name, or the name itself if it is none.

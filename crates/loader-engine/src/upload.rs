@@ -1,7 +1,7 @@
 //! `POST /images/load` with a body that stays open.
 
-use crate::progress::read_lines;
 use crate::http::{self, lost};
+use crate::progress::read_lines;
 use crate::{Error, Host};
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, IoSlice, Write};

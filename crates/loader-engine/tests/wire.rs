@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-/// What an answer is, by the path that is asked for.
+/// Answers by the start of the path, or of method and path.
 type Answers = Vec<(&'static str, String)>;
 
 /// An engine on a socket of its own. `load` answers the load.
@@ -17,6 +17,8 @@ struct Fake {
     host: Host,
     folder: PathBuf,
     body: Arc<Mutex<Vec<u8>>>,
+    /// Method and path of each request but `GET` and the load.
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Fake {
@@ -27,16 +29,24 @@ impl Fake {
         let listener = UnixListener::bind(&socket).unwrap();
         let body = Arc::new(Mutex::new(Vec::new()));
         let kept = body.clone();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let recorded = requests.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (mut stream, answers, kept) = (stream.unwrap(), answers.clone(), kept.clone());
+                let recorded = recorded.clone();
                 std::thread::spawn(move || {
                     let head = head(&mut stream);
                     if head.starts_with("POST /images/load") {
                         return load(&mut stream, &kept);
                     }
-                    let path = head.split(' ').nth(1).unwrap().to_owned();
-                    let answer = answers.iter().find(|(known, _)| path.starts_with(known));
+                    let (request, _) = head.split_once(" HTTP/").unwrap();
+                    let (method, path) = request.split_once(' ').unwrap();
+                    if method != "GET" {
+                        recorded.lock().unwrap().push(request.to_owned());
+                    }
+                    let is_known = |known: &str| path.starts_with(known) || request.starts_with(known);
+                    let answer = answers.iter().find(|(known, _)| is_known(known));
                     let answer =
                         answer.map_or_else(|| with_length("404 Not Found", "{}"), |(_, answer)| answer.clone());
                     let _ = stream.write_all(answer.as_bytes());
@@ -44,7 +54,7 @@ impl Fake {
             }
         });
         let host = Host::new(Some(&format!("unix://{}", socket.display()))).unwrap();
-        Self { host, folder, body }
+        Self { host, folder, body, requests }
     }
 
     fn engine(&self) -> Engine {
@@ -254,6 +264,126 @@ fn a_name_under_localhost_is_the_same_on_podman_alone() {
     };
     assert!(check("local-podman", "Podman Engine").is_ok());
     assert_eq!(check("local-docker", "Engine").unwrap_err().why, "not listed by the engine");
+}
+
+fn podman(version: &str, more: Answers) -> Answers {
+    let version = format!(r#"{{"Version":"{version}","Components":[{{"Name":"Podman Engine"}}]}}"#);
+    let mut all = vec![("/_ping", with_length("200 OK", "OK")), ("/version", with_length("200 OK", &version))];
+    all.extend(more);
+    all.push(("/info", with_length("200 OK", "{}")));
+    all
+}
+
+fn image(config: char, tags: &[&str]) -> Image {
+    let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+    Image { config: Some(digest(config)), manifest: Some(digest(config)), tags, ..Image::default() }
+}
+
+/// A list of images with their tags, in the words of an engine.
+fn list(images: &[(char, &[&str])]) -> String {
+    let entry = |(id, tags): &(char, &[&str])| format!(r#"{{"Id":"{}","RepoTags":{tags:?}}}"#, digest(*id));
+    chunked(&format!("[{}]", images.iter().map(entry).collect::<Vec<_>>().join(",")))
+}
+
+/// A new tag goes, a tag that moved is put back, images that are new go, and what the
+/// engine does not do is returned. Podman answers with an empty line.
+#[test]
+fn tags_are_put_back() {
+    let images = [image('b', &["app:1", "app:2"]), image('c', &["web:2"]), image('d', &[]), image('e', &["old:1"])];
+    let before = list(&[('a', &["app:1"]), ('e', &["old:1"])]);
+    let now = list(&[('b', &["app:1", "app:2"]), ('c', &["web:2"]), ('d', &[]), ('e', &["old:1"]), ('a', &[])]);
+    let restore = |name: &str, is_podman: bool, more: Answers| {
+        let engine = |name: &str, answers| {
+            Fake::new(name, if is_podman { podman("5.4.2", answers) } else { docker(answers) }, |_, _| {})
+        };
+        let earlier = engine(&format!("{name}-before"), vec![("/images/json", before.clone())]);
+        let mut answers = vec![("/images/json", now.clone())];
+        answers.extend(more);
+        let later = engine(name, answers);
+        let failed = later.engine().restore(&earlier.engine().list().unwrap(), &images).unwrap();
+        let requests = later.requests.lock().unwrap().clone();
+        (failed, requests)
+    };
+    let done = || {
+        vec![
+            ("POST /images/", with_length("201 Created", "\n")),
+            ("DELETE /images/", with_length("200 OK", r#"[{"Untagged":"x"}]"#)),
+        ]
+    };
+    let expected = [
+        format!("POST /images/{}/tag?repo=app&tag=1", digest('a')),
+        "DELETE /images/app:2".to_owned(),
+        "DELETE /images/web:2".to_owned(),
+        format!("DELETE /images/{}", digest('b')),
+        format!("DELETE /images/{}", digest('c')),
+        format!("DELETE /images/{}", digest('d')),
+    ];
+    for (name, is_podman) in [("undo-docker", false), ("undo-podman", true)] {
+        let (failed, requests) = restore(name, is_podman, done());
+        assert_eq!(failed, [""; 0], "{name}");
+        assert_eq!(requests, expected, "{name}");
+    }
+    let mut refused = vec![
+        ("DELETE /images/web:2", with_length("409 Conflict", r#"{"message":"in use"}"#)),
+        ("POST /images/", with_length("404 Not Found", r#"{"message":"no such image"}"#)),
+    ];
+    refused.extend(done());
+    assert_eq!(restore("undo-refused", false, refused).0, ["app:1", "web:2"]);
+}
+
+/// Docker 26 with the containerd image store deletes an image whose last name moves.
+#[test]
+fn an_image_that_loses_its_name_is_kept_until_the_end() {
+    let kept = |name: &str, version: &str, driver: &str| {
+        let version = format!(r#"{{"Version":"{version}","Components":[{{"Name":"Engine"}}]}}"#);
+        let info = format!(r#"{{"DriverStatus":[["driver-type","{driver}"]]}}"#);
+        let answers = vec![
+            ("/_ping", with_length("200 OK", "OK")),
+            ("/version", with_length("200 OK", &version)),
+            ("/info", with_length("200 OK", &info)),
+            ("/images/json", list(&[('a', &["app:1", "app:2"]), ('c', &["web:2"])])),
+            ("POST /images/", with_length("201 Created", "")),
+            ("DELETE /images/", with_length("200 OK", "[]")),
+        ];
+        let fake = Fake::new(name, answers, |_, _| {});
+        let engine = fake.engine();
+        let images = [image('b', &["app:1", "app:2"]), image('c', &["web:2"]), image('d', &["new:1"])];
+        let kept = engine.keep_replaced(&engine.list().unwrap(), &images).unwrap();
+        assert_eq!(engine.release(kept), [""; 0]);
+        let requests = fake.requests.lock().unwrap().clone();
+        requests
+    };
+    let containerd = "io.containerd.snapshotter.v1";
+    let name = "a".repeat(64);
+    assert_eq!(
+        kept("kept-26", "26.1.5", containerd),
+        [
+            format!("POST /images/{}/tag?repo=az-load-kept&tag={name}", digest('a')),
+            format!("DELETE /images/az-load-kept:{name}?force=1"),
+        ]
+    );
+    assert_eq!(kept("kept-28", "28.5.2", containerd), [""; 0]);
+    assert_eq!(kept("kept-own", "26.1.5", "overlay2"), [""; 0]);
+}
+
+/// The containerd image store reports a layer that it cannot unpack as text of a load that
+/// succeeded.
+#[test]
+fn error_unpacking_inside_an_answer_that_says_200() {
+    fn unpacking(why: &str) -> String {
+        let text = format!("Error unpacking image app:1: apply layer error for \\\"app:1\\\": {why}\\n");
+        chunked(&format!("{{\"stream\":\"{text}\"}}\r\n{{\"stream\":\"Loaded image: app:1\\n\"}}\r\n"))
+    }
+    let error = outcome("unpacking", |stream, kept| {
+        read_to_final_chunk(stream, kept);
+        stream.write_all(unpacking("link missing/file l: no such file or directory").as_bytes()).unwrap();
+    });
+    assert!(matches!(&error, Error::Refused(text) if text.starts_with("Error unpacking image app:1")), "{error}");
+    let error = outcome("unpacking-full", |stream, kept| {
+        read_to_final_chunk(stream, kept);
+        stream.write_all(unpacking("write /x: no space left on device").as_bytes()).unwrap();
+    });
+    assert!(matches!(error, Error::Full(_)), "{error}");
 }
 
 #[test]
