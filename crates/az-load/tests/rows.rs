@@ -228,7 +228,11 @@ fn docker_tags_nothing_from_a_spoiled_archive_whose_base_is_skipped() {
             assert!(!engine.has(&case.two), "{kind}, {row}");
         }
         let ran = load(archive);
-        assert!(ran.exit == Some(0) && ran.stderr.contains("layers-skipped") && engine.has(&case.two), "{}", ran.stderr);
+        assert!(
+            ran.exit == Some(0) && ran.stderr.contains("layers-skipped") && engine.has(&case.two),
+            "{}",
+            ran.stderr
+        );
         engine.remove(&format!("{}:2", case.two));
     }
     case.remove(&engine);

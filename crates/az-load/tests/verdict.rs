@@ -244,7 +244,9 @@ fn layers_that_are_there_are_not_sent() {
     engine.remove(&format!("{}:2", case.two));
     let ran = load();
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
-    assert!(ran.stderr.contains(r#""step":"layers-skipped","detail":{"bytes":"#) && ran.stderr.contains(r#""layers":2"#));
+    assert!(
+        ran.stderr.contains(r#""step":"layers-skipped","detail":{"bytes":"#) && ran.stderr.contains(r#""layers":2"#)
+    );
     assert!(engine.has(&case.two));
     case.remove(&engine);
 }
