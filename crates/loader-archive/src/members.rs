@@ -43,8 +43,9 @@ pub(crate) enum BlobKind {
 pub(crate) enum BlobPath {
     /// `blobs/sha256/<digest>`: the digest was known before the content.
     Digest([u8; 32]),
-    /// `layers/<n>.tar`
-    Number(u32),
+    /// `layers/<run>-<number>.tar`. A name is never used for two archives: the containerd
+    /// image store resumes the transfer of a name that was broken off.
+    Number { run: u64, number: u32 },
 }
 
 impl BlobPath {
@@ -52,7 +53,7 @@ impl BlobPath {
     pub(crate) fn format(self) -> String {
         match self {
             Self::Digest(digest) => format!("blobs/sha256/{}", crate::names::hex(&digest)),
-            Self::Number(number) => format!("layers/{number}.tar"),
+            Self::Number { run, number } => format!("layers/{run:016x}-{number}.tar"),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::names::{format_digest, link_target, normalize, promised_digest, shown
 use crate::tar::{BLOCK_LEN, Flaw, Header, Member, Parser, Rules, Visitor, is_file, is_zero};
 use crate::{Error, SkipLayers};
 use sha2::{Digest, Sha256};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Documents with a fixed name.
 pub(crate) const NAMED_DOCUMENTS: [&str; 4] = ["manifest.json", "index.json", "oci-layout", "repositories"];
@@ -59,8 +60,15 @@ impl Default for ArchiveReader {
 impl ArchiveReader {
     /// Creates a reader that skips the given layers.
     pub fn new(skip: SkipLayers) -> Self {
-        let collector =
-            Collector { members: Members::new(skip), current: None, layers: 0, skipped: 0, skipped_len: 0, has_image_members: false };
+        let collector = Collector {
+            members: Members::new(skip),
+            current: None,
+            run: RandomState::new().build_hasher().finish(),
+            layers: 0,
+            skipped: 0,
+            skipped_len: 0,
+            has_image_members: false,
+        };
         Self { parser: Parser::new(Rules::Archive), collector }
     }
 
@@ -123,6 +131,8 @@ impl ArchiveReader {
 struct Collector {
     members: Members,
     current: Option<Box<Current>>,
+    /// A random number for their names.
+    run: u64,
     /// Layers so far, for their names.
     layers: u32,
     skipped: u64,
@@ -252,7 +262,7 @@ impl Collector {
             let blob_name = current.name.starts_with(b"blobs/sha256/");
             let path = match promised_digest(&current.name).filter(|_| blob_name) {
                 Some(digest) => BlobPath::Digest(digest),
-                None => BlobPath::Number(self.layers),
+                None => BlobPath::Number { run: self.run, number: self.layers },
             };
             self.layers += 1;
             emit(Event::LayerBegins { path: &path.format(), size: current.size })?;

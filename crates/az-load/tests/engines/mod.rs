@@ -134,6 +134,13 @@ impl Engine {
         Some(self.json(&format!("/images/{name}/json")).get("Id")?.as_str()?.replace("sha256:", ""))
     }
 
+    /// Returns the uncompressed digests of an image's layers.
+    pub(crate) fn layers(&self, name: &str) -> Vec<String> {
+        let inspected = self.json(&format!("/images/{name}/json"));
+        let layers = inspected["RootFS"]["Layers"].as_array().cloned().unwrap_or_default();
+        layers.iter().map(|layer| layer.as_str().unwrap().to_owned()).collect()
+    }
+
     /// Whether an image is listed with `name` in one of its names.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.ask("GET", "/images/json?all=1").unwrap().contains(name)
