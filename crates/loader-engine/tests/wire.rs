@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-/// Answers by the start of the path, or of method and path.
+/// Answers by the start of the path, or of method and path; one after `once ` is given once.
 type Answers = Vec<(&'static str, String)>;
 
 /// An engine on a socket of its own. `load` answers the load.
@@ -31,6 +31,7 @@ impl Fake {
         let kept = body.clone();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let recorded = requests.clone();
+        let answers = Arc::new(Mutex::new(answers));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (mut stream, answers, kept) = (stream.unwrap(), answers.clone(), kept.clone());
@@ -46,9 +47,14 @@ impl Fake {
                         recorded.lock().unwrap().push(request.to_owned());
                     }
                     let is_known = |known: &str| path.starts_with(known) || request.starts_with(known);
-                    let answer = answers.iter().find(|(known, _)| is_known(known));
-                    let answer =
-                        answer.map_or_else(|| with_length("404 Not Found", "{}"), |(_, answer)| answer.clone());
+                    let mut answers = answers.lock().unwrap();
+                    let at = answers.iter().position(|(known, _)| is_known(known.trim_start_matches("once ")));
+                    let answer = match at {
+                        Some(at) if answers[at].0.starts_with("once ") => Some(answers.remove(at)),
+                        at => at.map(|at| answers[at].clone()),
+                    };
+                    drop(answers);
+                    let answer = answer.map_or_else(|| with_length("404 Not Found", "{}"), |(_, answer)| answer);
                     let _ = stream.write_all(answer.as_bytes());
                 });
             }
@@ -364,6 +370,21 @@ fn an_image_that_loses_its_name_is_kept_until_the_end() {
     );
     assert_eq!(kept("kept-28", "28.5.2", containerd), [""; 0]);
     assert_eq!(kept("kept-own", "26.1.5", "overlay2"), [""; 0]);
+}
+
+/// Podman 4 cannot list its images while one is removed; a good load would be undone.
+#[test]
+fn a_list_that_fails_is_asked_for_again() {
+    let failure =
+        || with_length("500 Internal Server Error", r#"{"cause":"x","message":"image not known","response":500}"#);
+    let list = |name: &str, failures: usize| {
+        let mut answers: Answers = (0..failures).map(|_| ("once /images/json", failure())).collect();
+        answers.push(("/images/json", list(&[('a', &["app:1"])])));
+        let fake = Fake::new(name, podman("4.3.1", answers), |_, _| {});
+        fake.engine().list().map(drop)
+    };
+    list("list-again", 2).unwrap();
+    assert!(matches!(list("list-fails", 10), Err(Error::Status { status: 500, .. })));
 }
 
 /// The containerd image store reports a layer that it cannot unpack as text of a load that
