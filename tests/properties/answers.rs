@@ -116,7 +116,7 @@ fn store(url: &str, choice: u8) {
         return;
     }
     let range = (choice % 3 == 1).then_some(PIECE);
-    let Ok(mut part) = store.ask(&name, &Ask { range, if_range: None, head: false }) else { return };
+    let Ok(mut part) = store.ask(&name, &Ask { range, if_range: None, size: None, head: false }) else { return };
     assert!(part.start + part.len <= part.total);
     let (mut buffer, mut got) = ([0; 4096], 0);
     loop {

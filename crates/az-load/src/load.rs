@@ -91,7 +91,10 @@ impl Load<'_> {
         let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
         let outcome = self.check(committed, engine, &record.images);
         let outcome = outcome.map_err(|cause| undo(engine, &before, &record.images, cause));
-        engine.release(&kept);
+        let left = engine.release(kept);
+        if !left.is_empty() {
+            self.stage.step("temporary-names", &[("names", left.join(", ").into())]);
+        }
         outcome
     }
 

@@ -6,12 +6,14 @@ use crate::{Error, Host, Upload};
 use loader_archive::Platform;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long an engine may take for an answer; a busy one is slow with its list.
 const TIMEOUT: Duration = Duration::from_secs(120);
+
+const ASKED: &str = "while it was asked";
 
 /// Maximum length of an answer in bytes; the list of ten thousand images is shorter.
 const ANSWER_MAX: u64 = 32 << 20;
@@ -19,9 +21,9 @@ const ANSWER_MAX: u64 = 32 << 20;
 /// Major version of the first Docker that reads zstd layers into its own store.
 const DOCKER_WITH_ZSTD: u32 = 23;
 
-/// Major version of the first Docker whose containerd image store was seen to keep an image
-/// that lost its last name to another image.
-const DOCKER_WITH_NAMELESS: u32 = 28;
+/// Major version of the first Docker that was seen to keep an image without a name in the
+/// containerd image store.
+const DOCKER_WITH_DANGLING_IMAGES: u32 = 28;
 
 /// How an engine stores its images, which decides the id of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,17 +142,17 @@ impl Engine {
 
     /// Returns true if it reads layers that are compressed with zstd.
     pub fn reads_zstd(&self) -> bool {
-        self.store != Store::Docker || self.is_at_least(DOCKER_WITH_ZSTD)
+        self.store != Store::Docker || self.major_version().is_none_or(|major| major >= DOCKER_WITH_ZSTD)
     }
 
-    /// Returns true if an image whose name moves to another image stays in the store.
-    pub(crate) fn keeps_nameless_images(&self) -> bool {
-        self.store != Store::Containerd || self.is_at_least(DOCKER_WITH_NAMELESS)
+    /// Returns true if it deletes an image whose last name a load moves to another image.
+    pub(crate) fn deletes_replaced_images(&self) -> bool {
+        let keeps = |major| major >= DOCKER_WITH_DANGLING_IMAGES;
+        self.store == Store::Containerd && !self.major_version().is_none_or(keeps)
     }
 
-    fn is_at_least(&self, wanted: u32) -> bool {
-        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        major.is_none_or(|major| major >= wanted)
+    fn major_version(&self) -> Option<u32> {
+        self.version.split('.').next().and_then(|major| major.parse().ok())
     }
 
     /// Returns the directory of its images, if it is on this machine.
@@ -190,37 +192,40 @@ impl Engine {
         }
     }
 
-    /// Sends a request and parses the answer; an empty one as `null`.
+    /// Sends a request and parses the answer.
     pub(crate) fn call<T: DeserializeOwned>(&self, method: &str, path: &str, body: &str) -> Result<T, Error> {
-        const WHEN: &str = "while it was asked";
+        let answer = BufReader::with_capacity(16 * 1024, self.send(method, path, body)?);
+        serde_json::from_reader(answer).map_err(|error| match error.is_io() {
+            true => lost(error.into(), ASKED, TIMEOUT),
+            false => Error::Protocol(format!("{path}: {error}")),
+        })
+    }
+
+    /// Sends a request whose answer has nothing but its status: podman's body is then an
+    /// empty line.
+    pub(crate) fn act(&self, method: &str, path: &str) -> Result<(), Error> {
+        let mut answer = self.send(method, path, "")?;
+        io::copy(&mut answer, &mut io::sink()).map(drop).map_err(|error| lost(error, ASKED, TIMEOUT))
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> Result<impl Read + use<>, Error> {
         let answer = http::request(&self.host, method, path, body, TIMEOUT)?;
-        let (status, mut body) = (answer.status, answer.body.take(ANSWER_MAX));
-        match status {
-            200..=299 => {
-                let mut first = Vec::new();
-                (&mut body).take(1).read_to_end(&mut first).map_err(|error| lost(error, WHEN, TIMEOUT))?;
-                let text = if first.is_empty() { &b"null"[..] } else { &first };
-                let body = BufReader::with_capacity(16 * 1024, text.chain(body));
-                serde_json::from_reader(body).map_err(|error| match error.is_io() {
-                    true => lost(error.into(), WHEN, TIMEOUT),
-                    false => Error::Protocol(format!("{path}: {error}")),
-                })
-            }
-            status => {
-                let mut message = format!("HTTP status {status} to {path}");
-                read_lines(
-                    body,
-                    true,
-                    |error| lost(error, WHEN, TIMEOUT),
-                    |line| {
-                        if let Some(error) = line.error() {
-                            message = error.trim().replace('\n', " ");
-                        }
-                    },
-                )?;
-                Err(Error::Status { status, message })
-            }
+        let (status, body) = (answer.status, answer.body.take(ANSWER_MAX));
+        if (200..300).contains(&status) {
+            return Ok(body);
         }
+        let mut message = format!("HTTP status {status} to {path}");
+        read_lines(
+            body,
+            true,
+            |error| lost(error, ASKED, TIMEOUT),
+            |line| {
+                if let Some(error) = line.error() {
+                    message = error.trim().replace('\n', " ");
+                }
+            },
+        )?;
+        Err(Error::Status { status, message })
     }
 }
 

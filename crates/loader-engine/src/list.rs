@@ -8,6 +8,10 @@ use std::collections::{BTreeSet, HashMap};
 /// Maximum number of images that are inspected for their layers.
 const INSPECTED_MAX: usize = 500;
 
+/// Number of times that an engine is asked for its list: podman 4 fails if an image is
+/// removed in the meantime.
+const LIST_ATTEMPTS: usize = 4;
+
 /// The list of an engine's images.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -52,7 +56,11 @@ impl Engine {
     /// Those of the connection, [`Error::Protocol`].
     pub fn list(&self) -> Result<Listing, Error> {
         let path = if self.store() == Store::Containerd { "/images/json?manifests=1" } else { "/images/json" };
-        let entries: Vec<Entry> = self.json(path)?.unwrap_or_default();
+        let entries = (1..LIST_ATTEMPTS).find_map(|_| match self.json::<Vec<Entry>>(path) {
+            Err(Error::Status { status: 500.., .. }) => None,
+            other => Some(other),
+        });
+        let entries = entries.unwrap_or_else(|| self.json(path))?.unwrap_or_default();
         let mut listing = Listing::default();
         for Entry { id, repo_tags, manifests } in entries {
             let images = manifests.map(|all| all.into_iter().filter(|m| m.kind == "image").collect::<Vec<_>>());

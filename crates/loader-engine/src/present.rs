@@ -148,7 +148,7 @@ impl Engine {
         let body = json!({"Image": name, "Entrypoint": ["/"], "HostConfig": {"NetworkMode": "none"}}).to_string();
         match self.call::<Created>("POST", &path, &body) {
             Ok(Created { id }) => {
-                self.call::<serde::de::IgnoredAny>("DELETE", &format!("/containers/{}?v=1&force=1", escape(&id)), "")?;
+                self.act("DELETE", &format!("/containers/{}?v=1&force=1", escape(&id)))?;
                 Ok(Ok(()))
             }
             Err(Error::Status { message, .. }) => Ok(Err(format!("it cannot be used: {message}"))),

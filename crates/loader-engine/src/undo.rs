@@ -1,56 +1,53 @@
 //! Puts the tags back after a load that went wrong.
-//!
-//! Docker 26 with the containerd image store deletes an image that loses its last name to
-//! another one. Such an image gets a second name during the load, so that it can be put
-//! back.
 
 use crate::http::escape;
 use crate::list::plain;
 use crate::{Engine, Error, Listing};
 use loader_archive::{Image, Reference};
-use serde::de::IgnoredAny;
+use std::collections::BTreeSet;
 
-/// Repository of the names that images have during a load.
+/// Prefix of the temporary names.
 const KEPT: &str = "az-load-kept";
 
-/// Images with a second name during a load.
+/// Temporary names of images whose own names a load moves to new images. Docker before 28
+/// with the containerd image store would delete such an image during the load, so that its
+/// name could not be put back.
 #[derive(Debug, Default)]
+#[must_use]
 pub struct KeptImages {
-    names: Vec<String>,
+    names: BTreeSet<String>,
 }
 
 impl Engine {
-    /// Gives a second name to the images that would be deleted when `images` take their
-    /// tags.
+    /// Gives a temporary name to each image in `before` that loses a name to one of
+    /// `images`, if the engine deletes images without a name.
     ///
     /// # Errors
-    /// Those of the connection.
+    /// Those of the connection, [`Error::Status`].
     pub fn keep_replaced(&self, before: &Listing, images: &[Image]) -> Result<KeptImages, Error> {
         let mut kept = KeptImages::default();
-        if self.keeps_nameless_images() {
+        if !self.deletes_replaced_images() {
             return Ok(kept);
         }
         for image in images {
             for old in image.tags.iter().filter_map(|tag| before.named(tag)) {
-                let id = plain(&old.id);
-                if self.id_of(image).is_some_and(|new| plain(new) == id) {
-                    continue;
+                if self.id_of(image).is_none_or(|new| plain(new) != plain(&old.id)) {
+                    let name = format!("{KEPT}:{}", plain(&old.id));
+                    if !kept.names.contains(&name) {
+                        self.tag(&old.id, &name)?;
+                        kept.names.insert(name);
+                    }
                 }
-                let name = format!("{KEPT}:{}", &id[..id.len().min(16)]);
-                self.tag(&old.id, &name)?;
-                kept.names.push(name);
             }
         }
         Ok(kept)
     }
 
-    /// Removes the second names.
-    pub fn release(&self, kept: &KeptImages) {
-        for name in &kept.names {
-            // Left behind, it costs space and a line in a list; the next load of these
-            // images removes it.
-            let _ = self.remove(name);
-        }
+    /// Removes the temporary names. Returns those that could not be removed.
+    pub fn release(&self, kept: KeptImages) -> Vec<String> {
+        // A container may use the image: with force, it only loses the name.
+        let remove = |name: &String| self.act("DELETE", &format!("/images/{}?force=1", escape(name))).is_err();
+        kept.names.into_iter().filter(remove).collect()
     }
 
     /// Removes the tags of `images` that are new since `before`, puts those back that now
@@ -86,7 +83,7 @@ impl Engine {
 
     /// Removes a name, and the image if it was the last one.
     fn remove(&self, name: &str) -> Result<(), Error> {
-        self.call::<IgnoredAny>("DELETE", &format!("/images/{}", escape(name)), "").map(drop)
+        self.act("DELETE", &format!("/images/{}", escape(name)))
     }
 
     /// Gives the image `id` the name `name`.
@@ -96,6 +93,6 @@ impl Engine {
             Err(_) => return Err(Error::Protocol(format!("{name}: a name that cannot be restored"))),
         };
         let query = format!("repo={}&tag={}", escape(&repository), escape(&tag));
-        self.call::<IgnoredAny>("POST", &format!("/images/{}/tag?{query}", escape(id)), "").map(drop)
+        self.act("POST", &format!("/images/{}/tag?{query}", escape(id)))
     }
 }

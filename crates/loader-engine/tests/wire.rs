@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its case may panic")]
 
 use loader_archive::{Image, Layer};
-use loader_engine::{Engine, Error, Host, Said, Store};
+use loader_engine::{Engine, Error, Host, Progress, Store};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-/// What an answer is, by the path that is asked for.
+/// Answers by the start of the path, or of method and path; one after `once ` is given once.
 type Answers = Vec<(&'static str, String)>;
 
 /// An engine on a socket of its own. `load` answers the load.
@@ -17,6 +17,8 @@ struct Fake {
     host: Host,
     folder: PathBuf,
     body: Arc<Mutex<Vec<u8>>>,
+    /// Method and path of each request but `GET` and the load.
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Fake {
@@ -27,24 +29,38 @@ impl Fake {
         let listener = UnixListener::bind(&socket).unwrap();
         let body = Arc::new(Mutex::new(Vec::new()));
         let kept = body.clone();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let recorded = requests.clone();
+        let answers = Arc::new(Mutex::new(answers));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (mut stream, answers, kept) = (stream.unwrap(), answers.clone(), kept.clone());
+                let recorded = recorded.clone();
                 std::thread::spawn(move || {
                     let head = head(&mut stream);
                     if head.starts_with("POST /images/load") {
                         return load(&mut stream, &kept);
                     }
-                    let path = head.split(' ').nth(1).unwrap().to_owned();
-                    let answer = answers.iter().find(|(known, _)| path.starts_with(known));
-                    let answer =
-                        answer.map_or_else(|| with_length("404 Not Found", "{}"), |(_, answer)| answer.clone());
+                    let (request, _) = head.split_once(" HTTP/").unwrap();
+                    let (method, path) = request.split_once(' ').unwrap();
+                    if method != "GET" {
+                        recorded.lock().unwrap().push(request.to_owned());
+                    }
+                    let is_known = |known: &str| path.starts_with(known) || request.starts_with(known);
+                    let mut answers = answers.lock().unwrap();
+                    let at = answers.iter().position(|(known, _)| is_known(known.trim_start_matches("once ")));
+                    let answer = match at {
+                        Some(at) if answers[at].0.starts_with("once ") => Some(answers.remove(at)),
+                        at => at.map(|at| answers[at].clone()),
+                    };
+                    drop(answers);
+                    let answer = answer.map_or_else(|| with_length("404 Not Found", "{}"), |(_, answer)| answer);
                     let _ = stream.write_all(answer.as_bytes());
                 });
             }
         });
         let host = Host::new(Some(&format!("unix://{}", socket.display()))).unwrap();
-        Self { host, folder, body }
+        Self { host, folder, body, requests }
     }
 
     fn engine(&self) -> Engine {
@@ -129,7 +145,7 @@ fn what_is_said_on_the_way_is_told() {
     upload.send(b"tail").unwrap();
     let mut said = Vec::new();
     upload.commit(|what| said.push(what)).unwrap();
-    assert_eq!(said, [Said::Layer("aa".to_owned()), Said::Loaded("Loaded image: app:1".to_owned())]);
+    assert_eq!(said, [Progress::Layer("aa".to_owned()), Progress::Loaded("Loaded image: app:1".to_owned())]);
     assert!(fake.body.lock().unwrap().starts_with(b"4\r\ntail\r\n0\r\n"));
 }
 
@@ -199,8 +215,9 @@ fn the_containerd_store_is_asked_in_its_own_way() {
         manifest: Some(digest('b')),
         tags: vec!["app:1".to_owned()],
         layers: vec![Layer { diff_id: Some(digest('c')), ..Layer::default() }],
+        ..Image::default()
     };
-    let check = |name: &str, id: char, layer: char, available: bool| {
+    let check = |name: &str, id: char, layer: char, available: bool, created: String| {
         let list = format!(
             r#"[{{"Id":"{}","RepoTags":["app:1"],"Manifests":[{{"Kind":"image","Available":{available}}},{{"Kind":"attestation","Available":true}}]}}]"#,
             digest(id)
@@ -212,16 +229,24 @@ fn the_containerd_store_is_asked_in_its_own_way() {
             ("/info", with_length("200 OK", info)),
             ("/images/json?manifests=1", chunked(&list)),
             ("/images/app:1/json", chunked(&inspected)),
+            ("/containers/create", created),
+            ("/containers/cc", "HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
         ];
         let fake = Fake::new(name, docker(answers), |_, _| {});
         let engine = fake.engine();
         assert_eq!(engine.store(), Store::Containerd);
         engine.check(&image, &engine.list().unwrap()).unwrap()
     };
-    assert_eq!(check("store-good", 'b', 'c', true).unwrap().id, digest('b'));
-    assert!(check("store-config", 'a', 'c', true).is_err(), "the config is no id there");
-    assert!(check("store-layers", 'b', 'd', true).is_err());
-    assert!(check("store-half", 'b', 'c', false).is_err());
+    let created = || with_length("201 Created", r#"{"Id":"cc","Warnings":[]}"#);
+    assert_eq!(check("store-good", 'b', 'c', true, created()).unwrap().id, digest('b'));
+    let why = |name, id, layer, available| check(name, id, layer, available, created()).unwrap_err().why;
+    assert_eq!(why("store-config", 'a', 'c', true), "another image has this name", "the config is no id there");
+    assert_eq!(why("store-layers", 'b', 'd', true), "it has other layers");
+    assert_eq!(why("store-half", 'b', 'c', false), "listed, but not all of it is there");
+    let not_unpacked = r#"{"message":"failed to prepare extraction snapshot: invalid tar header"}"#;
+    let absence = check("store-unusable", 'b', 'c', true, with_length("500 Internal Server Error", not_unpacked));
+    let why = absence.unwrap_err().why;
+    assert_eq!(why, "it cannot be used: failed to prepare extraction snapshot: invalid tar header");
 }
 
 /// Podman completes a short name with `localhost/`; to Docker that is another image.
@@ -245,6 +270,141 @@ fn a_name_under_localhost_is_the_same_on_podman_alone() {
     };
     assert!(check("local-podman", "Podman Engine").is_ok());
     assert_eq!(check("local-docker", "Engine").unwrap_err().why, "not listed by the engine");
+}
+
+fn podman(version: &str, more: Answers) -> Answers {
+    let version = format!(r#"{{"Version":"{version}","Components":[{{"Name":"Podman Engine"}}]}}"#);
+    let mut all = vec![("/_ping", with_length("200 OK", "OK")), ("/version", with_length("200 OK", &version))];
+    all.extend(more);
+    all.push(("/info", with_length("200 OK", "{}")));
+    all
+}
+
+fn image(config: char, tags: &[&str]) -> Image {
+    let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+    Image { config: Some(digest(config)), manifest: Some(digest(config)), tags, ..Image::default() }
+}
+
+/// A list of images with their tags, in the words of an engine.
+fn list(images: &[(char, &[&str])]) -> String {
+    let entry = |(id, tags): &(char, &[&str])| format!(r#"{{"Id":"{}","RepoTags":{tags:?}}}"#, digest(*id));
+    chunked(&format!("[{}]", images.iter().map(entry).collect::<Vec<_>>().join(",")))
+}
+
+/// A new tag goes, a tag that moved is put back, images that are new go, and what the
+/// engine does not do is returned. Podman answers with an empty line.
+#[test]
+fn tags_are_put_back() {
+    let images = [image('b', &["app:1", "app:2"]), image('c', &["web:2"]), image('d', &[]), image('e', &["old:1"])];
+    let before = list(&[('a', &["app:1"]), ('e', &["old:1"])]);
+    let now = list(&[('b', &["app:1", "app:2"]), ('c', &["web:2"]), ('d', &[]), ('e', &["old:1"]), ('a', &[])]);
+    let restore = |name: &str, is_podman: bool, more: Answers| {
+        let engine = |name: &str, answers| {
+            Fake::new(name, if is_podman { podman("5.4.2", answers) } else { docker(answers) }, |_, _| {})
+        };
+        let earlier = engine(&format!("{name}-before"), vec![("/images/json", before.clone())]);
+        let mut answers = vec![("/images/json", now.clone())];
+        answers.extend(more);
+        let later = engine(name, answers);
+        let failed = later.engine().restore(&earlier.engine().list().unwrap(), &images).unwrap();
+        let requests = later.requests.lock().unwrap().clone();
+        (failed, requests)
+    };
+    let done = || {
+        vec![
+            ("POST /images/", with_length("201 Created", "\n")),
+            ("DELETE /images/", with_length("200 OK", r#"[{"Untagged":"x"}]"#)),
+        ]
+    };
+    let expected = [
+        format!("POST /images/{}/tag?repo=app&tag=1", digest('a')),
+        "DELETE /images/app:2".to_owned(),
+        "DELETE /images/web:2".to_owned(),
+        format!("DELETE /images/{}", digest('b')),
+        format!("DELETE /images/{}", digest('c')),
+        format!("DELETE /images/{}", digest('d')),
+    ];
+    for (name, is_podman) in [("undo-docker", false), ("undo-podman", true)] {
+        let (failed, requests) = restore(name, is_podman, done());
+        assert_eq!(failed, [""; 0], "{name}");
+        assert_eq!(requests, expected, "{name}");
+    }
+    let mut refused = vec![
+        ("DELETE /images/web:2", with_length("409 Conflict", r#"{"message":"in use"}"#)),
+        ("POST /images/", with_length("404 Not Found", r#"{"message":"no such image"}"#)),
+    ];
+    refused.extend(done());
+    assert_eq!(restore("undo-refused", false, refused).0, ["app:1", "web:2"]);
+}
+
+/// Docker 26 with the containerd image store deletes an image whose last name moves.
+#[test]
+fn an_image_that_loses_its_name_is_kept_until_the_end() {
+    let kept = |name: &str, version: &str, driver: &str| {
+        let version = format!(r#"{{"Version":"{version}","Components":[{{"Name":"Engine"}}]}}"#);
+        let info = format!(r#"{{"DriverStatus":[["driver-type","{driver}"]]}}"#);
+        let answers = vec![
+            ("/_ping", with_length("200 OK", "OK")),
+            ("/version", with_length("200 OK", &version)),
+            ("/info", with_length("200 OK", &info)),
+            ("/images/json", list(&[('a', &["app:1", "app:2"]), ('c', &["web:2"])])),
+            ("POST /images/", with_length("201 Created", "")),
+            ("DELETE /images/", with_length("200 OK", "[]")),
+        ];
+        let fake = Fake::new(name, answers, |_, _| {});
+        let engine = fake.engine();
+        let images = [image('b', &["app:1", "app:2"]), image('c', &["web:2"]), image('d', &["new:1"])];
+        let kept = engine.keep_replaced(&engine.list().unwrap(), &images).unwrap();
+        assert_eq!(engine.release(kept), [""; 0]);
+        let requests = fake.requests.lock().unwrap().clone();
+        requests
+    };
+    let containerd = "io.containerd.snapshotter.v1";
+    let name = "a".repeat(64);
+    assert_eq!(
+        kept("kept-26", "26.1.5", containerd),
+        [
+            format!("POST /images/{}/tag?repo=az-load-kept&tag={name}", digest('a')),
+            format!("DELETE /images/az-load-kept:{name}?force=1"),
+        ]
+    );
+    assert_eq!(kept("kept-28", "28.5.2", containerd), [""; 0]);
+    assert_eq!(kept("kept-own", "26.1.5", "overlay2"), [""; 0]);
+}
+
+/// Podman 4 cannot list its images while one is removed; a good load would be undone.
+#[test]
+fn a_list_that_fails_is_asked_for_again() {
+    let failure =
+        || with_length("500 Internal Server Error", r#"{"cause":"x","message":"image not known","response":500}"#);
+    let list = |name: &str, failures: usize| {
+        let mut answers: Answers = (0..failures).map(|_| ("once /images/json", failure())).collect();
+        answers.push(("/images/json", list(&[('a', &["app:1"])])));
+        let fake = Fake::new(name, podman("4.3.1", answers), |_, _| {});
+        fake.engine().list().map(drop)
+    };
+    list("list-again", 2).unwrap();
+    assert!(matches!(list("list-fails", 10), Err(Error::Status { status: 500, .. })));
+}
+
+/// The containerd image store reports a layer that it cannot unpack as text of a load that
+/// succeeded.
+#[test]
+fn error_unpacking_inside_an_answer_that_says_200() {
+    fn unpacking(why: &str) -> String {
+        let text = format!("Error unpacking image app:1: apply layer error for \\\"app:1\\\": {why}\\n");
+        chunked(&format!("{{\"stream\":\"{text}\"}}\r\n{{\"stream\":\"Loaded image: app:1\\n\"}}\r\n"))
+    }
+    let error = outcome("unpacking", |stream, kept| {
+        read_to_final_chunk(stream, kept);
+        stream.write_all(unpacking("link missing/file l: no such file or directory").as_bytes()).unwrap();
+    });
+    assert!(matches!(&error, Error::Refused(text) if text.starts_with("Error unpacking image app:1")), "{error}");
+    let error = outcome("unpacking-full", |stream, kept| {
+        read_to_final_chunk(stream, kept);
+        stream.write_all(unpacking("write /x: no space left on device").as_bytes()).unwrap();
+    });
+    assert!(matches!(error, Error::Full(_)), "{error}");
 }
 
 #[test]

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// The engine of this machine, or `None` with a word about it; a failure where
-/// `AZ_REQUIRE_DOCKER=1` says that there has to be one.
+/// Returns the engine of this machine, or the one at the socket `AZ_TEST_ENGINE`; `None`
+/// with a message if there is none, unless `AZ_REQUIRE_DOCKER=1` demands one.
 #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 pub(crate) fn docker() -> Option<Engine> {
-    let engine =
-        Engine { socket: PathBuf::from("/var/run/docker.sock"), child: None, folder: None, mounted: PathBuf::new() };
+    let socket =
+        std::env::var_os("AZ_TEST_ENGINE").map_or_else(|| PathBuf::from("/var/run/docker.sock"), PathBuf::from);
+    let engine = Engine { socket, child: None, folder: None, mounted: PathBuf::new() };
     if engine.answers() {
         return Some(engine);
     }
@@ -105,6 +106,39 @@ impl Engine {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
+    }
+
+    /// Answers of the API as JSON.
+    fn json(&self, path: &str) -> serde_json::Value {
+        let answer = self.ask("GET", path).unwrap();
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap_or_default()
+    }
+
+    /// Returns true if it is podman.
+    pub(crate) fn is_podman(&self) -> bool {
+        self.json("/version").to_string().contains("Podman")
+    }
+
+    /// Returns true if it is Docker with its own store.
+    pub(crate) fn has_own_store(&self) -> bool {
+        !self.is_podman() && !self.uses_containerd()
+    }
+
+    /// Returns true if it is Docker with the containerd image store.
+    pub(crate) fn uses_containerd(&self) -> bool {
+        self.json("/info").to_string().contains("io.containerd.snapshotter.v1")
+    }
+
+    /// Returns the id of the image with a name.
+    pub(crate) fn id(&self, name: &str) -> Option<String> {
+        Some(self.json(&format!("/images/{name}/json")).get("Id")?.as_str()?.replace("sha256:", ""))
+    }
+
+    /// Returns the uncompressed digests of an image's layers.
+    pub(crate) fn layers(&self, name: &str) -> Vec<String> {
+        let inspected = self.json(&format!("/images/{name}/json"));
+        let layers = inspected["RootFS"]["Layers"].as_array().cloned().unwrap_or_default();
+        layers.iter().map(|layer| layer.as_str().unwrap().to_owned()).collect()
     }
 
     /// Whether an image is listed with `name` in one of its names.
@@ -214,8 +248,8 @@ pub(crate) fn unique(what: &str) -> String {
 
 /// What az-inspect would print of the images in an archive.
 pub(crate) fn sealed(bytes: &[u8]) -> String {
-    let mut scanner = loader_archive::Scanner::default();
-    scanner.push::<loader_archive::Error>(bytes, &mut |_| Ok(())).unwrap();
-    let images = scanner.finish().unwrap().images;
+    let mut reader = loader_archive::ArchiveReader::default();
+    reader.push::<loader_archive::Error>(bytes, &mut |_| Ok(())).unwrap();
+    let images = reader.finish().unwrap().images().unwrap();
     format!(r#"{{"verified":true,"images":{}}}"#, serde_json::to_string(&images).unwrap())
 }
