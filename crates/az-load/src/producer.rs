@@ -1,4 +1,4 @@
-//! A command that writes the archive, run by az-load itself.
+//! A command that writes the archive and that az-load runs.
 
 use loader_stage::{ErrorCode, Failure};
 use std::ffi::OsString;
@@ -8,10 +8,10 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Size in bytes of the pipe from the command, where the system allows it.
+/// Size in bytes of the pipe from the command, if the kernel allows it.
 const PIPE_LEN: usize = 1 << 20;
 
-/// How long a command may take to end once nobody reads it any more.
+/// How long a command may take to exit after its output is closed.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A running command.
@@ -22,10 +22,10 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
-    /// Starts `command`; `None` where there is none.
+    /// Starts `command`; `None` if it is empty.
     ///
     /// # Errors
-    /// `not_found` where it cannot be started.
+    /// `not_found` if it cannot be started.
     pub(crate) fn start(command: &[OsString]) -> Result<Option<Self>, Failure> {
         let Some((program, arguments)) = command.split_first() else { return Ok(None) };
         let name = program.to_string_lossy().into_owned();
@@ -36,19 +36,18 @@ impl Producer {
         Ok(Some(Self { name, child, ended: false }))
     }
 
-    /// What it writes; once.
+    /// Returns its output, the first time.
     pub(crate) fn output(&mut self) -> Option<ChildStdout> {
         let output = self.child.stdout.take()?;
-        // Refused where the user's pipe quota is used up; smaller pipes work too.
+        // Refused if the user's pipe quota is used up; smaller pipes work too.
         let _ = rustix::pipe::fcntl_setpipe_size(&output, PIPE_LEN);
         Some(output)
     }
 
-    /// Waits until it has ended well.
+    /// Waits until it has exited.
     ///
     /// # Errors
-    /// Its failure: with the code whose exit status it had, `temporary` where it
-    /// was killed.
+    /// The code of its exit status; `temporary` if it was killed.
     pub(crate) fn ending(&mut self) -> Result<(), Failure> {
         let name = &self.name;
         let status = self.child.wait().map_err(|error| Failure::io(name, &error))?;
@@ -71,22 +70,22 @@ impl Producer {
 }
 
 fn code(status: ExitStatus) -> ErrorCode {
-    // An exit status without a class of its own means that the data is not good.
+    // An exit status without a code means that the data is not good.
     let known = |exit: i32| ErrorCode::ALL.iter().copied().find(|code| i32::from(code.exit()) == exit);
     match (status.signal(), status.code()) {
         (Some(_), _) => ErrorCode::Temporary,
         (None, Some(65) | None) => ErrorCode::Malformed,
-        // So a shell reports a command that a signal ended.
+        // A shell reports a command that was killed by a signal in this way.
         (None, Some(128..=192)) => ErrorCode::Temporary,
         (None, Some(exit)) => known(exit).unwrap_or(ErrorCode::Malformed),
     }
 }
 
 impl Drop for Producer {
-    /// A command whose reader is gone ends by itself, as a rule.
+    /// A command whose output is closed usually exits by itself.
     fn drop(&mut self) {
         if !self.ended && !matches!(self.wait_for(GRACE), Ok(Some(_))) {
-            // It may have ended in this very moment.
+            // It may have exited in the meantime.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

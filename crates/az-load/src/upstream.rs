@@ -1,25 +1,24 @@
-//! How the stage before ended: the part of the verdict that the archive itself
-//! cannot give.
+//! How the previous stage ended: the part of the verdict that is not in the archive.
 
 use crate::cli::Cli;
 use crate::producer::Producer;
 use loader_stage::{Ending, Failure, RunDir};
 
-/// The stage whose plaintext this is, unless told otherwise.
+/// The previous stage, unless `--after` names another one.
 const USUAL_STAGE: &str = "az-decrypt";
 
-/// Who wrote the archive.
+/// The source of the archive.
 pub(crate) enum Upstream {
-    /// A command of our own.
+    /// A command that az-load runs.
     Producer(Producer),
-    /// A stage that reports to the folder of the run.
+    /// A stage that writes its events to the run directory.
     RunDir(RunDir),
-    /// Nobody who could be asked.
+    /// A source that reports nothing.
     Unknown,
 }
 
 impl Upstream {
-    /// Starts the command, or finds the folder of the run.
+    /// Starts the command, or finds the run directory.
     pub(crate) fn new(cli: &Cli) -> Result<Self, Failure> {
         match Producer::start(&cli.producer)? {
             Some(producer) => Ok(Self::Producer(producer)),
@@ -30,7 +29,7 @@ impl Upstream {
         }
     }
 
-    /// Waits for the end of whoever wrote the archive, which has ended already.
+    /// Waits until the source has exited; its output has ended already.
     ///
     /// # Errors
     /// Its failure.
@@ -42,7 +41,7 @@ impl Upstream {
         }
     }
 
-    /// The failure that is known by now, without waiting.
+    /// Returns the failure that is known so far, without waiting.
     pub(crate) fn known_failure(&mut self) -> Option<Failure> {
         match self {
             Self::RunDir(run_dir) => run_dir.known_failure(),

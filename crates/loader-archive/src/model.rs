@@ -218,7 +218,7 @@ pub(crate) fn roots(members: &Members) -> Result<Vec<Root>, Error> {
     Ok(roots)
 }
 
-/// Checks that `manifest.json` says nothing that `index.json` does not say: engines read
+/// Checks that `manifest.json` and `index.json` name the same images: engines read
 /// one of them.
 fn check_agreement(members: &Members, entries: &[docker_layout::Entry], roots: &[Root]) -> Result<(), Error> {
     let all = all_tags(entries)?;

@@ -120,7 +120,7 @@ fn named<T: serde::de::DeserializeOwned>(members: &Members, name: &str) -> Resul
     strict_json::parse(name, members.document(name, blob)?, OCI_DOCUMENT).map(Some)
 }
 
-/// Returns the name that a descriptor gives to what it describes. A text without `:` and
+/// Returns the image name in the annotations of a descriptor. A text without `:` and
 /// `/` in the annotation of the OCI layout is only a tag, which names nothing alone.
 fn name_of(descriptor: &Descriptor) -> Result<Option<Reference>, Error> {
     let short = || descriptor.annotations.get(REF_NAME).filter(|name| name.contains([':', '/']));

@@ -146,7 +146,7 @@ struct Current {
 }
 
 enum Content {
-    /// The first bytes, which tell what it is.
+    /// The first bytes, which decide what it is.
     Start(Vec<u8>),
     Layer {
         check: Box<LayerCheck>,
@@ -351,7 +351,7 @@ fn is_image_member(name: &[u8]) -> bool {
 }
 
 /// Returns true if `start`, at least one block, begins with a member that archives of
-/// images begin with, or with one that tells nothing, such as `./`. It is a guess that
+/// images begin with, or with a neutral one, such as `./`. It is a guess that
 /// spares a long read; only a reader decides.
 pub fn may_contain_images(start: &[u8]) -> bool {
     let Some(header) = start.first_chunk().and_then(|block| Header::parse(block).ok()) else { return false };

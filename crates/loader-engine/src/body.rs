@@ -1,19 +1,19 @@
-//! The body of an answer, to its framed end and not a byte further: an engine may
+//! The body of a response, read to its framed end and not a byte further: an engine may
 //! keep the connection open.
 
 use crate::http::Framing;
 use std::io::{self, BufRead, ErrorKind, Read};
 
-/// Longest line that gives the length of a chunk.
+/// Maximum number of bytes of a line with the length of a chunk.
 const CHUNK_LINE_MAX: u64 = 1024;
 
-/// A body as a reader; a connection that ends before the body does is an error.
+/// A body as a reader. A connection that ends before the body is an error.
 pub(crate) struct Body<R> {
     reader: R,
     framing: Framing,
-    /// Bytes left in the chunk, or in the body.
+    /// Number of bytes left in the chunk or in the body.
     left: u64,
-    /// Whether a chunk was read, so that a line end stands before the next.
+    /// True after a chunk: a line end comes before the next one.
     inside: bool,
     ended: bool,
 }

@@ -3,50 +3,50 @@
 use loader_model::ErrorCode;
 use std::io;
 
-/// Why the engine did not do what it was asked for. The texts are one line each.
+/// Why a request to the engine failed. Each text is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// `DOCKER_HOST` is nothing that this version speaks.
-    #[error("DOCKER_HOST is {host}: only unix:// sockets are spoken to")]
+    /// `DOCKER_HOST` has a scheme that is not supported.
+    #[error("DOCKER_HOST is {host}: only unix:// sockets are supported")]
     Host {
-        /// What it is.
+        /// Its value.
         host: String,
     },
-    /// Nobody listens.
+    /// No process listens on the socket.
     #[error("no container engine at {socket}")]
     NotThere {
         /// The socket.
         socket: String,
-        /// The system's reason.
+        /// The kernel's reason.
         source: io::Error,
     },
-    /// The socket is not for this user.
-    #[error("{socket}: this user may not speak to the container engine")]
+    /// This user may not use the socket.
+    #[error("{socket}: this user is not permitted to use the container engine")]
     NotPermitted {
         /// The socket.
         socket: String,
     },
-    /// The engine went away in the middle.
-    #[error("the container engine went away {when}")]
+    /// The engine closed the connection early.
+    #[error("the container engine closed the connection {when}")]
     Gone {
-        /// When it did.
+        /// The moment, as an adverbial clause.
         when: &'static str,
-        /// The system's reason.
+        /// The kernel's reason.
         source: io::Error,
     },
-    /// The engine neither takes nor gives a byte any more.
-    #[error("the container engine was silent for {minutes} minutes {when}")]
+    /// The engine neither reads nor writes a byte.
+    #[error("the container engine did not respond for {minutes} minutes {when}")]
     Silent {
-        /// How long.
+        /// Duration of the silence.
         minutes: u64,
-        /// When it was.
+        /// The moment, as an adverbial clause.
         when: &'static str,
     },
     /// The engine's disk is full.
     #[error("the container engine has no space left: {0}")]
     Full(String),
-    /// The engine said no.
+    /// The engine reported an error while it loaded.
     #[error("the container engine refused: {0}")]
     Refused(String),
     /// The engine answered a request with an error status.
@@ -57,29 +57,29 @@ pub enum Error {
         /// Its explanation.
         message: String,
     },
-    /// The engine answered something that is not its protocol.
-    #[error("the container engine answered outside its protocol: {0}")]
+    /// The engine's response violates its protocol.
+    #[error("the container engine violated its protocol: {0}")]
     Protocol(String),
-    /// The program that stands for an engine failed.
+    /// The command that receives the archive failed.
     #[error("{name}: {why}")]
     Program {
         /// Its name.
         name: String,
-        /// What happened.
+        /// The reason.
         why: String,
     },
-    /// The program that stands for an engine cannot be started.
+    /// The command that receives the archive cannot be started.
     #[error("{name}: cannot be started")]
     NoProgram {
         /// Its name.
         name: String,
-        /// The system's reason.
+        /// The kernel's reason.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// The class of the failure, which picks the exit status.
+    /// Returns the class of the error, which determines the exit status.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Host { .. } => ErrorCode::Config,
@@ -91,7 +91,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Host { .. } => Some("unset DOCKER_HOST, or use --command 'docker load' with it"),

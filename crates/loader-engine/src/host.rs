@@ -1,4 +1,4 @@
-//! Where the engine listens.
+//! The socket of an engine.
 
 use crate::Error;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// From the value of `DOCKER_HOST`: `unix:///path`; without one, Docker's
-    /// usual socket.
+    /// Parses the value of `DOCKER_HOST`, such as `unix:///path`. Without a value it is
+    /// Docker's usual socket.
     ///
     /// # Errors
     /// [`Error::Host`] for any other scheme.
@@ -29,7 +29,7 @@ impl Host {
         Ok(Self { socket })
     }
 
-    /// The path of the socket.
+    /// Returns the path of the socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }

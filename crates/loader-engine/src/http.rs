@@ -1,6 +1,6 @@
-//! HTTP/1.1 (RFC 9112) over a unix socket, as far as an engine's API needs it:
-//! one request a connection, bounded heads, and a body that can be left
-//! unfinished, which is what the gate rests on.
+//! HTTP/1.1 (RFC 9112) over a unix socket, as far as an engine's API needs it: one
+//! request for each connection, bounded heads, and a request body that can stay
+//! unfinished, which the gate relies on.
 
 use crate::body::Body;
 use crate::{Error, Host};
@@ -8,16 +8,16 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Longest head of an answer in bytes.
+/// Maximum length of the head of a response in bytes.
 const HEAD_MAX: u64 = 32 * 1024;
 
-/// The status and the body of an answer.
+/// The status and the body of a response.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Body<BufReader<UnixStream>>,
 }
 
-/// Connects, with `timeout` for each single read and write.
+/// Connects; `timeout` applies to each single read and write.
 pub(crate) fn connect(host: &Host, timeout: Duration) -> Result<UnixStream, Error> {
     let socket = host.socket().display().to_string();
     let stream = UnixStream::connect(host.socket()).map_err(|source| match source.kind() {
@@ -44,12 +44,12 @@ pub(crate) fn request(host: &Host, method: &str, path: &str, json: &str, timeout
     read_answer(stream, WHEN, timeout)
 }
 
-/// Reads the head of an answer.
+/// Reads the head of a response.
 pub(crate) fn read_answer(stream: UnixStream, when: &'static str, timeout: Duration) -> Result<Answer, Error> {
     let mut reader = BufReader::with_capacity(16 * 1024, stream);
     loop {
         let (status, framing) = read_head(&mut reader, when, timeout)?;
-        // 100 Continue and its like come before the answer.
+        // 100 Continue and similar heads come before the response.
         if status >= 200 {
             return Ok(Answer { status, body: Body::new(reader, framing) });
         }
@@ -82,7 +82,7 @@ fn read_head(
                 lost(cut, when, timeout)
             });
         }
-        String::from_utf8(line).map(|line| line.trim_end().to_owned()).map_err(|_| protocol("a head that is no text"))
+        String::from_utf8(line).map(|line| line.trim_end().to_owned()).map_err(|_| protocol("a head that is not text"))
     };
     let first = line()?;
     let status = first.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|status| status.parse().ok());
@@ -103,7 +103,7 @@ fn read_head(
     }
 }
 
-/// What an error on the connection amounts to.
+/// Classifies an error of the connection.
 pub(crate) fn lost(source: io::Error, when: &'static str, timeout: Duration) -> Error {
     match source.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Silent { minutes: timeout.as_secs().div_ceil(60), when },
@@ -112,7 +112,7 @@ pub(crate) fn lost(source: io::Error, when: &'static str, timeout: Duration) -> 
     }
 }
 
-/// `text` as a part of a path: what could end the path or the line is escaped.
+/// Escapes `text` for use in a path: nothing in it can end the path or the line.
 pub(crate) fn escape(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::with_capacity(text.len()), |mut path, byte| {

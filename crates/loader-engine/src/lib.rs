@@ -1,9 +1,9 @@
 //! The container engine behind `az-load`: Docker or podman over its unix socket.
 //!
-//! A load is one request whose body stays open until [`Upload::commit`]; dropped
-//! before that, the engine tags nothing.
-//! Status codes decide nothing by themselves, so the answer is read line by line
-//! and [`Engine::check`] asks for every image afterwards.
+//! A load is one request whose body stays open until [`Upload::commit`]. If the upload is
+//! dropped before, the engine tags nothing. HTTP status codes do not report every failure,
+//! so that the response is read line by line, [`Engine::check`] checks every image
+//! afterwards, and [`Engine::restore`] puts the tags back.
 
 mod body;
 mod engine;

@@ -1,12 +1,12 @@
-//! A program such as `podman load` in the place of an engine's socket.
+//! A command such as `podman load` that receives the archive instead of a socket.
 
 use crate::Error;
 use std::io::Write;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
-/// A program that reads an archive on its standard input. Dropped before
-/// [`Program::commit`] it is killed, so that it never sees the end of its input;
-/// what it did with the bytes before is its own affair.
+/// A command that reads an archive from its standard input. If it is dropped before
+/// [`Program::commit`], it is killed, so that it never reads the end of its input. The
+/// effect of the bytes before depends on the command.
 pub struct Program {
     name: String,
     child: Child,
@@ -15,7 +15,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `command`: words separated by spaces, without a shell.
+    /// Starts `command`, which is split at spaces; no shell is involved.
     ///
     /// # Errors
     /// [`Error::NoProgram`].
@@ -31,7 +31,7 @@ impl Program {
     /// Sends the next bytes of the archive.
     ///
     /// # Errors
-    /// [`Error::Program`] where it stopped reading.
+    /// [`Error::Program`] if it stopped reading.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let sent = self.input.as_mut().map_or(Ok(()), |input| input.write_all(bytes));
         sent.or_else(|error| {
@@ -42,10 +42,10 @@ impl Program {
         })
     }
 
-    /// Ends its input and waits for it.
+    /// Closes its input and waits until it exits.
     ///
     /// # Errors
-    /// [`Error::Program`] where it ends with another status than 0.
+    /// [`Error::Program`] if its exit status is not 0.
     pub fn commit(mut self) -> Result<(), Error> {
         self.input = None;
         let status = self.wait()?;
@@ -64,7 +64,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if !self.done {
-            // It may have ended by itself already.
+            // It may have exited already.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

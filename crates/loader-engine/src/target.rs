@@ -1,13 +1,13 @@
-//! Where an archive goes.
+//! The receiver of an archive.
 
 use crate::{Error, Program, Progress, Upload};
 
-/// An engine's socket, or a program. Dropped before [`Target::commit`], it is
-/// left without the end of the archive.
+/// An engine's socket or a command. If it is dropped before [`Target::commit`], it never
+/// receives the end of the archive.
 pub enum Target {
     /// The socket: nothing is tagged before the commit.
     Engine(Upload),
-    /// A program that stands for an engine.
+    /// A command.
     Program(Program),
 }
 
@@ -23,7 +23,7 @@ impl Target {
         }
     }
 
-    /// Says that the archive is whole, and waits until it is loaded.
+    /// Ends the archive and waits until it is loaded.
     ///
     /// # Errors
     /// Those of [`Upload::commit`] and [`Program::commit`].

@@ -11,17 +11,17 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long the engine may take no byte while it is sent to, and say nothing
-/// while it unpacks: podman is silent until it is done.
+/// How long the engine may neither read while the archive is sent nor write while it
+/// unpacks: podman writes nothing until it is done.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-/// How long an engine that hung up may take to say why.
+/// How long an engine that closed the connection may take to report the reason.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Bytes that are gathered before they become a chunk of the body.
+/// Number of bytes that are collected before they become a chunk of the body.
 const CHUNK_LEN: usize = 64 * 1024;
 
-/// Buffers that wait to be written.
+/// Number of buffers that wait to be written.
 const QUEUE_LEN: usize = 2;
 
 const SENDING: &str = "while it was sent to";
@@ -36,10 +36,10 @@ pub enum Progress {
     Loaded(String),
 }
 
-/// An archive on its way into the engine. Dropped before [`Upload::commit`], it
-/// breaks the connection off, and the engine tags nothing.
+/// An archive that is being sent to the engine. If it is dropped before
+/// [`Upload::commit`], the connection is closed and the engine tags nothing.
 ///
-/// A thread writes, so that the caller hashes while the engine takes its time.
+/// A thread writes, so that the caller can hash while the engine reads.
 pub struct Upload {
     /// Bytes of the next chunk.
     gathered: Vec<u8>,
@@ -71,7 +71,7 @@ impl Upload {
     /// Sends the next bytes of the archive; small pieces are gathered.
     ///
     /// # Errors
-    /// [`Error::Gone`], [`Error::Silent`], or what the engine said when it hung up.
+    /// [`Error::Gone`], [`Error::Silent`], or the error that the engine reported.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.gathered.extend(bytes);
         if self.gathered.len() < CHUNK_LEN { Ok(()) } else { self.hand_over() }
@@ -83,7 +83,7 @@ impl Upload {
         let buffer = std::mem::replace(&mut self.gathered, buffer);
         match self.full.as_ref().map(|full| full.send(buffer)) {
             Some(Ok(())) => Ok(()),
-            // The thread has ended, so it has an error to tell.
+            // The thread has ended, so that it has an error.
             _ => self.join().and(Err(lost(ErrorKind::BrokenPipe.into(), SENDING, PATIENCE))),
         }
     }
@@ -92,8 +92,8 @@ impl Upload {
     /// loaded everything; `report` receives its progress.
     ///
     /// # Errors
-    /// [`Error::Refused`] or [`Error::Full`] by the engine's own words, whatever
-    /// its status was, else as for [`Upload::send`].
+    /// [`Error::Refused`] or [`Error::Full`] if the engine reports an error, whatever its
+    /// status is; those of [`Upload::send`].
     pub fn commit(mut self, report: impl FnMut(Progress)) -> Result<(), Error> {
         if !self.gathered.is_empty() {
             self.hand_over()?;
@@ -117,7 +117,7 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if self.thread.is_some() {
-            // The engine may have gone already.
+            // The engine may have closed it already.
             let _ = self.stream.shutdown(Shutdown::Both);
         }
     }
@@ -142,7 +142,7 @@ impl Wire {
         for bytes in full {
             let head = format!("{:x}\r\n", bytes.len());
             self.write(&mut [head.as_bytes(), &bytes, b"\r\n"].map(IoSlice::new))?;
-            // Nobody takes it any more where the load is broken off.
+            // Nobody receives it if the load was aborted.
             let _ = empty.try_send(bytes);
         }
         Ok(self)
@@ -160,7 +160,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Why the engine hung up: its answer where it gave one, else `error`.
+    /// Returns why the engine closed the connection: its response if there is one,
+    /// otherwise `error`.
     fn last_words(&self, error: io::Error) -> Error {
         let lost = lost(error, SENDING, PATIENCE);
         if !matches!(lost, Error::Gone { .. }) {
