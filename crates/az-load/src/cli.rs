@@ -18,7 +18,7 @@ COMMAND, or from AZ_RUN_DIR with AZ_RUN; otherwise an event contains \"upstream\
 If the engine fails after that, the tags are put back.
 
 Exit status: 65 the archive is damaged, cannot be loaded, or is not what was sealed; 66 with
---present, an image is not there; 69 no engine, or it closed the connection; 74 its disk is full; 75 the
+--present, an image is not there; 69 no engine, or it disconnected; 74 its disk is full; 75 the
 previous stage was killed; 76 the engine refused; the status of the previous stage if it failed.";
 
 /// Load an archive of images into the container engine: all of it or nothing
