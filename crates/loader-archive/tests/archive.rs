@@ -339,6 +339,15 @@ fn a_media_type_is_that_of_what_it_describes() {
         let right = "\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\"";
         let bytes = image.archive_with(|index| index.replace(right, &format!("\"mediaType\":\"{wrong}\"")));
         rewrite_and_check(&bytes).unwrap();
+        // An index keeps its digest, so that its descriptors cannot be corrected.
+        let other = Oci::new(&[sample::layer("y", 10)], "arm64");
+        let inner = index_of(&[image.for_platform().replace(right, &format!("\"mediaType\":\"{wrong}\"")), other.for_platform()]);
+        let blobs = [image.blobs(), other.blobs(), odd::blob(inner.as_bytes())].concat();
+        let bytes = layout(&blobs, &index_of(&[named(&describe("index.v1+json", inner.as_bytes()), "f/x:1")]));
+        let error = rewrite_and_check(&bytes).unwrap_err();
+        assert!(matches!(&error, Error::Malformed { why, .. } if why.contains(wrong)), "{error}");
+        let arm = PlatformChoice::Only(platform("linux/arm64"));
+        assert!(rewrite(&bytes, &arm, Layout::OciIndexes).is_ok(), "the other one is not affected");
     }
 }
 
