@@ -175,7 +175,8 @@ fn collect(
     let layers = parsed.layers.unwrap_or_default();
     document.media_type = media_type(descriptor, MANIFEST_TYPES);
     // An engine takes whatever is for its platform for an image.
-    if declared.is_unknown() && (is_attestation || !is_image_config(&config)) {
+    let is_attachment = declared.is_unknown() && (is_attestation || !is_image_config(&config));
+    if is_attachment && (descriptor.platform.is_some() || root.indexes.is_empty()) {
         attach(members, document, &config, &layers, root);
         return Ok(());
     }
@@ -185,6 +186,10 @@ fn collect(
     };
     let actual = content.as_ref().map(|content| content.platform.clone()).unwrap_or_default();
     let platform = if declared.is_unknown() { actual } else { declared };
+    // Without a platform in its descriptor, engines use that of its config.
+    if is_attachment && content.is_err() {
+        return Ok(());
+    }
     root.candidates.push(Candidate { platform, content });
     Ok(())
 }

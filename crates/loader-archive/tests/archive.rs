@@ -315,7 +315,10 @@ fn what_is_for_a_platform_is_an_image_for_it() {
     let typed = Oci { layers: Vec::new(), config: other_type.into_bytes(), ..evil.clone() };
     let typed_descriptor = describe("manifest.v1+json", &typed.config)
         .replace('}', r#","platform":{"architecture":"amd64","os":"linux"}}"#);
-    for (first, more) in [(hidden, Vec::new()), (typed_descriptor, odd::blob(&typed.config))] {
+    // Without a platform in the descriptor, engines look into the config.
+    let unnamed = hidden.replace(r#","platform":{"architecture":"amd64","os":"linux"}"#, "");
+    assert_ne!(unnamed, hidden);
+    for (first, more) in [(hidden, Vec::new()), (unnamed, Vec::new()), (typed_descriptor, odd::blob(&typed.config))] {
         let inner = index_of(&[first, good.for_platform()]);
         let blobs = [good.blobs(), evil.blobs(), more, odd::blob(inner.as_bytes())].concat();
         let bytes = layout(&blobs, &index_of(&[named(&describe("index.v1+json", inner.as_bytes()), "f/x:1")]));

@@ -199,11 +199,18 @@ func (f files) oci(decode decoder, platform string) (found []image, err error) {
 	return found, nil
 }
 
+var known = map[string]bool{
+	"application/vnd.oci.image.index.v1+json":                   true,
+	"application/vnd.docker.distribution.manifest.list.v2+json": true,
+	"application/vnd.oci.image.manifest.v1+json":                true,
+	"application/vnd.docker.distribution.manifest.v2+json":      true,
+}
+
 // Below returns the images below a descriptor whose manifests are in the archive.
 func (f files) below(d descriptor, decode decoder, depth int) (found []image, err error) {
 	var doc document
-	data, known := f[d.Digest]
-	if !known {
+	data, present := f[d.Digest]
+	if !present {
 		return nil, nil // another platform
 	}
 	if err := decode(data, &doc); err != nil || depth == 0 {
@@ -215,6 +222,9 @@ func (f files) below(d descriptor, decode decoder, depth int) (found []image, er
 			// An attestation, which comes with all platforms.
 			if p := inner.Platform; (p == nil || p.OS == "unknown" || p.OS == "") && inner.Annotations["vnd.docker.reference.type"] != "" {
 				continue
+			}
+			if !known[inner.MediaType] {
+				continue // no engine looks at it
 			}
 			images, err := f.below(inner, decode, depth-1)
 			if err != nil {

@@ -60,6 +60,8 @@ def below(descriptor, blobs):
             platform, annotations = inner.get("platform") or {}, inner.get("annotations") or {}
             if platform.get("os", "unknown") in ("unknown", "") and "vnd.docker.reference.type" in annotations:
                 continue
+            if inner.get("mediaType") not in INDEXES + MANIFESTS:
+                continue  # no engine looks at it
             for known, config, layers in below(inner, blobs):
                 yield f"{platform['os']}/{platform.get('architecture', '')}" if platform.get("os") else known, config, layers
     elif descriptor["mediaType"] in MANIFESTS:
