@@ -6,6 +6,9 @@
 
 #[path = "properties/mod.rs"]
 mod readers;
+#[path = "../crates/loader-archive/tests/odd/mod.rs"]
+#[allow(dead_code, reason = "each test uses its part")]
+mod odd;
 #[path = "../crates/loader-archive/tests/sample/mod.rs"]
 #[allow(dead_code, reason = "each test uses its part")]
 mod sample;

@@ -219,8 +219,8 @@ func (f files) below(d descriptor, decode decoder, depth int) (found []image, er
 	switch d.MediaType {
 	case "application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json":
 		for _, inner := range doc.Manifests {
-			// An attestation, which comes with all platforms.
-			if p := inner.Platform; (p == nil || p.OS == "unknown" || p.OS == "") && inner.Annotations["vnd.docker.reference.type"] != "" {
+			// An attestation, which comes with all platforms. It has a platform, which nobody has.
+			if p := inner.Platform; p != nil && (p.OS == "unknown" || p.OS == "") && inner.Annotations["vnd.docker.reference.type"] != "" {
 				continue
 			}
 			if !known[inner.MediaType] {

@@ -58,7 +58,7 @@ def below(descriptor, blobs):
     if descriptor["mediaType"] in INDEXES:
         for inner in document["manifests"]:
             platform, annotations = inner.get("platform") or {}, inner.get("annotations") or {}
-            if platform.get("os", "unknown") in ("unknown", "") and "vnd.docker.reference.type" in annotations:
+            if inner.get("platform") is not None and platform.get("os", "") in ("unknown", "") and "vnd.docker.reference.type" in annotations:
                 continue
             if inner.get("mediaType") not in INDEXES + MANIFESTS:
                 continue  # no engine looks at it
