@@ -46,7 +46,8 @@ fn main() {
         accepted += 1;
         let name = if layout == Layout::Docker { "docker" } else { "oci" };
         let images: Vec<_> = images.iter().map(describe).collect();
-        let line = json!({"number": number, "layout": name, "platform": platform, "images": images, "len": written.len()});
+        let line =
+            json!({"number": number, "layout": name, "platform": platform, "images": images, "len": written.len()});
         writeln!(out, "{line}").and_then(|()| out.write_all(&written)).unwrap();
     }
     writeln!(out, "{}", json!({"archives": count, "accepted": accepted})).and_then(|()| out.flush()).unwrap();
@@ -130,7 +131,8 @@ impl OddWriter {
     fn odd_members(&self, chance: &mut Chance) -> Vec<u8> {
         let config = format!("{}.json", sample::sha256(&self.good.config));
         let manifest = self.good.manifest.as_bytes();
-        let named: [(&str, &[u8]); 3] = [(&config, &self.good.config), (odd::LAYER, &self.good.layer), ("manifest.json", manifest)];
+        let named: [(&str, &[u8]); 3] =
+            [(&config, &self.good.config), (odd::LAYER, &self.good.layer), ("manifest.json", manifest)];
         let mut parts = Vec::new();
         for (name, content) in named {
             if chance.one_in(4) {
@@ -143,9 +145,17 @@ impl OddWriter {
             if chance.one_in(12) {
                 let kind = chance.one_of(b"12");
                 let name = chance.one_of(&["d", "x", "blobs", "a", "e/f", name]);
-                parts.push(link(kind, name, chance.one_of(&[".", "a", "manifest.json", "../x", "/", "x/..", odd::LAYER])));
+                parts.push(link(
+                    kind,
+                    name,
+                    chance.one_of(&[".", "a", "manifest.json", "../x", "/", "x/..", odd::LAYER]),
+                ));
             }
-            parts.push(if chance.one_in(4) { odd_member(chance, name.as_bytes(), content) } else { file(name, content) });
+            parts.push(if chance.one_in(4) {
+                odd_member(chance, name.as_bytes(), content)
+            } else {
+                file(name, content)
+            });
         }
         if chance.one_in(10) {
             let (one, other) = (chance.below(parts.len()), chance.below(parts.len()));
@@ -163,14 +173,22 @@ impl OddWriter {
     /// Good layers, and documents with a changed text, under their own digests.
     fn odd_documents(&self, chance: &mut Chance) -> Vec<u8> {
         if chance.one_in(2) {
-            let layer = if chance.one_in(6) { changed(chance, &self.good.layer, &self.bases) } else { self.good.layer.clone() };
+            let layer =
+                if chance.one_in(6) { changed(chance, &self.good.layer, &self.bases) } else { self.good.layer.clone() };
             let mut config = sample::config(&[&layer]);
             let mut manifest = odd::entries(&[("c", &[odd::TAG], &[odd::LAYER])]).into_bytes();
             let mut repositories = br#"{"sec/good":{"1":"a"}}"#.to_vec();
             odd_json(chance, [&mut config, &mut manifest, &mut repositories].as_mut_slice());
             let layer = if chance.one_in(4) { sample::gzip(&layer) } else { layer };
             let more = if chance.one_in(3) { file("repositories", &repositories) } else { Vec::new() };
-            return [&file("c", &config), &file(odd::LAYER, &layer), &file("manifest.json", &manifest)[..], &more, &END].concat();
+            return [
+                &file("c", &config),
+                &file(odd::LAYER, &layer),
+                &file("manifest.json", &manifest)[..],
+                &more,
+                &END,
+            ]
+            .concat();
         }
         let mut image = chance.pick(&self.oci).clone();
         let other = chance.pick(&self.oci).clone();
@@ -235,7 +253,8 @@ fn changed(chance: &mut Chance, base: &[u8], others: &[Vec<u8>]) -> Vec<u8> {
             }
             6 => drop(bytes.splice(block..end, other.iter().copied().skip(block).take(512 * 3))),
             7 => {
-                let text = chance.one_of(&[&b"manifest.json"[..], b"index.json", b"../", b"ustar", b"x/", b"\0", b"0000000"]);
+                let text =
+                    chance.one_of(&[&b"manifest.json"[..], b"index.json", b"../", b"ustar", b"x/", b"\0", b"0000000"]);
                 let end = (at + text.len()).min(bytes.len());
                 bytes[at..end].copy_from_slice(&text[..end - at]);
             }
@@ -258,13 +277,30 @@ fn changed(chance: &mut Chance, base: &[u8], others: &[Vec<u8>]) -> Vec<u8> {
 /// Changes the text of some documents.
 fn odd_json(chance: &mut Chance, documents: &mut [&mut Vec<u8>]) {
     const PIECES: [&str; 24] = [
-        r#""RepoTags":["evil/app:1"],"#, r#""repotags":["evil/app:1"],"#, r#""Layers":null,"#, r#""layers":[],"#,
-        r#""manifests":[],"#, r#""Config":"x","#, r#""config":{},"#, r#""rootfs":{},"#, r#""RootFS":{"diff_ids":[]},"#,
-        r#""os":"windows","#, r#""OS":"linux","#, r#""x":1e999,"#, r#""x":99999999999999999999,"#, r#""x":"\ud800","#,
-        r#""x":[[[[[[]]]]]],"#, r#""mediaType":"application/vnd.oci.image.index.v1+json","#, r#""size":-1,"#,
-        r#""platform":{"os":"linux","architecture":"amd64"},"#, r#""annotations":{"vnd.docker.reference.type":"attestation-manifest"},"#,
-        r#""annotations":{"io.containerd.image.name":"evil/app:1"},"#, r#""LayerSources":{},"#, r#""Parent":"x","#,
-        "\u{feff}", " ",
+        r#""RepoTags":["evil/app:1"],"#,
+        r#""repotags":["evil/app:1"],"#,
+        r#""Layers":null,"#,
+        r#""layers":[],"#,
+        r#""manifests":[],"#,
+        r#""Config":"x","#,
+        r#""config":{},"#,
+        r#""rootfs":{},"#,
+        r#""RootFS":{"diff_ids":[]},"#,
+        r#""os":"windows","#,
+        r#""OS":"linux","#,
+        r#""x":1e999,"#,
+        r#""x":99999999999999999999,"#,
+        r#""x":"\ud800","#,
+        r#""x":[[[[[[]]]]]],"#,
+        r#""mediaType":"application/vnd.oci.image.index.v1+json","#,
+        r#""size":-1,"#,
+        r#""platform":{"os":"linux","architecture":"amd64"},"#,
+        r#""annotations":{"vnd.docker.reference.type":"attestation-manifest"},"#,
+        r#""annotations":{"io.containerd.image.name":"evil/app:1"},"#,
+        r#""LayerSources":{},"#,
+        r#""Parent":"x","#,
+        "\u{feff}",
+        " ",
     ];
     for document in documents {
         if !chance.one_in(2) {
@@ -282,7 +318,8 @@ fn odd_json(chance: &mut Chance, documents: &mut [&mut Vec<u8>]) {
             3 => document.clear(),
             _ => {
                 // After an opening brace, as another key.
-                let braces: Vec<usize> = document.iter().enumerate().filter(|(_, byte)| **byte == b'{').map(|(at, _)| at + 1).collect();
+                let braces: Vec<usize> =
+                    document.iter().enumerate().filter(|(_, byte)| **byte == b'{').map(|(at, _)| at + 1).collect();
                 if !braces.is_empty() {
                     let at = chance.one_of(&braces);
                     drop(document.splice(at..at, chance.one_of(&PIECES).bytes()));
@@ -304,7 +341,10 @@ fn odd_extension(chance: &mut Chance, name: &[u8], size: usize) -> Vec<u8> {
         2 => pax(&[(b"size", chance.one_of(&[&digits[..], b"0", &larger[..], b"+5", b" 5", b"5 ", b"0x10", b"005"]))]),
         3 => pax(&[(b"GNU.sparse.major", b"1"), (b"GNU.sparse.name", name), (b"GNU.sparse.realsize", b"4")]),
         4 => pax(&[(b"hdrcharset", b"BINARY"), (b"path", name)]),
-        5 => pax(&[(chance.one_of(&[&b"linkpath"[..], b"comment", b"SCHILY.realsize", b"", b"uid", b"mtime"]), b"x\n13 size=99\n")]),
+        5 => pax(&[(
+            chance.one_of(&[&b"linkpath"[..], b"comment", b"SCHILY.realsize", b"", b"uid", b"mtime"]),
+            b"x\n13 size=99\n",
+        )]),
         6 => extension(chance.one_of(b"xg"), &odd::record(b"comment", b"x")),
         7 => extension(b'x', b"99 path=a\n"),
         _ => extension(chance.one_of(b"LKN"), &[name, b"\0"].concat()),
@@ -316,7 +356,15 @@ fn odd_member(chance: &mut Chance, name: &[u8], content: &[u8]) -> Vec<u8> {
     let mut calls = name.to_vec();
     if chance.one_in(3) {
         let (before, after) = chance.one_of(&[
-            (&b""[..], &b"/"[..]), (b"./", b""), (b"/", b""), (b"x/../", b""), (b"", b"\0x"), (b"", b"/."), (b"P*M\x18", b""), (b"BZh", b""), (b"d/", b""),
+            (&b""[..], &b"/"[..]),
+            (b"./", b""),
+            (b"/", b""),
+            (b"x/../", b""),
+            (b"", b"\0x"),
+            (b"", b"/."),
+            (b"P*M\x18", b""),
+            (b"BZh", b""),
+            (b"d/", b""),
         ]);
         calls = [before, &calls, after].concat();
     }
@@ -330,8 +378,15 @@ fn odd_member(chance: &mut Chance, name: &[u8], content: &[u8]) -> Vec<u8> {
         junk[..octal.len()].copy_from_slice(&octal);
         junk[octal.len()] = 0;
         let fields = [
-            format!("{size:011o} ").into_bytes(), format!(" {size:010o}\0").into_bytes(), base256.to_vec(), junk.to_vec(), vec![0; 12],
-            format!("+{size:010o}\0").into_bytes(), format!("-{size:010o}\0").into_bytes(), format!("{:011o}\0", size + 512).into_bytes(), vec![0xff; 12],
+            format!("{size:011o} ").into_bytes(),
+            format!(" {size:010o}\0").into_bytes(),
+            base256.to_vec(),
+            junk.to_vec(),
+            vec![0; 12],
+            format!("+{size:010o}\0").into_bytes(),
+            format!("-{size:010o}\0").into_bytes(),
+            format!("{:011o}\0", size + 512).into_bytes(),
+            vec![0xff; 12],
         ];
         header = header.set(124, &chance.pick::<Vec<u8>>(&fields)[..]);
     }
@@ -339,7 +394,10 @@ fn odd_member(chance: &mut Chance, name: &[u8], content: &[u8]) -> Vec<u8> {
         header = header.kind(chance.one_of(b"00\x007512SDAg"));
     }
     if chance.one_in(3) {
-        header = header.set(257, &chance.one_of::<[u8; 8]>(&[*b"ustar\x0000", *b"ustar  \0", [0; 8], *b"ustar\0\0\0", *b"ustar \x000"])[..]);
+        header = header.set(
+            257,
+            &chance.one_of::<[u8; 8]>(&[*b"ustar\x0000", *b"ustar  \0", [0; 8], *b"ustar\0\0\0", *b"ustar \x000"])[..],
+        );
     }
     if chance.one_in(6) {
         header = header.set(345, chance.one_of(&[b"a", b".", b"/", b"x"]));

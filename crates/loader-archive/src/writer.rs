@@ -70,11 +70,12 @@ impl CommitRecord {
     /// Creates the end of an archive with the selected images.
     ///
     /// # Errors
-    /// [`Error::Unexpected`] if an OCI layout is wanted and a layer was skipped.
+    /// [`Error::Unexpected`] if an OCI layout is wanted and a layer was skipped,
+    /// [`Error::Unsupported`] if Docker's layout would need one tag for several platforms.
     pub fn new(selected: &[Selected<'_>], layout: Layout) -> Result<Self, Error> {
         let mut members = MemberWriter::default();
         let images = match layout {
-            Layout::Docker => write_docker(&mut members, selected),
+            Layout::Docker => write_docker(&mut members, selected)?,
             Layout::OciManifests | Layout::OciIndexes => write_oci(&mut members, selected, layout)?,
         };
         let mut bytes = members.bytes;
@@ -130,10 +131,15 @@ struct DockerEntry {
     layers: Vec<String>,
 }
 
-fn write_docker(members: &mut MemberWriter, selected: &[Selected<'_>]) -> Vec<Image> {
+fn write_docker(members: &mut MemberWriter, selected: &[Selected<'_>]) -> Result<Vec<Image>, Error> {
     let mut entries: Vec<DockerEntry> = Vec::new();
     let mut listed = Vec::new();
-    for Selected { root, tags, images, .. } in selected {
+    for one in selected {
+        let Selected { root, tags, images, .. } = one;
+        if images.len() > 1 {
+            let why = "Docker's layout has room for one platform of an image";
+            return Err(Error::Unsupported(format!("{}: {why}", one.label())));
+        }
         for image in images {
             let path = |layer: &ImageLayer| {
                 let path = layer.blob.and_then(|blob| blob.path);
@@ -149,7 +155,7 @@ fn write_docker(members: &mut MemberWriter, selected: &[Selected<'_>]) -> Vec<Im
         }
     }
     members.json("manifest.json", &entries);
-    listed
+    Ok(listed)
 }
 
 /// A descriptor of the OCI image specification.

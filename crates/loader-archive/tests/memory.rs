@@ -89,8 +89,16 @@ fn memory_does_not_depend_on_members_and_their_names() {
         return;
     }
     let cases = [
-        "files", "different files", "layers", "bad layers", "links", "documents", "sparse", "layer.tar",
-        "skipped layer.tar", "skipped files",
+        "files",
+        "different files",
+        "layers",
+        "bad layers",
+        "links",
+        "documents",
+        "sparse",
+        "layer.tar",
+        "skipped layer.tar",
+        "skipped files",
     ];
     let running = cases.map(|case| {
         let mut command = Command::new(std::env::current_exe().unwrap());

@@ -856,7 +856,11 @@ fn field() -> Vec<Case> {
             Refused("malformed", &["f/x:1", "0 layers", "config has 2"]),
         ),
         case("buildx: two platforms", one.multi(&Oci::new(std::slice::from_ref(&base), "arm64"), true), tagged),
-        case("docker save: another platform is missing", one.multi(&Oci::new(std::slice::from_ref(&base), "arm64"), false), tagged),
+        case(
+            "docker save: another platform is missing",
+            one.multi(&Oci::new(std::slice::from_ref(&base), "arm64"), false),
+            tagged,
+        ),
         case(
             "crane: an entry for each tag",
             tar(&[
