@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../crates/loader-archive/tests/odd/mod.rs"]
+#[allow(dead_code, reason = "each test uses its part")]
+mod odd;
 #[path = "properties/mod.rs"]
 mod readers;
 #[path = "../crates/loader-archive/tests/sample/mod.rs"]

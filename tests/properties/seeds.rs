@@ -92,7 +92,8 @@ fn archives() -> Vec<Vec<u8>> {
     let mut long = Tar::new();
     long.file(&"d/".repeat(120), b"").file("manifest.json", b"[]").file("x.json", b"{}").link("l", "x.json");
     let packed = gzip(&small.legacy());
-    vec![small.legacy(), small.oci(true), small.oci(false), packed, long.end()]
+    let odd = crate::odd::cases().into_iter().map(|case| case.bytes).filter(|bytes| bytes.len() <= 20_480);
+    odd.chain([small.legacy(), small.oci(true), small.oci(false), packed, long.end()]).collect()
 }
 
 fn states() -> Vec<Vec<u8>> {

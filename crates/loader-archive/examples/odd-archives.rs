@@ -2,7 +2,7 @@
 //! engine would get, for another reader to compare with the model.
 //!
 //! `odd-archives COUNT SEED`: for each accepted archive a line of JSON with the number,
-//! the layout, the images and the length, and after it the archive. The last line is
+//! the layout, the platform, the images and the length, and after it the archive. The last line is
 //! `{"archives":N,"accepted":N}`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot make its archive may panic")]
 #![allow(clippy::print_stderr, reason = "its usage")]
@@ -36,17 +36,18 @@ fn main() {
         // Each archive has a seed of its own, so that one can be made again alone.
         let mut chance = Chance::new(seed, number);
         let bytes = writer.archive(&mut chance);
-        let choice = match chance.below(8) {
-            0 => PlatformChoice::All,
-            1 => PlatformChoice::Only(Platform::new("linux", "arm64", "")),
-            _ => rewritten::machine(),
+        let (choice, platform) = match chance.below(8) {
+            0 => (PlatformChoice::All, ""),
+            1 => (PlatformChoice::Only(Platform::new("linux", "arm64", "")), "linux/arm64"),
+            _ => (rewritten::machine(), "linux/amd64"),
         };
         let layout = chance.one_of(&LAYOUTS);
         let Ok((written, images)) = rewrite(&bytes, &choice, layout) else { continue };
         accepted += 1;
         let name = if layout == Layout::Docker { "docker" } else { "oci" };
         let images: Vec<_> = images.iter().map(describe).collect();
-        let line = json!({"number": number, "layout": name, "images": images, "len": written.len()});
+        let line =
+            json!({"number": number, "layout": name, "platform": platform, "images": images, "len": written.len()});
         writeln!(out, "{line}").and_then(|()| out.write_all(&written)).unwrap();
     }
     writeln!(out, "{}", json!({"archives": count, "accepted": accepted})).and_then(|()| out.flush()).unwrap();

@@ -165,6 +165,9 @@ fn collect(
             return Err(Error::malformed(&member, "has too many indexes inside each other"));
         }
         document.media_type = media_type(descriptor, INDEX_TYPES);
+        if document.media_type.is_none() && !root.indexes.is_empty() {
+            return Err(wrong_type(&member, descriptor, "an index"));
+        }
         root.indexes.push(document);
         return manifests.iter().try_for_each(|inner| collect(members, inner, label, depth - 1, followed, root));
     }
@@ -172,13 +175,21 @@ fn collect(
     let layers = parsed.layers.unwrap_or_default();
     document.media_type = media_type(descriptor, MANIFEST_TYPES);
     // An engine takes whatever is for its platform for an image.
-    if declared.is_unknown() && (is_attestation || !is_image_config(&config)) {
+    let is_attachment = declared.is_unknown() && (is_attestation || !is_image_config(&config));
+    if is_attachment && (descriptor.platform.is_some() || root.indexes.is_empty()) {
         attach(members, document, &config, &layers, root);
         return Ok(());
     }
-    let content = image(members, document, &config, &layers, label);
+    let content = match document.media_type.is_none() && !root.indexes.is_empty() {
+        true => Err(wrong_type(&member, descriptor, "a manifest")),
+        false => image(members, document, &config, &layers, label),
+    };
     let actual = content.as_ref().map(|content| content.platform.clone()).unwrap_or_default();
     let platform = if declared.is_unknown() { actual } else { declared };
+    // Without a platform in its descriptor, engines use that of its config.
+    if is_attachment && content.is_err() {
+        return Ok(());
+    }
     root.candidates.push(Candidate { platform, content });
     Ok(())
 }
@@ -187,6 +198,13 @@ fn collect(
 /// what a document is.
 fn media_type(descriptor: &Descriptor, known: [&str; 2]) -> Option<String> {
     descriptor.media_type.clone().filter(|text| known.contains(&text.as_str()))
+}
+
+/// Returns the error for a descriptor inside an index. Unlike that of an index.json, it
+/// is passed on unchanged.
+fn wrong_type(member: &str, descriptor: &Descriptor, kind: &str) -> Error {
+    let text = descriptor.media_type.as_deref().unwrap_or_default();
+    Error::malformed(member, format_args!("is {kind}, but its descriptor has the media type {text:?}"))
 }
 
 /// Returns true for the media types of image configs. Descriptors of some tools have

@@ -98,11 +98,12 @@ impl CommitRecord {
     /// written with `names`.
     ///
     /// # Errors
-    /// [`Error::Unexpected`] if an OCI layout is wanted and a layer was skipped.
+    /// [`Error::Unexpected`] if an OCI layout is wanted and a layer was skipped,
+    /// [`Error::Unsupported`] if Docker's layout would need one tag for several platforms.
     pub fn new(selected: &[Selected<'_>], layout: Layout, names: &LayerNames) -> Result<Self, Error> {
         let mut members = MemberWriter::default();
         let images = match layout {
-            Layout::Docker => write_docker(&mut members, selected, names),
+            Layout::Docker => write_docker(&mut members, selected, names)?,
             Layout::OciManifests | Layout::OciIndexes => write_oci(&mut members, selected, layout)?,
         };
         let mut bytes = members.bytes;
@@ -159,10 +160,19 @@ struct DockerEntry {
     layers: Vec<String>,
 }
 
-fn write_docker(members: &mut MemberWriter, selected: &[Selected<'_>], names: &LayerNames) -> Vec<Image> {
+fn write_docker(
+    members: &mut MemberWriter,
+    selected: &[Selected<'_>],
+    names: &LayerNames,
+) -> Result<Vec<Image>, Error> {
     let mut entries: Vec<DockerEntry> = Vec::new();
     let mut listed = Vec::new();
-    for Selected { root, tags, images, .. } in selected {
+    for one in selected {
+        let Selected { root, tags, images, .. } = one;
+        if images.len() > 1 {
+            let why = "Docker's layout has room for one platform of an image";
+            return Err(Error::Unsupported(format!("{}: {why}", one.label())));
+        }
         for image in images {
             let path = |layer: &ImageLayer| match layer.blob.and_then(|blob| blob.place) {
                 Some(place) => names.path(place),
@@ -178,7 +188,7 @@ fn write_docker(members: &mut MemberWriter, selected: &[Selected<'_>], names: &L
         }
     }
     members.json("manifest.json", &entries);
-    listed
+    Ok(listed)
 }
 
 /// A descriptor of the OCI image specification.

@@ -252,7 +252,9 @@ fn the_platform_is_selected() {
         let text = error.to_string();
         assert!(text.contains(wanted) && text.contains("f/x:1") && text.contains("linux/arm/v6"), "{text}");
     }
-    for layout in LAYOUTS {
+    // One tag would name several images.
+    assert!(matches!(loaded(&PlatformChoice::All), Err(Error::Unsupported(why)) if why.contains("one platform")));
+    for layout in [Layout::OciManifests, Layout::OciIndexes] {
         let (written, images) = rewrite(&bytes, &PlatformChoice::All, layout).unwrap();
         check(&written, &images, layout);
         assert_eq!(images.len(), 4);
@@ -315,7 +317,10 @@ fn what_is_for_a_platform_is_an_image_for_it() {
     let typed = Oci { layers: Vec::new(), config: other_type.into_bytes(), ..evil.clone() };
     let typed_descriptor = describe("manifest.v1+json", &typed.config)
         .replace('}', r#","platform":{"architecture":"amd64","os":"linux"}}"#);
-    for (first, more) in [(hidden, Vec::new()), (typed_descriptor, odd::blob(&typed.config))] {
+    // Without a platform in the descriptor, engines look into the config.
+    let unnamed = hidden.replace(r#","platform":{"architecture":"amd64","os":"linux"}"#, "");
+    assert_ne!(unnamed, hidden);
+    for (first, more) in [(hidden, Vec::new()), (unnamed, Vec::new()), (typed_descriptor, odd::blob(&typed.config))] {
         let inner = index_of(&[first, good.for_platform()]);
         let blobs = [good.blobs(), evil.blobs(), more, odd::blob(inner.as_bytes())].concat();
         let bytes = layout(&blobs, &index_of(&[named(&describe("index.v1+json", inner.as_bytes()), "f/x:1")]));
@@ -339,6 +344,18 @@ fn a_media_type_is_that_of_what_it_describes() {
         let right = "\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\"";
         let bytes = image.archive_with(|index| index.replace(right, &format!("\"mediaType\":\"{wrong}\"")));
         rewrite_and_check(&bytes).unwrap();
+        // An index keeps its digest, so that its descriptors cannot be corrected.
+        let other = Oci::new(&[sample::layer("y", 10)], "arm64");
+        let inner = index_of(&[
+            image.for_platform().replace(right, &format!("\"mediaType\":\"{wrong}\"")),
+            other.for_platform(),
+        ]);
+        let blobs = [image.blobs(), other.blobs(), odd::blob(inner.as_bytes())].concat();
+        let bytes = layout(&blobs, &index_of(&[named(&describe("index.v1+json", inner.as_bytes()), "f/x:1")]));
+        let error = rewrite_and_check(&bytes).unwrap_err();
+        assert!(matches!(&error, Error::Malformed { why, .. } if why.contains(wrong)), "{error}");
+        let arm = PlatformChoice::Only(platform("linux/arm64"));
+        assert!(rewrite(&bytes, &arm, Layout::OciIndexes).is_ok(), "the other one is not affected");
     }
 }
 

@@ -25,14 +25,16 @@ import (
 )
 
 type image struct {
-	Config string
-	Tags   []string
-	Layers []string
+	Config   string
+	Tags     []string
+	Layers   []string
+	platform string
 }
 
 type frame struct {
 	Number             int
 	Layout             string
+	Platform           string // empty for all
 	Images             []image
 	Len                int
 	Archives, Accepted int
@@ -143,7 +145,7 @@ func (f files) docker(decode decoder) (found []image, err error) {
 	return found, nil
 }
 
-func (f files) oci(decode decoder) (found []image, err error) {
+func (f files) oci(decode decoder, platform string) (found []image, err error) {
 	blobs := files{} // containerd finds a blob by its digest, whatever its name
 	for _, data := range f {
 		blobs[digest(data)] = data
@@ -182,6 +184,13 @@ func (f files) oci(decode decoder) (found []image, err error) {
 		if len(images) == 0 {
 			return nil, fmt.Errorf("no image below %s", top)
 		}
+		// Of an index an engine takes the first image for its platform, unless all are wanted.
+		for _, one := range images {
+			if platform != "" && one.platform == platform {
+				images = []image{one}
+				break
+			}
+		}
 		for _, one := range images {
 			one.Tags = tags[top]
 			found = append(found, one)
@@ -190,11 +199,18 @@ func (f files) oci(decode decoder) (found []image, err error) {
 	return found, nil
 }
 
+var known = map[string]bool{
+	"application/vnd.oci.image.index.v1+json":                   true,
+	"application/vnd.docker.distribution.manifest.list.v2+json": true,
+	"application/vnd.oci.image.manifest.v1+json":                true,
+	"application/vnd.docker.distribution.manifest.v2+json":      true,
+}
+
 // Below returns the images below a descriptor whose manifests are in the archive.
 func (f files) below(d descriptor, decode decoder, depth int) (found []image, err error) {
 	var doc document
-	data, known := f[d.Digest]
-	if !known {
+	data, present := f[d.Digest]
+	if !present {
 		return nil, nil // another platform
 	}
 	if err := decode(data, &doc); err != nil || depth == 0 {
@@ -203,15 +219,23 @@ func (f files) below(d descriptor, decode decoder, depth int) (found []image, er
 	switch d.MediaType {
 	case "application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json":
 		for _, inner := range doc.Manifests {
-			// An attestation, which comes with all platforms.
-			if p := inner.Platform; (p == nil || p.OS == "unknown" || p.OS == "") && inner.Annotations["vnd.docker.reference.type"] != "" {
+			// An attestation, which comes with all platforms. It has a platform, which nobody has.
+			if p := inner.Platform; p != nil && (p.OS == "unknown" || p.OS == "") && inner.Annotations["vnd.docker.reference.type"] != "" {
 				continue
+			}
+			if !known[inner.MediaType] {
+				continue // no engine looks at it
 			}
 			images, err := f.below(inner, decode, depth-1)
 			if err != nil {
 				return nil, err
 			}
-			found = append(found, images...)
+			for _, one := range images {
+				if p := inner.Platform; p != nil && p.OS != "" {
+					one.platform = p.OS + "/" + p.Architecture
+				}
+				found = append(found, one)
+			}
 		}
 		return found, nil
 	case "application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json":
@@ -232,6 +256,11 @@ func (f files) below(d descriptor, decode decoder, depth int) (found []image, er
 			layers = append(layers, data)
 			one.Layers = append(one.Layers, layer.Digest)
 		}
+		var platform struct{ OS, Architecture string }
+		if err := json.Unmarshal(config, &platform); err != nil {
+			return nil, err
+		}
+		one.platform = platform.OS + "/" + platform.Architecture
 		return []image{one}, checkLayers(config, layers)
 	}
 	return nil, fmt.Errorf("%s has media type %q", d.Digest, d.MediaType)
@@ -277,12 +306,19 @@ func checkLayers(config []byte, layers [][]byte) error {
 	return nil
 }
 
-// Sorted returns images in a form that can be compared.
+// Sorted returns a text for each image, and one for each of its tags.
 func sorted(images []image) []string {
-	texts := []string{}
+	all := map[string]bool{}
 	for _, one := range images {
-		sort.Strings(one.Tags)
-		texts = append(texts, fmt.Sprint(one.Config, one.Tags, one.Layers))
+		text := fmt.Sprint(one.Config, one.Layers)
+		all[text] = true
+		for _, tag := range one.Tags {
+			all[tag+" "+text] = true
+		}
+	}
+	texts := []string{}
+	for text := range all {
+		texts = append(texts, text)
 	}
 	sort.Strings(texts)
 	return texts
@@ -302,7 +338,7 @@ func check(f frame, data []byte) error {
 			if f.Layout == "docker" && !oci {
 				found, err = open.docker(decode)
 			} else if f.Layout == "oci" && !docker {
-				found, err = open.oci(decode)
+				found, err = open.oci(decode, f.Platform)
 			} else {
 				err = fmt.Errorf("documents of another layout")
 			}

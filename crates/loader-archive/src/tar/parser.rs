@@ -282,7 +282,8 @@ impl Parser {
                 // several headers before a member the last one counts.
                 b'g' => {
                     self.extensions_len = 0;
-                    return Ok(());
+                    let records = Extensions::default().add(b'x', content);
+                    return records.map_err(|why| Flaw::Header { at, why });
                 }
                 b'x' => self.extensions = Extensions::default(),
                 _ => {}

@@ -705,6 +705,11 @@ fn layers() -> Vec<Case> {
         ),
         ("layer with a global header", [extension(b'g', &record(b"comment", b"x")), file("x", b"x")].concat(), GOOD),
         (
+            "layer with a global header that is malformed",
+            [extension(b'g', b"evil"), file("x", b"x")].concat(),
+            Refused("malformed", &[LAYER, "PAX record"]),
+        ),
+        (
             "layer with extended attributes",
             [pax(&[(b"SCHILY.xattr.security.capability", b"\x01\0\0\x02")]), file("x", b"x")].concat(),
             GOOD,
