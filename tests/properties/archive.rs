@@ -1,55 +1,69 @@
-//! Docker archives.
+//! Archives of images.
 
-use loader_archive::{Archive, Error, Omit, Passed, Scanner, Unpacked};
+use loader_archive::{
+    Archive, ArchiveReader, CommitRecord, DecompressingReader, Error, Event, Image, LayerWriter, Layout, PlatformChoice,
+};
 
-/// Most bytes of a packed archive that are unpacked.
-const UNPACKED_MAX: usize = 1 << 20;
+/// Maximum number of bytes of a compressed archive that are decompressed.
+const DECOMPRESSED_MAX: usize = 1 << 20;
 
-/// The verdict on `bytes` in pieces of `piece`, and what passed before it.
-fn scan(bytes: &[u8], piece: usize) -> (Result<Archive, Error>, Vec<u8>) {
-    let mut scanner = Scanner::new(Omit::default());
-    let mut passed = Vec::new();
+/// Reads `bytes` in pieces of `piece` bytes. Returns the model and the layers as they are
+/// written.
+fn read(bytes: &[u8], piece: usize) -> (Result<Archive, Error>, Vec<u8>) {
+    let mut reader = ArchiveReader::default();
+    let (mut writer, mut written) = (LayerWriter::default(), Vec::new());
     for piece in bytes.chunks(piece) {
-        let outcome = scanner.push::<Error>(piece, &mut |what| {
-            if let Passed::Bytes(bytes) = what {
-                passed.extend(bytes);
-            }
-            Ok(())
+        let outcome = reader.push::<Error>(piece, &mut |event: Event<'_>| {
+            writer.write(&event, &mut |bytes| {
+                written.extend(bytes);
+                Ok(())
+            })
         });
         if let Err(error) = outcome {
-            return (Err(error), passed);
+            return (Err(error), written);
         }
     }
-    (scanner.finish(), passed)
+    (reader.finish(), written)
 }
 
-/// The verdict does not hang on where the input was cut; what passes and the tail are
-/// an archive of the same images, and the tail alone holds what names them.
+/// Ids, tags and layers: what every layout keeps.
+fn essence(images: &[Image]) -> Vec<(Option<String>, Vec<String>, Option<Vec<String>>)> {
+    let ids = |image: &Image| image.diff_ids().map(|ids| ids.into_iter().map(str::to_owned).collect());
+    images.iter().map(|image| (image.config.clone(), image.tags.clone(), ids(image))).collect()
+}
+
+/// The model does not depend on how the input was cut. What is written has the same images
+/// when it is read again, and without its last part no image at all.
 pub(super) fn archive(input: &[u8]) {
-    let (verdict, passed) = scan(input, 65536);
-    let (in_pieces, _) = scan(input, 1 + input.len() % 700);
-    match (&verdict, &in_pieces) {
-        (Ok(one), Ok(other)) => assert_eq!((&one.images, &one.tail), (&other.images, &other.tail)),
+    let (model, layers) = read(input, 65536);
+    let (in_pieces, _) = read(input, 1 + input.len() % 700);
+    match (&model, &in_pieces) {
+        (Ok(one), Ok(other)) => assert_eq!(format!("{:?}", one.images()), format!("{:?}", other.images())),
         (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
-        _ => panic!("{verdict:?} and {in_pieces:?}"),
+        _ => panic!("{model:?} and {in_pieces:?}"),
     }
-    if let Ok(archive) = verdict {
-        let whole = [&passed[..], &archive.tail].concat();
-        assert_eq!(scan(&whole, 4096).0.unwrap().images, archive.images);
-        assert!(archive.images.is_empty() || scan(&passed, 4096).0.is_err());
+    if let Ok(archive) = model
+        && let Ok(selected) = archive.select(&PlatformChoice::All, &[])
+    {
+        for layout in [Layout::Docker, Layout::OciManifests, Layout::OciIndexes] {
+            let record = CommitRecord::new(&selected, layout).unwrap();
+            let again = read(&[&layers[..], &record.bytes].concat(), 4096).0.unwrap();
+            assert_eq!(essence(&again.images().unwrap()), essence(&record.images), "{layout:?}");
+        }
+        assert!(read(&layers, 4096).0.is_err());
     }
-    unpack(input);
+    decompress(input);
 }
 
-/// Packed or not, reading ends.
-fn unpack(input: &[u8]) {
-    let Ok(mut unpacked) = Unpacked::new(input) else { return };
-    let (mut buffer, mut given) = ([0; 4096], 0);
-    while given < UNPACKED_MAX {
-        match unpacked.read(&mut buffer) {
+/// Compressed or not, reading ends.
+fn decompress(input: &[u8]) {
+    let Ok(mut reader) = DecompressingReader::new(input) else { return };
+    let (mut buffer, mut len) = ([0; 4096], 0);
+    while len < DECOMPRESSED_MAX {
+        match reader.read(&mut buffer) {
             Ok(0) | Err(_) => break,
-            Ok(read) => given += read,
+            Ok(read) => len += read,
         }
     }
-    assert!(unpacked.is_packed() || given <= input.len());
+    assert!(reader.compression().is_some() || len <= input.len());
 }
