@@ -1,8 +1,8 @@
 //! Archives of images.
 
 use loader_archive::{
-    Archive, ArchiveReader, CommitRecord, DecompressingReader, Error, Event, Image, LayerWriter, Layout, Platform,
-    PlatformChoice, SkipLayers,
+    Archive, ArchiveReader, CommitRecord, DecompressingReader, Error, Event, Image, LayerNames, LayerWriter, Layout,
+    Platform, PlatformChoice, SkipLayers,
 };
 
 /// Maximum number of bytes of a compressed archive that are read.
@@ -11,7 +11,7 @@ const DECOMPRESSED_MAX: usize = 1 << 20;
 /// The verdict on `bytes` in pieces of `piece`, and the layers that were emitted, as members
 /// of a new archive.
 fn read(bytes: &[u8], piece: usize, skip: SkipLayers) -> (Result<Archive, Error>, Vec<u8>) {
-    let (mut reader, mut writer) = (ArchiveReader::new(skip), LayerWriter::default());
+    let (mut reader, mut writer) = (ArchiveReader::new(skip), LayerWriter::new(LayerNames::Digest));
     let mut layers = Vec::new();
     for piece in bytes.chunks(piece) {
         let outcome = reader.push::<Error>(piece, &mut |event: Event<'_>| {
@@ -68,7 +68,7 @@ fn rewrite(archive: &Archive, layers: &[u8]) {
         for layout in [Layout::Docker, Layout::OciManifests, Layout::OciIndexes] {
             let Ok(selected) = archive.select(&choice, &[]) else { continue };
             // Docker's layout has room for one platform.
-            let Ok(record) = CommitRecord::new(&selected, layout) else { continue };
+            let Ok(record) = CommitRecord::new(&selected, layout, &LayerNames::Digest) else { continue };
             let whole = [layers, &record.bytes].concat();
             // The layers alone name no image.
             assert!(read(&[layers, &[0; 1024]].concat(), 4096, SkipLayers::default()).0.is_err());
@@ -87,7 +87,7 @@ fn rewrite(archive: &Archive, layers: &[u8]) {
                 assert_eq!(merged(&found), merged(&record.images));
             }
             let selected = again.select(&choice, &[]).unwrap();
-            let second = CommitRecord::new(&selected, layout).unwrap();
+            let second = CommitRecord::new(&selected, layout, &LayerNames::Digest).unwrap();
             if layout == Layout::Docker {
                 assert_eq!(ids(&second.images).len(), ids(&record.images).len());
             }

@@ -356,8 +356,7 @@ fn an_image_that_loses_its_name_is_kept_until_the_end() {
         let images = [image('b', &["app:1", "app:2"]), image('c', &["web:2"]), image('d', &["new:1"])];
         let kept = engine.keep_replaced(&engine.list().unwrap(), &images).unwrap();
         assert_eq!(engine.release(kept), [""; 0]);
-        let requests = fake.requests.lock().unwrap().clone();
-        requests
+        std::mem::take(&mut *fake.requests.lock().unwrap())
     };
     let containerd = "io.containerd.snapshotter.v1";
     let name = "a".repeat(64);
