@@ -15,6 +15,8 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 struct Case {
@@ -391,6 +393,81 @@ fn a_connection_that_breaks_after_the_commit_is_no_verdict() {
     assert!(ran.stderr.contains("answer-lost"), "{}", ran.stderr);
     assert!(engine.has(&case.one) && engine.has(&case.two));
     case.remove(&engine);
+}
+
+/// A way to the engine that holds back the answer to the load until `release` has a message
+/// for it, or is dropped. It reports when the engine has the whole archive.
+fn holding_the_answer(socket: &Path, to: PathBuf, release: Receiver<()>, committed: Sender<()>) {
+    let listener = UnixListener::bind(socket).unwrap();
+    let release = Arc::new(Mutex::new(release));
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut engine) = (client.unwrap(), UnixStream::connect(&to).unwrap());
+            let (mut back, mut answer) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+            let (release, committed) = (release.clone(), committed.clone());
+            std::thread::spawn(move || {
+                let mut start = [0; 12];
+                client.read_exact(&mut start).unwrap();
+                engine.write_all(&start).unwrap();
+                std::thread::spawn(move || {
+                    if start == *b"POST /images" {
+                        let _ = release.lock().unwrap().recv();
+                    }
+                    let _ = std::io::copy(&mut answer, &mut back);
+                    let _ = back.shutdown(Shutdown::Both);
+                });
+                let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+                while let Ok(read @ 1..) = client.read(&mut buffer) {
+                    engine.write_all(&buffer[..read]).unwrap();
+                    seen.extend(&buffer[..read]);
+                    if seen.ends_with(b"\r\n0\r\n\r\n") {
+                        let _ = committed.send(());
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// The engine has the whole archive and loads it, whether az-load lives or not: a signal
+/// waits until the outcome is known.
+#[test]
+fn a_signal_after_the_commit_waits_for_its_outcome() {
+    use std::os::unix::process::ExitStatusExt;
+    let Some(engine) = docker() else { return };
+    for is_sent_twice in [false, true] {
+        let (case, folder) = (Case::new(), tempfile::tempdir().unwrap());
+        let socket = folder.path().join("sock");
+        let (release, held) = std::sync::mpsc::channel();
+        let (committed, commit) = std::sync::mpsc::channel();
+        holding_the_answer(&socket, engine.socket().to_owned(), held, committed);
+        let mut command = engine.az_load();
+        command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&case.legacy()).unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let interrupt = || {
+            assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        };
+        commit.recv().unwrap();
+        interrupt();
+        assert!(lines.any(|line| line.contains(r#""step":"signal-deferred","detail":{"signal":"SIGINT"}"#)));
+        if is_sent_twice {
+            interrupt();
+            assert_eq!(child.wait().unwrap().signal(), Some(2));
+            drop(release);
+            // Nobody waits for the engine any more, which loads both all the same.
+            while !engine.has(&case.two) {
+                std::thread::yield_now();
+            }
+        } else {
+            release.send(()).unwrap();
+            let rest: Vec<String> = lines.collect();
+            assert!(child.wait().unwrap().success(), "{rest:?}");
+            assert!(engine.has(&case.one) && engine.has(&case.two));
+        }
+        case.remove(&engine);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What belongs to the process as a whole: signals, panics, core dumps.
 
-use crate::emit::Emitter;
-use crate::{EndSignals, Failure, prompt, tempfile};
+use crate::emit::{Emitter, Report};
+use crate::{EndSignals, Failure, prompt, signals, tempfile};
 use loader_model::ErrorCode;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
@@ -54,25 +54,36 @@ pub fn is_on_command_line(flag: &str) -> bool {
 
 /// A thread that ends the process on SIGINT, SIGTERM and SIGHUP: the final
 /// event is written, temporary files are removed, then the signal does what it
-/// does by default, so that the shell sees a process that died of it.
+/// does by default, so that the shell sees a process that died of it. During a commit
+/// only the second signal does that.
 pub(crate) fn watch_signals(emitter: Arc<Emitter>) -> io::Result<()> {
     let mut signals = EndSignals::register(ignored_signals())?;
     std::thread::Builder::new().name("signals".to_owned()).stack_size(64 * 1024).spawn(move || {
-        let signal = signals.wait();
-        let (code, name) = match signal {
-            SIGTERM => (ErrorCode::Terminated, "SIGTERM"),
-            SIGHUP => (ErrorCode::HungUp, "SIGHUP"),
-            _ => {
-                prompt::pass_on_interrupt();
-                (ErrorCode::Interrupted, "SIGINT")
-            }
-        };
+        let mut signal = signals.wait();
+        if !signals::begin_end() {
+            let detail = [("signal".to_owned(), cause(signal).1.into())].into_iter().collect();
+            emitter.report(Report { step: Some("signal-deferred"), detail: Some(detail), ..Report::default() });
+            signal = signals.wait();
+        }
+        let (code, name) = cause(signal);
+        if code == ErrorCode::Interrupted {
+            prompt::pass_on_interrupt();
+        }
         tempfile::undo_all();
         prompt::restore_terminal();
         emitter.last_word(&Failure::new(code, format_args!("stopped by {name}")));
         die_of(signal);
     })?;
     Ok(())
+}
+
+/// Returns the code and the name of a signal that asks the process to end.
+fn cause(signal: i32) -> (ErrorCode, &'static str) {
+    match signal {
+        SIGTERM => (ErrorCode::Terminated, "SIGTERM"),
+        SIGHUP => (ErrorCode::HungUp, "SIGHUP"),
+        _ => (ErrorCode::Interrupted, "SIGINT"),
+    }
 }
 
 /// Ends the process as `signal` does by default. Those that have no handler do not

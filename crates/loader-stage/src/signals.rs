@@ -3,12 +3,25 @@
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The last of them that came, from the moment in which it did: before anyone was woken.
 static CAME: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+
+/// What the process does with a signal that asks it to end: [`RUNNING`], [`COMMITTING`] or
+/// [`ENDING`].
+static PHASE: AtomicU8 = AtomicU8::new(RUNNING);
+
+/// It ends.
+const RUNNING: u8 = 0;
+
+/// It first finishes what it has begun.
+const COMMITTING: u8 = 1;
+
+/// It is about to end.
+const ENDING: u8 = 2;
 
 /// The signal that has asked the process to end, where one has, although whoever
 /// waits for it in [`EndSignals::wait`] may not have heard yet.
@@ -23,6 +36,19 @@ pub(crate) fn obey() {
     while signal_came().is_some() {
         std::thread::park();
     }
+}
+
+/// As [`obey`]; afterwards the first signal does not end the process.
+pub(crate) fn begin_commit() {
+    obey();
+    while PHASE.compare_exchange(RUNNING, COMMITTING, Ordering::SeqCst, Ordering::SeqCst) == Err(ENDING) {
+        std::thread::park();
+    }
+}
+
+/// Returns true if a signal ends the process, which then commits nothing any more.
+pub(crate) fn begin_end() -> bool {
+    PHASE.compare_exchange(RUNNING, ENDING, Ordering::SeqCst, Ordering::SeqCst) != Err(COMMITTING)
 }
 
 /// SIGINT, SIGTERM and SIGHUP, noted from when this exists. A system call that

@@ -36,10 +36,12 @@ impl Stage {
         }
     }
 
-    /// To be called before what cannot be undone: where a signal has asked the
-    /// process to end, it does not come back, and the process ends.
+    /// To be called before a commit that must not be left half-done. If a signal has asked
+    /// the process to end, this does not return, and the process ends. Afterwards the first
+    /// signal is only reported, because the process has to learn how the commit ends and
+    /// may have to undo it; the second signal ends the process.
     pub fn before_commit(&self) {
-        signals::obey();
+        signals::begin_commit();
     }
 
     /// Says what precisely happens: `step` is lower case with hyphens, `detail`
