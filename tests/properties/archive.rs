@@ -27,8 +27,11 @@ fn read(bytes: &[u8], piece: usize, skip: SkipLayers) -> (Result<Archive, Error>
     (reader.finish(), layers)
 }
 
+/// Config, tags and stored layers of an image.
+type Ids = (Option<String>, Vec<String>, Vec<Option<String>>);
+
 /// What a layout keeps of images: an OCI layout has their manifests as well.
-fn ids(images: &[Image]) -> Vec<(Option<String>, Vec<String>, Vec<Option<String>>)> {
+fn ids(images: &[Image]) -> Vec<Ids> {
     let layers = |image: &Image| image.layers.iter().map(|layer| layer.digest.clone()).collect();
     let mut ids: Vec<_> =
         images.iter().map(|image| (image.config.clone(), image.tags.clone(), layers(image))).collect();

@@ -2,6 +2,7 @@
 //! their names. Each archive is read by a process of its own, whose peak is measured.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot make its archive may panic")]
+#![allow(clippy::print_stdout, reason = "the peaks are passed on and shown")]
 #![cfg(target_os = "linux")]
 
 #[allow(dead_code, reason = "each test uses its part")]
