@@ -3,8 +3,8 @@
 use crate::cli::Cli;
 use crate::resource::{One, cache_failure};
 use loader_cdn::{
-    Beside, Cache, CacheError, Claim, Entry, Error, Expected, GetPlan, Object, Old, Partial, Source, Start,
-    Store, transfer,
+    Beside, Cache, CacheError, Claim, Entry, Error, Expected, GetPlan, Object, Old, Partial, Source, Start, Store,
+    transfer,
 };
 use loader_session::cdn_failure;
 use loader_stage::{ErrorCode, Failure, Output};

@@ -34,7 +34,7 @@ impl Compression {
             // Also a skippable frame, which another frame may follow.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Other("xz")),
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Self::Other("bzip2")),
+            [b'B', b'Z', b'h', ..] => Some(Self::Other("bzip2")),
             _ => None,
         }
     }

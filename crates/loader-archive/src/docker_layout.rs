@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// Maximum number of images and of tags.
 const NAMES_MAX: usize = 4096;
 
+/// `repositories`: layer ids by tag, by name.
+pub(crate) type Repositories = BTreeMap<String, BTreeMap<String, String>>;
+
 /// An entry of `manifest.json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -68,7 +71,7 @@ pub(crate) fn entries(members: &Members) -> Result<Option<Vec<Entry>>, Error> {
 ///
 /// # Errors
 /// [`Error::Malformed`].
-pub(crate) fn repositories(members: &Members) -> Result<Option<BTreeMap<String, BTreeMap<String, String>>>, Error> {
+pub(crate) fn repositories(members: &Members) -> Result<Option<Repositories>, Error> {
     const NAME: &str = "repositories";
     let Some(blob) = members.by_name(NAME)? else { return Ok(None) };
     strict_json::parse(NAME, members.document(NAME, blob)?, &[]).map(Some)

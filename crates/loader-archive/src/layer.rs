@@ -30,7 +30,7 @@ pub(crate) struct LayerCheck {
 }
 
 enum Content {
-    Plain(TarCheck),
+    Plain(Box<TarCheck>),
     Compressed(Box<Decompressor<Uncompressed>>),
     /// After an error.
     Ignored,
@@ -58,7 +58,7 @@ impl LayerCheck {
     /// Checks a layer with this compression.
     pub(crate) fn new(compression: Option<Compression>) -> Self {
         let content = match compression {
-            None => Ok(Some(Content::Plain(TarCheck::default()))),
+            None => Ok(Some(Content::Plain(Box::default()))),
             Some(compression) => {
                 let output = Uncompressed { diff_id: Sha256::new(), tar: TarCheck::default() };
                 Decompressor::new(compression, output).map(|new| new.map(|new| Content::Compressed(Box::new(new))))

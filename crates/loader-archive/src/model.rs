@@ -7,7 +7,7 @@ use crate::members::{LayerPlace, Members};
 use crate::names::format_digest;
 use crate::oci_layout;
 use crate::{Error, Image, Layer, Platform, Reference};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A complete archive.
@@ -289,10 +289,7 @@ fn check_tags(roots: &[Root]) -> Result<(), Error> {
 }
 
 /// Checks that `repositories` has the same names, if it has any.
-fn check_repositories(
-    roots: &[Root],
-    repositories: Option<&BTreeMap<String, BTreeMap<String, String>>>,
-) -> Result<(), Error> {
+fn check_repositories(roots: &[Root], repositories: Option<&docker_layout::Repositories>) -> Result<(), Error> {
     let tags: Vec<&Reference> = roots.iter().flat_map(|root| &root.tags).collect();
     let mut also = Vec::new();
     for (name, tag) in

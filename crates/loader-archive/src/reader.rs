@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 /// Documents with a fixed name.
 pub(crate) const NAMED_DOCUMENTS: [&str; 4] = ["manifest.json", "index.json", "oci-layout", "repositories"];
 
+/// Maximum number of bytes of an attestation (in-toto statement) that is kept.
+const STATEMENT_MAX: u64 = 64 * 1024;
+
 /// What the reader finds while the bytes pass.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -268,8 +271,10 @@ impl Collector {
             emit(Event::LayerBegins { place, size: current.size })?;
             Content::Layer { check: Box::new(LayerCheck::new(compression)), place }
         } else if is_json || is_named_document {
-            // `docker save` up to 24 writes a file `json` for each layer, which nobody needs.
-            let is_needed = !current.name.ends_with(b"/json");
+            // `docker save` up to 24 writes a file `json` for each layer, which nobody needs,
+            // and a list of all files of an image (SBOM) must not use the memory for configs.
+            let is_list = start.starts_with(b"{\"_type\"") && current.size > STATEMENT_MAX;
+            let is_needed = !current.name.ends_with(b"/json") && !is_list;
             let text = (is_needed && self.members.reserve_document(current.size)).then(Vec::new);
             Content::Document { text, digest: Box::default() }
         } else {

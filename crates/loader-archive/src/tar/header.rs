@@ -44,8 +44,7 @@ impl Header {
     /// A text that names the wrong field.
     pub(crate) fn parse(block: &Block) -> Result<Self, &'static str> {
         let stored = number(&block[148..156]).ok_or("its checksum is not a number")?;
-        if stored != checksum(block, |byte| i64::from(byte)) && stored != checksum(block, |byte| i64::from(byte as i8))
-        {
+        if stored != checksum(block, i64::from) && stored != checksum(block, |byte| i64::from(byte as i8)) {
             return Err("its checksum does not match");
         }
         let size = number(&block[124..136]).and_then(|size| u64::try_from(size).ok()).ok_or("its size is no number")?;

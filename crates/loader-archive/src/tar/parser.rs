@@ -152,11 +152,11 @@ impl Parser {
                     self.content.extend(&bytes[..taken]);
                     *left -= taken as u64;
                     if *left == 0 {
-                        let (kind, content) = (*kind, &self.content[..*size]);
+                        let (kind, size) = (*kind, *size);
                         let at = self.offset + taken as u64;
                         self.state = State::Header;
-                        self.add_extension(kind, &content.to_vec(), at)?;
-                        self.content.clear();
+                        let content = std::mem::take(&mut self.content);
+                        self.add_extension(kind, &content[..size], at)?;
                     }
                     taken
                 }
