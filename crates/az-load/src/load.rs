@@ -236,6 +236,7 @@ impl Load<'_> {
                 }
                 std::thread::sleep(CONFIRM_INTERVAL);
             }
+            return Err(failure(error).hint("it may still be loading: run this again later".to_owned()));
         }
         Err(failure(error))
     }
