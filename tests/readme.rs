@@ -90,7 +90,10 @@ fn every_command_runs_as_it_is_pasted() {
         say("skipped: no container engine, and commands of the pages load into one");
         return;
     }
-    let failures: Vec<_> = pages().iter().flat_map(|page| failures(page)).collect();
+    // Commands of the examples change the machine, and have tests of their own.
+    let (readme, crates) = (root().join("README.md"), root().join("crates"));
+    let pages = pages().into_iter().filter(|page| *page == readme || page.starts_with(&crates));
+    let failures: Vec<_> = pages.flat_map(|page| failures(&page)).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
