@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A model, opened: the small part comes from the API, sealed to this user and
-# hardware, the big part from the CDN or, the second time, from the cache.
+# Fetches and opens a model. The small part comes from the API, sealed to this user and
+# hardware; the big part comes from the CDN or, the second time, from the cache.
 #   fetch-model.sh NAME KEY-FILE > model
 set -euo pipefail
 name=${1:?"fetch-model.sh NAME KEY-FILE"} key=${2:?"fetch-model.sh NAME KEY-FILE"}

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Mirrors a folder of resources for a fleet that cannot reach the CDN: lists it,
 # fetches what changed (the rest is in the cache), and checks every byte with the key.
-# The files stay sealed, so any way to the devices will do, such as
+# The files stay sealed, so any transport to the devices is fine, such as
 #   rsync -a --exclude=.cache DIR/ device:/opt/azaion/
 #
-#   mirror-models.sh FOLDER DIR      prints a line of JSON for each file
+#   mirror-models.sh FOLDER DIR      prints one line of JSON for each file
 #
-# AZ_KEY_FILE has the key.
+# AZ_KEY_FILE is the file with the key.
 set -euo pipefail
 umask 077
 folder=${1:?"mirror-models.sh FOLDER DIR"} dir=${2:?"mirror-models.sh FOLDER DIR"}

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Opens a sealed file with Google Tink and nothing of ours, as the format says
-(crates/loader-seal/README.md).
+"""Opens a sealed file with Google Tink and without any code of ours. The format:
+crates/loader-seal/README.md.
 
     open-with-tink.py KEY-FILE < sealed > plain
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Seals an archive under a new key that is cut into two fragments: one for the
+# Seals an archive under a new key, which is split into two fragments: one for the
 # server, one for the devices. The key itself is stored nowhere.
-#   docker save app:1.4 | publish-archive.sh FOLDER
+#   docker save app:1.4 | publish-archive.sh DIR
 set -euo pipefail
 folder=${1:?"publish-archive.sh FOLDER"}
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Publishes an archive as a CI job does: save, seal, cut, push. Each step leaves its
-# result in STATE under its final name only when it is whole, so a job that was
-# killed, at any moment, goes on where it was when it is run again; a job that was
-# done prints its receipt again. COMMAND writes the archive.
+# Publishes an archive in a CI job: save, seal, split, push. Each step writes its result to
+# STATE under its final name only when it is complete. So a job that was killed at any
+# moment continues when it is run again, and a finished job prints its receipt again.
+# COMMAND writes the archive.
 #   publish-from-ci.sh NAME RELEASE STATE COMMAND...
 #   publish-from-ci.sh images/app 14 .state docker save app:1.4
-# AZ_KEY_FILE has the key; the user in AZ_CREDENTIALS_FILE may upload.
+# AZ_KEY_FILE is the file with the key; the user in AZ_CREDENTIALS_FILE must be allowed to upload.
 set -euo pipefail
 umask 077
 usage="publish-from-ci.sh NAME RELEASE STATE COMMAND..."

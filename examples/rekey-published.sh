@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Replaces the key of a published resource. Only its small part travels: the header is
-# in it, and the big part on the CDN stays as it is, byte for byte.
+# Replaces the key of a published resource. Only its small part, which contains the header,
+# is transferred; the big part on the CDN stays the same, byte for byte.
 #   rekey-published.sh FOLDER/NAME OLD-KEY NEW-KEY > new-receipt.json
-# The user in AZ_CREDENTIALS_FILE may upload.
+# The user in AZ_CREDENTIALS_FILE must be allowed to upload.
 #
-# Who has the old key and a copy of the old small part can open the resource as before.
-# To take that away, seal the content again under the new key.
+# Somebody who has the old key and a copy of the old small part can still open the resource.
+# To prevent this, seal the content again under the new key.
 set -euo pipefail
 umask 077
 usage="rekey-published.sh FOLDER/NAME OLD-KEY NEW-KEY"

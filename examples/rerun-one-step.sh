@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Keeps what each stage gave, so that any step can be repeated alone: here the
-# decryption and the load, without another login or download.
+# Keeps the output of each stage, so that any step can be repeated alone: here decryption
+# and loading, without another login or download.
 set -euo pipefail
 
 dir=$(mktemp -d)

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Gives a device a new pair of fragments for the same key: nothing is sealed again,
-# no other device notices.
-#   rotate-fragment.sh DIR           DIR/fragment-1-of-2.frag is the server's,
-#                                    DIR/fragment-2-of-2.frag the device's
+# Makes a new pair of fragments for a device, for the same key. Nothing is sealed again, and
+# no other device is affected.
+#   rotate-fragment.sh DIR           DIR/fragment-1-of-2.frag is for the server,
+#                                    DIR/fragment-2-of-2.frag for the device
 #
-# What becomes of the old pair: both together still give the key, for ever. One old
-# and one new give nothing; az-join refuses them by name. So put the new server
-# fragment in place first, then the device's, and destroy the old two: the pair is
-# worth nothing as soon as one of them is gone. Where both may have been copied, the
-# key is known, and only another key helps (rekey-published.sh, and sealing again).
+# The old pair: both fragments together still make the key, permanently. An old one and a
+# new one do not; az-join refuses them and names the set. So install the new server
+# fragment first, then the device's, and destroy the old two: if one of them is gone, the
+# other is worthless. If both may have been copied, the key is known, and only another key
+# helps (rekey-published.sh, and sealing again).
 set -euo pipefail
 umask 077
 dir=${1:?"rotate-fragment.sh DIR"}

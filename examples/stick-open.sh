@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# On the device: opens a resource from the stick of stick-export.sh. No network, no
-# token; the key is joined from the stick's fragment and the device's own.
+# Opens a resource from the stick of stick-export.sh, on the device. Needs no network and no
+# token; the key is joined from the fragment on the stick and the device's own.
 #   stick-open.sh STICK NAME > model
 set -euo pipefail
 stick=${1:?"stick-open.sh STICK NAME"} name=${2:?"stick-open.sh STICK NAME"}

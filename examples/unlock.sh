@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From credentials to images, in one line. The key exists only in the pipes.
+# Unlocks an archive in one pipeline, from credentials to images. The key exists only in the pipes.
 set -euo pipefail
 
 # Split at blanks; no name in it is expanded.

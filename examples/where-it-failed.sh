@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Which stage was the cause? Every stage appends its events to a file of its own
-# below AZ_RUN_DIR; az-status reads them and names the first cause.
+# Finds the stage that was the cause. Every stage appends its events to its own file in
+# AZ_RUN_DIR; az-status reads them and names the first cause.
 set -euo pipefail
 
 dir=$(mktemp -d)

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# What a script needs on this machine; sourced by scripts/demo and scripts/test, which stand in
-# the root of the repository.
+# Checks the tools that a script needs; sourced by scripts/demo and scripts/test in the root of
+# the repository.
 
 missing_packages=() missing_reasons=() missing_rust=''
 
-# need WHAT PACKAGE REASON: WHAT is a command or a file; without it the Debian package PACKAGE is
-# missing.
+# need WHAT PACKAGE REASON: if the command or file WHAT does not exist, the Debian package
+# PACKAGE is missing.
 need() {
     if ! [ -e "$1" ] && ! command -v "$1" >/dev/null; then
         missing_packages+=("$2")
@@ -27,7 +27,7 @@ need_rust() {
     need cc build-essential "links, and compiles the ciphers, which are written in C and assembly"
 }
 
-# Prints what is missing and why, and the line that installs it; false if anything is.
+# Prints what is missing and why, and the command that installs it; false if anything is missing.
 nothing_missing() {
     [ ${#missing_reasons[@]} -gt 0 ] || return 0
     printf '%s: missing here:\n' "$0"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks what scripts/manual wrote below DIR: mandoc finds nothing to say against
-# the pages, they have all sections and every option of --help, and bash, zsh and
-# fish load the completions and offer every option.
+# Checks the output of scripts/manual below DIR: mandoc reports no problem in the pages,
+# they have all sections and every option of --help, and bash, zsh and fish load the
+# completions and offer every option.
 #
 #   tests/manual.sh DIR
 set -euo pipefail

@@ -1,5 +1,5 @@
-//! Every line of the README, pasted into the shell of `scripts/demo --shell`; and
-//! where the pages of the tree point to.
+//! The pages of the tree: each command is pasted into the shell of `scripts/demo --shell`,
+//! and each link leads to a file and a heading.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -10,11 +10,11 @@ use tempfile::TempDir;
 use tests::site::has_engine;
 use tests::{bash, binary, folder, run, say};
 
-/// Stands before a block that is not for that shell.
+/// Ends the line before a block that is not for that shell.
 const ELSEWHERE: &str = "not in the demo's shell -->";
 
-/// Number and text of each command in the `sh` blocks of `markdown`; lines that end
-/// in a backslash go on in the next.
+/// Returns line number and text of each command in the `sh` blocks of `markdown`. A command
+/// continues after a line that ends in a backslash, `|` or `&&`.
 fn commands(markdown: &str) -> Vec<(usize, String)> {
     let mut commands: Vec<(usize, String)> = Vec::new();
     let (mut inside, mut before) = (false, "");
@@ -24,7 +24,7 @@ fn commands(markdown: &str) -> Vec<(usize, String)> {
         } else if line == "```" {
             inside = false;
         } else {
-            match commands.last_mut().filter(|(_, text)| text.ends_with('\\')) {
+            match commands.last_mut().filter(|(_, text)| is_unfinished(text)) {
                 Some((_, text)) => write!(text, "\n{line}").unwrap(),
                 None => commands.push((i + 1, line.to_owned())),
             }
@@ -34,21 +34,25 @@ fn commands(markdown: &str) -> Vec<(usize, String)> {
     commands
 }
 
-/// What a line may end with beside 0.
+/// Returns true if `command` continues in the next line.
+fn is_unfinished(command: &str) -> bool {
+    ["\\", "|", "&&"].iter().any(|end| command.trim_end().ends_with(end))
+}
+
+/// Returns true for a failure that depends on the machine.
 fn excused(command: &str, status: &str) -> bool {
-    // A machine may have no serial number of its own; then az-hwid says so.
+    // A machine may have no serial number of its own.
     command.starts_with("az-hwid") && status == "78"
 }
 
-#[test]
-fn every_line_runs_as_it_is_pasted() {
-    if !has_engine() {
-        say("skipped: no container engine, and lines of the README load into one");
-        return;
+/// Returns the failures of the commands of `page`, each pasted into one demo shell, which
+/// starts for this page alone: a reader opens a page and pastes from its top.
+fn failures(page: &Path) -> Vec<String> {
+    let name = page.strip_prefix(root()).unwrap().display();
+    let commands = commands(&fs::read_to_string(page).unwrap());
+    if commands.is_empty() {
+        return Vec::new();
     }
-    let readme = fs::read_to_string(folder().join("../README.md")).unwrap();
-    let commands = commands(&readme);
-    assert!(commands.len() > 20, "only {} lines were found", commands.len());
     let dir = TempDir::new().unwrap();
     let (script, results) = (dir.path().join("lines"), dir.path().join("results"));
     let mut lines = String::new();
@@ -59,26 +63,76 @@ fn every_line_runs_as_it_is_pasted() {
 
     let binaries = binary("az-login").parent().unwrap().to_owned();
     let mut demo = bash(r#"exec "$0" --shell --bin "$1""#);
-    demo.arg(folder().join("../scripts/demo")).arg(binaries).env_remove("SOURCE_DATE_EPOCH").env_remove("AZ_RUN");
+    demo.arg(root().join("scripts/demo")).arg(binaries).env_remove("SOURCE_DATE_EPOCH").env_remove("AZ_RUN");
     let finished = run(demo, format!("bash '{}' < /dev/null\n", script.display()).as_bytes());
-    assert_eq!(finished.status, 0, "{}", finished.stderr);
+    if finished.status != 0 {
+        return vec![format!("{name}: the demo ended with {}: {}", finished.status, finished.stderr)];
+    }
 
     let results = fs::read_to_string(results).unwrap();
     let results: Vec<_> = results.lines().filter_map(|line| line.split_once(' ')).collect();
-    assert_eq!(results.len(), commands.len(), "a line ended the shell: {}", finished.stderr);
-    let failed: Vec<_> = (commands.iter().zip(&results))
+    let mut failures: Vec<_> = (commands.iter().zip(&results))
         .filter(|((_, command), (_, status))| *status != "0" && !excused(command, status))
-        .map(|((number, command), (_, status))| format!("README.md:{number} ended with {status}: {command}"))
+        .map(|((number, command), (_, status))| format!("{name}:{number} ended with {status}: {command}"))
         .collect();
-    assert!(failed.is_empty(), "{}\n{}", failed.join("\n"), finished.stderr);
+    if results.len() != commands.len() {
+        failures.push(format!("{name}: a command ended the shell"));
+    }
+    if !failures.is_empty() {
+        failures.push(finished.stderr);
+    }
+    failures
 }
 
-/// The pages of the tree.
+#[test]
+fn every_command_runs_as_it_is_pasted() {
+    if !has_engine() {
+        say("skipped: no container engine, and commands of the pages load into one");
+        return;
+    }
+    // Commands of the examples change the machine, and have tests of their own.
+    let (readme, crates) = (root().join("README.md"), root().join("crates"));
+    let pages = pages().into_iter().filter(|page| *page == readme || page.starts_with(&crates));
+    let failures: Vec<_> = pages.flat_map(|page| failures(&page)).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn each_filter_has_a_page_with_commands() {
+    let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    let filters: Vec<_> = crates.filter(|dir| dir.file_name().unwrap().to_str().unwrap().starts_with("az-")).collect();
+    assert_eq!(filters.len(), 15);
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for dir in filters {
+        let name = dir.file_name().unwrap().to_str().unwrap();
+        let page = fs::read_to_string(dir.join("README.md")).unwrap();
+        assert!(page.starts_with(&format!("# {name}\n")), "{name}");
+        assert!(commands(&page).iter().any(|(_, command)| command.contains(name)), "{name}: no command to paste");
+        assert!(readme.contains(&format!("(crates/{name}/README.md)")), "{name} is not in README.md");
+    }
+}
+
+/// The repository's root.
+fn root() -> PathBuf {
+    folder().parent().unwrap().to_owned()
+}
+
+/// Returns every page of the tree.
 fn pages() -> Vec<PathBuf> {
-    let root = folder().parent().unwrap().to_owned();
-    let mut pages: Vec<_> = ["README.md", "crates/README.md", "examples/README.md"].map(|page| root.join(page)).into();
-    let crates = fs::read_dir(root.join("crates")).unwrap().map(|entry| entry.unwrap().path().join("README.md"));
-    pages.extend(crates.filter(|page| page.is_file()));
+    let root = root();
+    let mut pages: Vec<_> = ["README.md", "CHANGELOG.md"].map(|page| root.join(page)).into();
+    let mut directories: Vec<_> = [".github", "crates", "examples", "tests"].map(|name| root.join(name)).into();
+    while let Some(directory) = directories.pop() {
+        for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() && !path.is_symlink() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages.sort();
+    assert!(pages.len() > 25, "only {} pages were found", pages.len());
     pages
 }
 

@@ -83,7 +83,7 @@ fn systemd_takes_the_units_with_each_drop_in() {
         let figure =
             words.lines().find_map(|line| line.split("exposure level for az-unlock.service: ").nth(1)).unwrap();
         let readme = fs::read_to_string(folder().join("../examples/README.md")).unwrap();
-        let quoted = format!("gives it {} (", figure.split(' ').next().unwrap());
+        let quoted = format!("rates it {} (", figure.split(' ').next().unwrap());
         assert!(readme.contains(&quoted), "{drop_in:?}: {quoted} is not in examples/README.md");
     }
 }

@@ -2,10 +2,10 @@
 """Writes the cases of the test kit, or checks that they are what it would write.
 
     tests/kit/make.py            writes tests/kit/cases
-    tests/kit/make.py --check    ends with 1 where a case is missing, extra or another
+    tests/kit/make.py --check    ends with 1 if a case is missing, extra or different
 
-Needs `cryptography` (tests/requirements.txt) for AES and Argon2id; the rest of the
-format is written in sealed.py. tests/kit/README.md says what a case looks like.
+Needs `cryptography` (tests/requirements.txt) for AES and Argon2id; sealed.py implements the
+rest of the format. tests/kit/README.md describes a case.
 """
 
 import sys

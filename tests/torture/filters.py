@@ -1,6 +1,6 @@
-"""Every filter at work, with what it may leave behind: on standard output and as files.
+"""A command for each filter, with the output and the files that it may leave behind.
 
-Not a part itself. A case is run in a folder of its own; `judge` says what is wrong there.
+Not a part itself. A case runs in a directory of its own; `judge` returns what is wrong there.
 """
 
 import atexit

@@ -1,4 +1,4 @@
-"""The lines of the README that a device runs: the unlock, and a model from API and CDN.
+"""The pipelines that a device runs: the unlock, and a model from API and CDN.
 
 Not a part itself.
 """

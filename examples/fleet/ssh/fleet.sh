@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs a command on many devices over ssh, 32 at a time, and again where a second try may
-# help: 69 and 75 of the filters, 255 of ssh. Leaves what each said in a folder, and says
-# who failed. Without a command it unlocks.
-#   fleet.sh HOSTS FOLDER [COMMAND]
+# Runs a command on many devices over ssh, 32 at a time, and retries if a retry can help:
+# 69 and 75 of the filters, 255 of ssh. Writes the output of each device to a directory, and
+# lists the devices that failed. The default command is az-unlock.
+#   fleet.sh HOSTS DIRECTORY [COMMAND]
 # HOSTS has a device on each line, with comments after #. A name is letters, digits and . _ @ : -
 set -euo pipefail
-usage="fleet.sh HOSTS FOLDER [COMMAND]"
+usage="fleet.sh HOSTS DIRECTORY [COMMAND]"
 hosts=${1:?"$usage"} folder=${2:?"$usage"} command=${3:-az-unlock}
 
 mkdir -p -- "$folder"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Brings resources up to date, each whole or not at all, still sealed; says "changed" where one did.
-#   az-models.sh FOLDER NAME...
+# Updates resources, each completely or not at all, still sealed; prints "changed" if one was updated.
+#   az-models.sh DIRECTORY NAME...
 set -euo pipefail
 folder=$1
 shift
