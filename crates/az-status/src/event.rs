@@ -41,6 +41,7 @@ fn parse(line: &[u8]) -> Option<Event> {
             exit: if error.exit == 0 { loader_model::ErrorCode::Bug.exit() } else { error.exit },
             message: printable(&error.message),
             hint: error.hint.as_deref().map(printable),
+            caused_by: error.caused_by.filter(|stage| is_stage_name(stage)),
         }),
         (UnlockState::Error, None) => Some(EventError::new(loader_model::ErrorCode::Bug, "it gave no cause", None)),
         _ => None,
