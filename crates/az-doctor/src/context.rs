@@ -44,7 +44,7 @@ pub(crate) struct Context<'a> {
     fragment: Lazy<Vec<Fragment>>,
     key: Lazy<Key>,
     device_secret: Lazy<Zeroizing<[u8; 32]>>,
-    named_hardware: Lazy<[u8; 32]>,
+    hardware_from_file: Lazy<[u8; 32]>,
     inventory: OnceCell<Inventory>,
     archive: Lazy<ArchiveInfo>,
     engine: Lazy<Engine>,
@@ -65,7 +65,7 @@ impl<'a> Context<'a> {
             fragment: Lazy::new(),
             key: Lazy::new(),
             device_secret: Lazy::new(),
-            named_hardware: Lazy::new(),
+            hardware_from_file: Lazy::new(),
             inventory: OnceCell::new(),
             archive: Lazy::new(),
             engine: Lazy::new(),
@@ -85,14 +85,14 @@ impl<'a> Context<'a> {
         load_once(&self.fragment, || {
             let from = SecretFrom::new("fragment", self.cli.fragment_file.as_deref(), None);
             let Some(bytes) = self.stage.secret(from)? else { return Ok(None) };
-            let place = self.cli.fragment_file.as_deref().unwrap_or("-".as_ref()).display();
+            let path = self.cli.fragment_file.as_deref().unwrap_or("-".as_ref()).display();
             let text = str::from_utf8(&bytes).map_err(|_| {
-                Failure::new(ErrorCode::Malformed, format_args!("{place}: not text")).hint(
+                Failure::new(ErrorCode::Malformed, format_args!("{path}: not text")).hint(
                     "az-unlock needs fragments in text form; join a binary fragment with az-join --raw-sha256"
                         .to_owned(),
                 )
             })?;
-            Fragment::parse_all(text).map(Some).or_fail(place, |error| ErrorCode::from_name(error.code()))
+            Fragment::parse_all(text).map(Some).or_fail(path, |error| ErrorCode::from_name(error.code()))
         })
     }
 
@@ -112,8 +112,8 @@ impl<'a> Context<'a> {
     }
 
     /// Returns the hardware id in the file of --hwid-file.
-    pub(crate) fn named_hardware(&self) -> Result<Option<&[u8; 32]>, Failure> {
-        load_once(&self.named_hardware, || named_hardware(self.stage, &self.cli.binding))
+    pub(crate) fn hardware_from_file(&self) -> Result<Option<&[u8; 32]>, Failure> {
+        load_once(&self.hardware_from_file, || named_hardware(self.stage, &self.cli.binding))
     }
 
     pub(crate) fn inventory(&self) -> &Inventory {
@@ -122,7 +122,7 @@ impl<'a> Context<'a> {
 
     /// Returns the hardware id that the other commands would use.
     pub(crate) fn hardware(&self) -> Result<[u8; 32], Failure> {
-        match self.named_hardware()? {
+        match self.hardware_from_file()? {
             Some(id) => Ok(*id),
             None => self.inventory().id().map_err(|error| hardware_failure(&error)),
         }
@@ -134,8 +134,8 @@ impl<'a> Context<'a> {
             let mut input = self.stage.input(path)?;
             let (name, file_len) = (input.name().to_owned(), input.known_len());
             if let Some(hint) = Journal::interrupted(input.path()) {
-                let what = format_args!("{name}: {}", Journal::HALF_WRITTEN);
-                return Err(Failure::new(ErrorCode::Malformed, what).hint(hint));
+                let text = format_args!("{name}: {}", Journal::HALF_WRITTEN);
+                return Err(Failure::new(ErrorCode::Malformed, text).hint(hint));
             }
             let header = Header::read(&mut input).or_fail(&name, |error| ErrorCode::from_name(error.code()))?;
             Ok(Some(ArchiveInfo { name, header, file_len }))
@@ -153,8 +153,8 @@ impl<'a> Context<'a> {
 
     pub(crate) fn client(&self) -> Result<Option<&Client<'a>>, Failure> {
         load_once(&self.client, || {
-            let named = self.cli.api.api_url.as_deref().is_some_and(|url| !url.trim().is_empty());
-            named.then(|| self.cli.api.client(self.stage, self.notify)).transpose()
+            let is_given = self.cli.api.api_url.as_deref().is_some_and(|url| !url.trim().is_empty());
+            is_given.then(|| self.cli.api.client(self.stage, self.notify)).transpose()
         })
     }
 

@@ -17,7 +17,7 @@ machine id are part of the id, but not enough for one.";
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-hwid", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// List the sources as JSON instead, with the reason if one is not used; never shows a serial
+    /// List the sources as JSON instead, with the reason if unused; no serials
     #[arg(long, conflicts_with_all = ["enroll", "card"])]
     pub(crate) explain: bool,
 
@@ -25,7 +25,7 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with = "card")]
     pub(crate) enroll: bool,
 
-    /// Compare with this card first; exit with 79 and list the sources that differ
+    /// Compare with this card first; if it differs, list the sources and exit 79
     #[arg(long, value_name = "FILE")]
     pub(crate) card: Option<PathBuf>,
 

@@ -67,8 +67,8 @@ pub(crate) fn key(context: &Context<'_>) -> Result<Finding, Failure> {
         None => Ok(Finding::ok("the fragment belongs to the archive")),
         Some(fragment) => {
             let slots = slots.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ");
-            let what = format_args!("the fragment is for key {}, but {} needs {slots}", fragment.key_id(), sealed.name);
-            Err(Failure::new(ErrorCode::WrongFragment, what).hint(
+            let text = format_args!("the fragment is for key {}, but {} needs {slots}", fragment.key_id(), sealed.name);
+            Err(Failure::new(ErrorCode::WrongFragment, text).hint(
                 "use the fragment that belongs to this archive, or change the keys of the archive with az-rekey"
                     .to_owned(),
             ))

@@ -103,9 +103,9 @@ pub(crate) fn entries(context: &Context<'_>) -> Result<Finding, Failure> {
     let device = Device::of(credentials.clone(), hardware, context.device_secret()?.cloned());
     let audit = audit(dir, &survey.entries, token, &device)?;
     if !audit.damaged.is_empty() {
-        let what =
+        let text =
             format_args!("{}: content differs from the published one: {}", dir.display(), listed(&audit.damaged));
-        return Err(Failure::new(ErrorCode::DigestMismatch, what)
+        return Err(Failure::new(ErrorCode::DigestMismatch, text)
             .hint("the next az-fetch of the same name moves it aside and downloads it again".to_owned()));
     }
     let finding = if audit.unknown.is_empty() {

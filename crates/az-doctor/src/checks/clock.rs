@@ -32,8 +32,8 @@ fn check_set(now: SystemTime) -> Result<(), Failure> {
     if !is_clock_unset(now) {
         return Ok(());
     }
-    let what = format_args!("the clock is at {}, before the release of this program", rfc3339(now));
-    Err(Failure::new(ErrorCode::Clock, what).hint(SET_CLOCK.to_owned()))
+    let text = format_args!("the clock is at {}, before the release of this program", rfc3339(now));
+    Err(Failure::new(ErrorCode::Clock, text).hint(SET_CLOCK.to_owned()))
 }
 
 /// Evaluates the difference to each server: its name, and the seconds by which this clock is
@@ -44,12 +44,12 @@ fn evaluate(now: SystemTime, differences: &[(String, i64)]) -> Result<Finding, F
         return Ok(Finding::ok(format_args!("{}, not compared with any server", rfc3339(now))));
     };
     let off = ahead.unsigned_abs();
-    let what = format!("{off} s {} the {server}", if *ahead < 0 { "behind" } else { "ahead of" });
+    let text = format!("{off} s {} the {server}", if *ahead < 0 { "behind" } else { "ahead of" });
     let finding = match off {
         0 => Finding::ok(format_args!("{}, same as the {server}", rfc3339(now))),
-        off if off <= LEEWAY.as_secs() => Finding::ok(what),
-        off if off <= SKEW_MAX => Finding::warn(format_args!("the clock is {what}"), SET_CLOCK),
-        _ => return Err(Failure::new(ErrorCode::Clock, format_args!("the clock is {what}")).hint(SET_CLOCK.to_owned())),
+        off if off <= LEEWAY.as_secs() => Finding::ok(text),
+        off if off <= SKEW_MAX => Finding::warn(format_args!("the clock is {text}"), SET_CLOCK),
+        _ => return Err(Failure::new(ErrorCode::Clock, format_args!("the clock is {text}")).hint(SET_CLOCK.to_owned())),
     };
     Ok(finding.with("seconds_ahead", *ahead))
 }

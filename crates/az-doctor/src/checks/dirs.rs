@@ -31,8 +31,8 @@ pub(crate) fn check_writable(dir: &Path) -> Result<WritableDir, Failure> {
     let fail = |path: &Path, error: io::Error| {
         let error = error.to_string();
         let reason = error.split(" (os error").next().unwrap_or_default().to_lowercase();
-        let what = format_args!("{}: not writable: {reason}", path.display());
-        Err(Failure::new(ErrorCode::CannotCreate, what)
+        let text = format_args!("{}: not writable: {reason}", path.display());
+        Err(Failure::new(ErrorCode::CannotCreate, text)
             .hint("choose a directory that this user can write to".to_owned()))
     };
     let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
@@ -57,8 +57,8 @@ pub(crate) fn run_dir(context: &Context<'_>) -> Result<Finding, Failure> {
     refuse_shared(&dir)?;
     let path = dir.display();
     if writable.free < RUN_MIN {
-        let what = format_args!("{path}: {} bytes free", writable.free);
-        return Err(Failure::new(ErrorCode::Io, what).hint("free some space for the event lines".to_owned()));
+        let text = format_args!("{path}: {} bytes free", writable.free);
+        return Err(Failure::new(ErrorCode::Io, text).hint("free some space for the event lines".to_owned()));
     }
     let state = if writable.exists { "writable" } else { "does not exist, can be created" };
     Ok(Finding::ok(format_args!("{path}: {state}")).with("free", writable.free))
@@ -74,8 +74,8 @@ fn refuse_shared(dir: &Path) -> Result<(), Failure> {
     if metadata.is_dir() && is_own && metadata.mode() & 0o022 == 0 {
         return Ok(());
     }
-    let what = format_args!("{}: a symbolic link, or other users can write to it", dir.display());
-    Err(Failure::new(ErrorCode::CannotCreate, what)
+    let text = format_args!("{}: a symbolic link, or other users can write to it", dir.display());
+    Err(Failure::new(ErrorCode::CannotCreate, text)
         .hint("choose a directory that only this user can write to".to_owned()))
 }
 

@@ -40,11 +40,11 @@ pub(crate) fn space(context: &Context<'_>) -> Result<Finding, Failure> {
         .with("free", free));
     };
     const FREE_SPACE: &str = "free some space in the directory of the engine; docker system df shows the usage";
-    let what = format!("{root}: {free} bytes free, the archive has {len}");
+    let text = format!("{root}: {free} bytes free, the archive has {len}");
     let finding = match engine.room(len) {
-        Room::TooLittle => return Err(Failure::new(ErrorCode::Io, what).hint(FREE_SPACE.to_owned())),
-        Room::Little => Finding::warn(format_args!("{what}, and unpacking needs about as much again"), FREE_SPACE),
-        Room::Enough | Room::Unknown => Finding::ok(what),
+        Room::TooLittle => return Err(Failure::new(ErrorCode::Io, text).hint(FREE_SPACE.to_owned())),
+        Room::Little => Finding::warn(format_args!("{text}, and unpacking needs about as much again"), FREE_SPACE),
+        Room::Enough | Room::Unknown => Finding::ok(text),
     };
     Ok(finding.with("free", free).with("needed", len))
 }

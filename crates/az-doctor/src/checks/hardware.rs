@@ -9,7 +9,7 @@ use loader_stage::{ErrorCode, Failure};
 use serde_json::{Value, json};
 
 pub(crate) fn hardware(context: &Context<'_>) -> Result<Finding, Failure> {
-    if context.named_hardware()?.is_some() {
+    if context.hardware_from_file()?.is_some() {
         return Ok(Finding::ok("an id from the file of --hwid-file").with("from", "file"));
     }
     let inventory = context.inventory();

@@ -20,21 +20,22 @@ pub(crate) fn api(context: &Context<'_>) -> Result<Finding, Failure> {
     let (Some(reached), Some(client)) = (context.api_reached()?, context.client()?) else {
         return Ok(no_api());
     };
-    Ok(response_finding(&client.host(), reached))
+    Ok(response_finding(&client.host(), reached, "responds"))
 }
 
-fn response_finding(host: &str, reached: &Reached) -> Finding {
+/// Returns the finding for a response; a good one says `good` about the host.
+fn response_finding(host: &str, reached: &Reached, good: &str) -> Finding {
     let took_ms = u64::try_from(reached.took.as_millis()).unwrap_or(u64::MAX);
     let finding = match reached.status {
         300..=399 => Finding::warn(
             format_args!("{host}: redirects (HTTP {})", reached.status),
-            "check the URL; or a captive portal needs a login first",
+            "check the URL; a captive portal that needs a login redirects too",
         ),
         // 501: an S3 server need not support HEAD for its root.
         500..=599 if reached.status != 501 => {
             Finding::warn(format_args!("{host}: responds with HTTP {}", reached.status), "see the log of the server")
         }
-        _ => Finding::ok(format_args!("{host}: responds")),
+        _ => Finding::ok(format_args!("{host}: {good}")),
     };
     finding.with("status", reached.status).with("took_ms", took_ms)
 }
@@ -60,7 +61,7 @@ pub(crate) fn login(context: &Context<'_>) -> Result<Finding, Failure> {
     let role = token.role();
     Ok(match role.rank() {
         0 => Finding::warn(
-            format_args!("logged in, but role {role} may not read anything"),
+            format_args!("logged in, but role {role} has no read access"),
             "ask an administrator for a role",
         ),
         _ => Finding::ok(format_args!("logged in with role {role}")),
@@ -74,15 +75,15 @@ pub(crate) fn cdn(context: &Context<'_>) -> Result<Finding, Failure> {
     let host = cdn.store.host();
     if let Some(name) = &context.cli.resource {
         let meta = cdn.store.head(name, context.notify).map_err(|error| cdn_failure(&error))?;
-        let what = format_args!("{host}: {} exists", name.big_key());
-        return Ok(Finding::ok(what).with("size", meta.size));
+        let text = format_args!("{host}: {} exists", name.big_key());
+        return Ok(Finding::ok(text).with("size", meta.size));
     }
     if cdn.credentials.bucket.is_none() {
-        let what = format_args!("{host}: responds; the keys were not tried, since the credentials name no bucket");
-        return Ok(Finding::warn(what, "pass the name of a published resource with --resource"));
+        let text = format_args!("{host}: responds; the keys were not tried, since the credentials name no bucket");
+        return Ok(Finding::warn(text, "pass the name of a published resource with --resource"));
     }
     let found = try_keys(cdn, &host)?;
-    Ok(found.unwrap_or_else(|| response_finding(&host, reached)))
+    Ok(found.unwrap_or_else(|| response_finding(&host, reached, "responds, and accepts the keys")))
 }
 
 /// Sends a signed request for an object that does not exist. Returns `None` if the CDN accepts
@@ -94,7 +95,7 @@ fn try_keys(cdn: &CdnAccess, host: &str) -> Result<Option<Finding>, Failure> {
         Ok(_) => Ok(None),
         Err(Error::NotFound { code, .. }) if code != "NoSuchBucket" => Ok(None),
         Err(Error::Forbidden { code, .. }) if code == "AccessDenied" => Ok(Some(Finding::warn(
-            format_args!("{host}: responds, but not whether it accepts the keys (AccessDenied)"),
+            format_args!("{host}: responds, but does not show whether it accepts the keys (AccessDenied)"),
             "pass the name of a published resource with --resource",
         ))),
         Err(error) => Err(cdn_failure(&error)),

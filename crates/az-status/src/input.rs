@@ -1,11 +1,11 @@
-//! Where the lines come from.
+//! Opens the inputs, and reads their lines in threads.
 
 use crate::cli::Cli;
-use crate::event::{is_stage_name, rank};
-use crate::folder;
-use crate::lines::{Line, next_line};
-use crate::run_dir::RunDir;
+use crate::dir;
+use crate::event::{is_stage_name, pipeline_position};
+use crate::line_reader::{RawLine, next_line};
 use crate::screen;
+use crate::temp_run_dir::TempRunDir;
 use loader_stage::{ErrorCode, Failure, TERMINAL_PIPE, pipe_name};
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -16,88 +16,88 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
-/// Most files that are read of a run directory.
+/// Largest number of files of a run directory that are read.
 const FILES_MAX: usize = 256;
 
-/// What the threads tell the main one.
+/// Messages of the threads to the main thread.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// A line, and of which input.
-    Line(usize, Line),
-    /// A line of the command's standard output.
-    Output(Line),
-    /// An input could not be read to its end.
-    Broken(String),
-    /// One input has ended.
+    /// A line, with the number of its input.
+    Line(usize, RawLine),
+    /// A line of standard output of the command.
+    Output(RawLine),
+    /// An input could not be read; contains the error.
+    ReadFailed(String),
+    /// An input has ended.
     End,
     /// The command has ended.
     Exited(ExitStatus),
-    /// A signal came.
+    /// A signal was received.
     Signal(i32),
 }
 
-/// Opened inputs, or the command to run.
-pub(crate) enum Source {
-    /// Files that were written before; read one after the other.
-    Recorded(Vec<Input>),
-    /// Pipes and the like, read side by side.
-    Live(Vec<Input>),
+/// The inputs, or the command to run.
+pub(crate) enum EventSource {
+    /// Regular files, read one after the other.
+    Recorded(Vec<OpenInput>),
+    /// Pipes and other files, read concurrently.
+    Live(Vec<OpenInput>),
     /// A command to run.
-    Command(Box<Run>),
+    Command(Box<WatchedCommand>),
 }
 
-/// A command that is watched.
-pub(crate) struct Run {
+/// A command whose standard error is read.
+pub(crate) struct WatchedCommand {
     command: Command,
     /// Name of its run.
-    pub(crate) name: String,
-    /// What it writes, where that is shown above the bars.
+    pub(crate) run: String,
+    /// Standard output of the command, if it is displayed above the bars.
     output: Option<File>,
     /// Its run directory, if the caller named none.
-    pub(crate) run_dir: Option<RunDir>,
+    pub(crate) run_dir: Option<TempRunDir>,
 }
 
-/// A file with the name that messages call it by.
-pub(crate) struct Input {
+/// An open input.
+pub(crate) struct OpenInput {
+    /// Path, or `standard input`, in messages.
     name: String,
     file: File,
 }
 
-impl Source {
-    /// What the command line asks for: the command, the files, the run
-    /// directory, else standard input; where that is a terminal or `/dev/null`,
-    /// the folder `AZ_RUN_DIR`.
+impl EventSource {
+    /// Opens the inputs that the command line names: a command, files, or a run directory. The
+    /// default is standard input; if it is a terminal or `/dev/null`, the directory `AZ_RUN_DIR`.
     ///
     /// # Errors
-    /// `not_found` where a file is not there, `usage` where nothing is left to read.
+    /// `not_found` if a file cannot be opened, `usage` if there is nothing to read.
     pub(crate) fn open(cli: &Cli) -> Result<Self, Failure> {
         if let Some((program, args)) = cli.command.split_first() {
-            let name = cli.run.clone().unwrap_or_else(random_run);
+            let run = cli.run.clone().unwrap_or_else(random_run);
             let mut command = Command::new(program);
-            command.args(args).env("AZ_RUN", &name).env("AZ_EVENTS", "json").stderr(Stdio::piped());
-            // An empty variable counts as none, as everywhere.
-            let named = std::env::var_os("AZ_RUN_DIR").is_some_and(|dir| !dir.is_empty());
-            let run_dir = if named { None } else { RunDir::create(&random_run()) };
+            command.args(args).env("AZ_RUN", &run).env("AZ_EVENTS", "json").stderr(Stdio::piped());
+            // An empty variable counts as unset.
+            let has_run_dir = std::env::var_os("AZ_RUN_DIR").is_some_and(|dir| !dir.is_empty());
+            let run_dir = if has_run_dir { None } else { TempRunDir::create(&random_run()) };
             if let Some(dir) = &run_dir {
                 command.env("AZ_RUN_DIR", dir.path());
             }
             let output = screen::shares_terminal().then(|| pipe_output(&mut command)).transpose()?;
-            return Ok(Self::Command(Box::new(Run { command, name, output, run_dir })));
+            return Ok(Self::Command(Box::new(WatchedCommand { command, run, output, run_dir })));
         }
         let inputs = match &cli.run_dir {
-            Some(dir) => run_dir(dir)?,
+            Some(dir) => open_run_dir(dir)?,
             None if cli.files.is_empty() => default_input()?,
-            None => cli.files.iter().map(|path| open(path)).collect::<Result<_, _>>()?,
+            None => cli.files.iter().map(|path| open_file(path)).collect::<Result<_, _>>()?,
         };
         let recorded = inputs.iter().all(|input| input.file.metadata().is_ok_and(|metadata| metadata.is_file()));
         Ok(if recorded { Self::Recorded(inputs) } else { Self::Live(inputs) })
     }
 
-    /// Starts to read, and the command where there is one; gives how many times
-    /// [`Message::End`] will come.
+    /// Starts the command, if there is one, and the threads that read. Returns the number of
+    /// [`Message::End`] that they will send.
     ///
     /// # Errors
-    /// `not_found` where the command is not there, `io` where it cannot be run.
+    /// `not_found` if the command does not exist, `io` if it cannot be started.
     pub(crate) fn start(self, to: &SyncSender<Message>) -> Result<usize, Failure> {
         match self {
             Self::Recorded(inputs) => read(inputs.into_iter().enumerate(), to, Message::Line).map(|()| 1),
@@ -106,8 +106,8 @@ impl Source {
                 let mut inputs = inputs.into_iter().enumerate();
                 inputs.try_for_each(|input| read([input], to, Message::Line)).map(|()| count)
             }
-            Self::Command(run) => {
-                let Run { mut command, output, .. } = *run;
+            Self::Command(watched) => {
+                let WatchedCommand { mut command, output, .. } = *watched;
                 let name = loader_model::printable(&command.get_program().to_string_lossy());
                 let mut child = command.spawn().map_err(|error| match error.kind() {
                     io::ErrorKind::NotFound => {
@@ -118,9 +118,9 @@ impl Source {
                     }
                     _ => Failure::io(&name, &error),
                 })?;
-                // The command holds the other end of the pipe only while it runs.
+                // Closes the writing end of the pipe in this process.
                 drop(command);
-                let input = |file| [(0, Input { name: name.clone(), file })];
+                let input = |file| [(0, OpenInput { name: name.clone(), file })];
                 let stderr = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
                 let count = usize::from(stderr.is_some()) + usize::from(output.is_some());
                 stderr.map(|file| read(input(file), to, Message::Line)).transpose()?;
@@ -137,8 +137,8 @@ impl Source {
     }
 }
 
-/// Gives the command a pipe in the place of the terminal that bars are drawn on,
-/// and tells the stages that it is as good as one.
+/// Replaces the terminal as standard output of the command by a pipe, since bars are drawn on it. A
+/// variable lets the stages treat the pipe like the terminal.
 fn pipe_output(command: &mut Command) -> Result<File, Failure> {
     let fail = |error: io::Error| Failure::io("pipe", &error);
     let (reader, writer) = io::pipe().map_err(fail)?;
@@ -146,11 +146,11 @@ fn pipe_output(command: &mut Command) -> Result<File, Failure> {
     Ok(File::from(OwnedFd::from(reader)))
 }
 
-/// Reads numbered inputs one after the other, in a thread.
+/// Reads numbered inputs one after the other in a thread.
 fn read(
-    inputs: impl IntoIterator<Item = (usize, Input)>,
+    inputs: impl IntoIterator<Item = (usize, OpenInput)>,
     to: &SyncSender<Message>,
-    message: fn(usize, Line) -> Message,
+    message: fn(usize, RawLine) -> Message,
 ) -> Result<(), Failure> {
     let (inputs, to) = (inputs.into_iter().collect::<Vec<_>>(), to.clone());
     spawn("lines", move || {
@@ -160,13 +160,13 @@ fn read(
                 let message = match next_line(&mut reader) {
                     Ok(None) => break,
                     Ok(Some(line)) => message(number, line),
-                    Err(error) => Message::Broken(format!("{}: {error}", input.name)),
+                    Err(error) => Message::ReadFailed(format!("{}: {error}", input.name)),
                 };
-                let broken = matches!(message, Message::Broken(_));
+                let has_failed = matches!(message, Message::ReadFailed(_));
                 if to.send(message).is_err() {
                     return;
                 }
-                if broken {
+                if has_failed {
                     break;
                 }
             }
@@ -180,7 +180,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Failure>
     thread.map(drop).map_err(|error| Failure::io("thread", &error))
 }
 
-fn open(path: &Path) -> Result<Input, Failure> {
+fn open_file(path: &Path) -> Result<OpenInput, Failure> {
     if path.as_os_str() == "-" {
         return stdin();
     }
@@ -193,53 +193,54 @@ fn open(path: &Path) -> Result<Input, Failure> {
         _ => Failure::io(&name, &error),
     })?;
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(Failure::new(ErrorCode::NotFound, format_args!("{name}: is a folder"))
-            .hint("--run-dir reads the event files in a folder".to_owned()));
+        return Err(Failure::new(ErrorCode::NotFound, format_args!("{name}: is a directory"))
+            .hint("use --run-dir to read the event files in a directory".to_owned()));
     }
-    Ok(Input { name, file })
+    Ok(OpenInput { name, file })
 }
 
-fn stdin() -> Result<Input, Failure> {
+fn stdin() -> Result<OpenInput, Failure> {
     let name = "standard input".to_owned();
     let fd = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Failure::io(&name, &error))?;
-    Ok(Input { name, file: File::from(fd) })
+    Ok(OpenInput { name, file: File::from(fd) })
 }
 
-fn default_input() -> Result<Vec<Input>, Failure> {
+fn default_input() -> Result<Vec<OpenInput>, Failure> {
     let input = stdin()?;
     let is_device = input.file.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device());
     if !is_device {
         return Ok(vec![input]);
     }
     match std::env::var_os("AZ_RUN_DIR") {
-        Some(dir) if !dir.is_empty() => run_dir(Path::new(&dir)),
-        _ => Err(Failure::new(ErrorCode::Usage, "nothing to read: standard input is no pipe and no file")
-            .hint("name a FILE, a --run-dir or a command after --; az-status --help has examples".to_owned())),
+        Some(dir) if !dir.is_empty() => open_run_dir(Path::new(&dir)),
+        _ => Err(Failure::new(ErrorCode::Usage, "nothing to read: standard input is neither a pipe nor a file")
+            .hint("pass a FILE, --run-dir, or a command after --; see the examples in az-status --help".to_owned())),
     }
 }
 
-/// The files `az-*.jsonl` in `dir`, in the order of the pipeline.
-fn run_dir(dir: &Path) -> Result<Vec<Input>, Failure> {
+/// Opens the files `az-*.jsonl` in `dir`, in the order of the pipeline.
+fn open_run_dir(dir: &Path) -> Result<Vec<OpenInput>, Failure> {
     let name = loader_model::printable(&dir.to_string_lossy());
-    let missing = |why: &dyn std::fmt::Display| Failure::new(ErrorCode::NotFound, format_args!("{name}: {why}"));
-    let names = folder::names(dir).map_err(|error| missing(&error))?;
+    let missing = |reason: &dyn std::fmt::Display| Failure::new(ErrorCode::NotFound, format_args!("{name}: {reason}"));
+    let names = dir::entry_names(dir).map_err(|error| missing(&error))?;
     let mut files: Vec<(usize, PathBuf)> = names
         .iter()
         .filter_map(|name| {
             let stage = name.to_str()?.strip_suffix(".jsonl").filter(|stage| is_stage_name(stage))?;
-            Some((rank(stage), dir.join(name)))
+            Some((pipeline_position(stage), dir.join(name)))
         })
         .collect();
     files.sort();
     if files.is_empty() {
-        return Err(missing(&"no az-*.jsonl in this folder"));
+        return Err(missing(&"no az-*.jsonl in this directory"));
     }
-    files.iter().take(FILES_MAX).map(|(_, path)| open(path)).collect()
+    files.iter().take(FILES_MAX).map(|(_, path)| open_file(path)).collect()
 }
 
+/// Returns a name for a run: 8 hexadecimal digits.
 fn random_run() -> String {
     let mut bytes = [0; 4];
-    // Without randomness the process id still tells runs apart.
+    // If there are no random bytes, the process id distinguishes runs.
     if getrandom::fill(&mut bytes).is_err() {
         bytes = std::process::id().to_be_bytes();
     }

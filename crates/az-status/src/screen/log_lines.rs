@@ -1,23 +1,23 @@
-//! Short lines where there is no terminal.
+//! Short text lines, for logs.
 
-use crate::board::{Change, Process};
+use crate::processes::{Change, Process};
 use indicatif::HumanBytes;
 use loader_model::{Unit, UnlockState};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Least time between two progress lines of one process: a log is read later.
+/// Least time between two progress lines of a process, to keep logs short.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Remembers when each process last told its progress.
+/// Text lines with limited progress output.
 #[derive(Default)]
-pub(crate) struct Lines {
+pub(crate) struct LogLines {
+    /// Time of the last progress line of each process.
     last: BTreeMap<u64, Instant>,
 }
 
-impl Lines {
-    /// The line for a change, with its newline; `None` for what a person need
-    /// not see.
+impl LogLines {
+    /// Returns the line for a change, with its newline; `None` for a change that is not shown.
     pub(crate) fn line(&mut self, process: &Process, change: Change) -> Option<String> {
         let key = process.first.seq;
         if process.state.is_final() {
@@ -42,7 +42,7 @@ impl Lines {
     }
 }
 
-/// The line of a failure.
+/// Returns the line for a failure.
 pub(crate) fn error(process: &Process) -> String {
     let error = process.error.as_ref();
     let message = error.map_or("error", |error| &error.message);
@@ -50,7 +50,7 @@ pub(crate) fn error(process: &Process) -> String {
     format!("{}: {message}{hint}\n", process.stage)
 }
 
-/// What is done of what there is, and how fast.
+/// Returns the completed and the total amount, and the rate.
 fn amount(process: &Process) -> Option<String> {
     let done = process.done?;
     if process.unit == Unit::Layers {
@@ -58,14 +58,14 @@ fn amount(process: &Process) -> Option<String> {
         return Some(format!("{done}{total} layers"));
     }
     let total = process.total.filter(|total| *total > 0 && !process.state.is_final());
-    let part = total.map(|total| {
+    let of_total = total.map(|total| {
         let percent = u128::from(done.min(total)) * 100 / u128::from(total);
         format!(" of {} ({percent} %)", HumanBytes(total))
     });
     let elapsed = process.last.ms.zip(process.first.ms).map(|(last, first)| last.saturating_sub(first));
     let rate = elapsed.filter(|ms| *ms >= 500).map(|ms| {
-        let each_second = u128::from(done) * 1000 / u128::from(ms);
-        format!(", {}/s", HumanBytes(u64::try_from(each_second).unwrap_or(u64::MAX)))
+        let per_second = u128::from(done) * 1000 / u128::from(ms);
+        format!(", {}/s", HumanBytes(u64::try_from(per_second).unwrap_or(u64::MAX)))
     });
-    Some(format!("{}{}{}", HumanBytes(done), part.unwrap_or_default(), rate.unwrap_or_default()))
+    Some(format!("{}{}{}", HumanBytes(done), of_total.unwrap_or_default(), rate.unwrap_or_default()))
 }

@@ -1,24 +1,24 @@
-//! Small pieces of text in verdicts.
+//! Text fragments of verdicts.
 
-/// Signals that a process raises by its own fault: ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
+/// Signals caused by a fault of the process: ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
 const CRASHES: [i32; 7] = [4, 5, 6, 7, 8, 11, 31];
 
-/// True for a signal that a process brings upon itself.
+/// Returns true for a signal that is caused by a fault of the process.
 pub(crate) fn is_crash(signal: i32) -> bool {
     CRASHES.contains(&signal)
 }
 
-/// `text` with a full stop, where it has no end of its own.
+/// Returns `text` with a full stop, unless it ends with punctuation.
 pub(crate) fn sentence(text: &str) -> String {
     if text.ends_with(['.', '!', '?', '…']) { text.to_owned() } else { format!("{text}.") }
 }
 
-/// An exit status of a command as this process can pass it on.
-pub(crate) fn low_byte(status: i32) -> u8 {
+/// Returns `status` as the exit status of this process; 1 if it does not fit.
+pub(crate) fn exit_code(status: i32) -> u8 {
     u8::try_from(status).unwrap_or(1)
 }
 
-/// An exit status, with the signal that a shell means by it.
+/// Returns an exit status as text, with the signal if it is one of 128 plus a signal.
 pub(crate) fn status(status: i32) -> String {
     match status {
         129..=159 => format!("{status} ({})", signal(status - 128)),
@@ -26,7 +26,7 @@ pub(crate) fn status(status: i32) -> String {
     }
 }
 
-/// The name of a signal.
+/// Returns the name of a signal.
 pub(crate) fn signal(signal: i32) -> String {
     let name = match signal {
         1 => "SIGHUP",
