@@ -108,7 +108,7 @@ fn a_device_in_order_passes_and_stays_as_it_is() {
         assert_eq!(check["status"], if skipped { "skipped" } else { "ok" }, "{check}");
         assert_eq!(check["hint"].is_string(), skipped, "{check}");
     }
-    assert_eq!(found.check("login")["message"], "logged in, role Operator");
+    assert_eq!(found.check("login")["message"], "logged in with role Operator");
     assert_eq!(found.check("clock")["detail"]["seconds_ahead"], 0);
     assert_eq!(listing(site.folder()), before, "something was made or removed");
     let puts = site.server().requests().into_iter().filter(|line| line.method != "HEAD" && line.method != "GET");
@@ -270,7 +270,7 @@ fn hardware_that_makes_no_id_or_another() {
     here(&[]).only("hardware", 78, "placeholder");
     put("sys/class/dmi/id/product_uuid", "4c4c4544-0042-3510-8052-b4c04f564231");
     let good = here(&[]);
-    assert_eq!(good.check("hardware")["message"], "an id of 2 sources, strong: dmi-product-uuid");
+    assert_eq!(good.check("hardware")["message"], "an id from 2 sources, strong: dmi-product-uuid");
     let mut enroll = bash("az-hwid --sysroot root --enroll > card");
     enroll.current_dir(site.folder());
     assert_eq!(run(enroll, b"").status, 0);
@@ -292,7 +292,7 @@ fn a_cache_with_leftovers_or_damage() {
     };
     fetch();
     let cached = || found(&site, &["--cache-dir", "cache"]);
-    assert_eq!(cached().check("cache-entries")["message"], "1 entries, each with its digest");
+    assert_eq!(cached().check("cache-entries")["message"], "1 entries match their digests");
     let entry = site.file("cache/models/yolo.onnx.big");
     let mut bytes = fs::read(&entry).unwrap();
     bytes[1000] ^= 1;
@@ -306,7 +306,7 @@ fn a_cache_with_leftovers_or_damage() {
     cached().warns("cache", "unfinished: models/other.onnx.big.partial");
     fs::remove_file(site.file("cache/models/other.onnx.big.partial")).unwrap();
     fs::remove_file(site.file("cache/models/yolo.onnx.small")).unwrap();
-    cached().warns("cache-entries", "no digest that opens here: models/yolo.onnx");
+    cached().warns("cache-entries", "digest not readable: models/yolo.onnx");
     fs::write(site.file("file"), "").unwrap();
     found(&site, &["--cache-dir", "file"]).only("cache", 73, "not a directory");
 }
@@ -321,7 +321,7 @@ fn a_folder_that_takes_no_more() {
     fs::set_permissions(site.file("shared"), Permissions::from_mode(0o777)).unwrap();
     std::os::unix::fs::symlink(site.folder(), site.file("planted")).unwrap();
     for dir in ["shared", "planted"] {
-        found(&site, &["--run-dir", dir]).only("run-dir", 73, "a symlink, or others can write there");
+        found(&site, &["--run-dir", dir]).only("run-dir", 73, "a symbolic link, or other users can write to it");
     }
     if !Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success()) {
         say("skipped: file systems that take nothing, for want of a namespace to mount them in");
@@ -385,7 +385,7 @@ fn a_clock_that_differs_from_the_servers() {
 #[test]
 fn what_is_asked_for_by_name_must_have_something_to_look_at() {
     let site = Site::start();
-    found(&site, &["--only", "card"]).only("card", 78, "no enrolment card named");
+    found(&site, &["--only", "card"]).only("card", 78, "no enrolment card given");
     let mut command = filter("az-doctor");
     command.args(["--skip", "hardware,engine,run-dir"]);
     let bare = Found::of(command);

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use loader_model::Event;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, tcgetattr};
 use std::fs::{self, File, Permissions};
@@ -469,6 +470,37 @@ fn a_run_folder_without_a_run_is_no_gate_and_is_refused() {
     let finished = run(command, b"");
     assert_eq!(finished.status, 78, "{}", finished.stderr);
     assert!(finished.stderr.contains("AZ_RUN_DIR without AZ_RUN"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_failure_of_another_stage_is_reported_with_its_name() {
+    let dir = TempDir::new().unwrap();
+    let event =
+        |state: &str| format!(r#"{{"v":1,"ts":"2026-01-01T00:00:00.000Z","run":"r","stage":"az-decrypt",{state}}}"#);
+    let failed = r#""state":"error","error":{"code":"wrong_key","exit":79,"message":"no slot fits"}"#;
+    fs::write(dir.path().join("az-decrypt.jsonl"), [event(r#""state":"idle""#), event(failed)].join("\n") + "\n")
+        .unwrap();
+    let load = |args: &[&str]| {
+        let mut command = filter("az-load");
+        command.args(["--command", "cat"]).args(args);
+        command
+    };
+    let caused_by = |finished: &Finished| {
+        let line = finished.stderr.lines().last().unwrap();
+        serde_json::from_str::<Event>(line).unwrap().error.unwrap().caused_by
+    };
+    let mut command = load(&[]);
+    command.env("AZ_RUN", "r").env("AZ_RUN_DIR", dir.path());
+    let upstream = run(command, b"");
+    assert_eq!((upstream.status, caused_by(&upstream).as_deref()), (79, Some("az-decrypt")), "{}", upstream.stderr);
+    let producer = run(load(&["--", "az-decrypt", "none.enc"]), b"");
+    assert_ne!(producer.status, 0);
+    assert_eq!(caused_by(&producer).as_deref(), Some("az-decrypt"), "{}", producer.stderr);
+    for own in [load(&["--", "false"]), load(&[])] {
+        let finished = run(own, b"");
+        assert_ne!(finished.status, 0);
+        assert_eq!(caused_by(&finished), None, "{}", finished.stderr);
+    }
 }
 
 #[test]

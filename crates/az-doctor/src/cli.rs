@@ -12,17 +12,18 @@ Examples:
   az-doctor --credentials-file credentials.json --fragment-file device.frag images.enc
   az-doctor images.enc | jq -r '.checks[] | select(.status == \"fail\") | .message, .hint'
 
-It changes nothing. Exit status: 0, or that of the first check that failed (README)";
+az-doctor changes nothing on the device. Exit status: 0 if no check failed, otherwise that of the
+first failed check.";
 
-/// Say before a rollout what an unlock would stumble over on this device
+/// Check whether this device is ready to unlock
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-doctor", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// Sealed archive that is to be unlocked
+    /// Sealed archive to unlock
     #[arg(value_name = "ARCHIVE", env = "AZ_ARCHIVE", hide_env = true)]
     pub(crate) archive: Option<PathBuf>,
 
-    /// Make only these checks, comma-separated; each needs its setting
+    /// Run only these checks, comma-separated; one without its setting fails
     #[arg(
         long,
         value_name = "NAMES",
@@ -31,17 +32,17 @@ pub(crate) struct Cli {
         hide_possible_values = true,
         conflicts_with = "skip"
     )]
-    pub(crate) only: Vec<Name>,
+    pub(crate) only: Vec<CheckName>,
 
-    /// Leave these checks out
+    /// Skip these checks, comma-separated
     #[arg(long, value_name = "NAMES", value_enum, value_delimiter = ',', hide_possible_values = true)]
-    pub(crate) skip: Vec<Name>,
+    pub(crate) skip: Vec<CheckName>,
 
-    /// Only print the path that is set for archive or fragment-file
+    /// Print the configured path of archive or fragment-file, and check nothing
     #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true, conflicts_with_all = ["only", "skip"])]
     pub(crate) setting: Option<Setting>,
 
-    /// The device's fragment of the key
+    /// Fragment of the key that belongs to this device
     #[arg(long, value_name = "PATH", env = "AZ_FRAGMENT_FILE")]
     pub(crate) fragment_file: Option<PathBuf>,
 
@@ -51,22 +52,22 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) binding: BindingArgs,
 
-    /// Socket of the engine
+    /// Socket of the container engine
     #[arg(long, value_name = "unix://PATH", env = "DOCKER_HOST")]
     pub(crate) host: Option<String>,
 
     #[command(flatten)]
     pub(crate) cdn: CdnArgs,
 
-    /// Resource whose big part must be on the CDN
+    /// Check that the big part of this resource is on the CDN
     #[arg(long, value_name = "NAME")]
     pub(crate) resource: Option<ResourceName>,
 
-    /// Cache of az-fetch
+    /// Cache directory of az-fetch
     #[arg(long, value_name = "DIR", env = "AZ_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
-    /// Folder for event lines [default: AZ_RUN_DIR, or as az-unlock]
+    /// Directory for event lines [default: AZ_RUN_DIR, else that of az-unlock]
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
 
@@ -87,7 +88,7 @@ impl AsRef<StageArgs> for Cli {
 }
 
 impl Cli {
-    /// The value of `setting`; `None` if nothing sets it.
+    /// Returns the value of `setting`; `None` if it is not set.
     pub(crate) fn value_of(&self, setting: Setting) -> Option<&Path> {
         match setting {
             Setting::Archive => self.archive.as_deref(),
@@ -95,23 +96,23 @@ impl Cli {
         }
     }
 
-    /// True where the check is wanted.
-    pub(crate) fn wants(&self, name: Name) -> bool {
+    /// Returns true if the check is to be run.
+    pub(crate) fn is_selected(&self, name: CheckName) -> bool {
         if self.only.is_empty() { !self.skip.contains(&name) } else { self.only.contains(&name) }
     }
 }
 
-/// A setting that --setting prints.
+/// Settings that --setting prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Setting {
     Archive,
     FragmentFile,
 }
 
-/// A check, in the order in which they are made: what lies on the device first.
+/// The checks, in the order in which they run: those of local files first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Name {
+pub(crate) enum CheckName {
     Clock,
     Credentials,
     Fragment,
@@ -131,8 +132,8 @@ pub(crate) enum Name {
     CacheEntries,
 }
 
-impl Name {
-    /// The name on the command line and in the report.
+impl CheckName {
+    /// Returns the name on the command line and in the report.
     pub(crate) fn to_text(self) -> String {
         self.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
     }

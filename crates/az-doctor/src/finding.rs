@@ -1,22 +1,22 @@
-//! What a check found, and the report of all of them.
+//! The result of a check, and the report of all checks.
 
-use crate::cli::Name;
+use crate::cli::CheckName;
 use loader_model::printable;
 use loader_stage::{ErrorCode, Failure};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// How a check ended.
+/// Status of a check, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Status {
+pub(crate) enum CheckStatus {
     Skipped,
     Ok,
     Warn,
     Fail,
 }
 
-impl Status {
+impl CheckStatus {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Skipped => "skipped",
@@ -27,37 +27,38 @@ impl Status {
     }
 }
 
-/// What a check that did not fail found.
+/// Result of a check that did not fail.
 pub(crate) struct Finding {
-    status: Status,
+    status: CheckStatus,
     message: String,
     hint: Option<String>,
     detail: Map<String, Value>,
-    /// Skipped because another check failed.
+    /// True if the check was skipped because another one failed.
     blocked: bool,
 }
 
 impl Finding {
     pub(crate) fn ok(message: impl ToString) -> Self {
-        Self { status: Status::Ok, message: message.to_string(), hint: None, detail: Map::new(), blocked: false }
+        Self { status: CheckStatus::Ok, message: message.to_string(), hint: None, detail: Map::new(), blocked: false }
     }
 
-    /// Something that an unlock survives.
+    /// A problem that does not prevent an unlock.
     pub(crate) fn warn(message: impl ToString, hint: &str) -> Self {
-        Self { status: Status::Warn, hint: Some(hint.to_owned()), ..Self::ok(message) }
+        Self { status: CheckStatus::Warn, hint: Some(hint.to_owned()), ..Self::ok(message) }
     }
 
-    /// Nothing to look at; `hint` says what would give it something.
+    /// A check without anything to examine; `hint` names the option that is missing.
     pub(crate) fn skipped(message: impl ToString, hint: &str) -> Self {
-        Self { status: Status::Skipped, hint: Some(hint.to_owned()), ..Self::ok(message) }
+        Self { status: CheckStatus::Skipped, hint: Some(hint.to_owned()), ..Self::ok(message) }
     }
 
-    /// Not made, because the check `of` failed and tells why.
-    pub(crate) fn blocked(of: Name) -> Self {
-        Self { blocked: true, ..Self::skipped(format_args!("{} failed", of.to_text()), "see there") }
+    /// A check that was skipped because the check `failed`, which it depends on, failed.
+    pub(crate) fn blocked(failed: CheckName) -> Self {
+        let name = failed.to_text();
+        Self { blocked: true, ..Self::skipped(format_args!("{name} failed"), &format!("see the check {name}")) }
     }
 
-    /// The same with one more fact.
+    /// Adds a value to the details.
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         let value = match value.into() {
             Value::String(text) => printable(&text).into(),
@@ -68,15 +69,15 @@ impl Finding {
     }
 }
 
-/// One line of the report.
+/// Entry of a check in the report.
 #[derive(Serialize)]
-pub(crate) struct Check {
-    pub(crate) name: Name,
-    pub(crate) status: Status,
+pub(crate) struct CheckReport {
+    pub(crate) name: CheckName,
+    pub(crate) status: CheckStatus,
     pub(crate) message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
-    /// The class of the failure, of which the exit status follows.
+    /// Class of the failure, which determines the exit status.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,12 +88,12 @@ pub(crate) struct Check {
     failed: Option<ErrorCode>,
 }
 
-impl Check {
-    /// `must`: the check was asked for by name, so that nothing to look at is a
-    /// failure too.
-    pub(crate) fn new(name: Name, must: bool, outcome: Result<Finding, Failure>) -> Self {
+impl CheckReport {
+    /// Makes the entry of a check. With `required`, for a check that was selected by name, a check
+    /// without anything to examine fails too.
+    pub(crate) fn new(name: CheckName, required: bool, outcome: Result<Finding, Failure>) -> Self {
         let finding = match outcome {
-            Ok(finding) if must && finding.status == Status::Skipped && !finding.blocked => {
+            Ok(finding) if required && finding.status == CheckStatus::Skipped && !finding.blocked => {
                 return Self::failed(name, &Failure::new(ErrorCode::Config, finding.message).hint(finding.hint));
             }
             Ok(finding) => finding,
@@ -103,11 +104,11 @@ impl Check {
         Self { name, status, message: printable(&message), hint, code: None, exit: None, detail, failed: None }
     }
 
-    fn failed(name: Name, failure: &Failure) -> Self {
+    fn failed(name: CheckName, failure: &Failure) -> Self {
         let code = failure.code();
         Self {
             name,
-            status: Status::Fail,
+            status: CheckStatus::Fail,
             message: printable(&failure.to_string()),
             hint: failure.hint_text().map(printable),
             code: Some(code.as_str()),
@@ -118,25 +119,28 @@ impl Check {
     }
 }
 
-/// What az-doctor prints.
+/// The report that az-doctor prints.
 #[derive(Serialize)]
-pub(crate) struct Report {
-    pub(crate) checks: Vec<Check>,
-    verdict: Status,
+pub(crate) struct DoctorReport {
+    pub(crate) checks: Vec<CheckReport>,
+    verdict: CheckStatus,
 }
 
-impl Report {
-    pub(crate) fn new(checks: Vec<Check>) -> Self {
-        let worst = checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
-        Self { checks, verdict: worst.max(Status::Ok) }
+impl DoctorReport {
+    pub(crate) fn new(checks: Vec<CheckReport>) -> Self {
+        let worst = checks.iter().map(|check| check.status).max().unwrap_or(CheckStatus::Ok);
+        Self { checks, verdict: worst.max(CheckStatus::Ok) }
     }
 
-    /// The failure of the first check that failed; it names the others.
+    /// Returns the failure of the first failed check; its message lists the other ones.
+    ///
+    /// # Errors
+    /// That failure, if any check failed.
     pub(crate) fn verdict(&self) -> Result<(), Failure> {
         let mut failed = self.checks.iter().filter_map(|check| Some((check, check.failed?)));
         let Some((first, code)) = failed.next() else { return Ok(()) };
         let more: Vec<_> = failed.map(|(check, _)| check.name.to_text()).collect();
-        let more = if more.is_empty() { String::new() } else { format!("; {} failed too", more.join(", ")) };
+        let more = if more.is_empty() { String::new() } else { format!("; also failed: {}", more.join(", ")) };
         Err(Failure::new(code, format_args!("{}: {}{more}", first.name.to_text(), first.message))
             .hint(first.hint.clone()))
     }

@@ -1,10 +1,10 @@
-//! az-doctor: nothing in, what an unlock would stumble over on this device out, as JSON.
+//! az-doctor: checks whether this device is ready to unlock, and prints a JSON report.
 
 mod checks;
 mod cli;
+mod context;
 mod finding;
 mod run;
-mod visit;
 
 use loader_stage::UnlockState;
 

@@ -1,9 +1,9 @@
-//! What az-doctor does.
+//! Runs the checks and prints the report.
 
 use crate::checks;
-use crate::cli::{Cli, Name};
-use crate::finding::{Check, Finding, Report, Status};
-use crate::visit::Visit;
+use crate::cli::{CheckName, Cli};
+use crate::context::Context;
+use crate::finding::{CheckReport, CheckStatus, DoctorReport, Finding};
 use clap::ValueEnum;
 use loader_model::json_pretty;
 use loader_session::RetryStep;
@@ -21,41 +21,41 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     }
     stage.begin();
     let notify = |notice: &_| stage.retry_step(notice);
-    let visit = Visit::new(cli, stage, &notify);
+    let context = Context::new(cli, stage, &notify);
     let mut checks = Vec::new();
-    for name in Name::value_variants().iter().copied().filter(|name| cli.wants(*name)) {
-        let check = Check::new(name, !cli.only.is_empty(), check(name, &visit));
-        if check.status != Status::Skipped {
+    for name in CheckName::value_variants().iter().copied().filter(|name| cli.is_selected(*name)) {
+        let check = CheckReport::new(name, !cli.only.is_empty(), run_check(name, &context));
+        if check.status != CheckStatus::Skipped {
             let (status, message) = (check.status.as_str(), check.message.as_str());
             stage.step(&name.to_text(), &[("status", status.into()), ("message", message.into())]);
         }
         checks.push(check);
     }
-    let report = Report::new(checks);
+    let report = DoctorReport::new(checks);
     output.put(&json_pretty(&report).or_fail("report", |_| ErrorCode::Bug)?)?;
     output.commit()?;
-    // The report is there to be read, and the status says what an unlock would meet.
+    // The report is printed in any case; the exit status is that of the first failed check.
     Ok(report.verdict()?)
 }
 
-fn check(name: Name, visit: &Visit<'_>) -> Result<Finding, Failure> {
+fn run_check(name: CheckName, context: &Context<'_>) -> Result<Finding, Failure> {
     match name {
-        Name::Clock => checks::clock::check(visit),
-        Name::Credentials => checks::secrets::credentials(visit),
-        Name::Fragment => checks::secrets::fragment(visit),
-        Name::Key => checks::secrets::key(visit),
-        Name::DeviceSecret => checks::secrets::device_secret(visit),
-        Name::Hardware => checks::hardware::hardware(visit),
-        Name::Card => checks::hardware::card(visit),
-        Name::Archive => checks::archive::archive(visit),
-        Name::ArchiveKey => checks::archive::key(visit),
-        Name::Engine => checks::engine::engine(visit),
-        Name::Space => checks::engine::space(visit),
-        Name::RunDir => checks::folder::run_dir(visit),
-        Name::Cache => checks::cache::cache(visit),
-        Name::Api => checks::server::api(visit),
-        Name::Login => checks::server::login(visit),
-        Name::Cdn => checks::server::cdn(visit),
-        Name::CacheEntries => checks::cache::entries(visit),
+        CheckName::Clock => checks::clock::check(context),
+        CheckName::Credentials => checks::secrets::credentials(context),
+        CheckName::Fragment => checks::secrets::fragment(context),
+        CheckName::Key => checks::secrets::key(context),
+        CheckName::DeviceSecret => checks::secrets::device_secret(context),
+        CheckName::Hardware => checks::hardware::hardware(context),
+        CheckName::Card => checks::hardware::card(context),
+        CheckName::Archive => checks::archive::archive(context),
+        CheckName::ArchiveKey => checks::archive::key(context),
+        CheckName::Engine => checks::engine::engine(context),
+        CheckName::Space => checks::engine::space(context),
+        CheckName::RunDir => checks::dirs::run_dir(context),
+        CheckName::Cache => checks::cache::cache(context),
+        CheckName::Api => checks::server::api(context),
+        CheckName::Login => checks::server::login(context),
+        CheckName::Cdn => checks::server::cdn(context),
+        CheckName::CacheEntries => checks::cache::entries(context),
     }
 }

@@ -5,30 +5,31 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
-  az-hwid > hwid                        # as root, once; then --hwid-file hwid serves any user
+  az-hwid > hwid                        # once as root; other users pass --hwid-file hwid
   az-hwid --explain | jq -r '.sources[] | [.name, .state, .reason] | @tsv'
-  az-hwid --enroll > card.json          # later: az-hwid --card card.json names what changed
+  az-hwid --enroll > card.json          # later: az-hwid --card card.json reports changes
 
-Strong sources stay with the board: device tree serial, DMI product UUID and board serial,
-processor serial, eMMC CID. NVMe serials and the machine id count, and do not make an id alone.";
+At least one strong source is required, which stays with the board: device tree serial, DMI
+product UUID, DMI board serial, processor serial or eMMC CID. The serials of NVMe drives and the
+machine id are part of the id, but not enough for one.";
 
-/// Print the hardware id that sealed answers are bound to: 64 hexadecimal digits
+/// Print the hardware id of this device, which sealed answers are bound to: 64 hexadecimal digits
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-hwid", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// List the sources as JSON instead: used or not, and why; never a serial
+    /// List the sources as JSON instead, with the reason if unused; no serials
     #[arg(long, conflicts_with_all = ["enroll", "card"])]
     pub(crate) explain: bool,
 
-    /// Print an enrolment card instead: JSON, a short hash of each source
+    /// Print an enrolment card instead: JSON with a short hash of each source
     #[arg(long, conflicts_with = "card")]
     pub(crate) enroll: bool,
 
-    /// Compare with this card first; 79 and the sources' names where they differ
+    /// Compare with this card first; if it differs, list the sources and exit 79
     #[arg(long, value_name = "FILE")]
     pub(crate) card: Option<PathBuf>,
 
-    /// Print the hardware id in this file instead; - is standard input
+    /// Read the hardware id from FILE instead; - is standard input
     #[arg(long, value_name = "FILE", env = "AZ_HWID_FILE")]
     pub(crate) hwid_file: Option<PathBuf>,
 

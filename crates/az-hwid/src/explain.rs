@@ -1,20 +1,21 @@
-//! The list of sources as JSON.
+//! The JSON document that `--explain` prints.
 
-use loader_device::{Inventory, Source};
+use loader_device::{HardwareSource, Inventory};
 use serde::Serialize;
 
-/// What `--explain` prints.
+/// List of the sources.
 #[derive(Serialize)]
 pub(crate) struct Explanation<'i> {
-    /// True where the sources make an id.
+    /// True if the sources are enough for an id.
     usable: bool,
-    sources: Vec<Line<'i>>,
+    sources: Vec<SourceEntry<'i>>,
 }
 
 #[derive(Serialize)]
-struct Line<'i> {
+struct SourceEntry<'i> {
     name: &'static str,
-    place: &'i str,
+    #[serde(rename = "place")]
+    path: &'i str,
     strength: &'static str,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,14 +26,14 @@ struct Line<'i> {
 
 impl<'i> Explanation<'i> {
     pub(crate) fn new(inventory: &'i Inventory) -> Self {
-        let line = |source: &'i Source| Line {
+        let entry = |source: &'i HardwareSource| SourceEntry {
             name: source.name,
-            place: &source.place,
+            path: &source.path,
             strength: source.strength.as_str(),
             state: source.state.as_str(),
             reason: source.state.reason(),
             hash: source.tag(),
         };
-        Self { usable: inventory.id().is_ok(), sources: inventory.sources().iter().map(line).collect() }
+        Self { usable: inventory.id().is_ok(), sources: inventory.sources().iter().map(entry).collect() }
     }
 }

@@ -1,4 +1,4 @@
-//! az-hwid: nothing in, the hardware id out.
+//! az-hwid: prints the hardware id.
 
 mod cli;
 mod explain;

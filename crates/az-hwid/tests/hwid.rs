@@ -1,6 +1,6 @@
-//! az-hwid as a process: what it prints, what it refuses, and its exit status.
+//! Output, errors and exit status of az-hwid.
 
-#![allow(clippy::unwrap_used, reason = "what cannot be set up is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 
 use serde_json::Value;
 use std::fs;
@@ -11,8 +11,8 @@ use tempfile::TempDir;
 const UUID: &str = "4c4c4544-0042-3510-8052-b4c04f564231";
 const MACHINE: &str = "9b1f6c2e5d0a4f7e8c3b2a1908f7e6d5";
 
-/// The card of [`system`] with the salt 00 01 .. 0f; with a random one a change
-/// would go unseen now and then.
+/// Card of [`system`] with the salt 00 01 .. 0f; with a random salt the tests would fail
+/// occasionally, since a card misses one change in 65536.
 const CARD: &str = r#"{"hwid_card":1,"salt":"000102030405060708090a0b0c0d0e0f","sources":{"dmi-product-uuid":["321d"],"machine-id":["87fc"]}}"#;
 
 fn put(root: &Path, path: &str, text: &str) {
@@ -40,7 +40,7 @@ fn stdout(output: &Output) -> &str {
 }
 
 #[track_caller]
-fn refused(output: &Output, status: i32, code: &str) -> String {
+fn assert_failure(output: &Output, status: i32, code: &str) -> String {
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(status), "{stderr}");
     assert!(stderr.contains(&format!("\"code\":\"{code}\"")), "{stderr}");
@@ -51,7 +51,7 @@ fn refused(output: &Output, status: i32, code: &str) -> String {
 }
 
 #[test]
-fn the_id_is_one_line_and_always_the_same() {
+fn the_id_is_one_line_and_reproducible() {
     let root = system();
     let output = az_hwid(root.path(), &[]);
     assert_eq!(output.status.code(), Some(0));
@@ -64,12 +64,12 @@ fn the_id_is_one_line_and_always_the_same() {
 }
 
 #[test]
-fn without_a_strong_source_it_is_78_and_a_file_helps() {
+fn without_a_strong_source_the_status_is_78_unless_a_file_has_the_id() {
     let root = system();
     fs::remove_file(root.path().join("sys/class/dmi/id/product_uuid")).unwrap();
     for args in [&[][..], &["--enroll"]] {
         let output = az_hwid(root.path(), args);
-        let stderr = refused(&output, 78, "config");
+        let stderr = assert_failure(&output, 78, "config");
         assert!(stderr.contains("--hwid-file") && stderr.contains("dmi-board-serial"), "{stderr}");
         assert!(output.stdout.is_empty());
     }
@@ -78,38 +78,38 @@ fn without_a_strong_source_it_is_78_and_a_file_helps() {
     let output = az_hwid(root.path(), &["--hwid-file", "hwid"]);
     assert_eq!((stdout(&output).trim(), output.status.code()), (hex.to_lowercase().as_str(), Some(0)));
     put(root.path(), "bad", &hex[1..]);
-    refused(&az_hwid(root.path(), &["--hwid-file", "bad"]), 65, "malformed");
-    refused(&az_hwid(root.path(), &["--hwid-file", "none"]), 66, "not_found");
+    assert_failure(&az_hwid(root.path(), &["--hwid-file", "bad"]), 65, "malformed");
+    assert_failure(&az_hwid(root.path(), &["--hwid-file", "none"]), 66, "not_found");
 }
 
 #[test]
-fn explain_lists_each_source_and_no_serial() {
+fn explain_lists_all_sources_without_serials() {
     let root = system();
     let output = az_hwid(root.path(), &["--explain"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(!stdout(&output).contains(UUID) && !stdout(&output).contains(MACHINE));
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let of =
+    let source =
         |name: &str| list["sources"].as_array().unwrap().iter().find(|source| source["name"] == name).unwrap().clone();
     assert_eq!(list["usable"], true);
     assert_eq!(list["sources"].as_array().unwrap().len(), 7);
-    assert_eq!(of("dmi-product-uuid")["state"], "used");
-    assert_eq!(of("dmi-product-uuid")["hash"].as_str().unwrap().len(), 4);
-    assert_eq!(of("dmi-board-serial")["state"], "placeholder");
-    assert_eq!(of("dmi-board-serial")["reason"], "placeholder: a text that was never filled in");
-    assert_eq!(of("nvme-serial")["state"], "missing");
-    assert_eq!(of("machine-id")["strength"], "weak");
+    assert_eq!(source("dmi-product-uuid")["state"], "used");
+    assert_eq!(source("dmi-product-uuid")["hash"].as_str().unwrap().len(), 4);
+    assert_eq!(source("dmi-board-serial")["state"], "placeholder");
+    assert_eq!(source("dmi-board-serial")["reason"], "placeholder: a text that was never filled in");
+    assert_eq!(source("nvme-serial")["state"], "missing");
+    assert_eq!(source("machine-id")["strength"], "weak");
     fs::remove_file(root.path().join("sys/class/dmi/id/product_uuid")).unwrap();
     let output = az_hwid(root.path(), &["--explain"]);
-    refused(&output, 78, "config");
+    assert_failure(&output, 78, "config");
     assert!(stdout(&output).contains("\"usable\": false"));
-    // A pipeline would take the id that is named.
+    // The id in a file is enough for a pipeline.
     put(root.path(), "id", &"a0".repeat(32));
     assert_eq!(az_hwid(root.path(), &["--explain", "--hwid-file", "id"]).status.code(), Some(0));
 }
 
 #[test]
-fn a_card_tells_the_same_hardware_from_another() {
+fn a_card_distinguishes_the_same_hardware_from_other_hardware() {
     let root = system();
     let card = az_hwid(root.path(), &["--enroll", "-o", "card"]);
     assert_eq!((card.status.code(), card.stdout.len()), (Some(0), 0));
@@ -121,23 +121,23 @@ fn a_card_tells_the_same_hardware_from_another() {
     put(root.path(), "etc/machine-id", &MACHINE.replace('8', "9"));
     put(root.path(), "sys/class/nvme/nvme0/serial", "S4EVNF0M812345P");
     let other = az_hwid(root.path(), &["--card", "fixed-card"]);
-    let stderr = refused(&other, 79, "wrong_device");
+    let stderr = assert_failure(&other, 79, "wrong_device");
     assert!(stderr.contains("machine-id changed, nvme-serial is new"), "{stderr}");
     assert!(!stderr.contains("dmi") && other.stdout.is_empty(), "{stderr}");
-    // A card still says what is wrong where there is no id any more.
+    // The card is compared even if there is no id any more.
     fs::remove_file(root.path().join("sys/class/dmi/id/product_uuid")).unwrap();
-    let stderr = refused(&az_hwid(root.path(), &["--card", "card"]), 79, "wrong_device");
+    let stderr = assert_failure(&az_hwid(root.path(), &["--card", "card"]), 79, "wrong_device");
     assert!(stderr.contains("dmi-product-uuid is gone"), "{stderr}");
-    // What this user may not read is no other hardware, and there is no id.
+    // An unreadable source is not a mismatch, but there is no id.
     let root = system();
     put(root.path(), "card", CARD);
     fs::remove_file(root.path().join("sys/class/dmi/id/product_uuid")).unwrap();
     fs::create_dir(root.path().join("sys/class/dmi/id/product_uuid")).unwrap();
-    refused(&az_hwid(root.path(), &["--card", "card"]), 78, "config");
+    assert_failure(&az_hwid(root.path(), &["--card", "card"]), 78, "config");
     let id = "ab".repeat(32);
     put(root.path(), "hwid", &id);
     assert_eq!(stdout(&az_hwid(root.path(), &["--card", "card", "--hwid-file", "hwid"])).trim(), id);
     put(root.path(), "no-card", "{}");
-    refused(&az_hwid(root.path(), &["--card", "no-card"]), 65, "malformed");
-    refused(&az_hwid(root.path(), &["--card", "card", "--enroll"]), 2, "usage");
+    assert_failure(&az_hwid(root.path(), &["--card", "no-card"]), 65, "malformed");
+    assert_failure(&az_hwid(root.path(), &["--card", "card", "--enroll"]), 2, "usage");
 }

@@ -54,7 +54,10 @@ impl Producer {
         self.ended = true;
         match status {
             _ if status.success() => Ok(()),
-            _ => Err(Failure::new(code(status), format_args!("{name} ended with {status}; nothing was loaded"))),
+            _ => {
+                let text = format_args!("{name} ended with {status}; nothing was loaded");
+                Err(Failure::new(code(status), text).caused_by(name.rsplit('/').next().unwrap_or(name)))
+            }
         }
     }
 

@@ -1,11 +1,11 @@
-//! Time stamps: now, milliseconds of an event, days of the log.
+//! The current time, the timestamps of events, and the days of logs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Last second that RFC 3339 can write, the end of the year 9999.
+/// Last second that RFC 3339 can represent: the end of the year 9999.
 const LATEST_SECONDS: u64 = 253_402_300_799;
 
-/// Now, or the time that `SOURCE_DATE_EPOCH` fixes.
+/// Returns the current time, or that in `SOURCE_DATE_EPOCH` if it is set.
 pub(crate) fn now() -> SystemTime {
     let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse::<u64>().ok());
     let seconds = match fixed {
@@ -15,30 +15,29 @@ pub(crate) fn now() -> SystemTime {
     UNIX_EPOCH + seconds.min(Duration::from_secs(LATEST_SECONDS))
 }
 
-/// Seconds of `time` since 1970.
+/// Returns the seconds since 1970.
 pub(crate) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// `time` as RFC 3339 in UTC with milliseconds.
-pub(crate) fn stamp(time: SystemTime) -> String {
+/// Returns `time` as RFC 3339 in UTC with milliseconds.
+pub(crate) fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-/// Milliseconds since 1970 of an RFC 3339 stamp; `None` where it is none.
-pub(crate) fn millis(stamp: &str) -> Option<u64> {
-    let since = humantime::parse_rfc3339(stamp).ok()?.duration_since(UNIX_EPOCH).ok()?;
+/// Returns the milliseconds since 1970 of an RFC 3339 timestamp; `None` if it cannot be parsed.
+pub(crate) fn millis(timestamp: &str) -> Option<u64> {
+    let since = humantime::parse_rfc3339(timestamp).ok()?.duration_since(UNIX_EPOCH).ok()?;
     u64::try_from(since.as_millis()).ok()
 }
 
-/// The day of `time` in UTC as eight digits, `YYYYMMDD`.
+/// Returns the day of `time` in UTC as `YYYYMMDD`.
 pub(crate) fn day(time: SystemTime) -> String {
-    let stamp = humantime::format_rfc3339_seconds(time).to_string();
-    stamp.chars().filter(char::is_ascii_digit).take(8).collect()
+    let timestamp = humantime::format_rfc3339_seconds(time).to_string();
+    timestamp.chars().filter(char::is_ascii_digit).take(8).collect()
 }
 
-/// Seconds since 1970 at the start of a day of eight digits; `None` where there
-/// is no such day.
+/// Returns the seconds since 1970 at the start of a day `YYYYMMDD`; `None` if there is no such day.
 pub(crate) fn day_start(day: &str) -> Option<u64> {
     if day.len() != 8 || !day.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -52,9 +51,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_and_stamps() {
+    fn days_and_timestamps() {
         let time = UNIX_EPOCH + Duration::from_secs(1_795_422_180);
-        assert_eq!(stamp(time), "2026-11-23T08:23:00.000Z");
+        assert_eq!(timestamp(time), "2026-11-23T08:23:00.000Z");
         assert_eq!(day(time), "20261123");
         assert_eq!(day_start("20261123"), Some(1_795_422_180 / 86_400 * 86_400));
         for bad in ["2026112", "20261340", "2026112x", "20260230", ""] {
@@ -63,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_stamps_are_none() {
+    fn invalid_timestamps_are_none() {
         for bad in ["", "now", "1969-12-31T23:59:59.000Z", "99999-01-01T00:00:00.000Z", "2026-11-23T08:23:00.123"] {
             assert_eq!(millis(bad), None, "{bad}");
         }

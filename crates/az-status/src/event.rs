@@ -1,13 +1,13 @@
-//! The event in a line, and the names in it.
+//! Parses event lines, and checks the names in them.
 
-use crate::lines::Line;
+use crate::line_reader::RawLine;
 use loader_model::{Event, EventError, UnlockState, printable};
 
-/// How every event line begins.
+/// Start of every event line.
 const START: &[u8] = b"{\"v\":1,";
 
 /// The stages in the order of the pipeline.
-const ORDER: &[&str] = &[
+const STAGE_ORDER: &[&str] = &[
     "az-doctor",
     "az-hwid",
     "az-login",
@@ -24,7 +24,7 @@ const ORDER: &[&str] = &[
     "az-load",
 ];
 
-/// The event in a line; `None` for everything else, which is text.
+/// Returns the event in `line`; `None` if the line is text.
 fn parse(line: &[u8]) -> Option<Event> {
     if line.first() != Some(&b'{') {
         return None;
@@ -41,44 +41,47 @@ fn parse(line: &[u8]) -> Option<Event> {
             exit: if error.exit == 0 { loader_model::ErrorCode::Bug.exit() } else { error.exit },
             message: printable(&error.message),
             hint: error.hint.as_deref().map(printable),
+            caused_by: error.caused_by.filter(|stage| is_stage_name(stage)),
         }),
-        (UnlockState::Error, None) => Some(EventError::new(loader_model::ErrorCode::Bug, "it gave no cause", None)),
+        (UnlockState::Error, None) => {
+            Some(EventError::new(loader_model::ErrorCode::Bug, "failed without an error message", None))
+        }
         _ => None,
     };
     Some(event)
 }
 
-/// The text and the event in a line. An event may stand behind what a progress meter,
-/// which begins or ends what it shows with `\r` and no line, was writing; then the text
-/// is what the meter shows.
-pub(crate) fn split(line: &Line) -> (&[u8], Option<Event>) {
+/// Splits a line into text and an event. If a progress meter, which writes `\r` instead of newlines,
+/// shares the stream, its output may precede the event; the text is then what the meter last
+/// displayed.
+pub(crate) fn split_line(line: &RawLine) -> (&[u8], Option<Event>) {
     let bytes = &line.bytes[..];
-    if line.cut {
+    if line.is_cut {
         return (bytes, None);
     }
     if let Some(event) = parse(bytes) {
         return (b"", Some(event));
     }
-    let behind = bytes.windows(START.len()).rposition(|window| window == START).map(|at| bytes.split_at(at));
-    let Some((meter, event)) = behind.filter(|(meter, _)| meter.contains(&b'\r')) else { return (bytes, None) };
+    let event_at_end = bytes.windows(START.len()).rposition(|window| window == START).map(|at| bytes.split_at(at));
+    let Some((meter, event)) = event_at_end.filter(|(meter, _)| meter.contains(&b'\r')) else { return (bytes, None) };
     let Some(event) = parse(event) else { return (bytes, None) };
     let shown = meter.strip_suffix(b"\r").unwrap_or(meter);
     (shown.rsplit(|byte| *byte == b'\r').next().unwrap_or_default(), Some(event))
 }
 
-/// True for 1 to 64 of `A-Z a-z 0-9 . _ -`.
+/// Returns true for 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
 pub(crate) fn is_run_name(run: &str) -> bool {
     (1..=64).contains(&run.len()) && run.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// True for `az-` and up to 61 of `a-z -`.
+/// Returns true for `az-` and 1 to 61 characters of `a-z -`.
 pub(crate) fn is_stage_name(stage: &str) -> bool {
     (4..=64).contains(&stage.len())
         && stage.starts_with("az-")
         && stage.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }
 
-/// Place of `stage` in the pipeline; unknown ones come last.
-pub(crate) fn rank(stage: &str) -> usize {
-    ORDER.iter().position(|known| *known == stage).unwrap_or(ORDER.len())
+/// Returns the position of `stage` in the pipeline; unknown stages come last.
+pub(crate) fn pipeline_position(stage: &str) -> usize {
+    STAGE_ORDER.iter().position(|known| *known == stage).unwrap_or(STAGE_ORDER.len())
 }

@@ -1,25 +1,27 @@
-//! az-status: the merged event lines of a pipeline in, one verdict out.
+//! az-status: reads the event lines of a pipeline, and prints one verdict.
 
-mod board;
 mod cli;
 mod clock;
+mod daily_log;
+mod dir;
 mod event;
-mod folder;
-mod journal;
-mod judge;
-mod lines;
-mod outlook;
+mod input;
+mod line_reader;
+mod polled_file;
+mod processes;
 mod prometheus;
 #[cfg(test)]
 mod property;
-mod replace;
+mod root_cause;
 mod run;
-mod run_dir;
 mod screen;
 mod signals;
-mod source;
+mod status;
+mod status_file;
+mod stderr;
+mod temp_run_dir;
+mod text;
 mod verdict;
-mod wording;
 
 fn main() -> std::process::ExitCode {
     loader_stage::watch(run::run)

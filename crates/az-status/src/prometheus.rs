@@ -1,7 +1,7 @@
-//! Metrics in the text format of Prometheus, for the textfile collector.
+//! Metrics in the Prometheus text format, for the textfile collector of node_exporter.
 
-use crate::board::Process;
-use crate::outlook::{self, StageReport};
+use crate::processes::Process;
+use crate::status::{self, StageSummary};
 use crate::verdict::Verdict;
 use loader_model::{Unit, UnlockState};
 use std::fmt::Write;
@@ -19,24 +19,23 @@ const STATES: [UnlockState; 7] = [
 ];
 const LAST_SUCCESS: &str = "az_unlock_last_success_timestamp_seconds";
 const EXIT_CODE: &str = "az_unlock_exit_code";
-/// What is read of a file that is there: more than any we write.
-const OLD_FILE_MAX: u64 = 256 * 1024;
+/// Number of bytes of an existing file that are read: longer than any that is written.
+const EXISTING_FILE_MAX: u64 = 256 * 1024;
 
-/// What stands until an unlock has ended: of those before it.
+/// Values of previous unlocks, which are kept until the current one has ended.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Before {
-    /// When one was last ready, in seconds since 1970.
+pub(crate) struct PreviousUnlock {
+    /// Time of the last success, in seconds since 1970.
     pub(crate) last_success: Option<u64>,
-    /// Exit status of the last one. A scrape while another runs shall not miss it.
+    /// Exit status of the last unlock, so that a scrape during the next one does not miss it.
     exit: Option<u8>,
 }
 
-impl Before {
-    /// What the file tells.
+impl PreviousUnlock {
+    /// Reads the values from an existing file; a file that is missing or not text has none.
     pub(crate) fn read(path: &Path) -> Self {
         let mut text = String::new();
-        // One that is not there, or not text, tells nothing.
-        let file = std::fs::File::open(path).map(|file| file.take(OLD_FILE_MAX).read_to_string(&mut text));
+        let file = std::fs::File::open(path).map(|file| file.take(EXISTING_FILE_MAX).read_to_string(&mut text));
         if !matches!(file, Ok(Ok(_))) {
             return Self::default();
         }
@@ -45,41 +44,41 @@ impl Before {
     }
 }
 
-/// The metrics of `processes`; of the whole too once there is a `verdict`.
-pub(crate) fn render(processes: &[&Process], verdict: Option<&Verdict>, before: Before) -> Vec<u8> {
+/// Returns the metrics of `processes`, and those of the whole unlock if there is a `verdict`.
+pub(crate) fn render(processes: &[&Process], verdict: Option<&Verdict>, previous: PreviousUnlock) -> Vec<u8> {
     let mut out = Metrics(String::new());
-    let state = verdict.map_or_else(|| outlook::standing(processes), |verdict| verdict.state);
-    out.head("az_unlock_state", "gauge", "1 for the state that the unlock is in.");
+    let state = verdict.map_or_else(|| status::overall_state(processes), |verdict| verdict.state);
+    out.head("az_unlock_state", "gauge", "1 for the current state of the unlock, 0 for the other states.");
     for known in STATES {
         out.sample("az_unlock_state", Some(("state", known.as_str())), u64::from(known == state));
     }
-    if let Some(seconds) = before.last_success {
-        out.head(LAST_SUCCESS, "gauge", "When an unlock last became ready.");
+    if let Some(seconds) = previous.last_success {
+        out.head(LAST_SUCCESS, "gauge", "Time of the last successful unlock.");
         out.sample(LAST_SUCCESS, None, seconds);
     }
-    if let Some(exit) = verdict.map(|verdict| verdict.exit).or(before.exit) {
-        out.head(EXIT_CODE, "gauge", "Exit status of the last unlock that ended; 0 for ready.");
+    if let Some(exit) = verdict.map(|verdict| verdict.exit).or(previous.exit) {
+        out.head(EXIT_CODE, "gauge", "Exit status of the last unlock that ended; 0 for success.");
         out.sample(EXIT_CODE, None, exit);
     }
     if let Some(seconds) = verdict.and_then(|verdict| verdict.seconds) {
-        out.head("az_unlock_duration_seconds", "gauge", "How long the unlock took.");
+        out.head("az_unlock_duration_seconds", "gauge", "Duration of the unlock.");
         out.sample("az_unlock_duration_seconds", None, seconds);
     }
-    let labels = outlook::labels(processes);
+    let labels = status::labels(processes);
     let bytes: Vec<_> =
         labels.iter().filter(|(process, _)| process.unit == Unit::Bytes && process.done.is_some()).collect();
     if !bytes.is_empty() {
-        out.head("az_stage_bytes_total", "counter", "Bytes that the stage has handled in this run.");
+        out.head("az_stage_bytes_total", "counter", "Bytes that the stage has processed in this run.");
     }
     for (process, label) in bytes {
         out.sample("az_stage_bytes_total", Some(("stage", label)), process.done.unwrap_or_default());
     }
     let ended: Vec<_> = labels
         .iter()
-        .filter_map(|(process, label)| Some((label, StageReport::new(process, verdict.is_some()).exit?)))
+        .filter_map(|(process, label)| Some((label, StageSummary::new(process, verdict.is_some()).exit?)))
         .collect();
     if !ended.is_empty() {
-        out.head("az_stage_exit_code", "gauge", "Exit status of a stage that told its end.");
+        out.head("az_stage_exit_code", "gauge", "Exit status of a stage that has reported its end.");
     }
     for (label, exit) in ended {
         out.sample("az_stage_exit_code", Some(("stage", label)), exit);
@@ -103,7 +102,7 @@ impl Metrics {
     }
 }
 
-/// A label's value: backslash, quote and newline escaped.
+/// Returns the value of a label with backslashes, quotes and newlines escaped.
 fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

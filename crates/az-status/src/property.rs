@@ -1,42 +1,44 @@
-//! What holds of every input: lines that are no events, events that are half ones,
-//! and events in an order that no pipeline makes. Tried with proptest below, and by
-//! tests/fuzz.
+//! Properties of every input: text, incomplete events, and events in impossible orders. Checked with
+//! proptest below, and by tests/fuzz.
 
-use crate::board::Board;
-use crate::lines::next_line;
-use crate::verdict::{Ending, Verdict};
-use crate::{event, outlook, prometheus};
+use crate::line_reader::next_line;
+use crate::processes::Processes;
+use crate::verdict::{EndState, Verdict};
+use crate::{event, prometheus, status_file};
 use loader_model::{UnlockState, json_line};
 use std::io::BufReader;
 use std::time::UNIX_EPOCH;
 
-/// Whatever the lines are, there is a verdict of one printable line, its status is 0
-/// exactly where every stage was ready, and all that is written for programs is text.
+/// Checks that the verdict on `input` is one printable line, that its exit status is 0 if and only if
+/// every stage is ready, and that the output for programs is text.
+///
+/// # Panics
+/// If one of them is false.
 pub(crate) fn lines_end_in_a_verdict(input: &[u8]) {
     let mut reader = BufReader::with_capacity(1 + input.len() % 97, input);
-    let (mut board, mut last_text) = (Board::new(false), None);
+    let (mut all, mut last_text) = (Processes::new(false), None);
     while let Some(line) = next_line(&mut reader).unwrap() {
-        let (text, event) = event::split(&line);
+        let (text, event) = event::split_line(&line);
         match event {
-            Some(event) => drop(board.take(event, 0)),
+            Some(event) => drop(all.add(event, 0)),
             None => last_text = Some(loader_model::printable(&String::from_utf8_lossy(text))),
         }
     }
     for (recorded, command) in [(true, None), (false, None), (false, Some(0)), (false, Some(1))] {
-        let ending =
-            Ending { recorded, command, by_arrival: !recorded, last_text: last_text.clone(), ..Ending::default() };
-        let processes = if command.is_some() { board.select_all() } else { board.select(None) };
-        let verdict = Verdict::new(&processes, &ending);
+        let end =
+            EndState { recorded, command, by_arrival: !recorded, last_text: last_text.clone(), ..EndState::default() };
+        let processes = if command.is_some() { all.select_all() } else { all.select(None) };
+        let verdict = Verdict::new(&processes, &end);
         assert!(!verdict.text.is_empty() && !verdict.text.contains(char::is_control), "{:?}", verdict.text);
-        let ready = processes.iter().all(|process| process.state == UnlockState::Ready);
-        let empty = processes.is_empty() && command.is_none();
-        let good = ready && !empty && command != Some(1);
-        assert_eq!(verdict.exit == 0, good, "{}", verdict.text);
-        assert_eq!(verdict.state == UnlockState::Ready, good, "{}", verdict.text);
+        let is_ready = processes.iter().all(|process| process.state == UnlockState::Ready);
+        let is_empty = processes.is_empty() && command.is_none();
+        let is_success = is_ready && !is_empty && command != Some(1);
+        assert_eq!(verdict.exit == 0, is_success, "{}", verdict.text);
+        assert_eq!(verdict.state == UnlockState::Ready, is_success, "{}", verdict.text);
         let written = [
             json_line(&verdict).unwrap(),
-            outlook::status_file(&processes, None, Some(&verdict), UNIX_EPOCH),
-            prometheus::render(&processes, Some(&verdict), prometheus::Before::default()),
+            status_file::render(&processes, None, Some(&verdict), UNIX_EPOCH),
+            prometheus::render(&processes, Some(&verdict), prometheus::PreviousUnlock::default()),
         ];
         assert!(written.iter().all(|text| !text.is_empty() && std::str::from_utf8(text).is_ok()));
     }
@@ -47,7 +49,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A line of a pipeline, or what looks like one.
+    /// Generates event lines and similar text.
     fn line() -> impl Strategy<Value = String> {
         let stage = prop_oneof![Just("az-login"), Just("az-fetch"), Just("az-decrypt"), Just("az-x-y"), Just("other")];
         let state = prop_oneof![
@@ -62,7 +64,7 @@ mod tests {
                 format!(r#","error":{{"code":"{code}","exit":{exit},"message":{message}}}"#)
             }),
             1 => Just(r#","error":{"code":"reader_gone","exit":141,"message":"gone"}"#.to_owned()),
-            1 => Just(r#","error":{"code":"io","exit":74,"message":"az-fetch failed: disk"}"#.to_owned()),
+            1 => Just(r#","error":{"code":"io","exit":74,"message":"az-fetch failed: disk","caused_by":"az-fetch"}"#.to_owned()),
             2 => any::<u64>().prop_map(|done| format!(r#","done":{done},"total":{},"unit":"layers""#, done / 2)),
         ];
         let event = (stage, state, seconds, 1..4_u8, error).prop_map(|(stage, state, second, pid, error)| {

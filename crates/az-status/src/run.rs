@@ -1,19 +1,20 @@
-//! What az-status does: reads, keeps, shows, judges.
+//! Reads the inputs, updates the display and the files, and prints the verdict.
 
-use crate::board::{Board, Change, Process};
 use crate::cli::Cli;
 use crate::clock;
+use crate::daily_log::DailyLog;
 use crate::event;
-use crate::journal::Journal;
-use crate::judge::kind;
-use crate::lines::Line;
-use crate::outlook;
+use crate::input::{EventSource, Message};
+use crate::line_reader::RawLine;
+use crate::polled_file::PolledFile;
+use crate::processes::{Change, Process, Processes};
 use crate::prometheus;
-use crate::replace::Replaced;
-use crate::screen::{self, Screen, printable_line};
+use crate::root_cause::failure_kind;
+use crate::screen::{Screen, printable_line};
 use crate::signals;
-use crate::source::{Message, Source};
-use crate::verdict::{Ending, Verdict};
+use crate::status_file;
+use crate::stderr;
+use crate::verdict::{EndState, Verdict};
 use loader_model::{is_clock_unset, json_line};
 use loader_stage::{
     Content, ErrorCode, Failure, OrFail, Output, die_of, is_on_command_line, signal_came, stdout_is_open,
@@ -24,74 +25,83 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Lines that wait at most; each may have 64 KiB.
+/// Largest number of queued lines; each has at most 64 KiB.
 const QUEUE_LINES: usize = 32;
-/// How often moving bars are drawn, and time is looked at.
+/// Interval of redrawing bars and checking deadlines.
 const TICK: Duration = Duration::from_millis(100);
-/// Least time between two status files that differ in counts alone.
-const COUNT_INTERVAL: Duration = Duration::from_millis(500);
-/// The same for those that differ in a state: a flood of lines is no flood of files.
+/// Least time between two updates of the files if only amounts changed.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// Least time between two updates of the files if a state changed.
 const STATE_INTERVAL: Duration = Duration::from_millis(20);
-/// How long after a signal the stages may take to end.
+/// Longest wait for the stages to end after a signal.
 const STOP_MAX: Duration = Duration::from_secs(5);
-/// How long after Ctrl-C, which a terminal sends to all, they are left alone.
-const STOP_ALONE: Duration = Duration::from_secs(1);
-/// How long after the end of the command something that is no stage at work may
-/// hold its standard error open without a line.
+/// Delay before the stages get a SIGTERM after Ctrl-C, which the terminal sends to them too.
+const FORWARD_DELAY: Duration = Duration::from_secs(1);
+/// Longest wait for a line after the command has ended, if a process that is not a stage keeps its
+/// standard error open.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
-/// Everything that is kept while lines come.
-struct Watch {
-    board: Board,
+/// State of the main loop.
+struct Watcher {
+    processes: Processes,
     screen: Screen,
-    journal: Option<Journal>,
-    status: Option<Replaced>,
-    metrics: Option<Replaced>,
-    before: prometheus::Before,
-    last_kept: Instant,
-    /// Something changed that the files do not tell yet; true for a state.
-    unkept: Option<bool>,
+    log: Option<DailyLog>,
+    status_file: Option<PolledFile>,
+    metrics: Option<PolledFile>,
+    previous: prometheus::PreviousUnlock,
+    last_update: Instant,
+    /// Change that is not in the files yet.
+    pending: Option<Pending>,
     run: Option<String>,
-    cut: u64,
-    broken: Option<String>,
-    ending: Ending,
-    whole: bool,
+    /// Number of lines that were cut.
+    cut_lines: u64,
+    read_error: Option<String>,
+    end: EndState,
+    /// True if the events of all runs belong together.
+    all_runs: bool,
+}
+
+/// Kind of change that is not in the files yet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Pending {
+    Progress,
+    State,
 }
 
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let mut source = Source::open(cli)?;
-    let is_command = matches!(source, Source::Command(_));
-    let recorded = matches!(source, Source::Recorded(_));
+    let mut source = EventSource::open(cli)?;
+    let is_command = matches!(source, EventSource::Command(_));
+    let recorded = matches!(source, EventSource::Recorded(_));
     let (command_run, run_dir) = match &mut source {
-        Source::Command(run) => (Some(run.name.clone()), run.run_dir.take()),
+        EventSource::Command(watched) => (Some(watched.run.clone()), watched.run_dir.take()),
         _ => (None, None),
     };
     let file = match cli.output.as_deref() {
         Some(path) if path.as_os_str() != "-" => Some(Output::named_file(path, Content::Text)?),
         _ => None,
     };
-    let mut watch = Watch::new(cli, command_run, recorded)?;
+    let mut watcher = Watcher::new(cli, command_run, recorded)?;
     let (to, messages) = sync_channel(QUEUE_LINES);
     signals::watch(to.clone())?;
-    let before = (Instant::now(), oom_kills());
+    let (started, oom_kills_before) = (Instant::now(), oom_kills());
     let inputs = source.start(&to)?;
     drop(to);
-    watch.follow(&messages, inputs, is_command);
-    // Stages may end of Ctrl-C before the thread that waits for it here is woken.
-    watch.ending.signal = watch.ending.signal.or_else(|| Some((signal_came()?, watch.board.events())));
+    watcher.follow(&messages, inputs, is_command);
+    // The stages may have ended because of Ctrl-C before the signal thread of this process runs.
+    watcher.end.signal = watcher.end.signal.or_else(|| Some((signal_came()?, watcher.processes.events())));
     if is_command {
-        watch.ending.seconds = Some(before.0.elapsed().as_secs_f64());
+        watcher.end.seconds = Some(started.elapsed().as_secs_f64());
     }
-    watch.ending.oom_kills = oom_kills().saturating_sub(before.1);
-    let verdict = watch.end();
+    watcher.end.oom_kills = oom_kills().saturating_sub(oom_kills_before);
+    let verdict = watcher.finish();
     match run_dir {
-        Some(dir) if watch.board.anyone_works() => dir.keep(),
+        Some(dir) if watcher.processes.is_any_running() => dir.keep(),
         removed => drop(removed),
     }
 
-    if let Some(broken) = watch.broken.take_if(|_| watch.board.events() == 0) {
-        // That nobody reported anything would not be true.
-        return Err(Failure::new(ErrorCode::Io, broken).into());
+    if let Some(error) = watcher.read_error.take_if(|_| watcher.processes.events() == 0) {
+        // The verdict would be that no stage reported anything, which is unknown.
+        return Err(Failure::new(ErrorCode::Io, error).into());
     }
     let line = if cli.json {
         json_line(&verdict).or_fail("verdict", |_| ErrorCode::Bug)?
@@ -106,206 +116,211 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     };
     if verdict.exit == 0 {
         written?;
-        if let Some(broken) = watch.broken {
-            return Err(Failure::new(ErrorCode::Io, broken).into());
+        if let Some(error) = watcher.read_error {
+            return Err(Failure::new(ErrorCode::Io, error).into());
         }
     }
-    if let Some((signal, _)) = watch.ending.signal.filter(|_| verdict.exit != 0) {
-        // The shell shall see a process that died of the signal.
+    if let Some((signal, _)) = watcher.end.signal.filter(|_| verdict.exit != 0) {
+        // The shell must see that the signal ended this process.
         die_of(signal);
     }
     Ok(ExitCode::from(verdict.exit))
 }
 
-impl Watch {
+impl Watcher {
     fn new(cli: &Cli, command_run: Option<String>, recorded: bool) -> Result<Self, Failure> {
         let is_command = command_run.is_some();
         let now = clock::now();
-        // What a setting names for unlocks says nothing of one that was over long ago.
-        let wanted = |flag| !recorded || is_on_command_line(flag);
-        let journal = match &cli.log_dir {
-            Some(dir) if wanted("--log-dir") => Some(Journal::open(dir, cli.log_keep, now)?),
+        // When replaying a recorded run, files that only a setting names are not written.
+        let is_wanted = |flag| !recorded || is_on_command_line(flag);
+        let log = match &cli.log_dir {
+            Some(dir) if is_wanted("--log-dir") => Some(DailyLog::open(dir, cli.log_keep, now)?),
             _ => None,
         };
-        let status_file = cli.status_file.as_deref().filter(|_| wanted("--status-file"));
-        let mut status = status_file.map(Replaced::new).transpose()?;
-        if let Some(file) = &mut status {
-            file.begin(&outlook::status_file(&[], command_run.as_deref(), None, now))?;
+        let status_path = cli.status_file.as_deref().filter(|_| is_wanted("--status-file"));
+        let mut status_file = status_path.map(PolledFile::new).transpose()?;
+        if let Some(file) = &mut status_file {
+            file.create(&status_file::render(&[], command_run.as_deref(), None, now))?;
         }
-        let prometheus = cli.prometheus.as_deref().filter(|_| wanted("--prometheus"));
-        let before = prometheus.map(prometheus::Before::read).unwrap_or_default();
+        let metrics_path = cli.prometheus.as_deref().filter(|_| is_wanted("--prometheus"));
+        let previous = metrics_path.map(prometheus::PreviousUnlock::read).unwrap_or_default();
         let mut metrics = None;
-        if let Some(path) = prometheus {
-            let mut file = Replaced::new(path)?;
-            file.begin(&prometheus::render(&[], None, before))?;
+        if let Some(path) = metrics_path {
+            let mut file = PolledFile::new(path)?;
+            file.create(&prometheus::render(&[], None, previous))?;
             metrics = Some(file);
         }
         Ok(Self {
-            board: Board::new(is_command),
+            processes: Processes::new(is_command),
             screen: Screen::new(recorded),
-            journal,
-            status,
+            log,
+            status_file,
             metrics,
-            before,
-            last_kept: Instant::now(),
-            unkept: None,
+            previous,
+            last_update: Instant::now(),
+            pending: None,
             run: command_run.or_else(|| cli.run.clone()),
-            cut: 0,
-            broken: None,
-            ending: Ending { by_arrival: is_command, recorded, run: cli.run.clone(), ..Ending::default() },
-            whole: is_command,
+            cut_lines: 0,
+            read_error: None,
+            end: EndState { by_arrival: is_command, recorded, run: cli.run.clone(), ..EndState::default() },
+            all_runs: is_command,
         })
     }
 
-    /// Takes messages until the inputs and the command have ended, or until
-    /// waiting for them makes no sense.
+    /// Handles messages until the inputs and the command have ended, or a deadline has passed.
     fn follow(&mut self, messages: &Receiver<Message>, mut inputs: usize, is_command: bool) {
-        let mut command_runs = is_command;
-        let mut stop: Option<Instant> = None;
-        let mut pass_on: Option<Instant> = None;
-        let mut drained: Option<Instant> = None;
-        while inputs > 0 || command_runs {
+        let mut is_command_running = is_command;
+        let mut stop_deadline: Option<Instant> = None;
+        let mut forward_at: Option<Instant> = None;
+        let mut drain_deadline: Option<Instant> = None;
+        while inputs > 0 || is_command_running {
             let message = messages.recv_timeout(TICK);
             let now = Instant::now();
             match message {
                 Ok(Message::Line(input, line)) => {
-                    self.line(input, &line);
-                    drained = drained.map(|_| now + DRAIN_MAX);
+                    self.handle_line(input, &line);
+                    drain_deadline = drain_deadline.map(|_| now + DRAIN_MAX);
                 }
                 Ok(Message::Output(line)) => {
-                    self.screen.text(&printable_line(&line.bytes, line.cut));
-                    drained = drained.map(|_| now + DRAIN_MAX);
+                    self.screen.show_text(&printable_line(&line.bytes, line.is_cut));
+                    drain_deadline = drain_deadline.map(|_| now + DRAIN_MAX);
                 }
                 Ok(Message::End) => inputs -= 1,
-                Ok(Message::Broken(what)) => {
-                    self.screen.text(&format!("az-status: {what}"));
-                    self.broken = Some(what);
+                Ok(Message::ReadFailed(error)) => {
+                    self.screen.show_text(&format!("az-status: {error}"));
+                    self.read_error = Some(error);
                 }
                 Ok(Message::Exited(status)) => {
-                    command_runs = false;
-                    self.ending.command = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-                    drained = Some(now + DRAIN_MAX);
+                    is_command_running = false;
+                    self.end.command = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+                    drain_deadline = Some(now + DRAIN_MAX);
                 }
                 Ok(Message::Signal(signal)) => {
-                    if self.ending.signal.is_some() {
+                    if self.end.signal.is_some() {
                         return;
                     }
-                    self.ending.signal = Some((signal, self.board.events()));
-                    stop = Some(now + STOP_MAX);
-                    pass_on = Some(if signal == signal_hook::consts::SIGINT { now + STOP_ALONE } else { now });
+                    self.end.signal = Some((signal, self.processes.events()));
+                    stop_deadline = Some(now + STOP_MAX);
+                    forward_at = Some(if signal == signal_hook::consts::SIGINT { now + FORWARD_DELAY } else { now });
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.keep_in_time();
+            self.update_files_if_due();
             self.screen.tick();
-            if pass_on.is_some_and(|at| at <= now) {
-                pass_on = None;
+            if forward_at.is_some_and(|at| at <= now) {
+                forward_at = None;
                 signals::stop_descendants();
             }
-            if stop.is_none() && drained.is_some_and(|at| at <= now) && self.board.anyone_works() {
-                drained = Some(now + DRAIN_MAX);
+            if stop_deadline.is_none() && drain_deadline.is_some_and(|at| at <= now) && self.processes.is_any_running()
+            {
+                drain_deadline = Some(now + DRAIN_MAX);
             }
-            if [stop, drained].iter().flatten().any(|at| *at <= now) {
+            if [stop_deadline, drain_deadline].iter().flatten().any(|at| *at <= now) {
                 return;
             }
         }
     }
 
-    fn line(&mut self, input: usize, line: &Line) {
-        if let Some(trouble) = self.journal.as_mut().and_then(|journal| journal.line(&line.bytes, clock::now())) {
-            self.screen.text(&trouble);
+    fn handle_line(&mut self, input: usize, line: &RawLine) {
+        if let Some(problem) = self.log.as_mut().and_then(|log| log.append(&line.bytes, clock::now())) {
+            self.screen.show_text(&problem);
         }
-        self.cut += u64::from(line.cut);
-        let (text, event) = event::split(line);
+        self.cut_lines += u64::from(line.is_cut);
+        let (text, event) = event::split_line(line);
         if event.is_none() || !text.is_empty() {
-            self.text(text, line.cut);
+            self.handle_text(text, line.is_cut);
         }
         let Some(event) =
-            event.filter(|event| self.whole || self.ending.run.as_ref().is_none_or(|run| *run == event.run))
+            event.filter(|event| self.all_runs || self.end.run.as_ref().is_none_or(|run| *run == event.run))
         else {
             return;
         };
         let shown = event.clone();
-        let Some((process, change)) = self.board.take(event, input) else { return };
-        self.screen.event(process, change, &shown);
-        self.unkept = self.unkept.max(Some(change != Change::Progress));
+        let Some((process, change)) = self.processes.add(event, input) else { return };
+        self.screen.show_event(process, change, &shown);
+        let pending = if change == Change::Progress { Pending::Progress } else { Pending::State };
+        self.pending = self.pending.max(Some(pending));
     }
 
-    /// What is no event.
-    fn text(&mut self, bytes: &[u8], cut: bool) {
-        let text = printable_line(bytes, cut);
-        self.screen.text(&text);
+    fn handle_text(&mut self, bytes: &[u8], is_cut: bool) {
+        let text = printable_line(bytes, is_cut);
+        self.screen.show_text(&text);
         if !text.trim().is_empty() {
             let words: Vec<_> = text.split_whitespace().collect();
-            self.ending.last_text = Some(loader_model::printable(&words.join(" ")));
+            self.end.last_text = Some(loader_model::printable(&words.join(" ")));
         }
     }
 
-    /// Writes what changed, where it is time.
-    fn keep_in_time(&mut self) {
-        let Some(moved) = self.unkept.filter(|_| !self.ending.recorded) else { return };
-        if self.last_kept.elapsed() >= if moved { STATE_INTERVAL } else { COUNT_INTERVAL } {
-            self.keep(moved, None);
+    /// Writes the files if something changed and the interval has passed.
+    fn update_files_if_due(&mut self) {
+        let Some(change) = self.pending.filter(|_| !self.end.recorded) else { return };
+        let interval = if change == Pending::State { STATE_INTERVAL } else { PROGRESS_INTERVAL };
+        if self.last_update.elapsed() >= interval {
+            self.update_files(change, None);
         }
     }
 
     fn selected(&self) -> Vec<&Process> {
-        // Whatever a command tells is of its run, even a stage that lost AZ_RUN
-        // on its way, as under sudo.
-        if self.whole { self.board.select_all() } else { self.board.select(self.ending.run.as_deref()) }
+        // All events of a command belong to its run, also those of a stage that lost AZ_RUN, as with
+        // sudo.
+        if self.all_runs { self.processes.select_all() } else { self.processes.select(self.end.run.as_deref()) }
     }
 
-    /// Writes the status file, and where `moved` the metrics too.
-    fn keep(&mut self, moved: bool, verdict: Option<&Verdict>) {
-        self.last_kept = Instant::now();
-        self.unkept = None;
-        if self.status.is_none() && self.metrics.is_none() {
+    /// Writes the status file, and the metrics if a state changed.
+    fn update_files(&mut self, change: Pending, verdict: Option<&Verdict>) {
+        self.last_update = Instant::now();
+        self.pending = None;
+        if self.status_file.is_none() && self.metrics.is_none() {
             return;
         }
         let now = clock::now();
         let processes = self.selected();
-        let status = self.status.is_some().then(|| outlook::status_file(&processes, self.run.as_deref(), verdict, now));
-        let metrics = (self.metrics.is_some() && moved).then(|| prometheus::render(&processes, verdict, self.before));
-        let mut troubles = Vec::new();
-        if let (Some(file), Some(content)) = (&mut self.status, status) {
-            troubles.extend(file.put(&content, verdict.is_some()));
+        let status =
+            self.status_file.is_some().then(|| status_file::render(&processes, self.run.as_deref(), verdict, now));
+        let metrics = (self.metrics.is_some() && change == Pending::State)
+            .then(|| prometheus::render(&processes, verdict, self.previous));
+        let mut problems = Vec::new();
+        if let (Some(file), Some(content)) = (&mut self.status_file, status) {
+            problems.extend(file.replace(&content, verdict.is_some()));
         }
         if let (Some(file), Some(content)) = (&mut self.metrics, metrics) {
-            troubles.extend(file.put(&content, verdict.is_some()));
+            problems.extend(file.replace(&content, verdict.is_some()));
         }
-        for trouble in troubles {
-            self.screen.text(&trouble);
+        for problem in problems {
+            self.screen.show_text(&problem);
         }
     }
 
-    /// The verdict, after the last of all that is kept was written.
-    fn end(&mut self) -> Verdict {
+    /// Writes the files for the last time, and returns the verdict.
+    fn finish(&mut self) -> Verdict {
         self.screen.end();
-        self.ending.lost = self.cut + self.board.ignored;
+        self.end.lost = self.cut_lines + self.processes.dropped;
         let mut processes = self.selected();
-        if let Some(status) = self.ending.command.filter(|_| processes.iter().all(|process| kind(process).is_none())) {
-            // The command may end as a stage did that it ran again, or one of two.
-            processes = self.board.with_failed_before(&processes, status);
+        if let Some(status) =
+            self.end.command.filter(|_| processes.iter().all(|process| failure_kind(process).is_none()))
+        {
+            // The command may have the exit status of an earlier attempt of a restarted stage.
+            processes = self.processes.with_failed_attempts(&processes, status);
         }
-        let verdict = Verdict::new(&processes, &self.ending);
+        let verdict = Verdict::new(&processes, &self.end);
         let now = clock::now();
-        if verdict.exit == 0 && !(is_clock_unset(now) && self.before.last_success.is_some()) {
-            self.before.last_success = Some(clock::seconds(now));
+        if verdict.exit == 0 && !(is_clock_unset(now) && self.previous.last_success.is_some()) {
+            self.previous.last_success = Some(clock::seconds(now));
         }
-        self.keep(true, Some(&verdict));
-        if let Some(journal) = &mut self.journal {
+        self.update_files(Pending::State, Some(&verdict));
+        if let Some(log) = &mut self.log {
             let now = clock::now();
-            let line = format!("{} az-status: {}", clock::stamp(now), verdict.text);
-            if let Some(trouble) = journal.line(line.as_bytes(), now) {
-                screen::put(format!("{trouble}\n").as_bytes());
+            let line = format!("{} az-status: {}", clock::timestamp(now), verdict.text);
+            if let Some(problem) = log.append(line.as_bytes(), now) {
+                stderr::write(format!("{problem}\n").as_bytes());
             }
         }
         verdict
     }
 }
 
-/// Processes that the kernel has killed for lack of memory since it started.
+/// Returns the number of processes that the kernel has killed because of low memory since boot.
 fn oom_kills() -> u64 {
     let counters = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
     let count = counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());

@@ -1,71 +1,71 @@
-//! What a person sees meanwhile: bars, short lines, event lines, or nothing.
+//! Progress display on standard error: bars, short lines, event lines, or nothing.
 
 mod bars;
-mod plain;
+mod log_lines;
 
-use crate::board::{Change, Process};
+use crate::processes::{Change, Process};
+use crate::stderr;
 use loader_model::{Event, UnlockState, printable};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
-/// Standard error, in one of its forms.
+/// A style of progress display.
 pub(crate) enum Screen {
     /// A bar for each process, on a terminal.
     Bars(bars::Bars),
     /// A short line for each change.
-    Lines(plain::Lines),
-    /// The events as they came.
+    Lines(log_lines::LogLines),
+    /// The events, unchanged.
     Events,
     /// Only errors.
     Errors,
-    /// Nothing but what is no event.
+    /// Only text, no events.
     Text,
 }
 
 impl Screen {
-    /// The form that `AZ_EVENTS` and the terminal ask for. What was recorded is
-    /// not played again.
+    /// Chooses the style by `AZ_EVENTS` and the terminal. Events of a recorded run are not shown.
     pub(crate) fn new(recorded: bool) -> Self {
-        match set("AZ_EVENTS").as_deref() {
+        match env_text("AZ_EVENTS").as_deref() {
             _ if recorded => Self::Text,
             Some("off") => Self::Errors,
-            Some("human") => Self::Lines(plain::Lines::default()),
-            _ if draws() => Self::Bars(bars::Bars::new()),
+            Some("human") => Self::Lines(log_lines::LogLines::default()),
+            _ if can_draw_bars() => Self::Bars(bars::Bars::new()),
             Some("json") if !std::io::stderr().is_terminal() => Self::Events,
-            _ => Self::Lines(plain::Lines::default()),
+            _ => Self::Lines(log_lines::LogLines::default()),
         }
     }
 
-    /// Shows what `event` changed in `process`.
-    pub(crate) fn event(&mut self, process: &Process, change: Change, event: &Event) {
+    /// Shows the change that `event` reports.
+    pub(crate) fn show_event(&mut self, process: &Process, change: Change, event: &Event) {
         match self {
             Self::Bars(bars) => bars.show(process),
             Self::Lines(lines) => {
                 if let Some(line) = lines.line(process, change) {
-                    put(line.as_bytes());
+                    stderr::write(line.as_bytes());
                 }
             }
-            Self::Events => put(&event.to_line()),
-            Self::Errors if process.state == UnlockState::Error => put(plain::error(process).as_bytes()),
+            Self::Events => stderr::write(&event.to_line()),
+            Self::Errors if process.state == UnlockState::Error => stderr::write(log_lines::error(process).as_bytes()),
             Self::Errors | Self::Text => {}
         }
     }
 
-    /// Passes on a line that is no event, made printable.
-    pub(crate) fn text(&mut self, line: &str) {
+    /// Shows a line of text, which must be printable.
+    pub(crate) fn show_text(&mut self, line: &str) {
         match self {
-            Self::Bars(bars) => bars.text(line),
-            _ => put(format!("{line}\n").as_bytes()),
+            Self::Bars(bars) => bars.push_text(line),
+            _ => stderr::write(format!("{line}\n").as_bytes()),
         }
     }
 
-    /// Draws again what moves by itself.
+    /// Redraws rates and times.
     pub(crate) fn tick(&mut self) {
         if let Self::Bars(bars) = self {
             bars.tick();
         }
     }
 
-    /// Leaves the last picture on the terminal and the cursor below it.
+    /// Stops drawing, and moves the cursor below the bars.
     pub(crate) fn end(&mut self) {
         if let Self::Bars(bars) = self {
             bars.end();
@@ -73,43 +73,38 @@ impl Screen {
     }
 }
 
-fn set(name: &str) -> Option<String> {
+fn env_text(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// True where bars may be drawn on standard error.
-fn draws() -> bool {
-    let wanted = !matches!(set("AZ_EVENTS").as_deref(), Some("off" | "human"));
-    wanted && std::io::stderr().is_terminal() && set("TERM").is_some_and(|term| term != "dumb")
+/// Returns true if bars may be drawn on standard error.
+fn can_draw_bars() -> bool {
+    let wanted = !matches!(env_text("AZ_EVENTS").as_deref(), Some("off" | "human"));
+    wanted && std::io::stderr().is_terminal() && env_text("TERM").is_some_and(|term| term != "dumb")
 }
 
-/// True where bars are drawn on the terminal that standard output goes to as well,
-/// so that what a command writes there would be drawn over.
+/// Returns true if bars are drawn on the terminal that is standard output too, so that they would
+/// overwrite the output of a command.
 pub(crate) fn shares_terminal() -> bool {
     let device = |stat: rustix::io::Result<rustix::fs::Stat>| stat.ok().map(|stat| stat.st_rdev);
     let (out, err) = (std::io::stdout(), std::io::stderr());
-    draws() && out.is_terminal() && device(rustix::fs::fstat(out)) == device(rustix::fs::fstat(err))
+    can_draw_bars() && out.is_terminal() && device(rustix::fs::fstat(out)) == device(rustix::fs::fstat(err))
 }
 
-/// A report must not stop the work: a reader of standard error that went away,
-/// or a full disk, is no reason to end.
-pub(crate) fn put(bytes: &[u8]) {
-    let _ = std::io::stderr().lock().write_all(bytes);
-}
-
-/// All of a line, whatever its bytes, as text that is safe to show.
-pub(crate) fn printable_line(bytes: &[u8], cut: bool) -> String {
+/// Returns a whole line as text that is safe to print on a terminal.
+pub(crate) fn printable_line(bytes: &[u8], is_cut: bool) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = text.strip_suffix('\r').unwrap_or(&text).replace('\t', "    ");
     let mut out = String::with_capacity(text.len());
     let mut rest = text.as_str();
-    // Pieces so short that none is cut: an escape takes ten characters at most.
+    // `printable` cuts long text. Pieces of 40 characters stay below its limit: an escape has at most
+    // ten.
     while !rest.is_empty() {
         let end = rest.char_indices().nth(40).map_or(rest.len(), |(at, _)| at);
         out.push_str(&printable(&rest[..end]));
         rest = &rest[end..];
     }
-    if cut {
+    if is_cut {
         out.push_str(" [cut]");
     }
     out

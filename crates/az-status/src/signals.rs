@@ -1,19 +1,19 @@
-//! Signals: noted, passed on, obeyed at the end.
+//! Signals: forwarded to the main thread and to the stages.
 
-use crate::folder;
-use crate::source::Message;
+use crate::dir::entry_names;
+use crate::input::Message;
 use loader_stage::{EndSignals, Failure, ignored_signals};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::SyncSender;
 
-/// Sends every SIGINT, SIGTERM and SIGHUP as a message instead of ending the
-/// process: the verdict comes after the stages have ended. One that is ignored, as
-/// under nohup, stays so here and in the stages.
+/// Sends a message for each SIGINT, SIGTERM and SIGHUP. They do not end the process, which prints
+/// its verdict after the stages have ended. A signal that is ignored, for example by nohup, stays
+/// ignored here and in the stages.
 ///
 /// # Errors
-/// `io` where the system refuses.
+/// `io` if no handler can be registered or no thread started.
 pub(crate) fn watch(to: SyncSender<Message>) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure::io("signals", &error);
     let mut signals = EndSignals::register(ignored_signals()).map_err(fail)?;
@@ -22,29 +22,29 @@ pub(crate) fn watch(to: SyncSender<Message>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends SIGTERM to all processes below this one. A terminal tells the whole
-/// group by itself; a supervisor may tell only this process, and a shell that
-/// ends does not end its pipeline.
+/// Sends SIGTERM to all descendants of this process. A terminal signals the whole process group,
+/// but a supervisor may signal only this process, and a shell that exits does not stop its
+/// pipeline.
 pub(crate) fn stop_descendants() {
     let parents = parents();
     let own = std::process::id();
     for &pid in parents.keys() {
-        let mut at = pid;
-        // A chain longer than this has a loop: ids were used again meanwhile.
-        let below = (0..64).any(|_| {
-            at = parents.get(&at).copied().unwrap_or_default();
-            at == own
+        let mut ancestor = pid;
+        // A longer chain has a loop, since process ids were reused in the meantime.
+        let is_descendant = (0..64).any(|_| {
+            ancestor = parents.get(&ancestor).copied().unwrap_or_default();
+            ancestor == own
         });
-        if let Some(pid) = Pid::from_raw(pid.cast_signed()).filter(|_| below) {
-            // It may have ended by itself.
+        if let Some(pid) = Pid::from_raw(pid.cast_signed()).filter(|_| is_descendant) {
+            // The process may have ended already.
             let _ = kill_process(pid, Signal::TERM);
         }
     }
 }
 
-/// The parent of every process of this machine.
+/// Returns the parent of each process of this machine.
 fn parents() -> BTreeMap<u32, u32> {
-    let names = folder::names(Path::new("/proc")).unwrap_or_default();
+    let names = entry_names(Path::new("/proc")).unwrap_or_default();
     let pids = names.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| {
         // "PID (NAME) STATE PARENT ..."

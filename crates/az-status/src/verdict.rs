@@ -1,54 +1,55 @@
-//! The verdict: one line for a person, one object for a program.
+//! The verdict: a line of text for users, a JSON object for programs.
 
-use crate::board::Process;
-use crate::judge::{self, Judgement, Kind};
-use crate::outlook::{self, StageReport, Stages};
-use crate::wording;
+use crate::processes::Process;
+use crate::root_cause::{self, FailureKind, RootCause};
+use crate::status::{self, StageSummaries, StageSummary};
+use crate::text;
 use loader_model::{ErrorCode, UnlockState};
 use serde::Serialize;
 
-/// Most failures that the line names beside the first cause.
+/// Number of independent failures that the text names; more are only counted.
 const ALSO_MAX: usize = 3;
-/// What is known at the end beside the events.
+
+/// Facts about the end of the run that are not part of the events.
 #[derive(Debug, Default)]
-pub(crate) struct Ending {
-    /// Exit status of the command, 128 and the signal for one that was killed.
+pub(crate) struct EndState {
+    /// Exit status of the command; 128 plus the signal if it was killed.
     pub(crate) command: Option<i32>,
-    /// Signal that asked to stop, and how many events came before it.
+    /// Signal that this process received, and the number of events before it.
     pub(crate) signal: Option<(i32, u64)>,
-    /// The last line that was no event.
+    /// Last line of text.
     pub(crate) last_text: Option<String>,
-    /// Processes that the kernel killed meanwhile for lack of memory.
+    /// Number of processes that the kernel killed during the run because of low memory.
     pub(crate) oom_kills: u64,
-    /// The lines came from one pipe, in their order.
+    /// True if the lines come from one pipe, in chronological order.
     pub(crate) by_arrival: bool,
-    /// The lines were written before; a stage without a final line may still run.
+    /// True if the lines come from files; a stage without a final line may still run.
     pub(crate) recorded: bool,
-    /// Run that was asked for.
+    /// Run that the user selected.
     pub(crate) run: Option<String>,
-    /// Seconds that the command took.
+    /// Duration of the command in seconds.
     pub(crate) seconds: Option<f64>,
-    /// Lines that were too long, and events that there was no room for.
+    /// Number of lines that were too long, and of dropped events.
     pub(crate) lost: u64,
 }
 
-/// How it ended.
+/// The result of the whole run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Verdict {
     v: u32,
     run: Option<String>,
-    /// `ready` or `error`; a working state while a recorded run still goes on.
+    /// `ready` or `error`; a working state if a recorded run has not ended.
     pub(crate) state: UnlockState,
     /// Exit status of az-status.
     pub(crate) exit: u8,
-    /// The line.
+    /// The line of text.
     #[serde(rename = "verdict")]
     pub(crate) text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<Finding>,
+    cause: Option<VerdictFailure>,
     stopped: Vec<String>,
-    also: Vec<Finding>,
-    stages: Stages,
+    also: Vec<VerdictFailure>,
+    stages: StageSummaries,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,9 +62,9 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// One failure.
+/// A failure of a stage or of the command.
 #[derive(Debug, Default, Serialize)]
-struct Finding {
+struct VerdictFailure {
     #[serde(skip_serializing_if = "Option::is_none")]
     stage: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,56 +77,56 @@ struct Finding {
 }
 
 impl Verdict {
-    /// The verdict over `processes`, which stand in the order of the pipeline.
-    pub(crate) fn new(processes: &[&Process], ending: &Ending) -> Self {
-        let labels = outlook::labels(processes);
-        let judgement = judge::judge(processes, ending.by_arrival);
+    /// Makes the verdict on `processes`, which are in the order of the pipeline.
+    pub(crate) fn new(processes: &[&Process], end: &EndState) -> Self {
+        let labels = status::labels(processes);
+        let root_cause = root_cause::find_root_cause(processes, end.by_arrival);
         let mut verdict = Self {
             v: 1,
-            run: ending.run.clone().or_else(|| outlook::run_of(processes)),
+            run: end.run.clone().or_else(|| status::latest_run(processes)),
             state: UnlockState::Error,
             exit: 0,
             text: String::new(),
             cause: None,
             stopped: Vec::new(),
             also: Vec::new(),
-            stages: outlook::stages(processes, true),
-            seconds: ending.seconds.or_else(|| seconds(processes)),
-            command: ending.command,
-            lost: ending.lost,
+            stages: status::summarize(processes, true),
+            seconds: end.seconds.or_else(|| seconds(processes)),
+            command: end.command,
+            lost: end.lost,
         };
-        match judgement {
-            Some(found) if is_stop(&found, ending) => verdict.stopped_by_signal(&found, &labels, ending),
-            Some(found) if ending.recorded && found.kind == Kind::Gone && outlook::is_running(found.cause) => {
+        match root_cause {
+            Some(found) if is_stop(&found, end) => verdict.stopped_by_signal(&found, &labels, end),
+            Some(found) if end.recorded && found.kind == FailureKind::Died && status::is_running(found.cause) => {
                 verdict.still_running(&found, &labels, processes);
             }
-            Some(found) => verdict.failed(&found, &labels, ending),
-            None => verdict.all_ready(&labels, ending),
+            Some(found) => verdict.failed(&found, &labels, end),
+            None => verdict.all_ready(&labels, end),
         }
         verdict
     }
 
-    fn all_ready(&mut self, labels: &Labels<'_>, ending: &Ending) {
+    fn all_ready(&mut self, labels: &Labels<'_>, end: &EndState) {
         let names = labels.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>().join(", ");
-        let last_words = ending.last_text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-        let told = if labels.is_empty() { "; no stage reported anything" } else { " although every stage was ready" };
-        (self.exit, self.text) = match (ending.command, &ending.signal) {
+        let last_text = end.last_text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+        let suffix = if labels.is_empty() { "; no stage reported anything" } else { " although every stage was ready" };
+        (self.exit, self.text) = match (end.command, &end.signal) {
             (Some(status), Some((signal, _))) if status != 0 => (
                 128 + *signal as u8,
-                format!("STOPPED by {}: the command ended with {status}{told}", wording::signal(*signal)),
+                format!("STOPPED by {}: the command ended with {status}{suffix}", text::signal(*signal)),
             ),
             (Some(status), _) if status != 0 => (
-                wording::low_byte(status),
-                format!("FAILED: the command ended with {}{told}{last_words}", wording::status(status)),
+                text::exit_code(status),
+                format!("FAILED: the command ended with {}{suffix}{last_text}", text::status(status)),
             ),
             (Some(_), _) if labels.is_empty() => {
                 (0, "READY: the command ended with 0; no stage reported anything".into())
             }
             (None, Some((signal, _))) => {
-                let stopped = format!("STOPPED by {}: not everything had ended{told}", wording::signal(*signal));
+                let stopped = format!("STOPPED by {}: processes were still running{suffix}", text::signal(*signal));
                 (128 + *signal as u8, stopped)
             }
-            (None, None) if labels.is_empty() => match &ending.run {
+            (None, None) if labels.is_empty() => match &end.run {
                 Some(run) => (ErrorCode::NotFound.exit(), format!("FAILED: no stage reported anything in run {run}")),
                 None => (ErrorCode::NoInput.exit(), "FAILED: no stage reported anything".into()),
             },
@@ -135,72 +136,74 @@ impl Verdict {
             self.state = UnlockState::Ready;
         } else {
             let message = self.text.split_once(": ").map_or("", |(_, message)| message).to_owned();
-            let code = match (ending.signal, ending.command) {
+            let code = match (end.signal, end.command) {
                 (Some(_), _) => ErrorCode::Interrupted.as_str(),
                 (None, Some(_)) => "command",
                 (None, None) => ErrorCode::NoInput.as_str(),
             };
-            self.cause = Some(Finding { code: code.into(), exit: self.exit, message, ..Finding::default() });
+            self.cause =
+                Some(VerdictFailure { code: code.into(), exit: self.exit, message, ..VerdictFailure::default() });
         }
     }
 
-    fn failed(&mut self, found: &Judgement<'_>, labels: &Labels<'_>, ending: &Ending) {
-        let mut cause = finding(found.cause, labels, ending);
+    fn failed(&mut self, found: &RootCause<'_>, labels: &Labels<'_>, end: &EndState) {
+        let mut cause = describe_failure(found.cause, labels, end);
         let place = format!("{} ({})", label(found.cause, labels), found.cause.working);
-        // Only a stage whose reader was no stage has a reader that is gone as its
-        // cause: then the command knows more.
-        match ending.command {
-            Some(status) if found.kind == Kind::ReaderGone && status != 0 && status != 141 => {
-                let last_words = ending.last_text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+        // `ReaderGone` is the root cause only if the reader was not a stage. The exit status of the
+        // command then says more.
+        match end.command {
+            Some(status) if found.kind == FailureKind::ReaderGone && status != 0 && status != 141 => {
+                let last_text = end.last_text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
                 cause.code = "command".into();
-                cause.exit = wording::low_byte(status);
+                cause.exit = text::exit_code(status);
                 cause.message =
-                    format!("its reader went away and the command ended with {}{last_words}", wording::status(status));
-                self.text = format!("FAILED after {place}: {}", wording::sentence(&cause.message));
+                    format!("its reader exited and the command ended with {}{last_text}", text::status(status));
+                self.text = format!("FAILED after {place}: {}", text::sentence(&cause.message));
             }
-            _ => self.text = format!("FAILED in {place}: {}", wording::sentence(&cause.message)),
+            _ => self.text = format!("FAILED in {place}: {}", text::sentence(&cause.message)),
         }
         self.stopped = found.stopped.iter().map(|process| label(process, labels)).collect();
         if !self.stopped.is_empty() {
             self.text.push_str(&format!(" {} stopped because of it.", self.stopped.join(", ")));
         }
-        self.also = found.also.iter().map(|process| finding(process, labels, ending)).collect();
-        for (process, also) in found.also.iter().zip(&self.also).take(ALSO_MAX) {
+        self.also = found.independent.iter().map(|process| describe_failure(process, labels, end)).collect();
+        for (process, also) in found.independent.iter().zip(&self.also).take(ALSO_MAX) {
             let place = format!("{} ({})", label(process, labels), process.working);
-            self.text.push_str(&format!(" Also in {place}: {}", wording::sentence(&also.message)));
+            self.text.push_str(&format!(" Also in {place}: {}", text::sentence(&also.message)));
         }
         if self.also.len() > ALSO_MAX {
             self.text.push_str(&format!(" And {} more.", self.also.len() - ALSO_MAX));
         }
         if let Some(hint) = &cause.hint {
-            self.text.push_str(&format!(" Hint: {}", wording::sentence(hint)));
+            self.text.push_str(&format!(" Hint: {}", text::sentence(hint)));
         }
-        self.exit = match ending.signal {
+        self.exit = match end.signal {
             Some((signal, _)) => 128 + signal as u8,
             None => cause.exit,
         };
         self.cause = Some(cause);
     }
 
-    fn stopped_by_signal(&mut self, found: &Judgement<'_>, labels: &Labels<'_>, ending: &Ending) {
-        let signal = ending.signal.map_or(0, |(signal, _)| signal);
-        let unfinished: Vec<_> = labels.iter().filter(|(process, _)| judge::kind(process).is_some()).collect();
+    fn stopped_by_signal(&mut self, found: &RootCause<'_>, labels: &Labels<'_>, end: &EndState) {
+        let signal = end.signal.map_or(0, |(signal, _)| signal);
+        let unfinished: Vec<_> =
+            labels.iter().filter(|(process, _)| root_cause::failure_kind(process).is_some()).collect();
         let names: Vec<_> =
             unfinished.iter().map(|(process, label)| format!("{label} ({})", process.working)).collect();
         self.stopped = unfinished.iter().map(|(_, label)| label.clone()).collect();
         self.exit = 128 + signal as u8;
-        self.text = format!("STOPPED by {}: {} did not end", wording::signal(signal), names.join(", "));
+        self.text = format!("STOPPED by {}: {} did not end", text::signal(signal), names.join(", "));
         let code = if signal == 15 { ErrorCode::Terminated } else { ErrorCode::Interrupted };
-        let mut cause = finding(found.cause, labels, ending);
+        let mut cause = describe_failure(found.cause, labels, end);
         (cause.code, cause.exit, cause.hint) = (code.as_str().into(), self.exit, None);
-        cause.message = format!("stopped by {}", wording::signal(signal));
+        cause.message = format!("stopped by {}", text::signal(signal));
         self.cause = Some(cause);
     }
 
-    fn still_running(&mut self, found: &Judgement<'_>, labels: &Labels<'_>, processes: &[&Process]) {
+    fn still_running(&mut self, found: &RootCause<'_>, labels: &Labels<'_>, processes: &[&Process]) {
         self.exit = ErrorCode::Temporary.exit();
-        self.state = outlook::standing(processes);
-        self.stages = outlook::stages(processes, false);
+        self.state = status::overall_state(processes);
+        self.stages = status::summarize(processes, false);
         self.seconds = None;
         self.text = format!("RUNNING: {} ({}) has not ended", label(found.cause, labels), found.cause.working);
     }
@@ -213,68 +216,69 @@ fn label(process: &Process, labels: &Labels<'_>) -> String {
     found.map_or_else(|| process.stage.clone(), |(_, label)| label.clone())
 }
 
-/// True where the signal, not a failure before it, ended the work.
-fn is_stop(found: &Judgement<'_>, ending: &Ending) -> bool {
-    let Some((_, events_before)) = ending.signal else { return false };
-    found.cause.error.as_ref().is_some_and(judge::is_told_to_stop)
-        || found.kind == Kind::Gone
+/// Returns true if the signal, not an earlier failure, ended the run.
+fn is_stop(found: &RootCause<'_>, end: &EndState) -> bool {
+    let Some((_, events_before)) = end.signal else { return false };
+    found.cause.error.as_ref().is_some_and(root_cause::is_stopped_by_signal)
+        || found.kind == FailureKind::Died
         || found.cause.last.seq > events_before
 }
 
-fn finding(process: &Process, labels: &Labels<'_>, ending: &Ending) -> Finding {
-    let report = StageReport::new(process, true);
-    let mut finding = Finding {
+fn describe_failure(process: &Process, labels: &Labels<'_>, end: &EndState) -> VerdictFailure {
+    let summary = StageSummary::new(process, true);
+    let mut failure = VerdictFailure {
         stage: Some(label(process, labels)),
         state: Some(process.working),
-        code: report.code.unwrap_or_default(),
-        exit: report.exit.unwrap_or_default(),
-        message: report.message.unwrap_or_default(),
+        code: summary.code.unwrap_or_default(),
+        exit: summary.exit.unwrap_or_default(),
+        message: summary.message.unwrap_or_default(),
         hint: process.error.as_ref().and_then(|error| error.hint.clone()),
     };
     match &process.error {
-        None => silent(&mut finding, labels, ending),
-        // After Ctrl-C a person knows why.
+        None => describe_death(&mut failure, labels, end),
+        // SIGINT and SIGHUP need no explanation: the user pressed Ctrl-C or closed the terminal.
         Some(error) if error.code == ErrorCode::Terminated.as_str() => {
-            let hint = "a supervisor, an out-of-memory daemon or a person told this stage to stop; run it again";
-            finding.hint.get_or_insert_with(|| hint.to_owned());
+            let hint = "a supervisor, an out-of-memory daemon or a user stopped this stage; run it again";
+            failure.hint.get_or_insert_with(|| hint.to_owned());
         }
         Some(_) => {}
     }
-    let told_to_stop = process.error.as_ref().is_none_or(judge::is_told_to_stop);
-    if told_to_stop && process.stage == "az-load" && process.step.as_deref() == Some("unpacking") {
-        let hint = "the engine had all of it and may finish by itself: az-load --present tells, or run it again";
-        finding.hint = Some(hint.into());
+    let has_been_stopped = process.error.as_ref().is_none_or(root_cause::is_stopped_by_signal);
+    if has_been_stopped && process.stage == "az-load" && process.step.as_deref() == Some("unpacking") {
+        let hint = "the engine received the whole archive and may still load it: check with az-load --present, or run it again";
+        failure.hint = Some(hint.into());
     }
-    finding
+    failure
 }
 
-/// What can be said of a stage without a final line. Nothing tells that its work
-/// was wrong, and every stage can be run again after a kill, so the status is
-/// that of a failure worth a retry; a crash is a bug and would come again.
-fn silent(finding: &mut Finding, labels: &Labels<'_>, ending: &Ending) {
-    let gone = labels.iter().filter(|(process, _)| judge::kind(process) == Some(Kind::Gone)).count();
-    // The status of the command tells the signal only where one can have got it,
-    // and 13 is the pipe of another stage.
-    let signal = ending.command.filter(|_| gone == 1).map(|status| status - 128);
+/// Describes the failure of a stage without a final line. Every stage can be run again after it was
+/// killed, so the exit status is that of a temporary failure. A crash is a bug, which would happen
+/// again.
+fn describe_death(failure: &mut VerdictFailure, labels: &Labels<'_>, end: &EndState) {
+    let died =
+        labels.iter().filter(|(process, _)| root_cause::failure_kind(process) == Some(FailureKind::Died)).count();
+    // The status of the command shows the signal only if a single stage died. SIGPIPE (13) is a
+    // consequence of another failure.
+    let signal = end.command.filter(|_| died == 1).map(|status| status - 128);
     let signal = signal.filter(|signal| (1..=31).contains(signal) && *signal != 13);
-    let crashed = signal.is_some_and(wording::is_crash);
+    let crashed = signal.is_some_and(text::is_crash);
     let (code, status) = if crashed { ("crashed", ErrorCode::Bug) } else { ("killed", ErrorCode::Temporary) };
-    (finding.code, finding.exit) = (code.into(), status.exit());
-    finding.message = match signal {
-        Some(signal) => format!("{code} by {} before its final line", wording::signal(signal)),
+    (failure.code, failure.exit) = (code.into(), status.exit());
+    failure.message = match signal {
+        Some(signal) => format!("{code} by {} before its final line", text::signal(signal)),
         None => "killed: it ended without a final line".into(),
     };
-    let hint = match () {
-        () if crashed => "a bug in the program; please report it",
-        () if ending.oom_kills > 0 => {
-            "the kernel killed for lack of memory meanwhile (dmesg names the process); free some, then run it again"
-        }
-        () => "out of memory, or a signal from outside? dmesg and the journal tell; then run it again",
+    let hint = if crashed {
+        "this is a bug; please report it"
+    } else if end.oom_kills > 0 {
+        "the kernel killed a process because of low memory (see dmesg); free some memory, then run it again"
+    } else {
+        "it ran out of memory, or another process killed it: see dmesg and the journal; then run it again"
     };
-    finding.hint = Some(hint.into());
+    failure.hint = Some(hint.into());
 }
 
-/// From the first event to the last, in seconds.
+/// Returns the time from the first to the last event in seconds.
 fn seconds(processes: &[&Process]) -> Option<f64> {
     let first = processes.iter().filter_map(|process| process.first.ms).min()?;
     let last = processes.iter().filter_map(|process| process.last.ms).max()?;

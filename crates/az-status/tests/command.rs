@@ -1,6 +1,6 @@
-//! Commands whose standard error az-status owns: real shells and pipelines.
+//! az-status with a command: real shells and pipelines.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod events;
 
@@ -11,41 +11,41 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Shell functions that speak as a stage does: `say STAGE STATE [MORE]`,
-/// `fail STAGE CODE EXIT MESSAGE`. A stage is the (sub)shell that speaks, or `PID` if that is set.
-const SPEAK: &str = r#"
+/// Shell functions that write events like a stage: `say STAGE STATE [MORE]`,
+/// `fail STAGE CODE EXIT MESSAGE`. The process id is that of the (sub)shell, or `PID` if it is set.
+const FUNCTIONS: &str = r#"
 say() { echo "{\"v\":1,\"ts\":\"$(date -u +%FT%T.%3NZ)\",\"run\":\"$AZ_RUN\",\"stage\":\"$1\",\"pid\":${PID:-$BASHPID},\"state\":\"$2\"$3}" >&2; }
 fail() { say $1 error ",\"error\":{\"code\":\"$2\",\"exit\":$3,\"message\":\"$4\"}"; exit $3; }
 "#;
 
 /// Runs `script` with bash and pipefail under az-status with `options`.
 fn shell(options: &[&str], script: &str) -> Ended {
-    let script = format!("{SPEAK}{script}");
+    let script = format!("{FUNCTIONS}{script}");
     run(az_status().args(options).args(["--", "bash", "-o", "pipefail", "-c", &script]), b"from stdin")
 }
 
-/// The last line of standard error, where the verdict is.
+/// Returns the verdict: the last line of standard error.
 fn verdict(ended: &Ended) -> &str {
     ended.err.lines().last().unwrap_or_default()
 }
 
-/// The verdict without its time.
-fn timeless(ended: &Ended) -> &str {
+/// Returns the verdict without the duration.
+fn verdict_without_time(ended: &Ended) -> &str {
     verdict(ended).rsplit_once(" in ").map_or(verdict(ended), |(text, _)| text)
 }
 
 #[test]
-fn standard_output_and_input_are_the_command_s() {
+fn standard_input_and_output_belong_to_the_command() {
     let ended = shell(&[], "say az-load idle; say az-load loading_images; cat; say az-load ready");
     assert_eq!((ended.out.as_str(), ended.status), ("from stdin", Some(0)));
-    assert_eq!(timeless(&ended), "READY: az-load");
+    assert_eq!(verdict_without_time(&ended), "READY: az-load");
     assert_eq!(ended.err.lines().next(), Some("az-load: loading_images"));
-    let asked = shell(&["-o", "-"], "say az-load ready");
-    assert!(asked.out.starts_with("READY: az-load in "), "{}", asked.out);
+    let with_output = shell(&["-o", "-"], "say az-load ready");
+    assert!(with_output.out.starts_with("READY: az-load in "), "{}", with_output.out);
 }
 
 #[test]
-fn the_stages_of_a_pipeline_are_judged_together() {
+fn one_verdict_covers_all_stages_of_a_pipeline() {
     let script = r#"
         (say az-fetch idle; say az-fetch downloading_key; echo "curl: (22) 403" >&2; fail az-fetch not_permitted 77 "HTTP 403") |
         (say az-join idle; [ -n "$(cat)" ] || fail az-join no_input 65 "no fragment") |
@@ -60,7 +60,7 @@ fn the_stages_of_a_pipeline_are_judged_together() {
 }
 
 #[test]
-fn the_first_line_counts_whatever_the_clock_says() {
+fn the_order_of_the_lines_counts_not_the_clock() {
     let script = r#"
         PID=$$; date() { echo 2026-11-23T00:00:00.000Z; }
         say az-load idle; say az-fetch idle
@@ -72,7 +72,7 @@ fn the_first_line_counts_whatever_the_clock_says() {
 }
 
 #[test]
-fn bad_data_told_first_is_the_cause_though_the_stage_before_fails_by_itself_later() {
+fn bad_data_is_the_cause_even_if_the_previous_stage_fails_later() {
     let script = r#"
         PID=$$; say az-fetch idle; say az-decrypt idle
         (fail az-decrypt corrupt 65 "segment 7 fails its check")
@@ -83,7 +83,7 @@ fn bad_data_told_first_is_the_cause_though_the_stage_before_fails_by_itself_late
 }
 
 #[test]
-fn an_event_behind_a_progress_meter_is_read() {
+fn an_event_after_a_progress_meter_is_read() {
     let script = r#"
         PID=$$; say az-decrypt idle
         printf '\r  0 1000k\r 66 1000k' >&2; (fail az-decrypt corrupt 65 "segment 7")
@@ -95,7 +95,7 @@ fn an_event_behind_a_progress_meter_is_read() {
 }
 
 #[test]
-fn a_stage_that_failed_and_was_run_again_is_named_where_the_command_ends_as_it_did() {
+fn a_failed_attempt_is_the_cause_if_the_command_has_its_exit_status() {
     let script = r#"
         (fail az-fetch not_permitted 77 "HTTP 403"); status=$?; say az-fetch idle; say az-fetch ready; exit $status"#;
     let ended = shell(&[], script);
@@ -105,7 +105,7 @@ fn a_stage_that_failed_and_was_run_again_is_named_where_the_command_ends_as_it_d
 }
 
 #[test]
-fn the_command_s_own_failure_is_told_where_all_stages_were_ready() {
+fn the_failure_of_the_command_is_reported_if_all_stages_are_ready() {
     let script = "say az-decrypt decrypting; say az-decrypt ready; echo 'Error: no space left' >&2; exit 3";
     let ended = shell(&[], script);
     assert_eq!(
@@ -117,7 +117,7 @@ fn the_command_s_own_failure_is_told_where_all_stages_were_ready() {
 }
 
 #[test]
-fn a_sink_that_is_no_stage_and_leaves_is_the_cause() {
+fn a_sink_that_is_not_a_stage_is_the_cause_if_it_exits() {
     let script = r#"
         (say az-decrypt decrypting; fail az-decrypt reader_gone 141 "standard output: Broken pipe") |
         (echo "Cannot connect to the Docker daemon" >&2; exit 1)"#;
@@ -125,14 +125,14 @@ fn a_sink_that_is_no_stage_and_leaves_is_the_cause() {
     let json: serde_json::Value = serde_json::from_str(verdict(&ended)).unwrap();
     assert_eq!(
         json["verdict"],
-        "FAILED after az-decrypt (decrypting): its reader went away and the command ended with 1: \
+        "FAILED after az-decrypt (decrypting): its reader exited and the command ended with 1: \
          Cannot connect to the Docker daemon."
     );
     assert_eq!(ended.status, Some(1));
 }
 
 #[test]
-fn an_empty_pipeline_still_runs_the_command() {
+fn a_command_without_events_is_run() {
     assert_eq!(verdict(&shell(&[], "true")), "READY: the command ended with 0; no stage reported anything");
     let failed = shell(&[], "exit 9");
     assert_eq!(
@@ -143,7 +143,7 @@ fn an_empty_pipeline_still_runs_the_command() {
     assert_eq!(missing.status, Some(66));
 }
 
-/// A shell under the name of a stage, so that it is found as a process.
+/// Copies the shell to a file with the name of a stage, so that it is recognized as its process.
 fn stage_shell(dir: &Path, stage: &str) -> String {
     let path = dir.join(stage);
     fs::copy("/bin/bash", &path).unwrap();
@@ -151,23 +151,23 @@ fn stage_shell(dir: &Path, stage: &str) -> String {
 }
 
 #[test]
-fn a_stage_killed_by_its_id_is_the_cause_though_another_error_is_louder() {
+fn a_killed_stage_is_the_cause_even_if_another_stage_reports_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let decrypt = stage_shell(dir.path(), "az-decrypt");
-    fs::write(dir.path().join("speak"), SPEAK).unwrap();
-    // The sink tells an error that looks like its own, after the stage died.
+    fs::write(dir.path().join("functions"), FUNCTIONS).unwrap();
+    // The sink reports an error of its own after the stage died.
     let script = format!(
         r#"
-        ({decrypt} -c '. {dir}/speak; say az-decrypt idle; say az-decrypt decrypting; echo $$; kill -9 $$') |
+        ({decrypt} -c '. {dir}/functions; say az-decrypt idle; say az-decrypt decrypting; echo $$; kill -9 $$') |
         (say az-load idle; read pid; cat; while grep -q . /proc/$pid/cmdline 2>/dev/null; do :; done
-         fail az-load unavailable 69 "the stage before is not there")"#,
+         fail az-load unavailable 69 "the previous stage does not respond")"#,
         dir = dir.path().display(),
     );
     let ended = shell(&[], &script);
     assert!(
         verdict(&ended).starts_with(
             "FAILED in az-decrypt (decrypting): killed: it ended without a final line. \
-             Also in az-load (idle): the stage before is not there. Hint: "
+             Also in az-load (idle): the previous stage does not respond. Hint: "
         ),
         "{}",
         verdict(&ended)
@@ -176,8 +176,8 @@ fn a_stage_killed_by_its_id_is_the_cause_though_another_error_is_louder() {
 }
 
 #[test]
-fn a_process_that_is_ready_hides_no_killed_one_of_the_same_stage() {
-    // The one dies silently while the other works, whichever started first.
+fn a_ready_process_does_not_hide_a_killed_one_of_the_same_stage() {
+    // One dies without a final line while the other one runs, in both orders.
     for order in ["killed; ready", "ready; killed"] {
         let script = format!(
             r#"killed() {{ PID=1 say az-decrypt idle; }}
@@ -191,15 +191,15 @@ fn a_process_that_is_ready_hides_no_killed_one_of_the_same_stage() {
 }
 
 #[test]
-fn a_stage_that_was_killed_and_run_again_is_no_failure() {
+fn a_stage_that_was_killed_and_restarted_is_not_a_failure() {
     let dir = tempfile::tempdir().unwrap();
     let decrypt = stage_shell(dir.path(), "az-decrypt");
-    fs::write(dir.path().join("speak"), SPEAK).unwrap();
+    fs::write(dir.path().join("functions"), FUNCTIONS).unwrap();
     let path = dir.path().display();
-    // It dies only when its line was read, so that it was seen alive.
+    // It dies only after its line was read, so that it was found alive.
     let status_file = dir.path().join("status.json");
     let script = format!(
-        r#"{decrypt} -c '. {path}/speak; say az-decrypt idle
+        r#"{decrypt} -c '. {path}/functions; say az-decrypt idle
             until grep -q az-decrypt {path}/status.json; do :; done; kill -9 $$'
         (say az-decrypt idle; say az-decrypt ready); exit STATUS"#
     );
@@ -210,26 +210,26 @@ fn a_stage_that_was_killed_and_run_again_is_no_failure() {
 }
 
 #[test]
-fn a_command_without_a_run_directory_gets_one_of_its_own() {
-    let places = tempfile::tempdir().unwrap();
-    let at = |command: &mut Command| {
-        command.env_remove("RUNTIME_DIRECTORY").env("XDG_RUNTIME_DIR", places.path()).env_remove("AZ_RUN_DIR");
+fn a_command_without_a_run_directory_gets_a_temporary_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let set_dirs = |command: &mut Command| {
+        command.env_remove("RUNTIME_DIRECTORY").env("XDG_RUNTIME_DIR", parent.path()).env_remove("AZ_RUN_DIR");
     };
     let mut command = az_status();
-    at(&mut command);
+    set_dirs(&mut command);
     let script = "echo {} > $AZ_RUN_DIR/az-load.jsonl; stat -c '%n %a' $AZ_RUN_DIR";
     let ended = run(command.args(["--", "sh", "-c", script]), b"");
     let (path, mode) = ended.out.trim().rsplit_once(' ').unwrap();
-    assert!(Path::new(path).starts_with(places.path()) && mode == "700", "{}", ended.out);
-    assert_eq!(fs::read_dir(places.path()).unwrap().count(), 0, "it is removed");
+    assert!(Path::new(path).starts_with(parent.path()) && mode == "700", "{}", ended.out);
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "it is removed");
     let mut named = az_status();
-    at(&mut named);
+    set_dirs(&mut named);
     let ended = run(named.env("AZ_RUN_DIR", "/named").args(["--", "sh", "-c", "echo $AZ_RUN_DIR"]), b"");
     assert_eq!(ended.out, "/named\n");
 
     // After a signal too.
     let mut command = az_status();
-    at(&mut command);
+    set_dirs(&mut command);
     let mut child = command
         .args(["--", "sh", "-c", "echo $AZ_RUN_DIR; exec sleep 600"])
         .stdin(Stdio::null())
@@ -241,11 +241,11 @@ fn a_command_without_a_run_directory_gets_one_of_its_own() {
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert!(Path::new(line.trim()).is_dir(), "{line}");
     signalled(child, "-TERM");
-    assert_eq!(fs::read_dir(places.path()).unwrap().count(), 0, "it is removed");
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "it is removed");
 }
 
 #[test]
-fn the_signal_is_named_where_the_command_tells_it() {
+fn the_signal_is_named_if_the_exit_status_shows_it() {
     let killed = shell(&[], "say az-load idle; say az-load loading_images; kill -9 $$");
     assert!(
         verdict(&killed).starts_with("FAILED in az-load (loading_images): killed by SIGKILL before its final line. "),
@@ -259,7 +259,7 @@ fn the_signal_is_named_where_the_command_tells_it() {
 }
 
 #[test]
-fn stages_share_a_run_and_write_json_whatever_the_caller_prefers() {
+fn stages_share_a_run_and_write_json_regardless_of_az_events() {
     let ended = run(
         az_status().env("AZ_EVENTS", "human").args(["--run", "mine", "--", "sh", "-c", "echo $AZ_RUN $AZ_EVENTS"]),
         b"",
@@ -268,15 +268,15 @@ fn stages_share_a_run_and_write_json_whatever_the_caller_prefers() {
 }
 
 #[test]
-fn a_stage_that_lost_its_run_is_judged_too() {
+fn a_stage_without_the_common_run_is_included() {
     let script = r#"say az-decrypt decrypting; say az-decrypt ready; (unset AZ_RUN; AZ_RUN=other; fail az-load io 74 "disk full")"#;
     let ended = shell(&["--run", "mine"], script);
     assert_eq!((verdict(&ended), ended.status), ("FAILED in az-load (idle): disk full.", Some(74)));
 }
 
 #[test]
-fn events_are_handed_on_where_they_are_asked_for() {
-    let script = format!("{SPEAK} say az-load idle; say az-load ready; echo text >&2");
+fn events_are_passed_on_with_az_events_json() {
+    let script = format!("{FUNCTIONS} say az-load idle; say az-load ready; echo text >&2");
     let ended = run(az_status().env("AZ_EVENTS", "json").args(["--", "bash", "-c", &script]), b"");
     let lines: Vec<_> = ended.err.lines().collect();
     assert!(lines[0].starts_with("{\"v\":1,") && lines[1].contains("\"ready\""), "{lines:?}");
@@ -286,35 +286,35 @@ fn events_are_handed_on_where_they_are_asked_for() {
 }
 
 #[test]
-fn something_that_keeps_standard_error_open_does_not_hold_the_verdict() {
+fn a_process_that_keeps_standard_error_open_does_not_delay_the_verdict() {
     let ended = shell(&[], "say az-load ready; sleep 60 </dev/null >/dev/null & echo $!; exit 0");
-    assert_eq!(timeless(&ended), "READY: az-load");
-    // It is still there (what has ended has no command line), and goes now.
+    assert_eq!(verdict_without_time(&ended), "READY: az-load");
+    // The process still runs: an ended one has no command line.
     let pid = ended.out.trim();
     assert!(!fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().is_empty());
     assert!(Command::new("kill").arg(pid).status().unwrap().success());
 }
 
 #[test]
-fn a_stage_that_works_on_after_the_command_is_waited_for() {
+fn a_stage_that_outlives_the_command_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let load = stage_shell(dir.path(), "az-load");
-    fs::write(dir.path().join("speak"), SPEAK).unwrap();
+    fs::write(dir.path().join("functions"), FUNCTIONS).unwrap();
     // As in `az-decrypt > >(az-load)`: bash does not wait for it.
     let dir = dir.path().display();
     let ended = shell(
         &[],
         &format!(
-            "({load} -c '. {dir}/speak; say az-load loading_images; touch {dir}/up; sleep 4; say az-load ready') & \
+            "({load} -c '. {dir}/functions; say az-load loading_images; touch {dir}/up; sleep 4; say az-load ready') & \
              until [ -e {dir}/up ]; do :; done; exit 0"
         ),
     );
-    assert_eq!((timeless(&ended), ended.status), ("READY: az-load", Some(0)));
+    assert_eq!((verdict_without_time(&ended), ended.status), ("READY: az-load", Some(0)));
 }
 
-/// az-status over a script that says READY on standard output when it runs.
+/// Starts az-status with a script, and waits until the script prints READY on standard output.
 fn started(script: &str, options: &[&str]) -> Child {
-    let script = format!("{SPEAK}{script}");
+    let script = format!("{FUNCTIONS}{script}");
     let mut command: Command = az_status();
     command.args(options).args(["--", "bash", "-c", &script]).stdin(Stdio::null());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -332,7 +332,7 @@ fn signalled(mut child: Child, signal: &str) -> (String, std::process::ExitStatu
     (err.lines().last().unwrap_or_default().to_owned(), child.wait().unwrap())
 }
 
-/// The same once the events of `stage` were read.
+/// Starts the script, and sends the signal after the events of `stage` were read.
 fn signalled_after(script: &str, stage: &str, signal: &str) -> (String, std::process::ExitStatus) {
     let dir = tempfile::tempdir().unwrap();
     let status_file = dir.path().join("status.json");
@@ -344,8 +344,8 @@ fn signalled_after(script: &str, stage: &str, signal: &str) -> (String, std::pro
 }
 
 #[test]
-fn a_signal_to_az_status_alone_stops_the_stages_and_the_verdict_follows() {
-    // A pipeline does not end with its shell: both ends have to be told.
+fn a_signal_to_az_status_stops_the_stages_before_the_verdict() {
+    // A pipeline does not end when its shell does: both need the signal.
     let script = r#"
         (trap 'kill $sleep; fail az-fetch terminated 143 "stopped by SIGTERM"' TERM
          say az-fetch downloading_key; sleep 600 & sleep=$!; echo READY >&3; wait) 3>&1 >/dev/null | cat"#;
@@ -353,21 +353,21 @@ fn a_signal_to_az_status_alone_stops_the_stages_and_the_verdict_follows() {
         let (verdict, status) = signalled(started(script, &["--json"]), signal);
         let verdict: serde_json::Value = serde_json::from_str(&verdict).unwrap();
         assert_eq!(verdict["verdict"], format!("STOPPED by {name}: az-fetch (downloading_key) did not end"));
-        assert_eq!(verdict["stages"]["az-fetch"]["code"], "terminated", "its final line was waited for");
+        assert_eq!(verdict["stages"]["az-fetch"]["code"], "terminated", "az-status did not wait for the final line");
         assert_eq!(verdict["exit"], 128 + number);
-        assert_eq!(status.signal(), Some(number), "which a shell shows as 128 and the number");
+        assert_eq!(status.signal(), Some(number), "a shell shows it as 128 plus the number");
     }
 }
 
 #[test]
-fn stages_that_were_quicker_to_obey_than_az_status_are_no_failures() {
+fn stages_that_stop_before_az_status_are_not_failures() {
     let script = r#"(fail az-fetch interrupted 130 "stopped by SIGINT"); say az-load idle; echo READY; exec sleep 600"#;
     let (verdict, _) = signalled_after(script, "az-load", "-INT");
     assert_eq!(verdict, "STOPPED by SIGINT: az-fetch (idle), az-load (idle) did not end");
 }
 
 #[test]
-fn a_signal_is_no_success_where_something_that_is_no_stage_works_on() {
+fn a_signal_is_not_a_success_if_a_process_that_is_not_a_stage_still_runs() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
     let script = format!(
@@ -378,14 +378,14 @@ fn a_signal_is_no_success_where_something_that_is_no_stage_works_on() {
     let (verdict, status) = signalled_after(&script, "az-decrypt", "-TERM");
     let pid = fs::read_to_string(pid).unwrap();
     assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
-    assert_eq!(verdict, "STOPPED by SIGTERM: not everything had ended although every stage was ready");
+    assert_eq!(verdict, "STOPPED by SIGTERM: processes were still running although every stage was ready");
     assert_eq!(status.signal(), Some(15));
 }
 
 #[test]
-fn a_signal_that_was_ignored_stays_so_here_and_in_the_stages() {
+fn an_ignored_signal_stays_ignored_here_and_in_the_stages() {
     let script = "kill -HUP $PPID; grep SigIgn /proc/self/status; say az-load ready";
-    let script = format!("trap '' HUP; exec \"$0\" -- bash -c '{SPEAK}{script}'").replace("'{\"", "'{\"");
+    let script = format!("trap '' HUP; exec \"$0\" -- bash -c '{FUNCTIONS}{script}'").replace("'{\"", "'{\"");
     let output = Command::new("bash").args(["-c", &script, env!("CARGO_BIN_EXE_az-status")]).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert!(err.lines().last().unwrap_or_default().starts_with("READY: az-load"), "{err}");
@@ -393,7 +393,7 @@ fn a_signal_that_was_ignored_stays_so_here_and_in_the_stages() {
 }
 
 #[test]
-fn a_failure_before_the_signal_stays_the_cause() {
+fn a_failure_before_the_signal_remains_the_cause() {
     let script =
         r#"(fail az-fetch not_found 66 "no such resource"); say az-load loading_images; echo READY; exec sleep 600"#;
     let (verdict, status) = signalled_after(script, "az-load", "-TERM");

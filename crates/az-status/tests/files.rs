@@ -1,6 +1,6 @@
 //! The status file, the logs and the metrics.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod events;
 
@@ -12,15 +12,15 @@ use std::path::Path;
 /// 2026-11-23T08:23:00Z.
 const EPOCH: &str = "1795422180";
 
-fn names(folder: &Path) -> Vec<String> {
+fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
 
 #[test]
-fn the_status_file_tells_the_end() {
+fn the_status_file_contains_the_verdict() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("status.json");
     let mut command = az_status();
@@ -37,7 +37,7 @@ fn the_status_file_tells_the_end() {
 }
 
 #[test]
-fn what_others_poll_is_readable_by_them_whatever_the_umask() {
+fn polled_files_are_readable_by_all_users_regardless_of_the_umask() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "umask 077; exec \"$0\" --status-file s --prometheus s.prom --log-dir . -- true"]);
@@ -48,7 +48,7 @@ fn what_others_poll_is_readable_by_them_whatever_the_umask() {
 }
 
 #[test]
-fn the_status_file_follows_every_state_and_is_always_whole() {
+fn the_status_file_follows_every_state_and_is_always_complete() {
     use std::io::Write;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("status.json");
@@ -56,7 +56,7 @@ fn the_status_file_follows_every_state_and_is_always_whole() {
     command.env("AZ_EVENTS", "off").arg("--status-file").arg(&path);
     let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // Polls, as a poller does, until a stage is in its state.
+    // Polls until the stage is in the state.
     let poll = |stage: &str, state: &str| loop {
         let Ok(text) = fs::read(&path) else { continue };
         let status: serde_json::Value = serde_json::from_slice(&text).unwrap();
@@ -74,9 +74,9 @@ fn the_status_file_follows_every_state_and_is_always_whole() {
         ("az-fetch", 2, "downloading_key", "", "downloading_key"),
         ("az-load", 5, "loading_images", "", "loading_images"),
         ("az-load", 5, "ready", "", "loading_images"),
-        // All are ready, but the pipe is open: another stage may start.
+        // All stages are ready, but the pipe is open: another stage may start.
         ("az-fetch", 2, "ready", "", "loading_images"),
-        // A victim whose cause is not known yet.
+        // A consequence whose cause is not known yet.
         ("az-push", 9, "error", &error("no_input", 65, "empty"), "loading_images"),
         ("az-hwid", 8, "error", &error("io", 74, "disk full"), "error"),
     ] {
@@ -86,11 +86,11 @@ fn the_status_file_follows_every_state_and_is_always_whole() {
         assert!(status.get("verdict").is_none());
     }
     drop(stdin);
-    assert_eq!(child.wait().unwrap().code(), Some(74), "all stamps are equal: the error of its own goes first");
+    assert_eq!(child.wait().unwrap().code(), Some(74), "all timestamps are equal: the stage's own error is the cause");
 }
 
 #[test]
-fn a_folder_that_takes_no_file_is_told_before_the_command_runs() {
+fn an_unwritable_directory_is_reported_before_the_command_runs() {
     let dir = tempfile::tempdir().unwrap();
     let marker = dir.path().join("ran");
     for option in ["--status-file", "--prometheus", "--log-dir", "-o"] {
@@ -103,7 +103,7 @@ fn a_folder_that_takes_no_file_is_told_before_the_command_runs() {
 }
 
 #[test]
-fn logs_are_daily_and_old_ones_go_by_their_names() {
+fn logs_are_daily_and_old_ones_are_removed_by_name() {
     let dir = tempfile::tempdir().unwrap();
     for day in ["20261109", "20261110", "20261120", "20261122", "20991231"] {
         fs::write(dir.path().join(format!("log_loader_{day}.txt")), "old\n").unwrap();
@@ -132,7 +132,7 @@ fn logs_are_daily_and_old_ones_go_by_their_names() {
     assert_eq!(fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
-/// Checks one file of the text format, line by line; gives its samples.
+/// Checks a file in the Prometheus text format line by line, and returns its samples.
 fn samples(text: &str) -> Vec<(String, f64)> {
     let mut typed = Vec::new();
     let mut samples = Vec::new();
@@ -154,7 +154,7 @@ fn samples(text: &str) -> Vec<(String, f64)> {
         }
         let (series, value) = line.rsplit_once(' ').unwrap();
         let name = series.split('{').next().unwrap();
-        assert_eq!(typed.last(), Some(&name), "a sample stands under its type: {line}");
+        assert_eq!(typed.last(), Some(&name), "a sample follows its type: {line}");
         assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{line}");
         if let Some(labels) = series.strip_prefix(name).filter(|labels| !labels.is_empty()) {
             let inside = labels.strip_prefix('{').and_then(|rest| rest.strip_suffix("\"}")).unwrap();
@@ -170,7 +170,7 @@ fn samples(text: &str) -> Vec<(String, f64)> {
 }
 
 #[test]
-fn metrics_are_valid_and_remember_the_last_success() {
+fn metrics_are_valid_and_keep_the_last_success() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("az.prom");
     let watch = |name: &str, epoch: &str| {
@@ -201,7 +201,7 @@ fn metrics_are_valid_and_remember_the_last_success() {
     assert_eq!(value(&failed, "az_stage_exit_code{stage=\"az-load\"}"), Some(74.0));
     assert_eq!(value(&failed, "az_stage_exit_code{stage=\"az-decrypt\"}"), Some(141.0));
 
-    // While the next one runs, the last one's end stands.
+    // During the next run, the metrics contain the end of the last one.
     let mut command = az_status();
     command.args(["--prometheus", "az.prom", "--", "cat", "az.prom"]).current_dir(dir.path());
     let during = samples(&run(&mut command, b"").out);
@@ -216,7 +216,7 @@ fn metrics_are_valid_and_remember_the_last_success() {
 }
 
 #[test]
-fn what_a_setting_names_is_not_written_over_by_a_recording() {
+fn a_recorded_run_does_not_write_files_that_only_a_setting_names() {
     let dir = tempfile::tempdir().unwrap();
     let set = || {
         let mut command = az_status();
@@ -233,7 +233,7 @@ fn what_a_setting_names_is_not_written_over_by_a_recording() {
 }
 
 #[test]
-fn the_verdict_goes_to_a_file_whole() {
+fn the_verdict_is_written_to_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("verdict");
     let ended = run(az_status().arg("-o").arg(&path).arg(recorded("all_ready")), b"");

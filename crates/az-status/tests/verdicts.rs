@@ -1,12 +1,12 @@
-//! Recorded events in, one verdict and its exit status out.
+//! Verdicts and exit statuses for recorded events.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod events;
 
 use events::{Ended, az_status, error, line, recorded, run};
 
-/// The line for each recording, and the exit status.
+/// Name of each recording, its verdict, and the exit status.
 const VERDICTS: &[(&str, &str, i32)] = &[
     ("all_ready", "READY: az-login, az-fetch, az-join, az-decrypt, az-load in 4.2 s", 0),
     (
@@ -24,36 +24,36 @@ const VERDICTS: &[(&str, &str, i32)] = &[
     (
         "decrypt_killed",
         "FAILED in az-decrypt (decrypting): killed: it ended without a final line. az-load stopped because of it. \
-         Hint: out of memory, or a signal from outside? dmesg and the journal tell; then run it again.",
+         Hint: it ran out of memory, or another process killed it: see dmesg and the journal; then run it again.",
         75,
     ),
     (
-        "load_tells_of_a_kill",
+        "load_reports_killed_stage",
         "FAILED in az-decrypt (decrypting): killed: it ended without a final line. az-load stopped because of it. \
-         Hint: out of memory, or a signal from outside? dmesg and the journal tell; then run it again.",
+         Hint: it ran out of memory, or another process killed it: see dmesg and the journal; then run it again.",
         75,
     ),
     (
-        "load_takes_over_a_code",
+        "load_reports_failed_stage",
         "FAILED in az-decrypt (decrypting): images.enc: the key does not open it. az-load stopped because of it.",
         79,
     ),
     (
         "load_killed",
         "FAILED in az-load (loading_images): killed: it ended without a final line. az-decrypt stopped because of it. \
-         Hint: out of memory, or a signal from outside? dmesg and the journal tell; then run it again.",
+         Hint: it ran out of memory, or another process killed it: see dmesg and the journal; then run it again.",
         75,
     ),
     (
         "load_killed_after_commit",
         "FAILED in az-load (loading_images): killed: it ended without a final line. \
-         Hint: the engine had all of it and may finish by itself: az-load --present tells, or run it again.",
+         Hint: the engine received the whole archive and may still load it: check with az-load --present, or run it again.",
         75,
     ),
     (
         "load_stopped_after_commit",
         "FAILED in az-load (loading_images): stopped by SIGTERM. \
-         Hint: the engine had all of it and may finish by itself: az-load --present tells, or run it again.",
+         Hint: the engine received the whole archive and may still load it: check with az-load --present, or run it again.",
         143,
     ),
     (
@@ -103,7 +103,7 @@ const VERDICTS: &[(&str, &str, i32)] = &[
 ];
 
 #[test]
-fn every_recording_has_its_verdict_from_a_file_and_from_a_pipe() {
+fn each_recording_has_its_verdict_as_a_file_and_as_a_pipe() {
     for (name, verdict, status) in VERDICTS {
         let path = recorded(name);
         let expected = Ended { out: format!("{verdict}\n"), err: String::new(), status: Some(*status) };
@@ -117,7 +117,7 @@ fn every_recording_has_its_verdict_from_a_file_and_from_a_pipe() {
 }
 
 #[test]
-fn recordings_are_events_as_the_stages_write_them() {
+fn recordings_are_valid_events() {
     for (name, ..) in VERDICTS {
         for line in std::fs::read_to_string(recorded(name)).unwrap().lines() {
             let event: loader_model::Event = serde_json::from_str(line).unwrap();
@@ -127,7 +127,7 @@ fn recordings_are_events_as_the_stages_write_them() {
 }
 
 #[test]
-fn a_run_is_picked_by_its_name() {
+fn a_run_is_selected_by_its_name() {
     let two = recorded("two_runs");
     let old = run(az_status().args(["--run", "old"]).arg(&two), b"");
     assert_eq!(old.out, "FAILED in az-login (authenticating): login refused. az-fetch stopped because of it.\n");
@@ -139,7 +139,7 @@ fn a_run_is_picked_by_its_name() {
 }
 
 #[test]
-fn the_run_that_stands_last_is_the_newest_though_the_clock_went_back() {
+fn the_last_run_of_a_file_is_the_newest_even_if_the_clock_went_back() {
     let dir = tempfile::tempdir().unwrap();
     let event = |run: &str, stage: &str, state: &str, more: &str| line(1, stage, 7, state, more).replace("r1", run);
     let back = |line: String| line.replace("2026-11-23", "1970-01-01");
@@ -155,7 +155,7 @@ fn the_run_that_stands_last_is_the_newest_though_the_clock_went_back() {
 }
 
 #[test]
-fn a_run_directory_that_grew_tells_of_the_run_asked_for_and_of_the_newest() {
+fn a_run_directory_with_many_runs_has_the_selected_and_the_newest_run() {
     let dir = tempfile::tempdir().unwrap();
     for (stage, code, exit, message) in [
         ("az-login", "not_permitted", 77, "login refused"),
@@ -180,7 +180,7 @@ fn a_run_directory_that_grew_tells_of_the_run_asked_for_and_of_the_newest() {
 }
 
 #[test]
-fn a_run_directory_is_read_in_the_order_of_the_stamps() {
+fn a_run_directory_is_read_in_the_order_of_the_timestamps() {
     let dir = tempfile::tempdir().unwrap();
     let all = std::fs::read_to_string(recorded("sink_disk_full")).unwrap();
     for stage in ["az-login", "az-fetch", "az-join", "az-decrypt", "az-load"] {
@@ -192,14 +192,36 @@ fn a_run_directory_is_read_in_the_order_of_the_stamps() {
     let expected = VERDICTS.iter().find(|(name, ..)| *name == "sink_disk_full").unwrap();
     let named = run(az_status().arg("--run-dir").arg(dir.path()), b"");
     assert_eq!((named.out, named.status), (format!("{}\n", expected.1), Some(expected.2)));
-    // Standard input is a device, so the environment's folder is read.
+    // Standard input is a device, so the directory in AZ_RUN_DIR is read.
     let mut command = az_status();
     let output = command.env("AZ_RUN_DIR", dir.path()).stdin(std::process::Stdio::null()).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{}\n", expected.1));
 }
 
 #[test]
-fn the_json_verdict_names_cause_consequences_and_stages() {
+fn a_failure_is_propagated_only_if_its_event_names_the_cause() {
+    let dead = line(0, "az-decrypt", 1, "idle", "") + &line(1, "az-load", 2, "idle", "");
+    let text = "az-decrypt failed: no slot fits";
+    let own = line(2, "az-load", 2, "error", &error("wrong_key", 79, text));
+    let ended = run(&mut az_status(), (dead.clone() + &own).as_bytes());
+    let expected = format!(
+        "FAILED in az-load (idle): {text}. Also in az-decrypt (idle): killed: it ended without a final line.\n"
+    );
+    assert_eq!((ended.out, ended.status), (expected, Some(79)));
+
+    let with_cause = |stage: &str| own.replace("fits\"", &format!("fits\",\"caused_by\":\"{stage}\""));
+    let ended = run(&mut az_status(), (dead.clone() + &with_cause("az-decrypt")).as_bytes());
+    assert!(ended.out.starts_with("FAILED in az-decrypt (idle): killed"), "{}", ended.out);
+    assert!(ended.out.contains(" az-load stopped because of it."), "{}", ended.out);
+    // A stage that did not fail, or does not exist, is not the cause.
+    for stage in ["az-load", "az-fetch", "az-decrypt az-fetch"] {
+        let ended = run(&mut az_status(), (dead.clone() + &with_cause(stage)).as_bytes());
+        assert!(ended.out.starts_with("FAILED in az-load (idle): "), "{stage}: {}", ended.out);
+    }
+}
+
+#[test]
+fn the_json_verdict_contains_cause_consequences_and_stages() {
     let ended = run(az_status().arg("--json").arg(recorded("two_causes")), b"");
     let verdict: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(verdict["v"], 1);
@@ -215,9 +237,7 @@ fn the_json_verdict_names_cause_consequences_and_stages() {
 }
 
 #[test]
-fn a_stage_that_still_runs_is_not_called_killed() {
-    // This test is the process that is still alive.
-    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+fn a_running_stage_is_not_reported_as_killed() {
     let dir = tempfile::tempdir().unwrap();
     let sleeper = dir.path().join("az-fetch");
     std::fs::copy("/bin/sleep", &sleeper).unwrap();
@@ -230,11 +250,11 @@ fn a_stage_that_still_runs_is_not_called_killed() {
     child.wait().unwrap();
     assert_eq!((alive.out.as_str(), alive.status), ("RUNNING: az-fetch (downloading_key) has not ended\n", Some(75)));
     let gone = run(az_status().arg(&file), b"");
-    assert!(gone.out.starts_with("FAILED in az-fetch (downloading_key): killed"), "{} in {name}", gone.out);
+    assert!(gone.out.starts_with("FAILED in az-fetch (downloading_key): killed"), "{}", gone.out);
 }
 
 #[test]
-fn what_is_no_event_is_passed_on_escaped() {
+fn text_is_passed_on_escaped() {
     let mut input = b"docker: \x1b[31mno\xff\r\n\n{\"v\":2}\n".to_vec();
     input.extend_from_slice(line(0, "az-evil\\u001b[2J", 1, "ready", "").as_bytes());
     input.extend_from_slice(line(1, "az-load", 1, "idle", "").as_bytes());
@@ -251,7 +271,7 @@ fn what_is_no_event_is_passed_on_escaped() {
 }
 
 #[test]
-fn absurd_values_are_survived() {
+fn extreme_values_are_accepted() {
     let mut input = String::new();
     for (at, more) in [
         ",\"done\":18446744073709551615,\"total\":1,\"unit\":\"bytes\"",
@@ -277,7 +297,7 @@ fn absurd_values_are_survived() {
 }
 
 #[test]
-fn thousands_of_runs_and_stages_take_bounded_room() {
+fn memory_is_bounded_for_thousands_of_runs_and_stages() {
     let mut input = String::new();
     for at in 0..3000 {
         let name: String = format!("{at:04}").bytes().map(|digit| char::from(digit + 49)).collect();
@@ -293,7 +313,7 @@ fn thousands_of_runs_and_stages_take_bounded_room() {
 }
 
 #[test]
-fn nothing_to_judge_is_a_failure() {
+fn no_events_are_a_failure() {
     let ended = run(&mut az_status(), b"");
     assert_eq!((ended.out.as_str(), ended.status), ("FAILED: no stage reported anything\n", Some(65)));
     let missing = run(az_status().arg("/nonexistent/x"), b"");
@@ -302,7 +322,7 @@ fn nothing_to_judge_is_a_failure() {
 }
 
 #[test]
-fn an_input_that_cannot_be_read_is_no_silence() {
+fn an_unreadable_input_is_an_error() {
     let ended = run(az_status().arg("/proc/self/mem"), b"");
     assert_eq!((ended.status, ended.out.as_str()), (Some(74), ""), "{}", ended.err);
 }

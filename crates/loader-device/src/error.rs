@@ -1,64 +1,63 @@
-//! Why there is no hardware id, and why a card cannot be used.
+//! Errors of the hardware id and of enrolment cards.
 
-use crate::Change;
+use crate::SourceChange;
 use std::io;
 
-/// Why a device has no hardware id. No message holds a serial.
+/// Reason why a device has no hardware id. No message contains a serial.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No source that stays with the hardware can be used.
+    /// No strong source has a value that identifies the device.
     #[error("no strong source for a hardware id: {rejected}")]
     NoStrongSource {
-        /// What was there instead, `name: reason` with commas between.
+        /// The strong sources, as `name (reason)`, separated by commas.
         rejected: String,
     },
-    /// A source is there and cannot be read, so that the id would depend on who asks.
-    #[error("{place}: {why}, and the hardware id needs {name}")]
+    /// A source exists and cannot be read, so the id would depend on the user.
+    #[error("{path}: {reason}; the hardware id needs {name}")]
     Unreadable {
         /// Name of the source.
         name: &'static str,
-        /// The file.
-        place: String,
-        /// The system's reason.
-        why: String,
+        /// Path of the file.
+        path: String,
+        /// Why the file cannot be read.
+        reason: String,
     },
 }
 
 impl Error {
-    /// The class of the error, as in the event's `error.code`: always `config`
+    /// Returns the class of the error, as in the event field `error.code`: always `config`
     /// (exit status 78).
     pub fn code(&self) -> &'static str {
         "config"
     }
 
-    /// What can be done about it, in one line.
+    /// Returns one line about what the user can do.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NoStrongSource { .. } => {
-                "az-hwid --explain lists the sources; or write 64 random hexadecimal digits to a file and name it by --hwid-file"
+                "az-hwid --explain lists the sources; \
+                 or write 64 random hexadecimal digits to a file and pass it with --hwid-file"
             }
-            Self::Unreadable { .. } => {
-                "run az-hwid once as root, keep its line in a file, and name that by --hwid-file"
-            }
+            Self::Unreadable { .. } => "run az-hwid once as root, save its output, and pass that file with --hwid-file",
         }
     }
 }
 
-/// Why an enrolment card cannot be used.
+/// Reason why an enrolment card cannot be made or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CardError {
-    /// It is not a card, or one of a later version.
+    /// The document is not a card, or a card of a later version.
     #[error("not an enrolment card of az-hwid")]
     Malformed,
-    /// The operating system gave no random bytes.
-    #[error("asking the operating system for random bytes")]
+    /// The operating system returned no random bytes.
+    #[error("cannot get random bytes from the operating system")]
     Random(#[source] io::Error),
 }
 
 impl CardError {
-    /// The class of the error: `malformed` or `io`.
+    /// Returns the class of the error: `malformed` or `io`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -67,23 +66,23 @@ impl CardError {
     }
 }
 
-/// The device is not the one of an enrolment card: what differs.
+/// The differences between the hardware and an enrolment card.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("other hardware than on the card: {}", listed(.0))]
-pub struct OtherHardware(pub Vec<Change>);
+#[error("hardware does not match the enrolment card: {}", listed(.0))]
+pub struct HardwareMismatch(pub Vec<SourceChange>);
 
-impl OtherHardware {
-    /// The class of the error: always `wrong_device` (exit status 79).
+impl HardwareMismatch {
+    /// Returns the class of the error: always `wrong_device` (exit status 79).
     pub fn code(&self) -> &'static str {
         "wrong_device"
     }
 
-    /// What can be done about it, in one line.
+    /// Returns one line about what the user can do.
     pub fn hint(&self) -> &'static str {
-        "what was sealed to this device does not open any more; enroll it again"
+        "files sealed to the old hardware can no longer be opened; enroll the device again"
     }
 }
 
-fn listed(changes: &[Change]) -> String {
-    changes.iter().map(Change::to_string).collect::<Vec<_>>().join(", ")
+fn listed(changes: &[SourceChange]) -> String {
+    changes.iter().map(SourceChange::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -1,55 +1,56 @@
 //! The hardware id.
 
-use crate::inventory::{Inventory, Source, State, read};
+use crate::inventory::{HardwareSource, Inventory, SourceState};
 use crate::{Error, Strength};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Key of the HMAC: the name and version of the id.
+/// Key of the HMAC: name and version of the id.
 const HWID_KEY: &[u8] = b"azs/hwid/v1";
 
-/// The hardware id of the system whose root is `sysroot`, `/` for this one: 32
-/// bytes.
+/// Returns the hardware id, 32 bytes, of the system whose root directory is `sysroot`; `/` for
+/// the running system.
 ///
 /// # Errors
 /// Those of [`Inventory::id`].
 pub fn hardware_id(sysroot: &Path) -> Result<[u8; 32], Error> {
-    read(sysroot).id()
+    Inventory::read(sysroot).id()
 }
 
-/// The 32 bytes of a hardware id on the first line that is 64 hexadecimal digits
-/// and nothing else; `None` without such a line.
+/// Returns the hardware id, 32 bytes, on the first line of `text` that consists of 64
+/// hexadecimal digits; `None` if there is no such line.
 pub fn id_from_text(text: &[u8]) -> Option<[u8; 32]> {
     let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    from_hex(lines.find(|line| line.len() == 64 && line.iter().all(u8::is_ascii_hexdigit))?)
+    decode_hex(lines.find(|line| line.len() == 64 && line.iter().all(u8::is_ascii_hexdigit))?)
 }
 
 impl Inventory {
-    /// The hardware id: HMAC-SHA-256 with the key `azs/hwid/v1` over one line
-    /// `name=value` and a newline for each value used, sorted by bytes (format:
-    /// keys and fragments, hardware id). 32 bytes.
+    /// Returns the hardware id, 32 bytes: HMAC-SHA-256 with the key `azs/hwid/v1` over a line
+    /// `name=value` with its newline for each used value, sorted by bytes
+    /// (crates/loader-seal/README.md, section "Sealed to a user and a device").
     ///
     /// # Errors
-    /// [`Error::Unreadable`] where a source is there and cannot be read;
-    /// [`Error::NoStrongSource`] where none that is used is strong.
+    /// [`Error::Unreadable`] if a source exists and cannot be read;
+    /// [`Error::NoStrongSource`] if no used source is strong.
     pub fn id(&self) -> Result<[u8; 32], Error> {
         for source in &self.sources {
-            if let State::Unreadable(why) = &source.state {
-                let (place, why) = (source.place.clone(), why.clone());
-                return Err(Error::Unreadable { name: source.name, place, why });
+            if let SourceState::Unreadable(reason) = &source.state {
+                let (path, reason) = (source.path.clone(), reason.clone());
+                return Err(Error::Unreadable { name: source.name, path, reason });
             }
         }
-        if !self.sources.iter().any(|source| source.state == State::Used && source.strength == Strength::Strong) {
+        let is_strong = |source: &HardwareSource| source.strength == Strength::Strong;
+        if !self.sources.iter().any(|source| source.state == SourceState::Used && is_strong(source)) {
             return Err(Error::NoStrongSource { rejected: self.rejected() });
         }
-        let mut lines: Vec<_> = self.sources.iter().filter_map(line).collect();
+        let mut lines: Vec<_> = self.sources.iter().filter_map(hashed_line).collect();
         lines.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
         Ok(hmac(HWID_KEY, &lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>()))
     }
 
-    /// Each strong source with what is wrong with it.
+    /// Returns the strong sources with the reason why each is not used, for a message.
     fn rejected(&self) -> String {
         let strong = self.sources.iter().filter(|source| source.strength == Strength::Strong);
         let described = strong.map(|source| match source.state.reason() {
@@ -60,21 +61,21 @@ impl Inventory {
     }
 }
 
-/// The line of a source that is used.
-pub(crate) fn line(source: &Source) -> Option<Zeroizing<String>> {
+/// Returns the line `name=value` with its newline; `None` for a source that is not used.
+pub(crate) fn hashed_line(source: &HardwareSource) -> Option<Zeroizing<String>> {
     let value = source.value.as_ref()?;
     Some(Zeroizing::new(format!("{}={}\n", source.name, value.as_str())))
 }
 
-/// HMAC-SHA-256 over the parts, one after another.
+/// Returns HMAC-SHA-256 over the concatenated parts.
 pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
 }
 
-/// `N` bytes from twice as many hexadecimal digits.
-pub(crate) fn from_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+/// Returns the `N` bytes that exactly `2 * N` hexadecimal digits encode.
+pub(crate) fn decode_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let mut values = digits.iter().map(|digit| (*digit as char).to_digit(16));
     let mut bytes = [0; N];
     for byte in &mut bytes {

@@ -1,34 +1,34 @@
-//! All sources of a system and their state.
+//! The sources of a system and their states.
 
-use crate::root::{Found, Root, reason};
-use crate::table::{Devices, KINDS, Kind, Places, Strength};
-use crate::value::{VALUE_MAX, clean, field};
+use crate::sources::{DeviceDir, Location, SOURCE_KINDS, SourceKind, Strength};
+use crate::sysroot::{ReadOutcome, Sysroot, error_text};
+use crate::value::{VALUE_MAX, last_field, normalize};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Longest `/proc/cpuinfo` in bytes: 1000 processors and more.
+/// Longest `/proc/cpuinfo` in bytes: enough for more than 1000 processors.
 const CPUINFO_MAX: usize = 4 << 20;
 
-/// Devices of one kind that are looked at; more is no machine of ours.
+/// Number of devices of one kind that are read; no supported machine has more.
 const DEVICES_MAX: usize = 64;
 
-/// What became of one source.
+/// State of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Part of the hardware id.
+pub enum SourceState {
+    /// The value is part of the hardware id.
     Used,
-    /// Not there.
+    /// The file does not exist.
     Missing,
-    /// There, and says nothing of this device; why.
+    /// The value does not identify the device; contains the reason.
     Placeholder(&'static str),
-    /// There, and not part of the hardware; why.
+    /// The value does not belong to the hardware; contains the reason.
     NotCounted(&'static str),
-    /// There, and the system does not let it be read; why. There is no id then.
+    /// The file exists and cannot be read; contains the reason. The device has no id then.
     Unreadable(String),
 }
 
-impl State {
-    /// `used`, `missing`, `placeholder`, `not_counted` or `unreadable`.
+impl SourceState {
+    /// Returns `used`, `missing`, `placeholder`, `not_counted` or `unreadable`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Used => "used",
@@ -39,7 +39,7 @@ impl State {
         }
     }
 
-    /// Why it is not used, where there is more to say than its name.
+    /// Returns why the source is not used; `None` if its name says enough.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Used | Self::Missing => None,
@@ -49,153 +49,157 @@ impl State {
     }
 }
 
-/// One source of the hardware id. Its value is wiped when it is dropped, and
-/// never shown.
+/// A source of the hardware id. Its value is never shown, and wiped when it is dropped.
 #[derive(Clone)]
-pub struct Source {
+pub struct HardwareSource {
     /// Name in the hashed line, such as `dmi-product-uuid`.
     pub name: &'static str,
-    /// The file, from the root.
-    pub place: String,
-    /// How much it says of the hardware.
+    /// Absolute path of the file, as seen from the root of the system.
+    pub path: String,
+    /// How firmly the source is tied to the hardware.
     pub strength: Strength,
-    /// What became of it.
-    pub state: State,
+    /// Whether the value is used.
+    pub state: SourceState,
     pub(crate) value: Option<Zeroizing<String>>,
 }
 
-impl std::fmt::Debug for Source {
+impl std::fmt::Debug for HardwareSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Source({} at {}: {})", self.name, self.place, self.state.as_str())
+        write!(f, "HardwareSource({} at {}: {})", self.name, self.path, self.state.as_str())
     }
 }
 
-/// Every source of a system, used or not.
+/// All sources of a system, used or not.
 #[derive(Clone, Debug)]
 pub struct Inventory {
-    pub(crate) sources: Vec<Source>,
+    pub(crate) sources: Vec<HardwareSource>,
 }
 
 impl Inventory {
-    /// The sources, in the order of their kinds.
-    pub fn sources(&self) -> &[Source] {
+    /// Reads the sources of the system whose root directory is `sysroot`; `/` for the running
+    /// system. Symbolic links are resolved within `sysroot`.
+    pub fn read(sysroot: &Path) -> Self {
+        let sources = match Sysroot::open(sysroot) {
+            Ok(root) => SOURCE_KINDS.iter().flat_map(|kind| read_kind(&root, kind)).collect(),
+            Err(error) => {
+                let unreadable = |kind: &SourceKind| {
+                    let path = sysroot.display().to_string();
+                    source(kind, path, Err(SourceState::Unreadable(error_text(error))))
+                };
+                SOURCE_KINDS.iter().map(unreadable).collect()
+            }
+        };
+        Self { sources }
+    }
+
+    /// Returns the sources, in the order of their kinds.
+    pub fn sources(&self) -> &[HardwareSource] {
         &self.sources
     }
 }
 
-/// The inventory of the system whose root is `sysroot`, `/` for this one. Links
-/// in another root are followed as if it were the root, never out of it.
-pub fn read(sysroot: &Path) -> Inventory {
-    let sources = match Root::open(sysroot) {
-        Ok(root) => KINDS.iter().flat_map(|kind| sources(&root, kind)).collect(),
-        Err(error) => {
-            let unreadable = |kind: &Kind| {
-                let place = sysroot.display().to_string();
-                source(kind, place, Err(State::Unreadable(reason(error))))
-            };
-            KINDS.iter().map(unreadable).collect()
-        }
-    };
-    Inventory { sources }
-}
+/// The value of a source, or the state of a source that is not used.
+type Value = Result<Zeroizing<String>, SourceState>;
 
-type Value = Result<Zeroizing<String>, State>;
-
-fn source(kind: &Kind, place: String, value: Value) -> Source {
+fn source(kind: &SourceKind, path: String, value: Value) -> HardwareSource {
     let (state, value) = match value {
-        Ok(value) => (State::Used, Some(value)),
+        Ok(value) => (SourceState::Used, Some(value)),
         Err(state) => (state, None),
     };
-    Source { name: kind.name, place, strength: kind.strength, state, value }
+    HardwareSource { name: kind.name, path, strength: kind.strength, state, value }
 }
 
-fn sources(root: &Root, kind: &Kind) -> Vec<Source> {
-    let rooted = |path: &str| format!("/{path}");
-    match &kind.places {
-        Places::File(paths) => {
-            let found = paths.iter().map(|path| (path, of_system_file(root, path)));
-            let first = found.into_iter().find(|(_, value)| !matches!(value, Err(State::Missing)));
-            let (path, value) = first.unwrap_or((&paths[0], Err(State::Missing)));
-            vec![source(kind, rooted(path), value)]
+fn read_kind(root: &Sysroot, kind: &SourceKind) -> Vec<HardwareSource> {
+    let absolute = |path: &str| format!("/{path}");
+    match &kind.location {
+        Location::FirstFile(paths) => {
+            let values = paths.iter().map(|path| (path, read_system_file(root, path)));
+            let first = values.into_iter().find(|(_, value)| !matches!(value, Err(SourceState::Missing)));
+            let (path, value) = first.unwrap_or((&paths[0], Err(SourceState::Missing)));
+            vec![source(kind, absolute(path), value)]
         }
-        Places::Field(path, name) => {
+        Location::Field { path, name } => {
             let value = match root.read(path, CPUINFO_MAX) {
-                Found::Bytes(bytes) => field(&bytes, name).map_or(Err(State::Missing), value_of),
-                other => Err(state_of(other)),
+                ReadOutcome::Bytes(bytes) => last_field(&bytes, name).map_or(Err(SourceState::Missing), value_of),
+                other => Err(state_without_value(other)),
             };
-            vec![source(kind, rooted(path), value)]
+            vec![source(kind, absolute(path), value)]
         }
-        Places::Devices(folders) => {
-            let mut all: Vec<Source> = folders.iter().flat_map(|devices| of_devices(root, kind, devices)).collect();
-            if all.is_empty() {
-                all.push(source(kind, rooted(folders[0].folder), Err(State::Missing)));
+        Location::Devices(dir) => {
+            let mut devices = read_devices(root, kind, dir);
+            if devices.is_empty() {
+                devices.push(source(kind, absolute(dir.path), Err(SourceState::Missing)));
             }
-            all
+            devices
         }
     }
 }
 
-fn of_devices(root: &Root, kind: &Kind, devices: &Devices) -> Vec<Source> {
-    let mut names = match root.names(devices.folder) {
+fn read_devices(root: &Sysroot, kind: &SourceKind, dir: &DeviceDir) -> Vec<HardwareSource> {
+    let mut names = match root.names(dir.path) {
         Ok(names) => names,
-        Err(why) => return vec![source(kind, format!("/{}", devices.folder), Err(State::Unreadable(why)))],
+        Err(reason) => return vec![source(kind, format!("/{}", dir.path), Err(SourceState::Unreadable(reason)))],
     };
-    names.retain(|name| name.starts_with(devices.prefix));
-    let mut all: Vec<Source> = Vec::new();
+    names.retain(|name| name.starts_with(dir.prefix));
+    let mut sources: Vec<HardwareSource> = Vec::new();
     for name in names.iter().take(DEVICES_MAX) {
-        let device = format!("{}/{name}", devices.folder);
-        let path = format!("{device}/{}", devices.file);
-        let value = match removable(root, &device, devices) {
-            Some(why) => Err(State::NotCounted(why)),
-            None => of_file(root, &path).and_then(|value| match (devices.reason)(&value) {
-                Some(reason) => Err(State::Placeholder(reason)),
+        let device = format!("{}/{name}", dir.path);
+        let path = format!("{device}/{}", dir.file);
+        let value = match removable_reason(root, &device, dir) {
+            Some(reason) => Err(SourceState::NotCounted(reason)),
+            None => read_file(root, &path).and_then(|value| match (dir.placeholder_reason)(&value) {
+                Some(reason) => Err(SourceState::Placeholder(reason)),
                 None => Ok(value),
             }),
         };
         let found = source(kind, format!("/{path}"), value);
-        // One drive shows up several times: boot partitions, controllers with two paths.
-        let again = found.value.is_some() && all.iter().any(|other| other.value == found.value);
-        if found.state != State::Missing && !again {
-            all.push(found);
+        // A drive can have several entries: boot partitions, controllers with two paths.
+        let is_duplicate = found.value.is_some() && sources.iter().any(|other| other.value == found.value);
+        if found.state != SourceState::Missing && !is_duplicate {
+            sources.push(found);
         }
     }
-    all
+    sources
 }
 
-/// Why a device is not counted, where it can be taken out.
-fn removable(root: &Root, device: &str, devices: &Devices) -> Option<&'static str> {
-    devices.removable.iter().find_map(|(file, values, why)| {
-        let Found::Bytes(bytes) = root.read(&format!("{device}/{file}"), VALUE_MAX) else { return None };
-        values.iter().any(|value| value.as_bytes() == bytes.trim_ascii()).then_some(*why)
+/// Returns why a device is not counted; `None` if it is part of the hardware.
+fn removable_reason(root: &Sysroot, device: &str, dir: &DeviceDir) -> Option<&'static str> {
+    dir.removable.iter().find_map(|marker| {
+        let ReadOutcome::Bytes(bytes) = root.read(&format!("{device}/{}", marker.file), VALUE_MAX) else {
+            return None;
+        };
+        marker.values.iter().any(|value| value.as_bytes() == bytes.trim_ascii()).then_some(marker.reason)
     })
 }
 
-/// As [`of_file`], where a container may hide the file, or a system without a disk
-/// make it anew at each boot: no id is better than another one.
-fn of_system_file(root: &Root, path: &str) -> Value {
-    let value = of_file(root, path);
+/// Reads a file like [`read_file`], except for a file that a container hides, and for one that a
+/// system without a disk creates again at each boot: no id is better than a different id.
+fn read_system_file(root: &Sysroot, path: &str) -> Value {
+    let value = read_file(root, path);
     match value {
-        Err(State::Missing) if root.hides(path) => Err(State::Unreadable("hidden, as in a container".to_owned())),
-        Ok(_) if root.forgets(path) => Err(State::NotCounted("made anew at each boot")),
+        Err(SourceState::Missing) if root.is_hidden(path) => {
+            Err(SourceState::Unreadable("hidden, as in a container".to_owned()))
+        }
+        Ok(_) if root.is_in_memory(path) => Err(SourceState::NotCounted("created again at each boot")),
         value => value,
     }
 }
 
-fn of_file(root: &Root, path: &str) -> Value {
+fn read_file(root: &Sysroot, path: &str) -> Value {
     match root.read(path, 2 * VALUE_MAX) {
-        Found::Bytes(bytes) => value_of(&bytes),
-        other => Err(state_of(other)),
+        ReadOutcome::Bytes(bytes) => value_of(&bytes),
+        other => Err(state_without_value(other)),
     }
 }
 
 fn value_of(bytes: &[u8]) -> Value {
-    clean(bytes).map_err(State::Placeholder)
+    normalize(bytes).map_err(SourceState::Placeholder)
 }
 
-fn state_of(found: Found) -> State {
-    match found {
-        Found::Missing => State::Missing,
-        Found::Unreadable(why) => State::Unreadable(why),
-        Found::Bytes(_) | Found::TooLong => State::Placeholder("too long for a serial"),
+fn state_without_value(outcome: ReadOutcome) -> SourceState {
+    match outcome {
+        ReadOutcome::Missing => SourceState::Missing,
+        ReadOutcome::Unreadable(reason) => SourceState::Unreadable(reason),
+        ReadOutcome::Bytes(_) | ReadOutcome::TooLong => SourceState::Placeholder("too long for a serial"),
     }
 }

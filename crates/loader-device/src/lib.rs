@@ -1,28 +1,27 @@
-//! What identifies this device: the hardware id (format: keys and fragments,
-//! hardware id), where each piece of it comes from, and the enrolment card that
-//! names the piece that changed. Files below one folder are read, nothing else.
+//! Identifies this device: the hardware id (crates/loader-seal/README.md, section "Sealed to a
+//! user and a device"), the sources it is computed from, and the enrolment card, which shows
+//! later which source changed. The crate only reads files below one directory.
 //!
-//! A source is strong where it stays behind when the drive is carried to another
-//! machine, and cannot be copied with an image of it: the serial of the device
-//! tree, product UUID and board serial of the DMI, the serial of the processor,
-//! the CID of an eMMC, which is soldered. The serial of an NVMe drive travels
-//! with the drive, and the machine id is a file on it: they are weak, are part of
-//! the id, and do not make one alone.
+//! A source is strong if it stays with the machine when the drive is moved to another one, and
+//! cannot be copied with a disk image: the serial in the device tree, the product UUID and board
+//! serial in the DMI tables, the serial of the processor, and the CID of an eMMC, which is
+//! soldered. The serial of an NVMe drive moves with the drive, and the machine id is a file on
+//! it. Both are weak: they are part of the id, but at least one strong source is required.
 //!
-//! The id depends on the hardware, not on who asks: where a source is there and
-//! cannot be read, there is no id rather than another one.
+//! The id depends on the hardware, not on the user: if a source exists and cannot be read, the
+//! result is an error, not a different id.
 
 mod card;
 mod error;
 mod id;
 mod inventory;
 mod placeholder;
-mod root;
-mod table;
+mod sources;
+mod sysroot;
 mod value;
 
-pub use card::{Card, Change, ChangeKind};
-pub use error::{CardError, Error, OtherHardware};
+pub use card::{Card, ChangeKind, SourceChange};
+pub use error::{CardError, Error, HardwareMismatch};
 pub use id::{hardware_id, id_from_text};
-pub use inventory::{Inventory, Source, State, read};
-pub use table::Strength;
+pub use inventory::{HardwareSource, Inventory, SourceState};
+pub use sources::Strength;

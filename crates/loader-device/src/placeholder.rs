@@ -1,6 +1,6 @@
-//! Values that a maker forgot to fill in, which many devices share.
+//! Placeholders: values that many devices share because the manufacturer did not set them.
 
-/// Texts in lower case, without anything but letters and digits.
+/// Placeholder texts in lower case, reduced to letters and digits.
 const TEXTS: &[&str] = &[
     "tobefilledbyoem",
     "tobefilledbyoemxx",
@@ -67,16 +67,16 @@ const TEXTS: &[&str] = &[
     "5c4606fa192f453ab2997b088c63bb9b",
     // A Dell without a service tag
     "4c4c454400002010802080c04f202020",
-    // What Rockchip's U-Boot draws from a seed that is always the same
+    // Rockchip's U-Boot generates this serial from a constant seed
     "c3d9b8674f4b94f6",
 ];
 
-/// Runs of a value that nobody draws by chance; any part of them of this many
-/// characters gives a placeholder away.
+/// Sequences that no random serial contains: a value with [`RUN_LEN`] consecutive characters of
+/// one of them is a placeholder.
 const RUNS: &[&str] = &["01234567890123456789", "fedcba9876543210", "98765432109876543210", "0123456789abcdef"];
 const RUN_LEN: usize = 8;
 
-/// Fewest letters and digits that can tell devices apart.
+/// Least number of letters and digits that can distinguish devices.
 const LEN_MIN: usize = 4;
 
 /// Returns why `value`, in lower case, does not identify the device; `None` if it does.
@@ -93,8 +93,8 @@ pub(crate) fn cid_reason(cid: &str) -> Option<&'static str> {
     (cid.len() == 32 && is_unset).then_some("placeholder: a CID without a serial number")
 }
 
-/// Returns a UUID with the bytes of its first three fields in the other order: firmware
-/// and kernel disagree about it, depending on the version of SMBIOS (DSP0134, 7.2.1).
+/// Returns a UUID with the bytes of its first three fields reversed: firmware and kernel use
+/// different byte orders, depending on the SMBIOS version (DSP0134, 7.2.1).
 fn swapped_uuid(text: &str) -> Option<String> {
     if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -106,23 +106,23 @@ fn swapped_uuid(text: &str) -> Option<String> {
 fn reason_of_text(text: &str) -> Option<&'static str> {
     let first = text.chars().next();
     if text.is_empty() || text.chars().all(|c| Some(c) == first) {
-        return Some("placeholder: one character over and over");
+        return Some("placeholder: one repeated character");
     }
     if TEXTS.contains(&text) || text.contains("tobefilled") || text.contains("defaultstring") {
         return Some("placeholder: a text that was never filled in");
     }
-    // Short values are caught when they are part of a run; long ones when they hold one.
-    let counts =
+    // A short value may be a part of a run; a long value may contain a part of one.
+    let is_sequence =
         |run: &&str| run.contains(text) || (0..=run.len() - RUN_LEN).any(|at| text.contains(&run[at..at + RUN_LEN]));
-    if RUNS.iter().any(counts) {
-        return Some("placeholder: characters that count up or down");
+    if RUNS.iter().any(is_sequence) {
+        return Some("placeholder: characters in ascending or descending order");
     }
     let distinct = text.bytes().fold(0_u128, |seen, byte| seen | 1 << (byte & 0x7f)).count_ones();
     if text.len() >= 8 && distinct <= 2 {
-        return Some("placeholder: two characters over and over");
+        return Some("placeholder: two repeated characters");
     }
     if text.len() < LEN_MIN {
-        return Some("too short to tell devices apart");
+        return Some("too short to distinguish devices");
     }
     None
 }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_makers_leave_behind_is_a_placeholder() {
+    fn known_default_values_are_placeholders() {
         for value in [
             "to be filled by o.e.m.",
             "to be filled by o.e.m",
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cid_has_a_serial_number() {
+    fn a_cid_without_a_serial_number_is_a_placeholder() {
         for (cid, expected) in [
             ("150100385339363039020d2a4b7c8f00", false),
             ("15010038533936303902000000008f00", true),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_serial_is_one() {
+    fn real_serials_are_not_placeholders() {
         for value in [
             "10000000a1b2c3d4",
             "4c4c4544-0042-3510-8052-b4c04f564231",

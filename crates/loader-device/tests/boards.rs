@@ -1,28 +1,27 @@
-//! Hardware ids of boards and machines as they come: what their firmware says, as
-//! files of a system.
+//! Hardware ids of typical boards and machines: the values of their firmware, as files of a
+//! system.
 
-#![allow(clippy::unwrap_used, reason = "what cannot be set up is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 
-use loader_device::{Error, Inventory, State, hardware_id, read};
+use loader_device::{Error, Inventory, SourceState, hardware_id};
 use std::fs;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
-/// What a machine shows, and what becomes of it.
+/// The files of a machine, and the expected states of its sources.
 struct Board {
     name: &'static str,
     files: &'static [(&'static str, &'static str)],
-    /// Sources that make the id.
+    /// Sources that are part of the id.
     used: &'static [&'static str],
-    /// Sources that are there and do not, with the reason.
-    refused: &'static [(&'static str, &'static str)],
-    /// Whether that is enough for an id.
+    /// Sources that exist and are not used, with the reason.
+    rejected: &'static [(&'static str, &'static str)],
     has_id: bool,
 }
 
 const NEVER_FILLED: &str = "placeholder: a text that was never filled in";
-const ONE_CHARACTER: &str = "placeholder: one character over and over";
-const MEMORY_CARD: &str = "a memory card, which can be taken out";
+const ONE_CHARACTER: &str = "placeholder: one repeated character";
+const MEMORY_CARD: &str = "a removable memory card";
 
 const DEVICE_TREE: &str = "sys/firmware/devicetree/base/serial-number";
 const UUID: &str = "sys/class/dmi/id/product_uuid";
@@ -43,7 +42,7 @@ const BOARDS: &[Board] = &[
             MACHINE,
         ],
         used: &["device-tree-serial", "cpuinfo-serial", "machine-id"],
-        refused: &[("emmc-cid", MEMORY_CARD)],
+        rejected: &[("emmc-cid", MEMORY_CARD)],
         has_id: true,
     },
     Board {
@@ -58,7 +57,7 @@ const BOARDS: &[Board] = &[
             ("sys/block/mmcblk1/device/cid", "275048534431364760a2b3c4d5017a00\n"),
         ],
         used: &["device-tree-serial", "cpuinfo-serial", "emmc-cid"],
-        refused: &[("emmc-cid", MEMORY_CARD)],
+        rejected: &[("emmc-cid", MEMORY_CARD)],
         has_id: true,
     },
     Board {
@@ -72,11 +71,11 @@ const BOARDS: &[Board] = &[
             MACHINE,
         ],
         used: &["device-tree-serial", "nvme-serial", "machine-id"],
-        refused: &[("dmi-board-serial", NEVER_FILLED)],
+        rejected: &[("dmi-board-serial", NEVER_FILLED)],
         has_id: true,
     },
     Board {
-        name: "Rockchip board with the maker's kernel",
+        name: "Rockchip board with the vendor's kernel",
         files: &[
             (DEVICE_TREE, "6ad1a9a2b1f3c7e4\0"),
             ("proc/cpuinfo", "processor\t: 7\nSerial\t\t: 6ad1a9a2b1f3c7e4\n"),
@@ -85,7 +84,7 @@ const BOARDS: &[Board] = &[
             ("sys/block/mmcblk0rpmb/device/type", "MMC\n"),
         ],
         used: &["device-tree-serial", "cpuinfo-serial", "emmc-cid"],
-        refused: &[],
+        rejected: &[],
         has_id: true,
     },
     Board {
@@ -97,11 +96,11 @@ const BOARDS: &[Board] = &[
             MACHINE,
         ],
         used: &["emmc-cid", "machine-id"],
-        refused: &[("cpuinfo-serial", ONE_CHARACTER)],
+        rejected: &[("cpuinfo-serial", ONE_CHARACTER)],
         has_id: true,
     },
     Board {
-        name: "server whose UUID another program shows in the other byte order, eMMC never serialized",
+        name: "server with a default UUID in the other byte order, and an eMMC without a serial",
         files: &[
             (UUID, "38313931-3835-435A-3135-353130323750\n"),
             ("sys/block/mmcblk0/device/type", "MMC\n"),
@@ -109,7 +108,7 @@ const BOARDS: &[Board] = &[
             MACHINE,
         ],
         used: &["machine-id"],
-        refused: &[("dmi-product-uuid", NEVER_FILLED), ("emmc-cid", "placeholder: a CID without a serial number")],
+        rejected: &[("dmi-product-uuid", NEVER_FILLED), ("emmc-cid", "placeholder: a CID without a serial number")],
         has_id: false,
     },
     Board {
@@ -122,11 +121,11 @@ const BOARDS: &[Board] = &[
             MACHINE,
         ],
         used: &["dmi-product-uuid", "dmi-board-serial", "nvme-serial", "machine-id"],
-        refused: &[],
+        rejected: &[],
         has_id: true,
     },
     Board {
-        name: "PC of a maker that filled in nothing",
+        name: "PC whose manufacturer set no serials",
         files: &[
             (UUID, "03000200-0400-0500-0006-000700080009\n"),
             (BOARD_SERIAL, "Default string\n"),
@@ -134,14 +133,14 @@ const BOARDS: &[Board] = &[
             MACHINE,
         ],
         used: &["nvme-serial", "machine-id"],
-        refused: &[("dmi-product-uuid", NEVER_FILLED), ("dmi-board-serial", NEVER_FILLED)],
+        rejected: &[("dmi-product-uuid", NEVER_FILLED), ("dmi-board-serial", NEVER_FILLED)],
         has_id: false,
     },
     Board {
         name: "virtual machine with a UUID of its own",
         files: &[(UUID, "7d1c6f0e-93b5-4a28-8f4e-2b6c9d0e1a37\n"), (BOARD_SERIAL, "None\n"), MACHINE],
         used: &["dmi-product-uuid", "machine-id"],
-        refused: &[("dmi-board-serial", NEVER_FILLED)],
+        rejected: &[("dmi-board-serial", NEVER_FILLED)],
         has_id: true,
     },
     Board {
@@ -153,14 +152,14 @@ const BOARDS: &[Board] = &[
             MACHINE,
         ],
         used: &["machine-id"],
-        refused: &[("dmi-product-uuid", ONE_CHARACTER), ("dmi-board-serial", ONE_CHARACTER)],
+        rejected: &[("dmi-product-uuid", ONE_CHARACTER), ("dmi-board-serial", ONE_CHARACTER)],
         has_id: false,
     },
     Board {
         name: "container",
         files: &[("proc/cpuinfo", "processor\t: 0\n"), MACHINE],
         used: &["machine-id"],
-        refused: &[],
+        rejected: &[],
         has_id: false,
     },
 ];
@@ -173,7 +172,7 @@ impl Board {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, value).unwrap();
         }
-        // As Linux has it on every board with a device tree.
+        // Linux creates this link on every board with a device tree.
         if root.path().join("sys/firmware/devicetree").exists() {
             fs::create_dir_all(root.path().join("proc")).unwrap();
             symlink("/sys/firmware/devicetree/base", root.path().join("proc/device-tree")).unwrap();
@@ -182,39 +181,42 @@ impl Board {
     }
 }
 
-fn names(inventory: &Inventory, state: &State) -> Vec<&'static str> {
+fn names(inventory: &Inventory, state: &SourceState) -> Vec<&'static str> {
     inventory.sources().iter().filter(|source| source.state == *state).map(|source| source.name).collect()
 }
 
 #[test]
-fn a_device_tree_that_a_container_hides_is_not_one_that_is_missing() {
+fn a_device_tree_hidden_by_a_container_is_unreadable_not_missing() {
     let board = BOARDS.iter().find(|board| board.has_id && board.used.contains(&"device-tree-serial")).unwrap();
     let root = board.system();
     assert!(hardware_id(root.path()).is_ok());
     fs::remove_dir_all(root.path().join("sys/firmware")).unwrap();
     let error = hardware_id(root.path()).unwrap_err().to_string();
     assert!(error.contains("device-tree-serial") && error.contains("hidden"), "{error}");
-    // A machine with DMI has a kernel that makes the link all the same.
+    // On a machine with DMI the kernel creates the link too.
     fs::create_dir_all(root.path().join("sys/class/dmi/id")).unwrap();
-    assert_eq!(names(&read(root.path()), &State::Unreadable("hidden, as in a container".to_owned())), [""; 0]);
+    assert_eq!(
+        names(&Inventory::read(root.path()), &SourceState::Unreadable("hidden, as in a container".to_owned())),
+        [""; 0]
+    );
 }
 
 #[test]
-fn boards_have_the_id_that_their_firmware_allows() {
+fn each_board_uses_the_expected_sources() {
     for board in BOARDS {
         let name = board.name;
         let root = board.system();
-        let inventory = read(root.path());
-        assert_eq!(names(&inventory, &State::Used), board.used, "{name}");
-        let refused = inventory.sources().iter().filter_map(|source| Some((source.name, source.state.reason()?)));
-        assert_eq!(refused.collect::<Vec<_>>(), board.refused, "{name}");
+        let inventory = Inventory::read(root.path());
+        assert_eq!(names(&inventory, &SourceState::Used), board.used, "{name}");
+        let rejected = inventory.sources().iter().filter_map(|source| Some((source.name, source.state.reason()?)));
+        assert_eq!(rejected.collect::<Vec<_>>(), board.rejected, "{name}");
         match hardware_id(root.path()) {
             Ok(_) => assert!(board.has_id, "{name}"),
             Err(error) => {
                 assert!(!board.has_id && matches!(error, Error::NoStrongSource { .. }), "{name}: {error}");
-                // Each strong source is named with what is wrong with it.
+                // The error lists each strong source with the reason.
                 let text = error.to_string();
-                for (source, reason) in board.refused {
+                for (source, reason) in board.rejected {
                     assert!(text.contains(&format!("{source} ({reason})")), "{name}: {text}");
                 }
                 assert!(text.contains("(missing)"), "{name}: {text}");
@@ -224,7 +226,7 @@ fn boards_have_the_id_that_their_firmware_allows() {
 }
 
 #[test]
-fn boards_of_one_kind_differ_and_a_card_in_the_slot_does_not_matter() {
+fn ids_differ_between_boards_and_ignore_a_memory_card() {
     let ids: Vec<_> =
         BOARDS.iter().filter(|board| board.has_id).map(|board| hardware_id(board.system().path())).collect();
     for (i, id) in ids.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! Hardware ids, inventories and cards of systems made of files.
+//! Hardware ids, inventories and cards of systems that consist of a few files.
 
-#![allow(clippy::unwrap_used, reason = "what cannot be set up is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 
-use loader_device::{Card, ChangeKind, Error, State, hardware_id, id_from_text, read};
+use loader_device::{Card, ChangeKind, Error, HardwareSource, Inventory, SourceState, hardware_id, id_from_text};
 use std::fs;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
@@ -14,9 +14,8 @@ const CID: &str = "150100385339363039020d2a4b7c8f00";
 const NVME: &str = "S4EVNF0M812345P";
 const MACHINE: &str = "9b1f6c2e5d0a4f7e8c3b2a1908f7e6d5";
 
-/// The card of [`System::full`] with the salt 00 01 .. 0f, as another
-/// implementation makes it. With a random salt a change would go unseen now and
-/// then, as it should.
+/// Card of [`System::full`] with the salt 00 01 .. 0f, computed by another implementation. With
+/// a random salt the tests would fail occasionally, since a card misses one change in 65536.
 const CARD: &str = r#"{"hwid_card":1,"salt":"000102030405060708090a0b0c0d0e0f","sources":{"cpuinfo-serial":["77e2"],"device-tree-serial":["1477"],"dmi-board-serial":["5319"],"dmi-product-uuid":["321d"],"emmc-cid":["2909"],"machine-id":["87fc"],"nvme-serial":["0ebb"]}}"#;
 
 struct System(TempDir);
@@ -40,7 +39,7 @@ impl System {
         self
     }
 
-    /// Every source there is.
+    /// Returns a system with all sources.
     fn full() -> Self {
         Self::new()
             .put("sys/firmware/devicetree/base/serial-number", format!("{CPU}\0"))
@@ -62,18 +61,18 @@ impl System {
         self.id().unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn state(&self, name: &str) -> State {
-        let inventory = read(self.0.path());
+    fn state(&self, name: &str) -> SourceState {
+        let inventory = Inventory::read(self.0.path());
         inventory.sources().iter().find(|source| source.name == name).unwrap().state.clone()
     }
 
     fn card(&self) -> Card {
-        Card::enroll(&read(self.0.path())).unwrap()
+        Card::enroll(&Inventory::read(self.0.path())).unwrap()
     }
 }
 
 #[test]
-fn the_id_is_that_of_another_implementation() {
+fn the_id_equals_that_of_another_implementation() {
     // Python: hmac.new(b"azs/hwid/v1", lines, "sha256"), lines sorted, each with its newline
     assert_eq!(System::full().hex(), "af7f31b8b92967cbc685443883696b893400ac53015b12ad4546fc8f4989baa1");
     let one = System::new().put("sys/class/dmi/id/product_uuid", format!("{}\r\n", UUID.to_uppercase()));
@@ -96,7 +95,7 @@ fn every_source_is_part_of_the_id() {
         let gone = System::full();
         fs::remove_file(gone.0.path().join(path)).unwrap();
         assert_ne!(gone.id().unwrap(), full, "{path} gone");
-        // What is missing is not what is empty, nor what was never filled in: both are left out.
+        // An empty value and a placeholder are skipped like a missing file.
         let field = if path == "proc/cpuinfo" { "Serial : " } else { "" };
         for nothing in ["\n", "\0", "To Be Filled By O.E.M.\n", "0000000000000000\n"] {
             let nothing = format!("{field}{nothing}");
@@ -130,7 +129,7 @@ fn without_a_strong_source_there_is_no_id() {
 }
 
 #[test]
-fn what_comes_and_goes_is_not_counted() {
+fn removable_devices_are_not_counted() {
     let full = System::full().id().unwrap();
     let with_more = System::full()
         .put("sys/block/sda/device/serial", "USB0000A17")
@@ -144,7 +143,7 @@ fn what_comes_and_goes_is_not_counted() {
         .put("sys/class/nvme/nvme3/serial", NVME)
         .put("sys/class/net/eth0/address", "de:ad:be:ef:00:01\n");
     assert_eq!(with_more.id().unwrap(), full);
-    let inventory = read(with_more.0.path());
+    let inventory = Inventory::read(with_more.0.path());
     let states = |name| -> Vec<_> {
         inventory.sources().iter().filter(|source| source.name == name).map(|source| source.state.as_str()).collect()
     };
@@ -153,7 +152,7 @@ fn what_comes_and_goes_is_not_counted() {
 }
 
 #[test]
-fn several_devices_are_counted_in_any_order() {
+fn the_order_of_devices_does_not_matter() {
     let two = |first, second| {
         System::full()
             .put("sys/class/nvme/nvme0/serial", first)
@@ -166,29 +165,29 @@ fn several_devices_are_counted_in_any_order() {
 }
 
 #[test]
-fn links_lead_nowhere_else() {
+fn links_are_resolved_within_the_sysroot() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("uuid"), UUID).unwrap();
     let target = outside.path().join("uuid");
     let system = System::new().link("sys/class/dmi/id/product_uuid", target.to_str().unwrap());
-    assert_eq!(system.state("dmi-product-uuid"), State::Missing);
+    assert_eq!(system.state("dmi-product-uuid"), SourceState::Missing);
     let up = format!("{}{}", "../".repeat(20), target.to_str().unwrap().trim_start_matches('/'));
     let system = System::new().link("sys/class/dmi/id/product_uuid", &up);
-    assert_eq!(system.state("dmi-product-uuid"), State::Missing);
-    // Inside they lead where they would lead in the system.
+    assert_eq!(system.state("dmi-product-uuid"), SourceState::Missing);
+    // Links within the sysroot are followed.
     let system = System::new().link("etc/machine-id", "/var/id").put("var/id", MACHINE);
-    assert_eq!(system.state("machine-id"), State::Used);
+    assert_eq!(system.state("machine-id"), SourceState::Used);
     let system = System::new()
         .link("sys/class/nvme/nvme0", "../../devices/pci0000:00/nvme/nvme0")
         .put("sys/devices/pci0000:00/nvme/nvme0/serial", NVME);
-    assert_eq!(system.state("nvme-serial"), State::Used);
+    assert_eq!(system.state("nvme-serial"), SourceState::Used);
     let system = System::new().link("etc/machine-id", "machine-id");
-    assert!(matches!(system.state("machine-id"), State::Unreadable(_)));
+    assert!(matches!(system.state("machine-id"), SourceState::Unreadable(_)));
 }
 
 #[test]
-fn what_cannot_be_read_makes_no_other_id() {
-    // A folder where a file belongs cannot be read by anyone, root included.
+fn an_unreadable_source_is_an_error_not_another_id() {
+    // Nobody can read a directory as a file, not even root.
     let system = System::full().put("sys/class/dmi/id/other", "");
     fs::remove_file(system.0.path().join("sys/class/dmi/id/product_uuid")).unwrap();
     fs::create_dir(system.0.path().join("sys/class/dmi/id/product_uuid")).unwrap();
@@ -202,17 +201,17 @@ fn what_cannot_be_read_makes_no_other_id() {
 #[test]
 fn sizes_are_bounded() {
     let long = System::full().put("sys/class/dmi/id/board_serial", vec![b'7'; 5 << 20]);
-    assert_eq!(long.state("dmi-board-serial"), State::Placeholder("too long for a serial"));
+    assert_eq!(long.state("dmi-board-serial"), SourceState::Placeholder("too long for a serial"));
     let cpuinfo = System::full().put("proc/cpuinfo", vec![b'7'; 5 << 20]);
-    assert_eq!(cpuinfo.state("cpuinfo-serial"), State::Placeholder("too long for a serial"));
+    assert_eq!(cpuinfo.state("cpuinfo-serial"), SourceState::Placeholder("too long for a serial"));
 }
 
 #[test]
-fn nothing_shows_a_serial() {
+fn no_output_contains_a_serial() {
     let system = System::full();
-    let inventory = read(system.0.path());
+    let inventory = Inventory::read(system.0.path());
     let card = String::from_utf8(system.card().to_line()).unwrap();
-    let tags: Vec<_> = inventory.sources().iter().filter_map(loader_device::Source::tag).collect();
+    let tags: Vec<_> = inventory.sources().iter().filter_map(HardwareSource::tag).collect();
     assert_eq!(tags.len(), 7);
     let shown = format!("{inventory:?} {card} {tags:?}").to_lowercase();
     for secret in [UUID, BOARD, CPU, CID, NVME, MACHINE, &system.hex()] {
@@ -221,15 +220,15 @@ fn nothing_shows_a_serial() {
 }
 
 #[test]
-fn a_card_names_what_changed() {
+fn a_card_shows_which_sources_changed() {
     let before = System::full();
     let card = Card::from_json(CARD.as_bytes()).unwrap();
-    assert_eq!(card.compare(&read(before.0.path())), []);
+    assert_eq!(card.compare(&Inventory::read(before.0.path())), []);
     let after = System::full()
         .put("sys/class/nvme/nvme0/serial", "S4EVNF0M899999Q")
         .put("sys/class/dmi/id/board_serial", "Default string\n");
     fs::remove_file(after.0.path().join("proc/cpuinfo")).unwrap();
-    let changes = card.compare(&read(after.0.path()));
+    let changes = card.compare(&Inventory::read(after.0.path()));
     let named: Vec<_> = changes.iter().map(|change| (change.source.as_str(), change.change)).collect();
     let expected = [
         ("cpuinfo-serial", ChangeKind::Gone),
@@ -239,23 +238,23 @@ fn a_card_names_what_changed() {
     assert_eq!(named, expected);
     let texts: Vec<_> = changes.iter().map(ToString::to_string).collect();
     assert_eq!(texts[1], "dmi-board-serial is gone (placeholder: a text that was never filled in)");
-    let back = Card::from_json(&after.card().to_line()).unwrap().compare(&read(before.0.path()));
+    let back = Card::from_json(&after.card().to_line()).unwrap().compare(&Inventory::read(before.0.path()));
     assert_eq!(back.iter().filter(|change| change.change == ChangeKind::New).count(), 2);
 }
 
 #[test]
-fn what_cannot_be_read_is_no_other_hardware() {
+fn unreadable_sources_are_not_compared() {
     let card = Card::from_json(CARD.as_bytes()).unwrap();
-    assert_eq!(card.compare(&read("/nonexistent".as_ref())), []);
+    assert_eq!(card.compare(&Inventory::read("/nonexistent".as_ref())), []);
     let system = System::full().put("sys/class/nvme/nvme0/serial", "S4EVNF0M899999Q");
     fs::remove_file(system.0.path().join("sys/class/dmi/id/product_uuid")).unwrap();
     fs::create_dir(system.0.path().join("sys/class/dmi/id/product_uuid")).unwrap();
-    let changes = card.compare(&read(system.0.path()));
+    let changes = card.compare(&Inventory::read(system.0.path()));
     assert_eq!(changes.iter().map(|change| change.source.as_str()).collect::<Vec<_>>(), ["nvme-serial"]);
 }
 
 #[test]
-fn every_single_change_is_named_and_salts_differ() {
+fn each_change_is_reported_and_salts_differ() {
     let system = System::full();
     let [one, two] = [system.card(), system.card()];
     assert_ne!(one, two);
@@ -273,14 +272,14 @@ fn every_single_change_is_named_and_salts_differ() {
     ] {
         let gone = System::full();
         fs::remove_file(gone.0.path().join(path)).unwrap();
-        let changes = one.compare(&read(gone.0.path()));
+        let changes = one.compare(&Inventory::read(gone.0.path()));
         assert_eq!(changes.len(), 1);
         assert_eq!((changes[0].source.as_str(), changes[0].change), (name, ChangeKind::Gone));
     }
 }
 
 #[test]
-fn what_is_no_card_is_refused() {
+fn a_malformed_card_is_rejected() {
     let whole = String::from_utf8(System::full().card().to_line()).unwrap();
     for bad in [
         String::new(),
@@ -297,7 +296,7 @@ fn what_is_no_card_is_refused() {
 }
 
 #[test]
-fn an_id_is_read_from_a_line() {
+fn an_id_is_parsed_from_a_line() {
     let hex = "0aF1".repeat(16);
     assert_eq!(id_from_text(format!("# id\n {hex} \r\n").as_bytes()).unwrap()[..2], [0x0a, 0xf1]);
     for bad in [hex[1..].to_owned(), format!("{hex}0"), hex.replace('F', "g"), String::new()] {

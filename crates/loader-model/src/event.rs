@@ -69,6 +69,9 @@ pub struct EventError {
     /// What the user can do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Name of the stage whose failure this one reports, such as `az-decrypt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caused_by: Option<String>,
 }
 
 impl EventError {
@@ -79,6 +82,7 @@ impl EventError {
             exit: code.exit(),
             message: printable(message),
             hint: hint.map(printable),
+            caused_by: None,
         }
     }
 }
@@ -137,6 +141,21 @@ mod tests {
             "{\"v\":1,\"ts\":\"2026-11-23T08:23:00.123Z\",\"run\":\"5f0c2a91\",\"stage\":\"az-decrypt\",\
              \"pid\":4711,\"state\":\"decrypting\",\"done\":1,\"total\":2,\"unit\":\"bytes\"}\n"
         );
+    }
+
+    #[test]
+    fn the_stage_that_caused_an_error_is_a_field_of_it() {
+        let mut failed = event();
+        failed.state = UnlockState::Error;
+        let own = EventError::new(ErrorCode::WrongKey, "no slot fits", None);
+        failed.error = Some(EventError { caused_by: Some("az-decrypt".into()), ..own.clone() });
+        let line = failed.to_line();
+        assert!(line.ends_with(b"\"message\":\"no slot fits\",\"caused_by\":\"az-decrypt\"}}\n"));
+        assert_eq!(serde_json::from_slice::<Event>(&line).unwrap(), failed);
+        failed.error = Some(own);
+        let line = failed.to_line();
+        assert!(line.ends_with(b"\"message\":\"no slot fits\"}}\n"));
+        assert_eq!(serde_json::from_slice::<Event>(&line).unwrap(), failed);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The user and the device that answers of the server are sealed to.
 
 use crate::{BindingArgs, api_failure};
-use loader_device::{Card, Change, id_from_text};
+use loader_device::{Card, SourceChange, id_from_text};
 use loader_model::{Credentials, ResourceName, User};
 use loader_seal::device::{Binding, DeviceMismatch, Kind, open};
 use loader_seal::{Error, MAGIC};
@@ -122,7 +122,7 @@ impl Device {
     /// enrolment card has them, or that all are; as it is where there is no card.
     fn name_changes(&self, failure: Failure) -> Failure {
         let Some(card) = &self.card else { return failure };
-        let inventory = loader_device::read(&self.sysroot);
+        let inventory = loader_device::Inventory::read(&self.sysroot);
         let changes = card.compare(&inventory);
         if changes.is_empty() {
             if matches!(inventory.id(), Err(loader_device::Error::Unreadable { .. })) {
@@ -130,7 +130,7 @@ impl Device {
             }
             return failure.hint("the hardware is that of the enrolment card: it is something else".to_owned());
         }
-        let listed = changes.iter().map(Change::to_string).collect::<Vec<_>>().join(", ");
+        let listed = changes.iter().map(SourceChange::to_string).collect::<Vec<_>>().join(", ");
         Failure::new(failure.code(), format_args!("{failure}; since the enrolment {listed}"))
             .hint("put the old part back, or have the device enrolled again".to_owned())
     }

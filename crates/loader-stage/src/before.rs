@@ -157,9 +157,11 @@ impl RunDir {
             if start.elapsed() > LATE || gone_since.is_some_and(|since| since.elapsed() > LATE_AND_GONE) {
                 let stage = &self.stage;
                 let text = format!("{stage} has no final line in {}: it was killed", self.path.display());
-                return Err(Failure::new(ErrorCode::Temporary, format_args!("{text}; {}", self.undone)).hint(
-                    "kill -9, out of memory (see dmesg), or no space in that folder; then run it again".to_owned(),
-                ));
+                return Err(Failure::new(ErrorCode::Temporary, format_args!("{text}; {}", self.undone))
+                    .hint(
+                        "kill -9, out of memory (see dmesg), or no space in that folder; then run it again".to_owned(),
+                    )
+                    .caused_by(stage));
             }
             sleep(LOOK);
         }
@@ -177,7 +179,7 @@ impl RunDir {
         let code = error.as_ref().map_or(ErrorCode::Truncated, |error| ErrorCode::from_name(&error.code));
         let message = error.as_ref().map_or("without a reason", |error| &error.message);
         let failure = Failure::new(code, format_args!("{} failed: {message}; {}", self.stage, self.undone));
-        failure.hint(error.and_then(|error| error.hint))
+        failure.hint(error.and_then(|error| error.hint)).caused_by(&self.stage)
     }
 
     /// The state of all processes of the stage in this run. An earlier attempt does not count:
@@ -306,6 +308,7 @@ mod tests {
         assert!(matches!(found.look(), Ok(Look::Ready)));
         let (_dir, found) = run_dir(&[(id, IDLE)]);
         assert!(matches!(found.look(), Ok(Look::Running { gone: true })), "nothing took its place");
+        assert_eq!(found.ending().unwrap_err().cause(), Some("az-decrypt"));
     }
 
     #[test]
@@ -314,5 +317,6 @@ mod tests {
         assert!(matches!(again.look(), Ok(Look::Ready)));
         let (_dir, beside) = run_dir(&[(1, IDLE), (2, IDLE), (1, FAILED), (2, READY)]);
         assert!(matches!(beside.look(), Ok(Look::Failed(_))));
+        assert_eq!(beside.known_failure().unwrap().cause(), Some("az-decrypt"));
     }
 }

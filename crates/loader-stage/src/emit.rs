@@ -159,7 +159,8 @@ impl Emitter {
 
     fn write_error(&self, inner: &mut State, failure: &Failure) {
         inner.now = UnlockState::Error;
-        let error = EventError::new(failure.code(), &failure.to_string(), failure.hint_text());
+        let mut error = EventError::new(failure.code(), &failure.to_string(), failure.hint_text());
+        error.caused_by = failure.cause().map(str::to_owned);
         self.write(inner, Report::default(), Some(error));
     }
 

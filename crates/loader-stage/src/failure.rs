@@ -12,17 +12,27 @@ pub struct Failure {
     code: ErrorCode,
     message: String,
     hint: Option<String>,
+    caused_by: Option<String>,
 }
 
 impl Failure {
     /// A failure with this code and line.
     pub fn new(code: ErrorCode, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string(), hint: None }
+        Self { code, message: message.to_string(), hint: None, caused_by: None }
     }
 
     /// The same with a hint; `None` leaves it as it was.
     pub fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.hint = hint.into().or(self.hint);
+        self
+    }
+
+    /// Names the stage whose failure this one reports. A name that is not `az-` and 1 to 61 characters
+    /// of `a-z -`, such as that of another command, is ignored.
+    pub fn caused_by(mut self, stage: &str) -> Self {
+        let is_stage =
+            |rest: &str| (1..=61).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        self.caused_by = stage.strip_prefix("az-").is_some_and(is_stage).then(|| stage.to_owned());
         self
     }
 
@@ -60,6 +70,11 @@ impl Failure {
     /// The code, which picks the exit status.
     pub fn code(&self) -> ErrorCode {
         self.code
+    }
+
+    /// Returns the stage whose failure this one reports, if it is not of this stage.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.caused_by.as_deref()
     }
 
     /// What the user can do about it.
@@ -127,6 +142,16 @@ mod tests {
         assert_eq!(Failure::from_error(full.into()).code(), ErrorCode::Io);
         let gone = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("standard output");
         assert_eq!(Failure::from_error(gone).code(), ErrorCode::ReaderGone);
+    }
+
+    #[test]
+    fn only_a_stage_is_named_as_the_cause() {
+        let cause =
+            |name: &str| Failure::new(ErrorCode::Temporary, "killed").caused_by(name).cause().map(str::to_owned);
+        assert_eq!(cause("az-cdn-creds").as_deref(), Some("az-cdn-creds"));
+        for other in ["docker", "az-", "az-Decrypt", "az-a b", "", &format!("az-{}", "x".repeat(62))] {
+            assert_eq!(cause(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,72 +1,77 @@
-//! The sealed archive: whole as far as its head tells, and sealed with our key.
+//! The sealed archive: whether it is complete, and whether the key or fragment belongs to it.
 
-use crate::cli::Name;
+use crate::cli::CheckName;
+use crate::context::Context;
 use crate::finding::Finding;
-use crate::visit::Visit;
 use loader_seal::KeyId;
 use loader_stage::{ErrorCode, Failure, OrFail};
 
-const NONE: (&str, &str) = ("no archive named", "az-doctor ARCHIVE, or AZ_ARCHIVE");
-
-pub(crate) fn archive(visit: &Visit<'_>) -> Result<Finding, Failure> {
-    let Some(sealed) = visit.archive()? else { return Ok(Finding::skipped(NONE.0, NONE.1)) };
-    let (place, header) = (&sealed.place, &sealed.header);
-    let metadata = header.unverified_metadata().or_fail(place, |error| ErrorCode::from_name(error.code()))?;
-    let (whole, there) = (header.sealed_len(), sealed.file_len);
-    let differs = |code, whole: u64, there: u64| {
-        Failure::new(code, format_args!("{place}: {there} bytes, its header announces {whole}"))
-            .hint("copy the file again, or compare it with the publisher's digest".to_owned())
-    };
-    match whole.zip(there) {
-        Some((whole, there)) if there < whole => return Err(differs(ErrorCode::Truncated, whole, there)),
-        Some((whole, there)) if there > whole => return Err(differs(ErrorCode::Trailing, whole, there)),
-        _ => {}
-    }
-    let mut finding = Finding::ok(format_args!("{place}: its header can be read, its length is right"));
-    if whole.is_none() {
-        finding = Finding::warn(
-            format_args!("{place}: its header can be read and does not tell the length"),
-            "az-decrypt --verify-only reads all of it",
-        );
-    }
-    for (name, value) in [("plaintext_size", header.plaintext_len()), ("release", metadata.release)] {
-        finding = value.into_iter().fold(finding, |finding, value| finding.with(name, value));
-    }
-    let names = header.key_slots().iter().map(|slot| slot.key_id.to_string()).collect::<Vec<_>>();
-    Ok(finding.with("key_slots", names))
+fn no_archive() -> Finding {
+    Finding::skipped("no archive given", "pass ARCHIVE, or set AZ_ARCHIVE")
 }
 
-pub(crate) fn key(visit: &Visit<'_>) -> Result<Finding, Failure> {
-    let sealed = match visit.after(Name::Archive, visit.archive())? {
+pub(crate) fn archive(context: &Context<'_>) -> Result<Finding, Failure> {
+    let Some(sealed) = context.archive()? else { return Ok(no_archive()) };
+    let (name, header) = (&sealed.name, &sealed.header);
+    let metadata = header.unverified_metadata().or_fail(name, |error| ErrorCode::from_name(error.code()))?;
+    let (expected, actual) = (header.sealed_len(), sealed.file_len);
+    let wrong_len = |code, expected: u64, actual: u64| {
+        Failure::new(code, format_args!("{name}: {actual} bytes, but its header announces {expected}"))
+            .hint("copy the file again, or compare it with the publisher's digest".to_owned())
+    };
+    match expected.zip(actual) {
+        Some((expected, actual)) if actual < expected => {
+            return Err(wrong_len(ErrorCode::Truncated, expected, actual));
+        }
+        Some((expected, actual)) if actual > expected => return Err(wrong_len(ErrorCode::Trailing, expected, actual)),
+        _ => {}
+    }
+    let mut finding = Finding::ok(format_args!("{name}: header and length are valid"));
+    if expected.is_none() {
+        finding = Finding::warn(
+            format_args!("{name}: the header is valid, but does not contain the length"),
+            "az-decrypt --verify-only checks the whole archive",
+        );
+    }
+    for (detail, value) in [("plaintext_size", header.plaintext_len()), ("release", metadata.release)] {
+        finding = value.into_iter().fold(finding, |finding, value| finding.with(detail, value));
+    }
+    let key_ids = header.key_slots().iter().map(|slot| slot.key_id.to_string()).collect::<Vec<_>>();
+    Ok(finding.with("key_slots", key_ids))
+}
+
+pub(crate) fn key(context: &Context<'_>) -> Result<Finding, Failure> {
+    let sealed = match context.require(CheckName::Archive, context.archive())? {
         Ok(Some(sealed)) => sealed,
-        Ok(None) => return Ok(Finding::skipped(NONE.0, NONE.1)),
+        Ok(None) => return Ok(no_archive()),
         Err(skipped) => return Ok(skipped),
     };
-    let key = match visit.after(Name::Key, visit.key())? {
+    let key = match context.require(CheckName::Key, context.key())? {
         Ok(key) => key,
         Err(skipped) => return Ok(skipped),
     };
     if let Some(key) = key {
         let unlocked = sealed.header.clone().unlock(std::slice::from_ref(key));
-        unlocked.or_fail(&sealed.place, |error| ErrorCode::from_name(error.code()))?;
+        unlocked.or_fail(&sealed.name, |error| ErrorCode::from_name(error.code()))?;
     }
-    // A key at hand does not help an unlock, which makes it of fragments.
-    let fragments = match visit.after(Name::Fragment, visit.fragment())? {
+    // An unlock computes the key from fragments, so the fragment is checked in any case.
+    let fragments = match context.require(CheckName::Fragment, context.fragment())? {
         Ok(Some(fragments)) => fragments,
         _ if key.is_some() => return Ok(Finding::ok("the key opens the archive")),
-        Ok(None) => return Ok(Finding::skipped("neither key nor fragment at hand", "--fragment-file or --key-file")),
+        Ok(None) => return Ok(Finding::skipped("no key or fragment given", "pass --fragment-file or --key-file")),
         Err(skipped) => return Ok(skipped),
     };
     let slots: Vec<KeyId> = sealed.header.key_slots().iter().map(|slot| slot.key_id).collect();
     match fragments.iter().find(|fragment| !slots.contains(&fragment.key_id())) {
-        None if key.is_some() => Ok(Finding::ok("the key opens the archive, and the fragment is of one that does")),
-        None => Ok(Finding::ok("the fragment is of a key that opens the archive")),
+        None if key.is_some() => Ok(Finding::ok("the key opens the archive, and the fragment belongs to it")),
+        None => Ok(Finding::ok("the fragment belongs to the archive")),
         Some(fragment) => {
             let slots = slots.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ");
-            let what =
-                format_args!("the fragment is of the key {}, {} opens with {slots}", fragment.key_id(), sealed.place);
-            Err(Failure::new(ErrorCode::WrongFragment, what)
-                .hint("take the fragment that belongs to this archive, or az-rekey the archive".to_owned()))
+            let text = format_args!("the fragment is for key {}, but {} needs {slots}", fragment.key_id(), sealed.name);
+            Err(Failure::new(ErrorCode::WrongFragment, text).hint(
+                "use the fragment that belongs to this archive, or change the keys of the archive with az-rekey"
+                    .to_owned(),
+            ))
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The cache of az-fetch.
 
-use super::folder::writable;
-use crate::cli::Name;
+use super::dirs::check_writable;
+use crate::cli::CheckName;
+use crate::context::Context;
 use crate::finding::Finding;
-use crate::visit::Visit;
 use loader_api::{RESOURCE_MAX, Token};
 use loader_cdn::{Cache, CacheError, Expected, Survey};
 use loader_model::{PartsReceipt, ResourceName};
@@ -11,121 +11,138 @@ use loader_session::{Device, kind_of};
 use loader_stage::{ErrorCode, Failure};
 use std::path::Path;
 
-const NONE: (&str, &str) = ("no cache named", "--cache-dir or AZ_CACHE_DIR");
+fn no_cache() -> Finding {
+    Finding::skipped("no cache given", "pass --cache-dir, or set AZ_CACHE_DIR")
+}
 
-/// Names that a message lists before it only counts them.
+/// Number of names that a message lists; more are only counted.
 const LISTED: usize = 3;
 
-/// Free bytes below which the next fetch may not fit.
+/// Free space in bytes below which the next download may not fit.
 const FREE_MIN: u64 = 64 << 20;
 
-pub(crate) fn cache(visit: &Visit<'_>) -> Result<Finding, Failure> {
-    let Some(dir) = &visit.cli.cache_dir else { return Ok(Finding::skipped(NONE.0, NONE.1)) };
-    let free = writable(dir)?.free;
-    let place = dir.display();
+pub(crate) fn cache(context: &Context<'_>) -> Result<Finding, Failure> {
+    let Some(dir) = &context.cli.cache_dir else { return Ok(no_cache()) };
+    let free = check_writable(dir)?.free;
+    let path = dir.display();
     let Some(survey) = Survey::of(dir).map_err(|error| failure(&error))? else {
-        return Ok(Finding::ok(format_args!("{place}: not there, can be made")).with("free", free));
+        return Ok(Finding::ok(format_args!("{path}: does not exist, can be created")).with("free", free));
     };
     let (entries, bytes) = (survey.entries.len(), survey.bytes);
-    let mut odd = Vec::new();
-    let kinds = [
-        (
-            &survey.damaged,
-            "found damaged and moved aside",
-            "the next az-fetch of the same name that ends well removes it",
-        ),
-        (&survey.unfinished, "unfinished", "the next az-fetch of the same name goes on with it"),
-        (&survey.foreign, "not of az-fetch", "remove what does not belong there"),
+    let problems = [
+        CacheProblem {
+            names: &survey.damaged,
+            text: "found damaged and moved aside",
+            hint: "the next successful az-fetch of the same name removes it",
+        },
+        CacheProblem {
+            names: &survey.unfinished,
+            text: "unfinished",
+            hint: "the next az-fetch of the same name resumes it",
+        },
+        CacheProblem {
+            names: &survey.foreign,
+            text: "not files of az-fetch",
+            hint: "remove the files that do not belong there",
+        },
     ];
-    for (names, what, _) in kinds.iter().filter(|(names, ..)| !names.is_empty()) {
-        odd.push(format!("{what}: {}", listed(names)));
-    }
-    let hint = kinds.iter().find(|(names, ..)| !names.is_empty()).map(|(.., hint)| *hint);
-    let finding = match hint {
-        Some(hint) => Finding::warn(format_args!("{place}: {}", odd.join("; ")), hint),
-        None if free < FREE_MIN => {
-            Finding::warn(format_args!("{place}: {free} bytes free"), "make room for the next release")
+    let found: Vec<_> = problems.iter().filter(|problem| !problem.names.is_empty()).collect();
+    let finding = match found.first() {
+        Some(first) => {
+            let texts: Vec<_> =
+                found.iter().map(|problem| format!("{}: {}", problem.text, listed(problem.names))).collect();
+            Finding::warn(format_args!("{path}: {}", texts.join("; ")), first.hint)
         }
-        None => Finding::ok(format_args!("{place}: {entries} entries, {bytes} bytes")),
+        None if free < FREE_MIN => {
+            Finding::warn(format_args!("{path}: {free} bytes free"), "free some space for the next release")
+        }
+        None => Finding::ok(format_args!("{path}: {entries} entries, {bytes} bytes")),
     };
     Ok(finding.with("entries", entries).with("bytes", bytes).with("free", free))
 }
 
+/// Files of one kind that do not belong in a clean cache.
+struct CacheProblem<'a> {
+    names: &'a [String],
+    text: &'static str,
+    hint: &'static str,
+}
+
+/// Returns the first names, and the number of the other ones.
 fn listed(names: &[String]) -> String {
     let rest = names.len().saturating_sub(LISTED);
     let names = names[..names.len() - rest].join(", ");
     if rest == 0 { names } else { format!("{names} and {rest} more") }
 }
 
-/// Compares each entry with the digest in the small part that is kept beside it,
-/// sealed to user and device.
-pub(crate) fn entries(visit: &Visit<'_>) -> Result<Finding, Failure> {
-    let Some(dir) = &visit.cli.cache_dir else { return Ok(Finding::skipped(NONE.0, NONE.1)) };
-    let survey = match visit.after(Name::Cache, Survey::of(dir).map_err(|error| failure(&error)))? {
+/// Compares each entry with the digest in its small part, which is stored with the entry and sealed
+/// to user and device.
+pub(crate) fn entries(context: &Context<'_>) -> Result<Finding, Failure> {
+    let Some(dir) = &context.cli.cache_dir else { return Ok(no_cache()) };
+    let survey = match context.require(CheckName::Cache, Survey::of(dir).map_err(|error| failure(&error)))? {
         Ok(survey) => survey.unwrap_or_default(),
         Err(skipped) => return Ok(skipped),
     };
     if survey.entries.is_empty() {
-        return Ok(Finding::ok("no entry to compare with its digest"));
+        return Ok(Finding::ok("the cache has no entries"));
     }
-    let token = match visit.after(Name::Login, visit.token())? {
+    let token = match context.require(CheckName::Login, context.token())? {
         Ok(token) => token,
         Err(skipped) => return Ok(skipped),
     };
-    let (Some(token), Some(credentials)) = (token, visit.credentials()?) else {
+    let (Some(token), Some(credentials)) = (token, context.credentials()?) else {
         return Ok(Finding::skipped(
-            "the digests are sealed to user and device",
-            "name API and credentials to log in with",
+            "the digests are sealed to the user, and no login is possible",
+            "pass --api-url and --credentials-file",
         ));
     };
-    let hardware = match visit.after(Name::Hardware, visit.hardware())? {
+    let hardware = match context.require(CheckName::Hardware, context.hardware())? {
         Ok(hardware) => hardware,
         Err(skipped) => return Ok(skipped),
     };
-    let device = Device::of(credentials.clone(), hardware, visit.device_secret()?.cloned());
-    let judged = judge(dir, &survey.entries, token, &device)?;
-    if !judged.damaged.is_empty() {
-        let what = format_args!("{}: other bytes than published: {}", dir.display(), listed(&judged.damaged));
-        return Err(Failure::new(ErrorCode::DigestMismatch, what)
-            .hint("the next az-fetch of it moves it aside and fetches it again".to_owned()));
+    let device = Device::of(credentials.clone(), hardware, context.device_secret()?.cloned());
+    let audit = audit(dir, &survey.entries, token, &device)?;
+    if !audit.damaged.is_empty() {
+        let text =
+            format_args!("{}: content differs from the published one: {}", dir.display(), listed(&audit.damaged));
+        return Err(Failure::new(ErrorCode::DigestMismatch, text)
+            .hint("the next az-fetch of the same name moves it aside and downloads it again".to_owned()));
     }
-    let finding = match judged.untold.is_empty() {
-        true => Finding::ok(format_args!("{} entries, each with its digest", judged.good)),
-        false => Finding::warn(
-            format_args!(
-                "{} entries with their digest; no digest that opens here: {}",
-                judged.good,
-                listed(&judged.untold)
-            ),
-            "fetched by another user or device, or without a small part; az-fetch checks them again",
-        ),
+    let finding = if audit.unknown.is_empty() {
+        Finding::ok(format_args!("{} entries match their digests", audit.good))
+    } else {
+        Finding::warn(
+            format_args!("{} entries match their digests; digest not readable: {}", audit.good, listed(&audit.unknown)),
+            "downloaded by another user or device, or without a small part; az-fetch verifies them before use",
+        )
     };
-    Ok(finding.with("good", judged.good).with("untold", judged.untold.len()))
+    Ok(finding.with("good", audit.good).with("untold", audit.unknown.len()))
 }
 
+/// Result of comparing the entries with their digests.
 #[derive(Default)]
-struct Judged {
+struct EntryAudit {
     good: usize,
     damaged: Vec<String>,
-    /// Those of which no digest is known here.
-    untold: Vec<String>,
+    /// Entries whose digest cannot be read by this user on this device.
+    unknown: Vec<String>,
 }
 
-fn judge(dir: &Path, entries: &[ResourceName], token: &Token, device: &Device) -> Result<Judged, Failure> {
+fn audit(dir: &Path, entries: &[ResourceName], token: &Token, device: &Device) -> Result<EntryAudit, Failure> {
     let cache = Cache::open(dir).map_err(|error| failure(&error))?;
-    let mut judged = Judged::default();
+    let mut audit = EntryAudit::default();
     for name in entries {
         let sealed = cache.small(name, RESOURCE_MAX).map_err(|error| failure(&error))?;
         let opened = sealed.and_then(|sealed| device.open(&token.user(), kind_of(name), &sealed, name.as_str()).ok());
         let receipt = opened.and_then(|opened| Some(PartsReceipt::take_from(&opened)?.ok()?.0));
         match receipt.map(|receipt| cache.entry(name, &Expected::from(&receipt.big))) {
-            None => judged.untold.push(name.to_string()),
-            Some(Ok(Some(_))) => judged.good += 1,
-            Some(Ok(None)) => judged.damaged.push(name.to_string()),
+            None => audit.unknown.push(name.to_string()),
+            Some(Ok(Some(_))) => audit.good += 1,
+            Some(Ok(None)) => audit.damaged.push(name.to_string()),
             Some(Err(error)) => return Err(failure(&error)),
         }
     }
-    Ok(judged)
+    Ok(audit)
 }
 
 fn failure(error: &CacheError) -> Failure {

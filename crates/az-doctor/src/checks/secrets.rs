@@ -1,39 +1,39 @@
-//! Files that hold a secret: there, this user's alone, and what they should be.
+//! Files with secrets: they exist, only this user can read them, and they can be parsed.
 
+use crate::context::Context;
 use crate::finding::Finding;
-use crate::visit::Visit;
 use loader_stage::Failure;
 
-pub(crate) fn credentials(visit: &Visit<'_>) -> Result<Finding, Failure> {
-    Ok(match visit.credentials()? {
-        Some(credentials) => Finding::ok("readable by this user alone").with("email", credentials.email.as_str()),
-        None => Finding::skipped("no credentials named", "--credentials-file or AZ_CREDENTIALS_FILE"),
+pub(crate) fn credentials(context: &Context<'_>) -> Result<Finding, Failure> {
+    Ok(match context.credentials()? {
+        Some(credentials) => Finding::ok("readable by this user only").with("email", credentials.email.as_str()),
+        None => Finding::skipped("no credentials given", "pass --credentials-file, or set AZ_CREDENTIALS_FILE"),
     })
 }
 
-pub(crate) fn fragment(visit: &Visit<'_>) -> Result<Finding, Failure> {
-    Ok(match visit.fragment()? {
-        None => Finding::skipped("no fragment named", "--fragment-file or AZ_FRAGMENT_FILE"),
+pub(crate) fn fragment(context: &Context<'_>) -> Result<Finding, Failure> {
+    Ok(match context.fragment()? {
+        None => Finding::skipped("no fragment given", "pass --fragment-file, or set AZ_FRAGMENT_FILE"),
         Some(fragments) => {
-            let named = fragments.iter().map(|fragment| {
+            let described = fragments.iter().map(|fragment| {
                 let (index, shares, set) = (fragment.index(), fragment.shares(), fragment.set());
                 format!("{index} of {shares} ({}) of set {set}", fragment.scheme().as_str())
             });
-            Finding::ok(named.collect::<Vec<_>>().join(", "))
+            Finding::ok(described.collect::<Vec<_>>().join(", "))
         }
     })
 }
 
-pub(crate) fn key(visit: &Visit<'_>) -> Result<Finding, Failure> {
-    Ok(match visit.key()? {
-        Some(key) => Finding::ok(format_args!("the key {}", key.id())),
-        None => Finding::skipped("no key named", "--key-file or --key-fd, where a key is at hand"),
+pub(crate) fn key(context: &Context<'_>) -> Result<Finding, Failure> {
+    Ok(match context.key()? {
+        Some(key) => Finding::ok(format_args!("key {}", key.id())),
+        None => Finding::skipped("no key given", "pass --key-file or --key-fd to check a key"),
     })
 }
 
-pub(crate) fn device_secret(visit: &Visit<'_>) -> Result<Finding, Failure> {
-    Ok(match visit.device_secret()? {
-        Some(_) => Finding::ok("readable by this user alone"),
-        None => Finding::skipped("no device secret named", "--device-secret-file, where the site uses one"),
+pub(crate) fn device_secret(context: &Context<'_>) -> Result<Finding, Failure> {
+    Ok(match context.device_secret()? {
+        Some(_) => Finding::ok("readable by this user only"),
+        None => Finding::skipped("no device secret given", "pass --device-secret-file if the site uses device secrets"),
     })
 }

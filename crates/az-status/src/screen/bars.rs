@@ -1,24 +1,25 @@
-//! One bar a process.
+//! Progress bars, one for each process.
 
-use crate::board::Process;
-use crate::event::rank;
+use crate::event::pipeline_position;
+use crate::processes::Process;
+use crate::stderr;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use loader_model::{Unit, UnlockState};
 use std::time::{Duration, Instant};
 
-/// Times a second that the terminal is drawn at most.
+/// Largest number of redraws per second.
 const DRAWS_PER_SECOND: u8 = 10;
-/// More than any count that is real; estimates stay finite below it.
+/// Largest amount that is shown, so that estimates stay finite; larger than any real one.
 const SHOWN_MAX: u64 = 1 << 60;
 
-/// How long nothing is at work before that is said.
-const LULL: Duration = Duration::from_secs(1);
-/// Least time between two pieces of text above the bars, which are drawn anew for each.
+/// Delay after which a line reports that no stage is working.
+const IDLE_DELAY: Duration = Duration::from_secs(1);
+/// Least time between two updates of the text above the bars, which redraw the bars.
 const TEXT_INTERVAL: Duration = Duration::from_millis(100);
-/// Columns of a terminal that tells none.
-const USUAL_COLUMNS: u16 = 80;
+/// Width of a terminal that does not report one.
+const DEFAULT_COLUMNS: u16 = 80;
 
-/// What a line shows on a terminal of 80 columns and more, of 50, and of less.
+/// Templates of a bar for terminals of at least 80 columns, at least 50, and fewer.
 type Templates = [&'static str; 3];
 
 const WAITING: Templates = ["{prefix:12} {msg}"; 3];
@@ -45,28 +46,34 @@ const LAYERS_OF: Templates = [
 const ENDED: Templates = WAITING;
 const ENDED_BYTES: Templates =
     ["{prefix:12} {msg:16} {bytes} in {elapsed}", "{prefix:12} {msg:16} {bytes} in {elapsed}", "{prefix:12} {msg}"];
-const NOTHING_AT_WORK: &str = "no stage is at work; waiting for the command to end, {elapsed} so far";
+const IDLE_LINE: &str = "no stage is running; waiting for the command to end, {elapsed} so far";
 
-/// The bars of a terminal. Nothing is drawn before work is done that needs no
-/// person: until then a stage may ask for a password there.
+/// The bars on a terminal. Drawing starts only when a stage is past authentication: until then it
+/// may ask for a password on the terminal.
 pub(crate) struct Bars {
     multi: MultiProgress,
     bars: Vec<Bar>,
-    drawn: bool,
-    /// Text that waits to be shown above.
+    is_drawing: bool,
+    /// Text to be shown above the bars.
     text: String,
-    shown_text: Instant,
-    /// Since when no stage is at work, and the line that says so.
-    lull: Option<(Instant, Option<ProgressBar>)>,
+    text_shown: Instant,
+    idle: Option<Idle>,
+}
+
+/// A period during which no stage is working.
+struct Idle {
+    since: Instant,
+    /// Line that reports it, drawn after [`IDLE_DELAY`].
+    line: Option<ProgressBar>,
 }
 
 struct Bar {
-    /// Place of the first event, which names the process.
+    /// Position of the first event, which identifies the process.
     process: u64,
     stage: String,
     bar: ProgressBar,
     template: &'static str,
-    /// Bytes in all, where that is told.
+    /// Total number of bytes, if it is known.
     total: Option<u64>,
     ended: bool,
 }
@@ -76,17 +83,17 @@ impl Bars {
         Self {
             multi: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
             bars: Vec::new(),
-            drawn: false,
+            is_drawing: false,
             text: String::new(),
-            shown_text: Instant::now(),
-            lull: None,
+            text_shown: Instant::now(),
+            idle: None,
         }
     }
 
-    /// Draws `process` as it stands.
+    /// Updates the bar of `process`.
     pub(crate) fn show(&mut self, process: &Process) {
-        if !self.drawn && !matches!(process.state, UnlockState::Idle | UnlockState::Authenticating) {
-            self.drawn = true;
+        if !self.is_drawing && !matches!(process.state, UnlockState::Idle | UnlockState::Authenticating) {
+            self.is_drawing = true;
             self.multi.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND));
         }
         let at = match self.bars.iter().position(|bar| bar.process == process.first.seq) {
@@ -94,7 +101,7 @@ impl Bars {
             None => self.add(process),
         };
         let total = process.total.or_else(|| self.archive_len(process));
-        let template = template(process, total)[size()];
+        let template = template(process, total)[template_index()];
         let shown = &mut self.bars[at];
         if template != shown.template {
             shown.template = template;
@@ -110,7 +117,7 @@ impl Bars {
             shown.bar.set_position(done.min(total.unwrap_or(SHOWN_MAX)).min(SHOWN_MAX));
         }
         let message = match &process.step {
-            // What it looked at beforehand is not what it waits for.
+            // The steps of an idle stage are over; it is waiting for input.
             Some(step) if !process.state.is_final() && process.state != UnlockState::Idle => step.clone(),
             _ => process.state.to_string(),
         };
@@ -122,21 +129,24 @@ impl Bars {
         }
     }
 
-    /// What az-load reads from a pipe is as long as what az-decrypt writes.
+    /// Returns the length that az-load will read from a pipe: that of the output of az-decrypt.
     fn archive_len(&self, process: &Process) -> Option<u64> {
-        let follows = process.stage == "az-load" && process.unit == Unit::Bytes && !process.state.is_final();
-        let before = self.bars.iter().rfind(|bar| follows && bar.stage == "az-decrypt")?;
-        before.total.filter(|total| process.done.is_some_and(|done| done <= *total))
+        let is_load = process.stage == "az-load" && process.unit == Unit::Bytes && !process.state.is_final();
+        let decrypt = self.bars.iter().rfind(|bar| is_load && bar.stage == "az-decrypt")?;
+        decrypt.total.filter(|total| process.done.is_some_and(|done| done <= *total))
     }
 
-    /// A new bar at the place of its stage; that of an earlier process of the
-    /// stage goes.
+    /// Adds a bar at the position of its stage. Replaces that of an ended process of the stage.
     fn add(&mut self, process: &Process) -> usize {
         if let Some(at) = self.bars.iter().position(|bar| bar.ended && bar.stage == process.stage) {
             self.multi.remove(&self.bars.remove(at).bar);
         }
-        let at = self.bars.iter().take_while(|bar| rank(&bar.stage) <= rank(&process.stage)).count();
-        self.end_lull();
+        let at = self
+            .bars
+            .iter()
+            .take_while(|bar| pipeline_position(&bar.stage) <= pipeline_position(&process.stage))
+            .count();
+        self.end_idle();
         let bar = self.multi.insert(at, ProgressBar::new_spinner());
         bar.set_prefix(process.stage.clone());
         let (process, stage) = (process.first.seq, process.stage.clone());
@@ -144,11 +154,11 @@ impl Bars {
         at
     }
 
-    /// Shows a line above the bars, soon.
-    pub(crate) fn text(&mut self, line: &str) {
+    /// Adds a line to the text above the bars, which is shown with a short delay.
+    pub(crate) fn push_text(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push('\n');
-        if self.shown_text.elapsed() >= TEXT_INTERVAL {
+        if self.text_shown.elapsed() >= TEXT_INTERVAL {
             self.show_text();
         }
     }
@@ -156,60 +166,60 @@ impl Bars {
     fn show_text(&mut self) {
         if !self.text.is_empty() {
             let text = std::mem::take(&mut self.text);
-            self.multi.suspend(|| super::put(text.as_bytes()));
-            self.shown_text = Instant::now();
+            self.multi.suspend(|| stderr::write(text.as_bytes()));
+            self.text_shown = Instant::now();
         }
     }
 
-    /// Lets rates and times go on where bytes move. Without them nothing is
-    /// drawn: a prompt may stand there.
+    /// Updates the rates and times of working stages. Bars of waiting stages are not redrawn, since
+    /// a prompt may be on the terminal.
     pub(crate) fn tick(&mut self) {
-        if self.shown_text.elapsed() >= TEXT_INTERVAL {
+        if self.text_shown.elapsed() >= TEXT_INTERVAL {
             self.show_text();
         }
-        if !self.drawn {
+        if !self.is_drawing {
             return;
         }
         for bar in self.bars.iter().filter(|bar| !bar.ended && !WAITING.contains(&bar.template)) {
             bar.bar.tick();
         }
         if self.bars.iter().all(|bar| bar.ended) {
-            self.say_lull();
+            self.show_idle();
         }
     }
 
-    /// What is no stage, such as `docker load`, may be at work still.
-    fn say_lull(&mut self) {
-        let (since, line) = self.lull.get_or_insert_with(|| (Instant::now(), None));
-        match line {
+    /// Reports that no stage is working; a command that is not a stage, such as `docker load`, may be.
+    fn show_idle(&mut self) {
+        let idle = self.idle.get_or_insert_with(|| Idle { since: Instant::now(), line: None });
+        match &idle.line {
             Some(line) => line.tick(),
-            None if since.elapsed() < LULL => {}
+            None if idle.since.elapsed() < IDLE_DELAY => {}
             None => {
-                let bar = self.multi.add(ProgressBar::new_spinner().with_elapsed(since.elapsed()));
-                if let Ok(style) = ProgressStyle::with_template(NOTHING_AT_WORK) {
+                let bar = self.multi.add(ProgressBar::new_spinner().with_elapsed(idle.since.elapsed()));
+                if let Ok(style) = ProgressStyle::with_template(IDLE_LINE) {
                     bar.set_style(style);
                 }
-                *line = Some(bar);
+                idle.line = Some(bar);
             }
         }
     }
 
-    fn end_lull(&mut self) {
-        if let Some((_, Some(line))) = self.lull.take() {
+    fn end_idle(&mut self) {
+        if let Some(line) = self.idle.take().and_then(|idle| idle.line) {
             line.finish_and_clear();
             self.multi.remove(&line);
         }
     }
 
-    /// The last picture stays; what had no final line says so.
+    /// Stops drawing. Bars of processes without a final line are marked.
     pub(crate) fn end(&mut self) {
-        self.end_lull();
+        self.end_idle();
         self.show_text();
         for bar in self.bars.iter().filter(|bar| !bar.ended) {
             bar.bar.abandon_with_message("no final line");
         }
-        if self.drawn {
-            super::put(b"\n");
+        if self.is_drawing {
+            stderr::write(b"\n");
         }
     }
 }
@@ -226,10 +236,10 @@ fn template(process: &Process, total: Option<u64>) -> &'static Templates {
     }
 }
 
-/// Which template fits the terminal, whose size may change.
-fn size() -> usize {
+/// Returns the index of the template for the current width of the terminal.
+fn template_index() -> usize {
     let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
-    match if columns == 0 { USUAL_COLUMNS } else { columns } {
+    match if columns == 0 { DEFAULT_COLUMNS } else { columns } {
         80.. => 0,
         50.. => 1,
         _ => 2,

@@ -1,0 +1,220 @@
+//! Files and servers that several checks use. Each is read or contacted once, when the first
+//! check needs it.
+
+use crate::cli::{CheckName, Cli};
+use crate::finding::Finding;
+use loader_api::{Client, Token};
+use loader_cdn::Store;
+use loader_device::Inventory;
+use loader_engine::{Engine, Host};
+use loader_http::{Notify, Reached};
+use loader_model::{CdnCredentials, Credentials};
+use loader_seal::fragment::Fragment;
+use loader_seal::rekey::Journal;
+use loader_seal::{Header, Key};
+use loader_session::{api_failure, cdn_failure, device_secret, hardware_failure, named_hardware};
+use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
+use std::cell::OnceCell;
+use zeroize::Zeroizing;
+
+/// A value that is loaded once; `None` if no option names it.
+type Lazy<T> = OnceCell<Result<Option<T>, Failure>>;
+
+/// A sealed archive.
+pub(crate) struct ArchiveInfo {
+    /// Path, or `standard input`, in messages.
+    pub(crate) name: String,
+    pub(crate) header: Header,
+    /// Length in bytes; `None` for a pipe.
+    pub(crate) file_len: Option<u64>,
+}
+
+/// The CDN with the credentials for it.
+pub(crate) struct CdnAccess {
+    pub(crate) store: Store,
+    pub(crate) credentials: CdnCredentials,
+}
+
+/// Context that all checks share.
+pub(crate) struct Context<'a> {
+    pub(crate) cli: &'a Cli,
+    pub(crate) stage: &'a Stage,
+    pub(crate) notify: Notify<'a>,
+    credentials: Lazy<Credentials>,
+    fragment: Lazy<Vec<Fragment>>,
+    key: Lazy<Key>,
+    device_secret: Lazy<Zeroizing<[u8; 32]>>,
+    hardware_from_file: Lazy<[u8; 32]>,
+    inventory: OnceCell<Inventory>,
+    archive: Lazy<ArchiveInfo>,
+    engine: Lazy<Engine>,
+    client: Lazy<Client<'a>>,
+    api_reached: Lazy<Reached>,
+    token: Lazy<Token>,
+    cdn: Lazy<CdnAccess>,
+    cdn_reached: Lazy<Reached>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(cli: &'a Cli, stage: &'a Stage, notify: Notify<'a>) -> Self {
+        Self {
+            cli,
+            stage,
+            notify,
+            credentials: Lazy::new(),
+            fragment: Lazy::new(),
+            key: Lazy::new(),
+            device_secret: Lazy::new(),
+            hardware_from_file: Lazy::new(),
+            inventory: OnceCell::new(),
+            archive: Lazy::new(),
+            engine: Lazy::new(),
+            client: Lazy::new(),
+            api_reached: Lazy::new(),
+            token: Lazy::new(),
+            cdn: Lazy::new(),
+            cdn_reached: Lazy::new(),
+        }
+    }
+
+    pub(crate) fn credentials(&self) -> Result<Option<&Credentials>, Failure> {
+        load_once(&self.credentials, || self.stage.credentials(&self.cli.binding.credentials))
+    }
+
+    pub(crate) fn fragment(&self) -> Result<Option<&Vec<Fragment>>, Failure> {
+        load_once(&self.fragment, || {
+            let from = SecretFrom::new("fragment", self.cli.fragment_file.as_deref(), None);
+            let Some(bytes) = self.stage.secret(from)? else { return Ok(None) };
+            let path = self.cli.fragment_file.as_deref().unwrap_or("-".as_ref()).display();
+            let text = str::from_utf8(&bytes).map_err(|_| {
+                Failure::new(ErrorCode::Malformed, format_args!("{path}: not text")).hint(
+                    "az-unlock needs fragments in text form; join a binary fragment with az-join --raw-sha256"
+                        .to_owned(),
+                )
+            })?;
+            Fragment::parse_all(text).map(Some).or_fail(path, |error| ErrorCode::from_name(error.code()))
+        })
+    }
+
+    pub(crate) fn key(&self) -> Result<Option<&Key>, Failure> {
+        load_once(&self.key, || {
+            let source = self.cli.key.source();
+            if !source.is_given() {
+                return Ok(None);
+            }
+            let line = self.stage.secret_text(source)?;
+            Key::parse(&line).map(Some).or_fail("the key", |error| ErrorCode::from_name(error.code()))
+        })
+    }
+
+    pub(crate) fn device_secret(&self) -> Result<Option<&Zeroizing<[u8; 32]>>, Failure> {
+        load_once(&self.device_secret, || device_secret(self.stage, &self.cli.binding))
+    }
+
+    /// Returns the hardware id in the file of --hwid-file.
+    pub(crate) fn hardware_from_file(&self) -> Result<Option<&[u8; 32]>, Failure> {
+        load_once(&self.hardware_from_file, || named_hardware(self.stage, &self.cli.binding))
+    }
+
+    pub(crate) fn inventory(&self) -> &Inventory {
+        self.inventory.get_or_init(|| Inventory::read(&self.cli.binding.sysroot))
+    }
+
+    /// Returns the hardware id that the other commands would use.
+    pub(crate) fn hardware(&self) -> Result<[u8; 32], Failure> {
+        match self.hardware_from_file()? {
+            Some(id) => Ok(*id),
+            None => self.inventory().id().map_err(|error| hardware_failure(&error)),
+        }
+    }
+
+    pub(crate) fn archive(&self) -> Result<Option<&ArchiveInfo>, Failure> {
+        load_once(&self.archive, || {
+            let Some(path) = &self.cli.archive else { return Ok(None) };
+            let mut input = self.stage.input(path)?;
+            let (name, file_len) = (input.name().to_owned(), input.known_len());
+            if let Some(hint) = Journal::interrupted(input.path()) {
+                let text = format_args!("{name}: {}", Journal::HALF_WRITTEN);
+                return Err(Failure::new(ErrorCode::Malformed, text).hint(hint));
+            }
+            let header = Header::read(&mut input).or_fail(&name, |error| ErrorCode::from_name(error.code()))?;
+            Ok(Some(ArchiveInfo { name, header, file_len }))
+        })
+    }
+
+    pub(crate) fn engine(&self) -> Result<&Engine, Failure> {
+        let engine = load_once(&self.engine, || {
+            let connected = Host::new(self.cli.host.as_deref()).and_then(Engine::connect);
+            let hint = connected.as_ref().err().and_then(|error| error.hint()).map(str::to_owned);
+            connected.map(Some).or_fail("", loader_engine::Error::code).map_err(|failure| failure.hint(hint))
+        })?;
+        engine.ok_or_else(|| Failure::new(ErrorCode::Bug, "no engine"))
+    }
+
+    pub(crate) fn client(&self) -> Result<Option<&Client<'a>>, Failure> {
+        load_once(&self.client, || {
+            let is_given = self.cli.api.api_url.as_deref().is_some_and(|url| !url.trim().is_empty());
+            is_given.then(|| self.cli.api.client(self.stage, self.notify)).transpose()
+        })
+    }
+
+    /// Sends the API a request without a login.
+    pub(crate) fn api_reached(&self) -> Result<Option<&Reached>, Failure> {
+        load_once(&self.api_reached, || {
+            let Some(client) = self.client()? else { return Ok(None) };
+            client.reach().map(Some).map_err(|error| api_failure(&error))
+        })
+    }
+
+    /// Returns a token; `None` if no API or no credentials are given.
+    pub(crate) fn token(&self) -> Result<Option<&Token>, Failure> {
+        load_once(&self.token, || {
+            let (Some(client), Some(credentials)) = (self.client()?, self.credentials()?) else { return Ok(None) };
+            let text = client.login(credentials).map_err(|error| api_failure(&error))?;
+            Token::parse(&text).map(Some).map_err(|error| Failure::new(error.code(), error))
+        })
+    }
+
+    pub(crate) fn cdn(&self) -> Result<Option<&CdnAccess>, Failure> {
+        load_once(&self.cdn, || {
+            let Some(credentials) = self.cli.cdn.read(self.stage)? else { return Ok(None) };
+            let store =
+                Store::new(&credentials, self.cli.api.http.agent(self.stage)?).map_err(|error| cdn_failure(&error))?;
+            Ok(Some(CdnAccess { store, credentials }))
+        })
+    }
+
+    /// Sends the CDN a request that is not signed.
+    pub(crate) fn cdn_reached(&self) -> Result<Option<&Reached>, Failure> {
+        load_once(&self.cdn_reached, || {
+            let Some(cdn) = self.cdn()? else { return Ok(None) };
+            cdn.store.reach(self.notify).map(Some).map_err(|error| cdn_failure(&error))
+        })
+    }
+
+    /// Returns `result`, which the check `other` examines, for a check that depends on it. If
+    /// `other` runs and reports the failure itself, the dependent check is skipped: the result is
+    /// then the finding of a skipped check.
+    ///
+    /// # Errors
+    /// The failure, if `other` does not run.
+    pub(crate) fn require<T>(
+        &self,
+        other: CheckName,
+        result: Result<T, Failure>,
+    ) -> Result<Result<T, Finding>, Failure> {
+        match result {
+            Err(_) if self.cli.is_selected(other) => Ok(Err(Finding::blocked(other))),
+            result => result.map(Ok),
+        }
+    }
+}
+
+/// Returns the value in `cell`, after calling `load` if it is empty. Each caller gets a copy of a
+/// failure.
+fn load_once<T>(cell: &Lazy<T>, load: impl FnOnce() -> Result<Option<T>, Failure>) -> Result<Option<&T>, Failure> {
+    match cell.get_or_init(load) {
+        Ok(value) => Ok(value.as_ref()),
+        Err(failure) => Err(Failure::new(failure.code(), failure).hint(failure.hint_text().map(str::to_owned))),
+    }
+}
