@@ -4,7 +4,7 @@
 use crate::cli::{Cli, Name};
 use crate::finding::Finding;
 use loader_api::{Client, Token};
-use loader_cdn::Store;
+use loader_cdn::ObjectStore;
 use loader_device::Inventory;
 use loader_engine::{Engine, Host};
 use loader_http::{Notify, Reached};
@@ -29,7 +29,7 @@ pub(crate) struct Sealed {
 
 /// The store, and what its credentials say.
 pub(crate) struct Cdn {
-    pub(crate) store: Store,
+    pub(crate) store: ObjectStore,
     pub(crate) credentials: CdnCredentials,
 }
 
@@ -174,8 +174,8 @@ impl<'a> Visit<'a> {
     pub(crate) fn cdn(&self) -> Result<Option<&Cdn>, Failure> {
         seen(&self.cdn, || {
             let Some(credentials) = self.cli.cdn.read(self.stage)? else { return Ok(None) };
-            let store =
-                Store::new(&credentials, self.cli.api.http.agent(self.stage)?).map_err(|error| cdn_failure(&error))?;
+            let store = ObjectStore::new(&credentials, self.cli.api.http.agent(self.stage)?)
+                .map_err(|error| cdn_failure(&error))?;
             Ok(Some(Cdn { store, credentials }))
         })
     }

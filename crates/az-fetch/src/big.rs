@@ -3,8 +3,8 @@
 use crate::cli::Cli;
 use crate::resource::{One, cache_failure};
 use loader_cdn::{
-    Beside, Cache, CacheError, Claim, Entry, Error, Expected, GetPlan, Object, Old, Partial, Source, Start,
-    Store, transfer,
+    ByteSource, Cache, CacheEntry, CacheError, CacheLookup, Error, ExpectedPart, ObjectReader, ObjectStore,
+    PartialEntry, PreviousEntry, ReadPlan, ResumePoint, SmallPartContext, transfer,
 };
 use loader_session::cdn_failure;
 use loader_stage::{ErrorCode, Failure, Output};
@@ -17,7 +17,7 @@ pub(crate) struct Promised<'a> {
     pub(crate) small: &'a [u8],
     /// The small part as the API sealed it, to be kept beside it.
     pub(crate) sealed: &'a [u8],
-    pub(crate) expected: Expected,
+    pub(crate) expected: ExpectedPart,
     /// Names the file and the cut that it has to be of.
     pub(crate) with: Option<String>,
 }
@@ -37,20 +37,23 @@ impl One<'_> {
             return Err(self.not_exported());
         }
         if self.fetch.cli.is_offline() {
-            let entry = self.cache()?.entry(self.name, &promised.expected).map_err(|error| cache_failure(&error))?;
+            let entry =
+                self.cache()?.intact_entry(self.name, &promised.expected).map_err(|error| cache_failure(&error))?;
             let entry = entry.filter(|_| cache.is_some()).ok_or_else(|| self.not_cached("big part"))?;
             return self.read_cache(promised, entry, output);
         }
         match cache.map(|dir| self.claim(dir, &promised.expected)).transpose()?.flatten() {
-            Some(Claim::Hit(entry)) => {
+            Some(CacheLookup::Hit(entry)) => {
                 self.fetch.stage.step("cache-hit", &[("size", entry.size().into())]);
                 self.read_cache(promised, entry, output)
             }
-            Some(Claim::Missing { partial, old }) => {
-                match old {
-                    Old::Absent => {}
-                    Old::Stale(size) => self.fetch.stage.step("cache-stale", &[("size", size.into())]),
-                    Old::Damaged(moved_to) => self.fetch.stage.step("cache-damaged", &[("moved_to", moved_to.into())]),
+            Some(CacheLookup::Miss { partial, previous }) => {
+                match previous {
+                    PreviousEntry::Absent => {}
+                    PreviousEntry::Stale(size) => self.fetch.stage.step("cache-stale", &[("size", size.into())]),
+                    PreviousEntry::Damaged(moved_to) => {
+                        self.fetch.stage.step("cache-damaged", &[("moved_to", moved_to.into())])
+                    }
                 }
                 self.read_cdn(promised, Some(partial), output)
             }
@@ -59,10 +62,10 @@ impl One<'_> {
     }
 
     /// What the cache in `dir` has of the big part; `None` where it is of no use.
-    fn claim(&self, dir: &Path, expected: &Expected) -> Result<Option<Claim>, Failure> {
+    fn claim(&self, dir: &Path, expected: &ExpectedPart) -> Result<Option<CacheLookup>, Failure> {
         let lock_wait = self.fetch.stage.lock_wait()?;
         let claim = Cache::open(dir).and_then(|cache| {
-            cache.claim(self.name, expected, &|| self.promised_before(&cache), &|file| lock_wait.wait(file))
+            cache.lookup(self.name, expected, &|| self.promised_before(&cache), &|file| lock_wait.wait(file))
         });
         let off = |error: CacheError| match error.code() {
             // Another process has the entry: a second download beside it is no help.
@@ -72,15 +75,15 @@ impl One<'_> {
         claim.map(Some).or_else(off).map_err(|error| cache_failure(&error))
     }
 
-    fn read_cache(&self, promised: &Promised<'_>, mut entry: Entry, output: &mut Output) -> Result<(), Failure> {
+    fn read_cache(&self, promised: &Promised<'_>, mut entry: CacheEntry, output: &mut Output) -> Result<(), Failure> {
         self.join(promised, &mut [&mut entry], &mut |_| Ok(()), output)?;
-        self.keep_small(promised.sealed, &Beside::Entry(&entry))
+        self.keep_small(promised.sealed, &SmallPartContext::Entry(&entry))
     }
 
     fn read_cdn(
         &self,
         promised: &Promised<'_>,
-        mut partial: Option<Partial>,
+        mut partial: Option<PartialEntry>,
         output: &mut Output,
     ) -> Result<(), Failure> {
         let store = self.store()?;
@@ -90,9 +93,9 @@ impl One<'_> {
         if let Some(size) = partial.as_ref().and_then(|partial| partial.make_room(beside)) {
             self.fetch.stage.step("cache-room", &[("removed", size.into())]);
         }
-        let size = object.as_ref().map_or(promised.expected.size.unwrap_or_default(), Object::size);
+        let size = object.as_ref().map_or(promised.expected.size.unwrap_or_default(), ObjectReader::size);
         let mut detail = vec![("size", size.into())];
-        let resumed_at = partial.as_ref().map_or(0, |partial| partial.start().offset);
+        let resumed_at = partial.as_ref().map_or(0, |partial| partial.resume_point().offset);
         if resumed_at > 0 {
             detail.push(("resumed_at", resumed_at.into()));
         }
@@ -107,11 +110,11 @@ impl One<'_> {
     fn stream(
         &self,
         promised: &Promised<'_>,
-        (mut partial, mut object): (Option<Partial>, Option<Object<'_>>),
+        (mut partial, mut object): (Option<PartialEntry>, Option<ObjectReader<'_>>),
         output: &mut Output,
     ) -> Result<(), Failure> {
-        let mut sources: Vec<&mut dyn Source> = Vec::new();
-        sources.extend(object.as_mut().map(|object| object as &mut dyn Source));
+        let mut sources: Vec<&mut dyn ByteSource> = Vec::new();
+        sources.extend(object.as_mut().map(|object| object as &mut dyn ByteSource));
         let mut keep = |bytes: &[u8]| {
             let written = partial.as_mut().map_or(Ok(()), |partial| partial.write(bytes));
             written.or_else(|error| {
@@ -126,7 +129,7 @@ impl One<'_> {
                 kept.map_err(|error| cache_failure(&error))
             }
             (Ok(()), None) if promised.expected.sha256.is_none() => {
-                self.keep_small(promised.sealed, &Beside::Elsewhere)
+                self.keep_small(promised.sealed, &SmallPartContext::BigPartElsewhere)
             }
             (Err(failure), Some(partial)) if failure.code() == ErrorCode::DigestMismatch => {
                 partial.discard();
@@ -142,17 +145,17 @@ impl One<'_> {
     /// get it again in each run. If the whole is not right, all of it is fetched once more.
     fn resume(
         &self,
-        store: &Store,
+        store: &ObjectStore,
         promised: &Promised<'_>,
-        (mut partial, mut object): (Partial, Option<Object<'_>>),
+        (mut partial, mut object): (PartialEntry, Option<ObjectReader<'_>>),
         output: &mut Output,
     ) -> Result<(), Failure> {
         self.fetch.stage.progress().set_total(self.fetch.before + promised.total());
         loop {
-            let resumed_at = partial.start().offset;
-            let mut kept = partial.kept().map_err(|error| cache_failure(&error))?;
-            let mut sources: Vec<&mut dyn Source> = vec![&mut kept];
-            sources.extend(object.as_mut().map(|object| object as &mut dyn Source));
+            let resumed_at = partial.resume_point().offset;
+            let mut kept = partial.resumed_bytes().map_err(|error| cache_failure(&error))?;
+            let mut sources: Vec<&mut dyn ByteSource> = vec![&mut kept];
+            sources.extend(object.as_mut().map(|object| object as &mut dyn ByteSource));
             let sink = &mut self.fetch.stage.progress().count(io::sink());
             let mut keep = |bytes: &[u8]| partial.write(bytes);
             let moved = transfer(&self.name.big_key(), &mut sources, &promised.expected, &mut keep, sink);
@@ -191,12 +194,12 @@ impl One<'_> {
     fn check_room(
         &self,
         promised: &Promised<'_>,
-        partial: Option<&Partial>,
+        partial: Option<&PartialEntry>,
         output: &mut Output,
     ) -> Result<u64, Failure> {
         let total = promised.total();
         let Some(partial) = partial else { return output.check_room(total).map(|()| 0) };
-        let same = output.device().is_some_and(|device| partial.is_on(device));
+        let same = output.device().is_some_and(|device| partial.is_on_device(device));
         let beside = if same { total } else { 0 };
         if !same {
             output.check_room(total)?;
@@ -213,17 +216,17 @@ impl One<'_> {
     /// is here already, and only its end was not recorded.
     fn rest(
         &self,
-        store: &Store,
+        store: &ObjectStore,
         promised: &Promised<'_>,
-        partial: Option<&mut Partial>,
-    ) -> Result<Option<Object<'_>>, Failure> {
-        let here = partial.as_ref().map_or(0, |partial| partial.start().offset);
+        partial: Option<&mut PartialEntry>,
+    ) -> Result<Option<ObjectReader<'_>>, Failure> {
+        let here = partial.as_ref().map_or(0, |partial| partial.resume_point().offset);
         if promised.expected.size.is_some_and(|size| here >= size) {
             return Ok(None);
         }
         let object = self.open(store, &promised.expected, partial)?;
         // Told before a byte has left: a push is under way, or ended between its parts.
-        if let Some((with, there)) = promised.with.as_deref().zip(object.cut())
+        if let Some((with, there)) = promised.with.as_deref().zip(object.split_id())
             && with != there
         {
             let what = format_args!("{}: the CDN has the big part of another release", self.name.big_key());
@@ -243,23 +246,23 @@ impl One<'_> {
     /// that is of another version.
     fn open(
         &self,
-        store: &Store,
-        expected: &Expected,
-        mut partial: Option<&mut Partial>,
-    ) -> Result<Object<'_>, Failure> {
-        let start = partial.as_ref().map(|partial| partial.start()).unwrap_or_default();
-        let get = |start: &Start| store.get(self.name, self.get_plan(), start, expected, self.fetch.notify);
+        store: &ObjectStore,
+        expected: &ExpectedPart,
+        mut partial: Option<&mut PartialEntry>,
+    ) -> Result<ObjectReader<'_>, Failure> {
+        let start = partial.as_ref().map(|partial| partial.resume_point()).unwrap_or_default();
+        let get = |start: &ResumePoint| store.get(self.name, self.get_plan(), start, expected, self.fetch.notify);
         let object = match (get(&start), &mut partial) {
             (Err(Error::Changed { .. }), Some(partial)) if start.offset > 0 => {
                 self.fetch.stage.step("cache-stale", &[("size", start.offset.into())]);
                 partial.restart().map_err(|error| Failure::new(error.code(), error))?;
-                get(&Start::default())
+                get(&ResumePoint::default())
             }
             (opened, _) => opened,
         };
         let object = object.map_err(|error| cdn_failure(&error))?;
         if let Some(partial) = partial {
-            partial.pin(object.etag());
+            partial.set_etag(object.etag());
         }
         Ok(object)
     }
@@ -273,11 +276,11 @@ impl One<'_> {
             return Err(self.not_exported());
         }
         let store = self.store()?;
-        let unknown = Expected::default();
-        match store.get(self.name, self.get_plan(), &Start::default(), &unknown, self.fetch.notify) {
+        let unknown = ExpectedPart::default();
+        match store.get(self.name, self.get_plan(), &ResumePoint::default(), &unknown, self.fetch.notify) {
             Ok(mut object) => {
                 self.fetch.stage.step("big-part", &[("size", object.size().into())]);
-                let expected = Expected { size: Some(object.size()), sha256: None };
+                let expected = ExpectedPart { size: Some(object.size()), sha256: None };
                 self.join(
                     &Promised { small, sealed: &[], expected, with: None },
                     &mut [&mut object],
@@ -293,7 +296,7 @@ impl One<'_> {
     fn join(
         &self,
         promised: &Promised<'_>,
-        big: &mut [&mut dyn Source],
+        big: &mut [&mut dyn ByteSource],
         keep: &mut dyn FnMut(&[u8]) -> Result<(), CacheError>,
         output: &mut Output,
     ) -> Result<(), Failure> {
@@ -301,28 +304,28 @@ impl One<'_> {
         let sink = &mut self.fetch.stage.progress().count(&mut *output);
         let moved = transfer(&self.name.big_key(), big, &promised.expected, keep, sink);
         moved.map(drop).map_err(|error| match &error {
-            Error::Sink(error) => Failure::io(output.name(), error),
+            Error::Output(error) => Failure::io(output.name(), error),
             error => cdn_failure(error),
         })
     }
 
     /// The store behind `--cdn-file`.
-    fn store(&self) -> Result<Store, Failure> {
+    fn store(&self) -> Result<ObjectStore, Failure> {
         let cdn = self.fetch.cdn.as_ref().ok_or_else(|| {
             let what = format_args!("{} has a big part, and no CDN credentials are given", self.name);
             Failure::new(ErrorCode::Config, what)
                 .hint("use --cdn-file PATH or AZ_CDN_FILE with what az-cdn-creds printed".to_owned())
         })?;
         let http = self.fetch.cli.api.http.agent(self.fetch.stage)?;
-        Store::new(cdn, http).map_err(|error| cdn_failure(&error))
+        ObjectStore::new(cdn, http).map_err(|error| cdn_failure(&error))
     }
 
-    fn get_plan(&self) -> GetPlan {
-        let (Cli { jobs, chunk, .. }, default) = (self.fetch.cli, GetPlan::default());
-        GetPlan {
+    fn get_plan(&self) -> ReadPlan {
+        let (Cli { jobs, chunk, .. }, default) = (self.fetch.cli, ReadPlan::default());
+        ReadPlan {
             jobs: jobs.map_or(default.jobs, usize::from),
             chunk_len: chunk.unwrap_or(default.chunk_len),
-            adapts: jobs.is_none() && chunk.is_none(),
+            is_adaptive: jobs.is_none() && chunk.is_none(),
         }
     }
 

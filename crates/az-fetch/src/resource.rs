@@ -4,7 +4,7 @@ use crate::big::Promised;
 use crate::cli::{Cli, Wanted};
 use crate::origin::Origin;
 use loader_api::RESOURCE_MAX;
-use loader_cdn::{Beside, Cache, CacheError, Expected};
+use loader_cdn::{Cache, CacheError, ExpectedPart, SmallPartContext};
 use loader_http::Notify;
 use loader_model::{CdnCredentials, PartsReceipt, ResourceName, User};
 use loader_seal::Header;
@@ -50,7 +50,7 @@ enum Big {
     Absent,
     /// There is one, of this size; where a receipt says so, of this digest, and of
     /// the file and the cut that the second names.
-    Expected(Expected, Option<String>),
+    ExpectedPart(ExpectedPart, Option<String>),
     /// Perhaps there is one.
     Unknown,
 }
@@ -116,13 +116,16 @@ impl One<'_> {
             Wanted::Small | Wanted::Whole => small,
         };
         match big {
-            Big::Expected(expected, with) if !small_alone => {
+            Big::ExpectedPart(expected, with) if !small_alone => {
                 return self.big_part(&Promised { small, sealed, expected, with }, output);
             }
             Big::Unknown if !small_alone => self.big_part_if_any(small, output)?,
             _ => self.put(small, small.len() as u64, output)?,
         }
-        self.keep_small(sealed, if matches!(big, Big::Absent) { &Beside::Nothing } else { &Beside::Elsewhere })
+        self.keep_small(
+            sealed,
+            if matches!(big, Big::Absent) { &SmallPartContext::NoBigPart } else { &SmallPartContext::BigPartElsewhere },
+        )
     }
 
     fn small_part(&self, origin: &mut Origin<'_>) -> Result<Published, Failure> {
@@ -134,22 +137,22 @@ impl One<'_> {
     }
 
     /// Keeps the small part beside what belongs to it, where there is a cache.
-    pub(crate) fn keep_small(&self, sealed: &[u8], beside: &Beside<'_>) -> Result<(), Failure> {
+    pub(crate) fn keep_small(&self, sealed: &[u8], beside: &SmallPartContext<'_>) -> Result<(), Failure> {
         let Some(dir) = self.fetch.cli.kept_in().filter(|_| !self.fetch.cli.is_offline()) else { return Ok(()) };
-        let kept = Cache::open(dir).and_then(|cache| cache.keep_small(self.name, sealed, beside));
+        let kept = Cache::open(dir).and_then(|cache| cache.store_small_part(self.name, sealed, beside));
         kept.or_else(|error| self.cache_off(error)).map_err(|error| cache_failure(&error))
     }
 
     /// What the small part in the cache promises of the big one.
-    pub(crate) fn promised_before(&self, cache: &Cache) -> Option<Expected> {
-        let sealed = cache.small(self.name, RESOURCE_MAX).ok()??;
+    pub(crate) fn promised_before(&self, cache: &Cache) -> Option<ExpectedPart> {
+        let sealed = cache.small_part(self.name, RESOURCE_MAX).ok()??;
         let opened = self.fetch.device.open(&self.user, kind_of(self.name), &sealed, self.name.as_str()).ok()?;
-        Some(Expected::from(&PartsReceipt::take_from(&opened)?.ok()?.0.big))
+        Some(ExpectedPart::from(&PartsReceipt::take_from(&opened)?.ok()?.0.big))
     }
 
     /// The small part as it was sealed to this user and device in an earlier run.
     fn small_from_cache(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let small = self.cache()?.small(self.name, RESOURCE_MAX).map_err(|error| cache_failure(&error))?;
+        let small = self.cache()?.small_part(self.name, RESOURCE_MAX).map_err(|error| cache_failure(&error))?;
         small.map(Zeroizing::new).ok_or_else(|| self.not_cached("small part"))
     }
 
@@ -177,12 +180,12 @@ impl One<'_> {
                 let what = format_args!("{place}: its receipt is that of {other}");
                 return Err(Failure::new(ErrorCode::DigestMismatch, what));
             }
-            Expected::from(&receipt.small)
+            ExpectedPart::from(&receipt.small)
                 .check(small)
                 .map_err(|cause| Failure::new(ErrorCode::DigestMismatch, format_args!("{place}: {cause}")))?;
             let with = Header::read(&mut &*small).ok().map(|header| cut_name(&header, small.len() as u64));
-            let expected = Expected::from(&receipt.big);
-            let big = if receipt.big.size == 0 { Big::Absent } else { Big::Expected(expected, with) };
+            let expected = ExpectedPart::from(&receipt.big);
+            let big = if receipt.big.size == 0 { Big::Absent } else { Big::ExpectedPart(expected, with) };
             return Ok((small, big));
         }
         if !is_sealed(published) {
@@ -191,7 +194,7 @@ impl One<'_> {
         let header = Header::read(&mut &*published).or_fail(place, |error| ErrorCode::from_name(error.code()))?;
         let big = match header.sealed_len().map(|len| len.checked_sub(published.len() as u64)) {
             Some(Some(0) | None) => Big::Absent,
-            Some(missing) => Big::Expected(Expected { size: missing, sha256: None }, None),
+            Some(missing) => Big::ExpectedPart(ExpectedPart { size: missing, sha256: None }, None),
             None => Big::Unknown,
         };
         Ok((published, big))

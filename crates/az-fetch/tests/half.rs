@@ -3,7 +3,7 @@
 
 mod site;
 
-use loader_cdn::{Push, PushPlan, Store};
+use loader_cdn::{ObjectStore, Push, PushPlan, PushedFile};
 use loader_http::{Http, HttpConfig};
 use loader_seal::parts::cut_name;
 use loader_seal::{Header, Key, SealOptions, seal};
@@ -36,10 +36,18 @@ fn publish(site: &Site, small: &[u8], big: &[u8]) {
 
 /// Puts `big` on the CDN as az-push does for the small part `small`.
 fn push_big(site: &Site, small: &[u8], big: &[u8]) {
-    let store = Store::for_upload(site.server.cdn(), Http::new(HttpConfig::default()).unwrap()).unwrap();
+    let store = ObjectStore::for_upload(site.server.cdn(), Http::new(HttpConfig::default()).unwrap()).unwrap();
     let (name, plan) = (NAME.parse().unwrap(), PushPlan { jobs: 1, part_len: 5 << 20, release: None });
     let cut = cut_name(&Header::read(&mut &*small).unwrap(), small.len() as u64);
-    let mut push = Push::begin(&store, &name, plan, (&part(small).sha256, &cut), None, &|_| {}).unwrap();
+    let mut push = Push::begin(
+        &store,
+        &name,
+        plan,
+        PushedFile { small_sha256: &part(small).sha256, split_id: &cut },
+        None,
+        &|_| {},
+    )
+    .unwrap();
     let sent = push.send(&mut &big[..], &|_| {}, &|_| {}).unwrap();
     push.complete(&sent, &|_| {}).unwrap();
 }

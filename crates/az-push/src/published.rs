@@ -1,7 +1,7 @@
 //! What is published under a name now.
 
 use loader_api::{Listed, Session};
-use loader_cdn::{Meta, Store, is_same_etag};
+use loader_cdn::{ObjectMeta, ObjectStore, etags_match};
 use loader_http::Notify;
 use loader_model::{PartReceipt, ResourceName};
 use loader_session::{api_failure, cdn_failure};
@@ -12,7 +12,7 @@ pub(crate) struct Published {
     /// The small part with its receipt, as the API lists it.
     pub(crate) small: Option<Listed>,
     /// The big part, as the CDN tells of it.
-    pub(crate) big: Option<Meta>,
+    pub(crate) big: Option<ObjectMeta>,
 }
 
 /// Whether the big part on the CDN is the one that is to be there.
@@ -28,7 +28,7 @@ pub(crate) enum BigThere {
 impl Published {
     pub(crate) fn ask(
         session: &mut Session<'_>,
-        store: &Store,
+        store: &ObjectStore,
         name: &ResourceName,
         notify: Notify<'_>,
     ) -> Result<Self, Failure> {
@@ -64,8 +64,8 @@ impl Published {
     pub(crate) fn compare_big(&self, cut: &str, len: u64) -> BigThere {
         match &self.big {
             Some(meta) if meta.size != len => BigThere::Other,
-            Some(Meta { cut: Some(there), .. }) if there == cut => BigThere::Same,
-            Some(Meta { cut: None, .. }) => BigThere::SameSize,
+            Some(ObjectMeta { split_id: Some(there), .. }) if there == cut => BigThere::Same,
+            Some(ObjectMeta { split_id: None, .. }) => BigThere::SameSize,
             _ => BigThere::Other,
         }
     }
@@ -82,7 +82,7 @@ impl Published {
         let etag = self.big.as_ref().and_then(|meta| meta.etag.as_deref());
         let same = match self.compare_big(ours.cut, ours.big_len) {
             BigThere::Same => true,
-            BigThere::SameSize => etag.zip(ours.etag).is_none_or(|(there, ours)| is_same_etag(there, ours)),
+            BigThere::SameSize => etag.zip(ours.etag).is_none_or(|(there, ours)| etags_match(there, ours)),
             BigThere::Other => ours.big_len == 0,
         };
         if same {

@@ -5,7 +5,7 @@ use crate::cut::{Cut, digest, receipt};
 use crate::published::{BigThere, Ours, Published, taken};
 use crate::small::SmallPart;
 use loader_api::Session;
-use loader_cdn::{Journal, PARTS_MAX, Push, PushPlan, Sent, Store};
+use loader_cdn::{ObjectStore, PARTS_MAX, Push, PushPlan, PushedFile, SentStream, UploadJournal};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt, Role, json_line};
 use loader_session::{RetryStep, api_failure, cdn_failure, open_session, read_token};
@@ -33,7 +33,7 @@ struct Release<'a> {
     cli: &'a Cli,
     stage: &'a Stage,
     notify: Notify<'a>,
-    store: Store,
+    store: ObjectStore,
     input: Input,
     cut: Cut,
     small: PartReceipt,
@@ -52,7 +52,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         Failure::new(ErrorCode::Config, "no CDN credentials given")
             .hint("use --cdn-file PATH or AZ_CDN_FILE with what az-cdn-creds --uploader printed".to_owned())
     })?;
-    let store = Store::for_upload(&cdn, cli.api.http.agent(stage)?).map_err(|error| {
+    let store = ObjectStore::for_upload(&cdn, cli.api.http.agent(stage)?).map_err(|error| {
         let hint = (error.code() == ErrorCode::Config).then(|| "get them with az-cdn-creds --uploader".to_owned());
         cdn_failure(&error).hint(hint)
     })?;
@@ -133,7 +133,7 @@ impl Release<'_> {
         let cut = self.cut.name();
         let ours = Ours { small: &published, cut: &cut, big_len: big.size, etag: etag.as_deref() };
         Published::ask(session, &self.store, name, self.notify)?.check(name, &ours)?;
-        if let Some(Err(error)) = journal.map(Journal::remove) {
+        if let Some(Err(error)) = journal.map(UploadJournal::remove) {
             self.stage.step("state-left", &[("reason", error.to_string().into())]);
         }
         self.line(true, &big, etag.as_deref(), published)
@@ -184,9 +184,9 @@ impl Release<'_> {
     }
 
     /// Sends the big part and reads back what the CDN says of it.
-    fn send_big(&mut self) -> Result<(Sent, Option<String>, Option<Journal>), Failure> {
+    fn send_big(&mut self) -> Result<(SentStream, Option<String>, Option<UploadJournal>), Failure> {
         let (cli, stage, notify) = (self.cli, self.stage, self.notify);
-        let journal = cli.state_dir.as_deref().map(|dir| Journal::open(dir, &cli.name, &lock_holder)).transpose();
+        let journal = cli.state_dir.as_deref().map(|dir| UploadJournal::open(dir, &cli.name, &lock_holder)).transpose();
         let journal = journal.map_err(|error| Failure::new(error.code(), &error))?;
         let known = self.cut.header.sealed_len().map(|len| len.saturating_sub(self.small.size));
         if let Some(len) = known {
@@ -194,19 +194,25 @@ impl Release<'_> {
         }
         let least = known.map_or(0, |len| len.div_ceil(PARTS_MAX.into()));
         let plan = PushPlan { jobs: cli.jobs.into(), part_len: cli.part.max(least), release: self.release() };
-        let mut push =
-            Push::begin(&self.store, &cli.name, plan, (&self.small.sha256, &self.cut.name()), journal, notify)
-                .map_err(|error| cdn_failure(&error))?;
+        let mut push = Push::begin(
+            &self.store,
+            &cli.name,
+            plan,
+            PushedFile { small_sha256: &self.small.sha256, split_id: &self.cut.name() },
+            journal,
+            notify,
+        )
+        .map_err(|error| cdn_failure(&error))?;
         stage.step("big-part", &known.map_or(vec![], |len| vec![("size", len.into())]));
         let place = self.input.name().to_owned();
         let passed = |bytes| stage.progress().add(bytes);
         let sent = push.send(&mut self.cut.big(&mut self.input), notify, &passed);
         let sent = sent.map_err(|error| match &error {
-            loader_cdn::Error::Source(error) => Failure::io(&place, error),
+            loader_cdn::Error::Input(error) => Failure::io(&place, error),
             error => cdn_failure(error),
         });
         let whole =
-            |sent: Sent| self.cut.check_len(&place, sent.size).and_then(|()| self.check_before()).map(|()| sent);
+            |sent: SentStream| self.cut.check_len(&place, sent.size).and_then(|()| self.check_before()).map(|()| sent);
         let sent = match sent.and_then(whole) {
             Ok(sent) => sent,
             Err(failure) => {

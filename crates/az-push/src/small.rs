@@ -5,7 +5,7 @@ use crate::cli::Cli;
 use crate::cut::{digest, receipt};
 use crate::published::{BigThere, Ours, Published, taken};
 use loader_api::Session;
-use loader_cdn::{Meta, Store};
+use loader_cdn::{ObjectMeta, ObjectStore};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::Header;
@@ -60,9 +60,9 @@ impl SmallPart {
         cli: &Cli,
         stage: &Stage,
         session: &mut Session<'_>,
-        store: &Store,
+        store: &ObjectStore,
         notify: Notify<'_>,
-    ) -> Result<(Option<Meta>, PartReceipt, bool), Failure> {
+    ) -> Result<(Option<ObjectMeta>, PartReceipt, bool), Failure> {
         let name = &cli.name;
         let there = Published::ask(session, store, name, notify)?;
         let big = &self.receipt.big;

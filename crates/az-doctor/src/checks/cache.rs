@@ -5,7 +5,7 @@ use crate::cli::Name;
 use crate::finding::Finding;
 use crate::visit::Visit;
 use loader_api::{RESOURCE_MAX, Token};
-use loader_cdn::{Cache, CacheError, Expected, Survey};
+use loader_cdn::{Cache, CacheError, CacheScan, ExpectedPart};
 use loader_model::{PartsReceipt, ResourceName};
 use loader_session::{Device, kind_of};
 use loader_stage::{ErrorCode, Failure};
@@ -23,7 +23,7 @@ pub(crate) fn cache(visit: &Visit<'_>) -> Result<Finding, Failure> {
     let Some(dir) = &visit.cli.cache_dir else { return Ok(Finding::skipped(NONE.0, NONE.1)) };
     let free = writable(dir)?.free;
     let place = dir.display();
-    let Some(survey) = Survey::of(dir).map_err(|error| failure(&error))? else {
+    let Some(survey) = CacheScan::read(dir).map_err(|error| failure(&error))? else {
         return Ok(Finding::ok(format_args!("{place}: not there, can be made")).with("free", free));
     };
     let (entries, bytes) = (survey.entries.len(), survey.bytes);
@@ -61,7 +61,7 @@ fn listed(names: &[String]) -> String {
 /// sealed to user and device.
 pub(crate) fn entries(visit: &Visit<'_>) -> Result<Finding, Failure> {
     let Some(dir) = &visit.cli.cache_dir else { return Ok(Finding::skipped(NONE.0, NONE.1)) };
-    let survey = match visit.after(Name::Cache, Survey::of(dir).map_err(|error| failure(&error)))? {
+    let survey = match visit.after(Name::Cache, CacheScan::read(dir).map_err(|error| failure(&error)))? {
         Ok(survey) => survey.unwrap_or_default(),
         Err(skipped) => return Ok(skipped),
     };
@@ -115,10 +115,10 @@ fn judge(dir: &Path, entries: &[ResourceName], token: &Token, device: &Device) -
     let cache = Cache::open(dir).map_err(|error| failure(&error))?;
     let mut judged = Judged::default();
     for name in entries {
-        let sealed = cache.small(name, RESOURCE_MAX).map_err(|error| failure(&error))?;
+        let sealed = cache.small_part(name, RESOURCE_MAX).map_err(|error| failure(&error))?;
         let opened = sealed.and_then(|sealed| device.open(&token.user(), kind_of(name), &sealed, name.as_str()).ok());
         let receipt = opened.and_then(|opened| Some(PartsReceipt::take_from(&opened)?.ok()?.0));
-        match receipt.map(|receipt| cache.entry(name, &Expected::from(&receipt.big))) {
+        match receipt.map(|receipt| cache.intact_entry(name, &ExpectedPart::from(&receipt.big))) {
             None => judged.untold.push(name.to_string()),
             Some(Ok(Some(_))) => judged.good += 1,
             Some(Ok(None)) => judged.damaged.push(name.to_string()),

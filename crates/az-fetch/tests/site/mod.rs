@@ -1,7 +1,7 @@
 //! A server with one resource in two parts, and the binary.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use loader_cdn::Expected;
+use loader_cdn::ExpectedPart;
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_testkit::{Config, DevServer, FaultLog, Faults, FragmentForm, SealCost, Settings, Tls};
 use std::path::PathBuf;
@@ -144,7 +144,7 @@ pub(crate) fn part(bytes: &[u8]) -> PartReceipt {
 
 /// The SHA-256 of `bytes` in hexadecimal, from what a check says it found.
 fn sha256(bytes: &[u8]) -> String {
-    let wrong = Expected { size: None, sha256: Some(String::new()) };
+    let wrong = ExpectedPart { size: None, sha256: Some(String::new()) };
     wrong.check(bytes).unwrap_err().split(' ').nth(2).unwrap().to_owned()
 }
 
