@@ -16,8 +16,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// Attempts to lock a small file while another process writes it, and the delay between them.
-const PREPARE_TRIES: u32 = 600;
-const PREPARE_EVERY: Duration = Duration::from_millis(50);
+const PREPARE_ATTEMPTS_MAX: u32 = 600;
+const PREPARE_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 const DIR_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -88,7 +88,7 @@ impl Dir {
     pub(crate) fn has_name(&self, name: &str, file: &File) -> bool {
         let id = |stat: Stat| (stat.st_dev, stat.st_ino);
         match (statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), fstat(file)) {
-            (Ok(there), Ok(here)) => id(there) == id(here),
+            (Ok(named), Ok(open)) => id(named) == id(open),
             _ => false,
         }
     }
@@ -108,21 +108,21 @@ impl Dir {
         Ok(self.prepare(name, bytes)?.rename_into_place()?)
     }
 
-    /// Writes a durable temporary file that contains `bytes` and can be renamed to `name`. Waits
-    /// while another process prepares one for the same name, which is short.
+    /// Writes a durable temporary file that contains `bytes` and can be renamed to `name`. While
+    /// another process prepares one for the same name, waits; this takes only a moment.
     ///
     /// # Errors
     /// Errors of the kernel; [`io::ErrorKind::ResourceBusy`] if the other process does not
     /// finish.
     pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> io::Result<PreparedFile<'_>> {
         let temp_name = format!("{name}.new");
-        let tries = Cell::new(0);
+        let attempts = Cell::new(0);
         let file = self.lock(&temp_name, &|_| {
-            if tries.replace(tries.get() + 1) == PREPARE_TRIES {
+            if attempts.replace(attempts.get() + 1) == PREPARE_ATTEMPTS_MAX {
                 let what = format!("{temp_name} is locked by another process");
                 return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
             }
-            sleep(PREPARE_EVERY);
+            sleep(PREPARE_RETRY_DELAY);
             Ok(())
         })?;
         let mut prepared = PreparedFile { dir: self, temp_name, name: name.to_owned(), file, is_renamed: false };

@@ -147,7 +147,7 @@ fn first_response(
             }
             Ok(response) if response.start == start.offset => return Ok(response),
             Ok(response) if start.etag.as_deref().is_none_or(|etag| response.strong_etag() == Some(etag)) => {
-                match response.discarding(start.offset) {
+                match response.skip_to(start.offset) {
                     Ok(response) => return Ok(response),
                     Err(error) => attempts.again(error)?,
                 }

@@ -1,10 +1,10 @@
-//! GET or HEAD request for an object or a range of it, and the response.
+//! Request for an object or a range of it, and the response.
 
 use crate::store::{SPLIT_ID, header_text};
 use loader_http::{Body, Error as HttpError, HeaderMap, header};
 use std::fmt;
 
-/// GET or HEAD request.
+/// GET or HEAD request for an object or a range of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetRequest {
     /// Requested range; `None` requests the whole object.
@@ -20,7 +20,7 @@ pub struct GetRequest {
 /// Half-open byte range `start..end`, or `start..` to the end of the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ByteRange {
-    /// First byte.
+    /// Offset of the first byte.
     pub start: u64,
     /// Offset after the last byte.
     pub end: Option<u64>,
@@ -119,7 +119,7 @@ impl ObjectRange {
     }
 
     /// Reads and drops the bytes before `offset`.
-    pub(crate) fn discarding(mut self, offset: u64) -> Result<Self, HttpError> {
+    pub(crate) fn skip_to(mut self, offset: u64) -> Result<Self, HttpError> {
         let mut buffer = vec![0; 64 * 1024];
         while self.start < offset {
             let want = buffer.len().min(usize::try_from(offset - self.start).unwrap_or(usize::MAX));

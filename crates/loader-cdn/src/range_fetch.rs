@@ -187,7 +187,7 @@ impl RangeFetcher {
             return Ok(response);
         }
         // The store does not support ranges and sent the object from its first byte.
-        Ok(response.discarding(position)?)
+        Ok(response.skip_to(position)?)
     }
 }
 

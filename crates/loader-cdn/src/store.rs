@@ -224,11 +224,11 @@ impl ObjectStore {
         match (status, code.as_str()) {
             (_, code) if skewed || code == "RequestTimeTooSkewed" => {
                 let date = header_text(&response.headers, header::DATE);
-                let there = |date: &str| format!("; the server's clock shows {}", printable(date));
-                Error::Clock { host, server_says: date.map_or(String::new(), there) }
+                let server_clock = |date: &str| format!("; the server's clock shows {}", printable(date));
+                Error::Clock { host, server_says: date.map_or(String::new(), server_clock) }
             }
             (301 | 302 | 307 | 308 | 400, _)
-                if region.as_deref().is_some_and(|there| there != self.signer.region()) =>
+                if region.as_deref().is_some_and(|region| region != self.signer.region()) =>
             {
                 Error::Region { host, key, region: region.unwrap_or_default(), ours: self.signer.region().to_owned() }
             }
@@ -266,9 +266,9 @@ fn first_byte() -> GetRequest {
 }
 
 /// Returns true if the clocks differ by more than S3 accepts.
-fn is_skewed(there: Option<SystemTime>) -> bool {
-    let differ = |there: SystemTime| there.elapsed().unwrap_or_else(|before| before.duration());
-    there.is_some_and(|there| differ(there) > SKEW_MAX)
+fn is_skewed(server_time: Option<SystemTime>) -> bool {
+    let difference = |time: SystemTime| time.elapsed().unwrap_or_else(|error| error.duration());
+    server_time.is_some_and(|time| difference(time) > SKEW_MAX)
 }
 
 /// Returns the text of a header as the store sent it. It has any length and must not be printed.
