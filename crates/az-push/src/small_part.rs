@@ -1,9 +1,8 @@
-//! A small part with its receipt in place of the one that is published: what a
-//! change of keys makes. The big part stays as it is.
+//! Replaces the published small part, as after a change of keys. The big part stays as it is.
 
 use crate::cli::Cli;
-use crate::cut::{digest, receipt};
-use crate::published::{BigThere, Ours, Published, taken};
+use crate::published::{BigPartMatch, Published, PushedRelease, name_taken};
+use crate::split::{digest, receipt};
 use loader_api::Session;
 use loader_cdn::{ObjectMeta, ObjectStore};
 use loader_http::Notify;
@@ -13,27 +12,27 @@ use loader_seal::parts::{SMALL_MAX, cut_name};
 use loader_session::api_failure;
 use loader_stage::{ErrorCode, Failure, Input, OrFail, Stage};
 
-/// Longest small part with its receipt in bytes.
+/// Maximum length of a small part with its receipt in bytes.
 const LEN_MAX: usize = PartsReceipt::LINE_MAX + SMALL_MAX as usize + 65536;
 
-/// What is to be published, checked as far as it can be without its key.
+/// Small part to publish, verified as far as possible without its key.
 pub(crate) struct SmallPart {
     pub(crate) content: Vec<u8>,
     pub(crate) receipt: PartsReceipt,
     pub(crate) release: Option<u64>,
-    /// Names the file and the place of the cut.
-    cut: String,
+    /// Split id of the big part.
+    split_id: String,
 }
 
 impl SmallPart {
-    /// Reads `input` to its end.
+    /// Reads `input` to its end and checks it.
     pub(crate) fn read(cli: &Cli, input: &mut Input) -> Result<Self, Failure> {
         let place = input.name().to_owned();
         let content = input.read_all(LEN_MAX)?.to_vec();
         let malformed = |what| Failure::new(ErrorCode::Malformed, format_args!("{place}: {what}"));
         let (taken, small) = PartsReceipt::take_from(&content)
             .ok_or_else(|| {
-                malformed("no receipt in front of a small part")
+                malformed("no receipt before the small part")
                     .hint("get it with az-fetch --part published, and change it with az-rekey".to_owned())
             })?
             .map(|(receipt, small)| (receipt, small.to_vec()))
@@ -49,12 +48,12 @@ impl SmallPart {
         let code = |error: &loader_seal::Error| ErrorCode::from_name(error.code());
         let header = Header::read(&mut &small[..]).or_fail(&place, code)?;
         let release = header.unverified_metadata().or_fail(&place, code)?.release;
-        let cut = cut_name(&header, small.len() as u64);
-        Ok(Self { content, receipt: taken, release, cut })
+        let split_id = cut_name(&header, small.len() as u64);
+        Ok(Self { content, receipt: taken, release, split_id })
     }
 
-    /// Puts it in place of what is published, where the CDN has its big part.
-    /// Gives what is there of that, what is published now, and whether it changed.
+    /// Replaces the published small part if the CDN has its big part. Returns the metadata of the
+    /// big part, size and digest of the published small part, and whether it changed.
     pub(crate) fn publish(
         &self,
         cli: &Cli,
@@ -64,24 +63,25 @@ impl SmallPart {
         notify: Notify<'_>,
     ) -> Result<(Option<ObjectMeta>, PartReceipt, bool), Failure> {
         let name = &cli.name;
-        let there = Published::ask(session, store, name, notify)?;
+        let current = Published::query(session, store, name, notify)?;
         let big = &self.receipt.big;
-        let other_release = there.release().is_some_and(|release| Some(release) != self.release);
-        if big.size > 0 && (other_release || there.compare_big(&self.cut, big.size) == BigThere::Other) {
-            return Err(taken(name, "the big part on the CDN is not the one of this small part")
-                .hint("fetch the small part of what is published now, and change that".to_owned()));
+        let other_release = current.release().is_some_and(|release| Some(release) != self.release);
+        if big.size > 0 && (other_release || current.compare_big_part(&self.split_id, big.size) == BigPartMatch::Other)
+        {
+            return Err(name_taken(name, "the big part on the CDN is not the one of this small part")
+                .hint("fetch the small part that is published now, and change that one".to_owned()));
         }
         let published = receipt(&digest(&self.content[..])?);
-        if there.has_small(&published) {
-            return Ok((there.big, published, false));
+        if current.has_small_part(&published) {
+            return Ok((current.big, published, false));
         }
         stage.step("small-part", &[("size", self.receipt.small.size.into())]);
         session
             .call(|client, token| client.put_resource(token, name, &self.content))
             .map_err(|error| api_failure(&error))?;
-        let etag = there.big.as_ref().and_then(|meta| meta.etag.as_deref());
-        let ours = Ours { small: &published, cut: &self.cut, big_len: big.size, etag };
-        Published::ask(session, store, name, notify)?.check(name, &ours)?;
-        Ok((there.big, published, true))
+        let etag = current.big.as_ref().and_then(|meta| meta.etag.as_deref());
+        let pushed = PushedRelease { small: &published, split_id: &self.split_id, big_len: big.size, etag };
+        Published::query(session, store, name, notify)?.check(name, &pushed)?;
+        Ok((current.big, published, true))
     }
 }
