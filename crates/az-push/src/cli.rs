@@ -13,7 +13,7 @@ Examples:
   az-push --token-file jwt --cdn-file cdn.json --state-dir state --replace images/app.tar app.enc
   az-fetch --part published models/yolo.onnx < jwt | az-rekey --key-file old --add new --replace |
       az-push --token-file jwt --cdn-file cdn.json --small models/yolo.onnx
-If the name has another release, --replace is required (status 73). The same release is not sent again.";
+Another release of the name needs --replace (else status 73); the same one is not sent again.";
 
 /// Publish a sealed stream: big part to the CDN, then small part with the receipt to the API
 #[derive(Debug, clap::Parser)]
@@ -52,7 +52,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage)]
     pub(crate) after: Option<String>,
 
-    /// Record sent parts in DIR, so that a later run with the same file resumes
+    /// Record sent parts in DIR; resume if the file is the same
     #[arg(long, value_name = "DIR", env = "AZ_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 
@@ -60,7 +60,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) jobs: u8,
 
-    /// Length of a part, at least 5M; memory use is N + 1 parts
+    /// Length of a part, at least 5M; memory is N + 1 parts
     #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse_part)]
     pub(crate) part: u64,
 

@@ -149,9 +149,9 @@ impl ReleasePush<'_> {
             return Ok(None);
         }
         self.stage.step("compare", &[]);
-        let place = self.input.name().to_owned();
+        let label = self.input.name().to_owned();
         let big = receipt(&digest(self.split.big(&mut self.input))?);
-        self.split.check_len(&place, big.size)?;
+        self.split.check_len(&label, big.size)?;
         let published = receipt(&digest(&self.published(&big)[..])?);
         let (small, big_match) =
             (current.has_small_part(&published), current.compare_big_part(&self.split.split_id(), big.size));
@@ -183,7 +183,7 @@ impl ReleasePush<'_> {
             };
             return Err(name_taken(name, &what));
         }
-        self.input.file().rewind().map_err(|error| Failure::io(&place, &error))?;
+        self.input.file().rewind().map_err(|error| Failure::io(&label, &error))?;
         self.split = SplitStream::read(&mut self.input)?;
         Ok(None)
     }
@@ -209,15 +209,15 @@ impl ReleasePush<'_> {
         )
         .map_err(|error| cdn_failure(&error))?;
         stage.step("big-part", &known.map_or(vec![], |len| vec![("size", len.into())]));
-        let place = self.input.name().to_owned();
+        let label = self.input.name().to_owned();
         let passed = |bytes| stage.progress().add(bytes);
         let sent = push.send(&mut self.split.big(&mut self.input), notify, &passed);
         let sent = sent.map_err(|error| match &error {
-            loader_cdn::Error::Input(error) => Failure::io(&place, error),
+            loader_cdn::Error::Input(error) => Failure::io(&label, error),
             error => cdn_failure(error),
         });
         let whole = |sent: SentStream| {
-            self.split.check_len(&place, sent.size).and_then(|()| self.check_upstream()).map(|()| sent)
+            self.split.check_len(&label, sent.size).and_then(|()| self.check_upstream()).map(|()| sent)
         };
         let sent = match sent.and_then(whole) {
             Ok(sent) => sent,

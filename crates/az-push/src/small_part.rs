@@ -27,9 +27,9 @@ pub(crate) struct SmallPart {
 impl SmallPart {
     /// Reads `input` to its end and checks it.
     pub(crate) fn read(cli: &Cli, input: &mut Input) -> Result<Self, Failure> {
-        let place = input.name().to_owned();
+        let label = input.name().to_owned();
         let content = input.read_all(LEN_MAX)?.to_vec();
-        let malformed = |what| Failure::new(ErrorCode::Malformed, format_args!("{place}: {what}"));
+        let malformed = |what| Failure::new(ErrorCode::Malformed, format_args!("{label}: {what}"));
         let (taken, small) = PartsReceipt::take_from(&content)
             .ok_or_else(|| {
                 malformed("no receipt before the small part")
@@ -38,16 +38,16 @@ impl SmallPart {
             .map(|(receipt, small)| (receipt, small.to_vec()))
             .map_err(|_| malformed("the receipt cannot be read"))?;
         if receipt(&digest(&small[..])?) != taken.small {
-            let why = format_args!("{place}: the small part is not the one of its receipt");
+            let why = format_args!("{label}: the small part is not the one of its receipt");
             return Err(Failure::new(ErrorCode::DigestMismatch, why).hint("fetch it again".to_owned()));
         }
         if let Some(other) = taken.name.as_ref().filter(|name| **name != cli.name) {
-            let why = format_args!("{place}: its receipt is that of {other}");
+            let why = format_args!("{label}: its receipt is that of {other}");
             return Err(Failure::new(ErrorCode::DigestMismatch, why));
         }
         let code = |error: &loader_seal::Error| ErrorCode::from_name(error.code());
-        let header = Header::read(&mut &small[..]).or_fail(&place, code)?;
-        let release = header.unverified_metadata().or_fail(&place, code)?.release;
+        let header = Header::read(&mut &small[..]).or_fail(&label, code)?;
+        let release = header.unverified_metadata().or_fail(&label, code)?.release;
         let split_id = cut_name(&header, small.len() as u64);
         Ok(Self { content, receipt: taken, release, split_id })
     }
