@@ -102,7 +102,7 @@ fn a_small_part_of_something_else_is_not_published() {
     succeeds(&site, "head -c -1 part > cut; az-fetch --part small models/yolo.onnx < jwt > small");
     for (line, status, words) in [
         (format!("{PUSH} models/yolo.onnx cut"), 65, "not the one of its receipt"),
-        (format!("{PUSH} models/yolo.onnx small"), 65, "no receipt in front of a small part"),
+        (format!("{PUSH} models/yolo.onnx small"), 65, "no receipt before the small part"),
         (format!("{PUSH} models/cut.onnx part"), 65, "its receipt is that of models/yolo.onnx"),
         (format!("{PUSH} models/yolo.onnx < /dev/null"), 65, "no receipt"),
         (

@@ -1,7 +1,7 @@
 //! Answers over HTTP: of the API, the store and the engine.
 
 use loader_api::{ApiConfig, ApiPaths, Client, Token};
-use loader_cdn::{Ask, Range, Store};
+use loader_cdn::{ByteRange, GetRequest, ObjectStore};
 use loader_engine::{Engine, Host};
 use loader_http::{Http, HttpConfig, Retry};
 use loader_model::{CdnCredentials, Credentials, ResourceName};
@@ -15,7 +15,7 @@ use std::time::Duration;
 const TOKEN: &str = "e30.eyJuYW1laWQiOiIxIiwidW5pcXVlX25hbWUiOiJhQGIiLCJyb2xlIjoiQXBpQWRtaW4ifQ.c2ln";
 
 /// Bytes of a resource that a store may have.
-const PIECE: Range = Range { start: 2, end: Some(5) };
+const PIECE: ByteRange = ByteRange { start: 2, end: Some(5) };
 
 /// How long a server waits for a client that has its answer.
 const BRIEFLY: Duration = Duration::from_millis(2);
@@ -109,14 +109,16 @@ fn store(url: &str, choice: u8) {
     let cdn =
         format!(r#"{{"host":"{url}","downloader_access_key":"A","downloader_access_secret":"S","path_style":true}}"#);
     let cdn: CdnCredentials = loader_model::yaml::from_slice(cdn.as_bytes()).unwrap();
-    let store = Store::new(&cdn, http().clone()).unwrap();
+    let store = ObjectStore::new(&cdn, http().clone()).unwrap();
     let name: ResourceName = "models/abc".parse().unwrap();
     if choice.is_multiple_of(3) {
         let _ = store.head(&name, &|_| {});
         return;
     }
     let range = (choice % 3 == 1).then_some(PIECE);
-    let Ok(mut part) = store.ask(&name, &Ask { range, if_range: None, size: None, head: false }) else { return };
+    let Ok(mut part) = store.get_range(&name, &GetRequest { range, if_range: None, size: None, head: false }) else {
+        return;
+    };
     assert!(part.start + part.len <= part.total);
     let (mut buffer, mut got) = ([0; 4096], 0);
     loop {

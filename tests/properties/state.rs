@@ -1,6 +1,6 @@
 //! What fetch and push keep on disk between runs.
 
-use loader_cdn::{Cache, Claim, Expected, Journal, Source};
+use loader_cdn::{ByteSource, Cache, CacheLookup, ExpectedPart, UploadJournal};
 use loader_model::ResourceName;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,15 +57,15 @@ pub(super) fn cache_state(input: &[u8]) {
     scratch.put("abc.big.state", state);
     scratch.put("abc.big.partial", there);
     let cache = Cache::open(&scratch.0).unwrap();
-    let expected = Expected { size: Some(WHOLE.len() as u64), sha256: Some(SHA256_OF_WHOLE.to_owned()) };
-    let Claim::Missing { partial, .. } = cache.claim(&name(), &expected, &|| None, &|_| Ok(())).unwrap() else {
+    let expected = ExpectedPart { size: Some(WHOLE.len() as u64), sha256: Some(SHA256_OF_WHOLE.to_owned()) };
+    let CacheLookup::Miss { partial, .. } = cache.lookup(&name(), &expected, &|| None, &|_| Ok(())).unwrap() else {
         panic!("hit")
     };
-    let start = partial.start();
+    let start = partial.resume_point();
     assert!(start.offset <= (there.len().min(WHOLE.len())) as u64);
     assert_eq!(start.etag.is_some(), start.offset > 0);
     assert!(start.etag.is_none_or(|etag| !etag.is_empty()));
-    let mut kept = partial.kept().unwrap();
+    let mut kept = partial.resumed_bytes().unwrap();
     let mut bytes: Vec<u8> = Vec::new();
     loop {
         match kept.next_bytes().unwrap() {
@@ -77,7 +77,7 @@ pub(super) fn cache_state(input: &[u8]) {
     drop((partial, kept));
     let names = scratch.names();
     assert!(names.is_empty() || names == ["abc.big.partial", "abc.big.state"], "{names:?}");
-    assert!(!matches!(cache.claim(&name(), &expected, &|| None, &|_| Ok(())).unwrap(), Claim::Hit(_)));
+    assert!(!matches!(cache.lookup(&name(), &expected, &|| None, &|_| Ok(())).unwrap(), CacheLookup::Hit(_)));
 }
 
 /// Of a journal the whole lines at its front are kept, up to the first that is torn,
@@ -86,9 +86,9 @@ pub(super) fn upload_state(input: &[u8]) {
     let scratch = Scratch::new();
     scratch.put("abc.upload", input);
     let read = || {
-        let known = format!("{:?}", Journal::open(&scratch.0, &name(), &|_| None).unwrap());
+        let known = format!("{:?}", UploadJournal::open(&scratch.0, &name(), &|_| None).unwrap());
         let kept = fs::read(scratch.0.join("models/abc.upload")).unwrap();
-        (known.split_once("known:").unwrap().1.to_owned(), kept)
+        (known.split_once("recorded:").unwrap().1.to_owned(), kept)
     };
     let (known, kept) = read();
     assert!(input.starts_with(&kept) && (kept.is_empty() || kept.ends_with(b"\n")));

@@ -4,7 +4,7 @@
 use crate::cli::{CheckName, Cli};
 use crate::finding::Finding;
 use loader_api::{Client, Token};
-use loader_cdn::Store;
+use loader_cdn::ObjectStore;
 use loader_device::Inventory;
 use loader_engine::{Engine, Host};
 use loader_http::{Notify, Reached};
@@ -31,7 +31,7 @@ pub(crate) struct ArchiveInfo {
 
 /// The CDN with the credentials for it.
 pub(crate) struct CdnAccess {
-    pub(crate) store: Store,
+    pub(crate) store: ObjectStore,
     pub(crate) credentials: CdnCredentials,
 }
 
@@ -178,8 +178,8 @@ impl<'a> Context<'a> {
     pub(crate) fn cdn(&self) -> Result<Option<&CdnAccess>, Failure> {
         load_once(&self.cdn, || {
             let Some(credentials) = self.cli.cdn.read(self.stage)? else { return Ok(None) };
-            let store =
-                Store::new(&credentials, self.cli.api.http.agent(self.stage)?).map_err(|error| cdn_failure(&error))?;
+            let store = ObjectStore::new(&credentials, self.cli.api.http.agent(self.stage)?)
+                .map_err(|error| cdn_failure(&error))?;
             Ok(Some(CdnAccess { store, credentials }))
         })
     }

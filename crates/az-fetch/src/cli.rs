@@ -11,15 +11,15 @@ Examples:
   az-login | az-fetch key-fragment | az-join - device.frag -o key
   az-fetch --token-file jwt --cdn-file cdn.json models/yolo.onnx | az-decrypt --key-file key > yolo
   az-fetch --token-file jwt --cdn-file cdn.json --hwid-file hwid --export stick models/yolo.onnx
-  az-fetch --from stick models/yolo.onnx -o yolo.enc     (there: same user, that hardware)";
+  az-fetch --from stick models/yolo.onnx -o yolo.enc     (offline: same user and hardware)";
 
-/// Fetch a resource, whole and checked: small part from the API, big part from the cache or the CDN
+/// Fetch a resource, complete and verified: small part from the API, big part from cache or CDN
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-fetch", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// folder/name of a resource, or key-fragment, or list, or list FOLDER (JSON lines)
+    /// DIR/NAME of a resource; or key-fragment; or list [DIR] (JSON lines)
     #[arg(value_name = "NAME", required = true)]
-    pub(crate) names: Vec<Name>,
+    pub(crate) names: Vec<RequestedName>,
 
     #[command(flatten)]
     pub(crate) token: TokenArgs,
@@ -30,19 +30,19 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) cdn: CdnArgs,
 
-    /// Keep both parts here, and use what is there
+    /// Store both parts in DIR and reuse them
     #[arg(long, value_name = "DIR", env = "AZ_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
-    /// Use what is in the cache and nothing else
+    /// Use only the cache, never the network
     #[arg(long, requires = "cache_dir")]
     pub(crate) offline: bool,
 
-    /// Parts to write: small, big, whole, published
-    #[arg(long, value_name = "PART", value_enum, hide_possible_values = true, default_value_t = Wanted::Whole)]
-    pub(crate) part: Wanted,
+    /// Part to write: small, big, whole, published
+    #[arg(long, value_name = "PART", value_enum, hide_possible_values = true, default_value_t = PartSelection::Whole)]
+    pub(crate) part: PartSelection,
 
-    /// Ranges asked for at once; 1 is one request [default: 6 to 16]
+    /// Concurrent ranges; 1 uses a single request [default: 6 to 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) jobs: Option<u8>,
 
@@ -53,15 +53,15 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 
-    /// Write each to DIR/NAME; print a line of JSON about it
+    /// Write each resource to DIR/NAME and print a JSON line about it
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(crate) output_dir: Option<PathBuf>,
 
-    /// Put all into DIR, sealed, for --from where no network is
+    /// Export sealed parts to DIR for offline use with --from
     #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "output_dir", "offline", "part", "from"])]
     pub(crate) export: Option<PathBuf>,
 
-    /// Use what --export put into DIR, without token and network
+    /// Read an export from DIR, without token and network
     #[arg(long, value_name = "DIR")]
     pub(crate) from: Option<PathBuf>,
 
@@ -79,80 +79,86 @@ impl AsRef<StageArgs> for Cli {
 }
 
 impl Cli {
-    /// Refuses names that do not go together.
+    /// Refuses names that cannot be combined.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let usage =
             |what: &str, hint: Option<&str>| Err(Failure::new(ErrorCode::Usage, what).hint(hint.map(str::to_owned)));
-        let folder = self.output_dir.is_some() || self.export.is_some();
+        let writes_dir = self.output_dir.is_some() || self.export.is_some();
         match self.names.as_slice() {
-            [Name::List] | [Name::List, Name::Resource(_)] if folder || self.is_offline() => {
-                usage("a list comes from the API, to standard output or --output", None)
-            }
-            [Name::List] | [Name::List, Name::Resource(_)] => Ok(()),
-            names if names.iter().any(|name| matches!(name, Name::List)) => {
-                usage("list stands first, with one folder behind it at most", None)
-            }
-            names if self.export.is_none() && names.iter().any(|name| matches!(name, Name::KeyFragment)) => match names
+            [RequestedName::List] | [RequestedName::List, RequestedName::Resource(_)]
+                if writes_dir || self.is_offline() =>
             {
-                [_] if self.output_dir.is_none() && self.offline && self.from.is_none() => {
-                    usage("the fragment is never in the cache", Some("use --export and --from"))
+                usage("list needs the API and writes to standard output or --output", None)
+            }
+            [RequestedName::List] | [RequestedName::List, RequestedName::Resource(_)] => Ok(()),
+            names if names.iter().any(|name| matches!(name, RequestedName::List)) => {
+                usage("list must be the first name, followed by at most one directory", None)
+            }
+            names if self.export.is_none() && names.iter().any(|name| matches!(name, RequestedName::KeyFragment)) => {
+                match names {
+                    [_] if self.output_dir.is_none() && self.offline && self.from.is_none() => {
+                        usage("the key fragment is never cached", Some("use --export and --from"))
+                    }
+                    [_] if self.output_dir.is_none() => Ok(()),
+                    _ => usage(
+                        "key-fragment must be the only name, except with --export",
+                        Some("fetch it in a run of its own, with -o FILE"),
+                    ),
                 }
-                [_] if self.output_dir.is_none() => Ok(()),
-                _ => usage("key-fragment is fetched alone, or with --export", Some("use -o FILE for it")),
-            },
-            [_, _, ..] if !folder => {
-                usage("several names, and one output", Some("use --output-dir DIR, or a run for each"))
+            }
+            [_, _, ..] if !writes_dir => {
+                usage("several names cannot share one output", Some("use --output-dir DIR, or one run for each name"))
             }
             _ => Ok(()),
         }
     }
 
-    /// The folder in which both parts are kept or found.
-    pub(crate) fn kept_in(&self) -> Option<&Path> {
+    /// Returns the directory of the cache or export.
+    pub(crate) fn part_dir(&self) -> Option<&Path> {
         self.from.as_deref().or(self.export.as_deref()).or(self.cache_dir.as_deref())
     }
 
-    /// True where nothing may be asked of a server for a resource.
+    /// Returns true if a resource must not be requested from a server.
     pub(crate) fn is_offline(&self) -> bool {
         self.offline || self.from.is_some()
     }
 
-    /// True where a big part may have to come from the CDN.
+    /// Returns true if a big part may have to be read from the CDN.
     pub(crate) fn uses_cdn(&self) -> bool {
-        let resource = self.names.iter().any(|name| matches!(name, Name::Resource(_)));
-        let list = matches!(self.names.first(), Some(Name::List));
+        let resource = self.names.iter().any(|name| matches!(name, RequestedName::Resource(_)));
+        let list = matches!(self.names.first(), Some(RequestedName::List));
         resource && !list && !self.is_offline() && !self.part.is_small()
     }
 }
 
-/// Which parts of a resource are written.
+/// Part of a resource to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Wanted {
+pub(crate) enum PartSelection {
     Small,
     Big,
     Whole,
     Published,
 }
 
-impl Wanted {
-    /// True where nothing is wanted of the CDN.
+impl PartSelection {
+    /// Returns true if the big part is not written.
     pub(crate) fn is_small(self) -> bool {
         matches!(self, Self::Small | Self::Published)
     }
 }
 
-/// What to fetch.
+/// Name on the command line.
 #[derive(Clone, Debug)]
-pub(crate) enum Name {
-    /// The server's fragment of the key.
+pub(crate) enum RequestedName {
+    /// Key fragment of the server.
     KeyFragment,
-    /// The resources of a folder.
+    /// List of the resources in a directory.
     List,
-    /// A resource.
+    /// Resource with this name.
     Resource(ResourceName),
 }
 
-impl FromStr for Name {
+impl FromStr for RequestedName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {

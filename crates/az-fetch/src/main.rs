@@ -1,12 +1,13 @@
-//! az-fetch: a JWT in, the bytes of a resource or the server's fragment out.
+//! az-fetch: reads a JWT, writes a resource or the server's key fragment.
 
-mod big;
+mod batch;
+mod big_part;
 mod cli;
+mod context;
 mod fragment;
-mod many;
-mod origin;
 mod resource;
 mod run;
+mod sealed_source;
 
 use loader_stage::UnlockState;
 

@@ -1,219 +1,145 @@
-//! A resource: the small part from the API, the big part from the cache or the CDN.
+//! Fetch of a resource: the small part from the API, the big part from the cache or the CDN.
 
-use crate::big::Promised;
-use crate::cli::{Cli, Wanted};
-use crate::origin::Origin;
-use loader_api::RESOURCE_MAX;
-use loader_cdn::{Beside, Cache, CacheError, Expected};
-use loader_http::Notify;
-use loader_model::{CdnCredentials, PartsReceipt, ResourceName, User};
+use crate::big_part::BigPart;
+use crate::cli::PartSelection;
+use crate::context::{ResourceFetch, RunContext};
+use crate::sealed_source::SealedSource;
+use loader_cdn::{ExpectedPart, SmallPartContext};
+use loader_model::{PartsReceipt, ResourceName};
 use loader_seal::Header;
 use loader_seal::parts::cut_name;
-use loader_session::{Device, is_sealed, kind_of};
-use loader_stage::{ErrorCode, Failure, OrFail, Output, Stage};
-use std::io::Write;
-use std::path::Path;
+use loader_session::{is_sealed, kind_of};
+use loader_stage::{ErrorCode, Failure, OrFail, Output};
 use zeroize::Zeroizing;
 
-/// Most times that a resource is begun again because it was replaced.
+/// Maximum number of restarts after the resource was replaced.
 const RESTARTS_MAX: u32 = 3;
 
-/// What fetches resources, one after the other.
-pub(crate) struct Fetch<'a> {
-    pub(crate) cli: &'a Cli,
-    pub(crate) stage: &'a Stage,
-    pub(crate) device: &'a Device,
-    pub(crate) cdn: Option<CdnCredentials>,
-    /// Bytes of the resources in front.
-    pub(crate) before: u64,
-    pub(crate) notify: Notify<'a>,
-}
-
-/// One fetch of one resource.
-pub(crate) struct One<'a> {
-    pub(crate) fetch: &'a Fetch<'a>,
-    pub(crate) name: &'a ResourceName,
-    /// To whom small parts are sealed.
-    user: User,
-}
-
-/// A small part with what stands in front of it.
+/// Small part, preceded by its receipt if it has one.
 struct Published {
     /// As the API sealed it.
     sealed: Zeroizing<Vec<u8>>,
     opened: Zeroizing<Vec<u8>>,
 }
 
-/// What is known of the big part before it is there.
-enum Big {
-    /// There is none.
+/// What the small part reveals about the big part.
+enum BigPartInfo {
+    /// There is no big part.
     Absent,
-    /// There is one, of this size; where a receipt says so, of this digest, and of
-    /// the file and the cut that the second names.
-    Expected(Expected, Option<String>),
-    /// Perhaps there is one.
+    /// There is a big part of this size. Digest and split id are known if there is a receipt.
+    Present { expected: ExpectedPart, split_id: Option<String> },
+    /// There may be a big part.
     Unknown,
 }
 
-impl Fetch<'_> {
-    /// Writes the resource `name` to `output`: nothing before both parts are within
-    /// reach, and all of it right when this returns `Ok`.
-    ///
-    /// A release that is replaced meanwhile is fetched from the start, as long as
-    /// nothing of the old one has left.
-    pub(crate) fn run(&self, name: &ResourceName, origin: &mut Origin<'_>, output: &mut Output) -> Result<(), Failure> {
-        One { fetch: self, name, user: origin.user() }.run(origin, output)
-    }
+/// Writes the resource `name` to `output`. Nothing is written before both parts are available, and
+/// all written bytes are verified if this returns `Ok`.
+///
+/// If the release is replaced in the meantime, the fetch restarts, unless bytes of the old release
+/// have already left the process.
+pub(crate) fn fetch(
+    run: &RunContext<'_>,
+    name: &ResourceName,
+    source: &mut SealedSource<'_>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    ResourceFetch { run, name, user: source.user() }.fetch(source, output)
 }
 
-impl One<'_> {
-    fn run(&self, origin: &mut Origin<'_>, output: &mut Output) -> Result<(), Failure> {
-        let mut published = self.small_part(origin)?;
-        let mut over = 0;
+impl ResourceFetch<'_> {
+    fn fetch(&self, source: &mut SealedSource<'_>, output: &mut Output) -> Result<(), Failure> {
+        let mut published = self.small_part(source)?;
+        let mut restarts = 0;
         loop {
             let failure = match self.write(&published, output) {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
-            let replaced = matches!(failure.code(), ErrorCode::Changed | ErrorCode::DigestMismatch);
-            if self.fetch.cli.is_offline() || !replaced || over == RESTARTS_MAX || !output.restart()? {
+            let is_replaced = matches!(failure.code(), ErrorCode::Changed | ErrorCode::DigestMismatch);
+            if self.run.cli.is_offline() || !is_replaced || restarts == RESTARTS_MAX || !output.restart()? {
                 return Err(failure);
             }
-            let begin = || self.fetch.stage.step("start-over", &[("reason", failure.to_string().into())]);
-            let fresh = if failure.code() == ErrorCode::Changed {
-                begin();
-                // A push puts the small part in place behind the big one.
-                std::thread::sleep(self.fetch.cli.api.http.retry_wait * 2_u32.pow(over));
-                self.small_part(origin)?
+            let report_restart = || self.run.stage.step("start-over", &[("reason", failure.to_string().into())]);
+            let next = if failure.code() == ErrorCode::Changed {
+                report_restart();
+                // A push publishes the small part after the big part.
+                std::thread::sleep(self.run.cli.api.http.retry_wait * 2_u32.pow(restarts));
+                self.small_part(source)?
             } else {
-                let fresh = self.small_part(origin)?;
-                if fresh.opened == published.opened {
+                let next = self.small_part(source)?;
+                if next.opened == published.opened {
                     return Err(failure);
                 }
-                begin();
-                fresh
+                report_restart();
+                next
             };
-            self.count_again();
-            published = fresh;
-            over += 1;
+            self.restart_progress();
+            published = next;
+            restarts += 1;
         }
-    }
-
-    /// Counts the bytes of this resource from its start.
-    pub(crate) fn count_again(&self) {
-        self.fetch.stage.progress().restart();
-        self.fetch.stage.progress().add(self.fetch.before);
     }
 
     fn write(&self, published: &Published, output: &mut Output) -> Result<(), Failure> {
         let (sealed, published) = (&published.sealed[..], &published.opened[..]);
-        let (small, big) = self.plan(published)?;
-        self.fetch.stage.step("small-part", &[("size", small.len().into())]);
-        let small_alone = self.fetch.cli.part.is_small();
-        let small = match self.fetch.cli.part {
-            Wanted::Big => &[],
-            Wanted::Published => published,
-            Wanted::Small | Wanted::Whole => small,
+        let (small, info) = self.parse_small_part(published)?;
+        self.run.stage.step("small-part", &[("size", small.len().into())]);
+        let without_big = self.run.cli.part.is_small();
+        let small = match self.run.cli.part {
+            PartSelection::Big => &[],
+            PartSelection::Published => published,
+            PartSelection::Small | PartSelection::Whole => small,
         };
-        match big {
-            Big::Expected(expected, with) if !small_alone => {
-                return self.big_part(&Promised { small, sealed, expected, with }, output);
+        let context = match info {
+            BigPartInfo::Absent => SmallPartContext::NoBigPart,
+            _ => SmallPartContext::BigPartElsewhere,
+        };
+        match info {
+            BigPartInfo::Present { expected, split_id } if !without_big => {
+                return self.write_with_big_part(&BigPart { small, sealed, expected, split_id }, output);
             }
-            Big::Unknown if !small_alone => self.big_part_if_any(small, output)?,
-            _ => self.put(small, small.len() as u64, output)?,
+            BigPartInfo::Unknown if !without_big => self.write_with_unknown_big_part(small, output)?,
+            _ => self.write_small(small, small.len() as u64, output)?,
         }
-        self.keep_small(sealed, if matches!(big, Big::Absent) { &Beside::Nothing } else { &Beside::Elsewhere })
+        self.cache_small_part(sealed, &context)
     }
 
-    fn small_part(&self, origin: &mut Origin<'_>) -> Result<Published, Failure> {
-        let fetched =
-            if self.fetch.cli.is_offline() { None } else { origin.small_part(self.name, self.fetch.device)? };
-        let sealed = fetched.map_or_else(|| self.small_from_cache(), Ok)?;
-        let opened = self.fetch.device.open(&self.user, kind_of(self.name), &sealed, self.name.as_str())?;
+    fn small_part(&self, source: &mut SealedSource<'_>) -> Result<Published, Failure> {
+        let fetched = if self.run.cli.is_offline() { None } else { source.small_part(self.name, self.run.device)? };
+        let sealed = fetched.map_or_else(|| self.cached_small_part(), Ok)?;
+        let opened = self.run.device.open(&self.user, kind_of(self.name), &sealed, self.name.as_str())?;
         Ok(Published { sealed, opened })
     }
 
-    /// Keeps the small part beside what belongs to it, where there is a cache.
-    pub(crate) fn keep_small(&self, sealed: &[u8], beside: &Beside<'_>) -> Result<(), Failure> {
-        let Some(dir) = self.fetch.cli.kept_in().filter(|_| !self.fetch.cli.is_offline()) else { return Ok(()) };
-        let kept = Cache::open(dir).and_then(|cache| cache.keep_small(self.name, sealed, beside));
-        kept.or_else(|error| self.cache_off(error)).map_err(|error| cache_failure(&error))
-    }
-
-    /// What the small part in the cache promises of the big one.
-    pub(crate) fn promised_before(&self, cache: &Cache) -> Option<Expected> {
-        let sealed = cache.small(self.name, RESOURCE_MAX).ok()??;
-        let opened = self.fetch.device.open(&self.user, kind_of(self.name), &sealed, self.name.as_str()).ok()?;
-        Some(Expected::from(&PartsReceipt::take_from(&opened)?.ok()?.0.big))
-    }
-
-    /// The small part as it was sealed to this user and device in an earlier run.
-    fn small_from_cache(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let small = self.cache()?.small(self.name, RESOURCE_MAX).map_err(|error| cache_failure(&error))?;
-        small.map(Zeroizing::new).ok_or_else(|| self.not_cached("small part"))
-    }
-
-    pub(crate) fn cache(&self) -> Result<Cache, Failure> {
-        Cache::open(self.fetch.cli.kept_in().unwrap_or(Path::new("."))).map_err(|error| cache_failure(&error))
-    }
-
-    pub(crate) fn not_cached(&self, part: &str) -> Failure {
-        let dir = self.fetch.cli.kept_in().unwrap_or(Path::new(".")).display();
-        let hint =
-            if self.fetch.cli.from.is_some() { "export it once more" } else { "fetch it once without --offline" };
-        Failure::new(ErrorCode::NotFound, format_args!("{}: no intact {part} in {dir}", self.name))
-            .hint(hint.to_owned())
-    }
-
-    /// The bytes of the small part, and what they say of the big one: by the
-    /// receipt in front of them, else by the length in a sealed header.
-    fn plan<'p>(&self, published: &'p [u8]) -> Result<(&'p [u8], Big), Failure> {
-        let place = format!("{}: small part", self.name);
+    /// Returns the bytes of the small part without its receipt, and what the receipt, or else the
+    /// length in a sealed header, reveals about the big part.
+    fn parse_small_part<'p>(&self, published: &'p [u8]) -> Result<(&'p [u8], BigPartInfo), Failure> {
+        let label = format!("{}: small part", self.name);
         if let Some(taken) = PartsReceipt::take_from(published) {
             let (receipt, small) = taken.map_err(|_| {
-                Failure::new(ErrorCode::Malformed, format_args!("{place}: its receipt cannot be parsed"))
+                Failure::new(ErrorCode::Malformed, format_args!("{label}: its receipt cannot be parsed"))
             })?;
             if let Some(other) = receipt.name.as_ref().filter(|name| *name != self.name) {
-                let what = format_args!("{place}: its receipt is that of {other}");
+                let what = format_args!("{label}: its receipt is that of {other}");
                 return Err(Failure::new(ErrorCode::DigestMismatch, what));
             }
-            Expected::from(&receipt.small)
+            ExpectedPart::from(&receipt.small)
                 .check(small)
-                .map_err(|cause| Failure::new(ErrorCode::DigestMismatch, format_args!("{place}: {cause}")))?;
-            let with = Header::read(&mut &*small).ok().map(|header| cut_name(&header, small.len() as u64));
-            let expected = Expected::from(&receipt.big);
-            let big = if receipt.big.size == 0 { Big::Absent } else { Big::Expected(expected, with) };
-            return Ok((small, big));
+                .map_err(|cause| Failure::new(ErrorCode::DigestMismatch, format_args!("{label}: {cause}")))?;
+            if receipt.big.size == 0 {
+                return Ok((small, BigPartInfo::Absent));
+            }
+            let split_id = Header::read(&mut &*small).ok().map(|header| cut_name(&header, small.len() as u64));
+            return Ok((small, BigPartInfo::Present { expected: ExpectedPart::from(&receipt.big), split_id }));
         }
         if !is_sealed(published) {
-            return Ok((published, Big::Absent));
+            return Ok((published, BigPartInfo::Absent));
         }
-        let header = Header::read(&mut &*published).or_fail(place, |error| ErrorCode::from_name(error.code()))?;
-        let big = match header.sealed_len().map(|len| len.checked_sub(published.len() as u64)) {
-            Some(Some(0) | None) => Big::Absent,
-            Some(missing) => Big::Expected(Expected { size: missing, sha256: None }, None),
-            None => Big::Unknown,
+        let header = Header::read(&mut &*published).or_fail(label, |error| ErrorCode::from_name(error.code()))?;
+        let info = match header.sealed_len().map(|len| len.checked_sub(published.len() as u64)) {
+            Some(Some(0) | None) => BigPartInfo::Absent,
+            Some(size) => BigPartInfo::Present { expected: ExpectedPart { size, sha256: None }, split_id: None },
+            None => BigPartInfo::Unknown,
         };
-        Ok((published, big))
+        Ok((published, info))
     }
-
-    pub(crate) fn put(&self, small: &[u8], total: u64, output: &mut Output) -> Result<(), Failure> {
-        output.check_room(total)?;
-        self.fetch.stage.progress().set_total(self.fetch.before + total);
-        let written = self.fetch.stage.progress().count(&mut *output).write_all(small);
-        written.map_err(|error| Failure::io(output.name(), &error))
-    }
-
-    /// A cache that fails is done without; an export is not.
-    pub(crate) fn cache_off(&self, error: CacheError) -> Result<(), CacheError> {
-        if self.fetch.cli.export.is_some() {
-            return Err(error);
-        }
-        self.fetch.stage.step("cache-off", &[("reason", error.to_string().into())]);
-        Ok(())
-    }
-}
-
-pub(crate) fn cache_failure(error: &CacheError) -> Failure {
-    Failure::new(error.code(), error)
 }

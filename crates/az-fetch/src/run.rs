@@ -1,9 +1,10 @@
-//! What az-fetch does.
+//! Runs az-fetch.
 
-use crate::cli::{Cli, Name};
-use crate::many::{self, Target};
-use crate::origin::{self, Origin};
-use crate::{fragment, resource::Fetch};
+use crate::batch::{self, Destination};
+use crate::cli::{Cli, RequestedName};
+use crate::context::RunContext;
+use crate::sealed_source::{self, SealedSource};
+use crate::{fragment, resource};
 use loader_api::Session;
 use loader_model::json_line;
 use loader_session::{Device, RetryStep, api_failure, open_session, read_token};
@@ -15,60 +16,60 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let token = if cli.from.is_none() { Some(read_token(stage, &cli.token)?) } else { None };
     let device = Device::read(stage, &cli.binding)?;
     let notify = |notice: &_| stage.retry_step(notice);
-    let mut origin = match (&cli.from, token) {
-        (None, Some(token)) if cli.is_offline() => Origin::Cache { user: token.user() },
+    let mut source = match (&cli.from, token) {
+        (None, Some(token)) if cli.is_offline() => SealedSource::Cache { user: token.user() },
         (None, Some(token)) => {
-            Origin::Api(Box::new(open_session(cli.api.client(stage, &notify)?, token, device.credentials())))
+            SealedSource::Api(Box::new(open_session(cli.api.client(stage, &notify)?, token, device.credentials())))
         }
-        (dir, _) => Origin::export(stage, dir.as_deref().unwrap_or(Path::new(".")))?,
+        (dir, _) => SealedSource::open_export(stage, dir.as_deref().unwrap_or(Path::new(".")))?,
     };
     let cdn = if cli.uses_cdn() { cli.cdn.read(stage)? } else { None };
-    let mut fetch = Fetch { cli, stage, device: &device, cdn, before: 0, notify: &notify };
-    let target = match (&cli.export, &cli.output_dir) {
+    let mut context = RunContext { cli, stage, device: &device, cdn, fetched_len: 0, notify: &notify };
+    let destination = match (&cli.export, &cli.output_dir) {
         (Some(dir), _) => {
-            origin::prepare(stage, dir, origin.user())?;
-            Some(Target::Export(dir))
+            sealed_source::prepare_export(stage, dir, source.user())?;
+            Some(Destination::Export(dir))
         }
         (None, Some(dir)) => {
-            origin::make_folder(dir)?;
-            Some(Target::Files(dir))
+            sealed_source::create_dir(dir)?;
+            Some(Destination::Files(dir))
         }
         (None, None) => None,
     };
-    match (cli.names.as_slice(), target, &mut origin) {
-        ([Name::List, folder @ ..], _, Origin::Api(session)) => list(cli, stage, session, folder.first())?,
-        (names, Some(target), origin) => {
+    match (cli.names.as_slice(), destination, &mut source) {
+        ([RequestedName::List, dir @ ..], _, SealedSource::Api(session)) => list(cli, stage, session, dir.first())?,
+        (names, Some(destination), source) => {
             stage.begin();
-            many::fetch(stage, names, target, origin, &mut fetch)?;
+            batch::fetch(stage, names, destination, source, &mut context)?;
         }
-        ([Name::KeyFragment], None, origin) => {
+        ([RequestedName::KeyFragment], None, source) => {
             let mut output = stage.output(&cli.output, Content::Secret)?;
             stage.begin();
-            let bytes = fragment::fetch(stage, origin, &device)?;
+            let bytes = fragment::fetch(stage, source, &device)?;
             stage.progress().set_total(bytes.len() as u64);
             output.put(&bytes)?;
             stage.progress().add(bytes.len() as u64);
             output.commit()?;
         }
-        ([Name::Resource(name)], None, origin) => {
+        ([RequestedName::Resource(name)], None, source) => {
             let mut output = stage.output(&cli.output, Content::Binary)?;
             stage.begin();
-            fetch.run(name, origin, &mut output)?;
+            resource::fetch(&context, name, source, &mut output)?;
             output.commit()?;
         }
-        _ => return Err(Failure::new(ErrorCode::Usage, "these names are not fetched together").into()),
+        _ => return Err(Failure::new(ErrorCode::Usage, "these names cannot be combined").into()),
     }
     Ok(())
 }
 
-fn list(cli: &Cli, stage: &Stage, session: &mut Session<'_>, folder: Option<&Name>) -> Result<(), Failure> {
+fn list(cli: &Cli, stage: &Stage, session: &mut Session<'_>, dir: Option<&RequestedName>) -> Result<(), Failure> {
     let mut output = stage.output(&cli.output, Content::Text)?;
     stage.begin();
-    let folder = match folder {
-        Some(Name::Resource(folder)) => folder.as_str(),
+    let dir = match dir {
+        Some(RequestedName::Resource(dir)) => dir.as_str(),
         _ => "",
     };
-    let listed = session.call(|client, token| client.list(token, folder, None));
+    let listed = session.call(|client, token| client.list(token, dir, None));
     for resource in listed.map_err(|error| api_failure(&error))? {
         output.put(&json_line(&resource).or_fail("list", |_| ErrorCode::Bug)?)?;
     }

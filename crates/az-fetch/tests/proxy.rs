@@ -1,15 +1,15 @@
-//! A proxy that does not let a request through.
+//! Tests of a proxy that refuses requests.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod site;
+mod fixture;
 
-use site::{NAME, Site};
+use fixture::{FetchFixture, NAME};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A proxy that answers each request with this status, and counts them.
+/// Starts a proxy that answers each request with this status and counts the requests.
 fn proxy(status: u16) -> (String, Arc<AtomicU32>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicU32::new(0)));
@@ -28,8 +28,8 @@ fn proxy(status: u16) -> (String, Arc<AtomicU32>) {
 }
 
 #[test]
-fn a_proxy_that_refuses_is_asked_once_and_told_what_to_do() {
-    let site = Site::new(1 << 20);
+fn refusal_of_a_proxy_is_reported_with_a_hint() {
+    let fixture = FetchFixture::new(1 << 20);
     for (status, url, code, asked, words) in [
         (407, "https://api.example.com", 78, 1, "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"),
         (407, "http://api.example.com", 78, 1, "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"),
@@ -37,7 +37,7 @@ fn a_proxy_that_refuses_is_asked_once_and_told_what_to_do() {
         (503, "https://api.example.com", 69, 3, "after 3 attempts"),
     ] {
         let (address, count) = proxy(status);
-        let mut command = site.command(&[NAME, "--insecure-http"]);
+        let mut command = fixture.command(&[NAME, "--insecure-http"]);
         command.env("AZ_API_URL", url).env("HTTPS_PROXY", format!("http://joe:hunter2@{address}"));
         let run = command.env("AZ_RETRIES", "2").env("AZ_RETRY_WAIT", "0.01").output().unwrap();
         let events = String::from_utf8(run.stderr).unwrap();

@@ -13,17 +13,17 @@ Examples:
   az-push --token-file jwt --cdn-file cdn.json --state-dir state --replace images/app.tar app.enc
   az-fetch --part published models/yolo.onnx < jwt | az-rekey --key-file old --add new --replace |
       az-push --token-file jwt --cdn-file cdn.json --small models/yolo.onnx
-A name that holds another release is refused (73) without --replace; the same release again sends nothing.";
+Another release of the name needs --replace (else status 73); the same one is not sent again.";
 
 /// Publish a sealed stream: big part to the CDN, then small part with the receipt to the API
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-push", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// folder/name of the resource
+    /// DIR/NAME of the resource
     #[arg(value_name = "NAME")]
     pub(crate) name: ResourceName,
 
-    /// Sealed file; - or nothing is standard input
+    /// Sealed file; without it or with -, standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
     pub(crate) input: PathBuf,
 
@@ -36,27 +36,27 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) cdn: CdnArgs,
 
-    /// Send a small part with its receipt, as az-rekey changes it; the big part stays
+    /// Replace only the small part by one that az-rekey changed
     #[arg(long, conflicts_with_all = ["replace", "release", "state_dir"])]
     pub(crate) small: bool,
 
-    /// Put this in place of another release of the same name
+    /// Replace another release of the same name
     #[arg(long)]
     pub(crate) replace: bool,
 
-    /// Refuse a stream that is not release N; put it in place of one that says it is older
+    /// Require release N in the header; replace an older release
     #[arg(long, value_name = "N")]
     pub(crate) release: Option<u64>,
 
-    /// Stage in AZ_RUN_DIR that must have ended well [default: az-encrypt]
+    /// Stage in AZ_RUN_DIR that must succeed first [default: az-encrypt]
     #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage)]
     pub(crate) after: Option<String>,
 
-    /// Keep what was sent in DIR, so that a later run with the same file goes on there
+    /// Record sent parts in DIR; resume if the file is the same
     #[arg(long, value_name = "DIR", env = "AZ_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 
-    /// Send N parts at the same time
+    /// Number of concurrent parts
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) jobs: u8,
 

@@ -1,10 +1,10 @@
-//! az-push: a sealed stream in, published in two parts; a JSON receipt out.
+//! az-push: reads a sealed stream, publishes it in two parts, prints a JSON receipt.
 
 mod cli;
-mod cut;
 mod published;
 mod run;
-mod small;
+mod small_part;
+mod split;
 
 use loader_stage::UnlockState;
 

@@ -1,9 +1,9 @@
-//! The cache: `{root}/{folder}/{name}.big`, only ever whole and checked.
+//! Cache directory. An entry, `{root}/{name}.big`, exists only if it is complete and verified.
 
-use crate::beneath::Folder;
-use crate::expected::Tally;
-use crate::partial::{Partial, partial_name, small_name};
-use crate::{Error, Expected, Source};
+use crate::dir::Dir;
+use crate::expected::Hasher;
+use crate::partial_entry::{PartialEntry, partial_name, small_name};
+use crate::{ByteSource, Error, ExpectedPart};
 use loader_model::{ErrorCode, ResourceName};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -12,36 +12,37 @@ use std::io::{self, Read, Seek};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes read at a time.
+/// Size of the read buffer in bytes.
 const BUFFER_LEN: usize = 256 * 1024;
 
-/// A cache folder, open.
+/// Open cache directory.
 #[derive(Debug)]
 pub struct Cache {
-    root: Folder,
+    root: Dir,
     path: PathBuf,
 }
 
-/// Why the cache cannot be used. A fetch can go on without it.
+/// Error of a cache or upload-state file. A fetch can continue without the cache.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} {place}: {cause}")]
+#[error("{what} {display_path}: {cause}")]
 pub struct CacheError {
     what: &'static str,
-    place: String,
+    display_path: String,
     cause: io::Error,
 }
 
 impl CacheError {
-    pub(crate) fn cache(place: &str, cause: io::Error) -> Self {
-        Self { what: "cache", place: place.to_owned(), cause }
+    pub(crate) fn cache(display_path: &str, cause: io::Error) -> Self {
+        Self { what: "cache", display_path: display_path.to_owned(), cause }
     }
 
-    /// The same for the state of an upload.
-    pub(crate) fn state(place: &str, cause: io::Error) -> Self {
-        Self { what: "upload state", place: place.to_owned(), cause }
+    /// Creates the error for the state of an upload.
+    pub(crate) fn upload_state(display_path: &str, cause: io::Error) -> Self {
+        Self { what: "upload state", display_path: display_path.to_owned(), cause }
     }
 
-    /// The class of the failure. What another process holds comes free.
+    /// Returns the error code. A locked file is `Temporary`, since the other process will release
+    /// it.
     pub fn code(&self) -> ErrorCode {
         match self.cause.kind() {
             io::ErrorKind::ResourceBusy => ErrorCode::Temporary,
@@ -50,60 +51,58 @@ impl CacheError {
     }
 }
 
-/// What the cache has for a resource.
+/// Result of [`Cache::lookup`].
 #[derive(Debug)]
-pub enum Claim {
-    /// The entry, with the right size and digest.
-    Hit(Entry),
-    /// Nothing yet: a place to put it, held against other fetches of the same
-    /// resource.
-    Missing {
-        /// Where the bytes go.
-        partial: Partial,
-        /// What is in its place until then.
-        old: Old,
+pub enum CacheLookup {
+    /// A verified entry.
+    Hit(CacheEntry),
+    /// No usable entry. The place for it is locked against other fetches of the same resource.
+    Miss {
+        /// Destination of the bytes.
+        partial: PartialEntry,
+        /// Entry that the new one will replace.
+        previous: PreviousEntry,
     },
 }
 
-/// The entry that another one is to replace.
+/// Entry that a new one will replace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Old {
-    /// There is none.
+pub enum PreviousEntry {
+    /// No entry.
     Absent,
-    /// It is not known to be bad: another release, of this many bytes. It stays
-    /// until the new one is whole.
+    /// An entry of another release, with this size in bytes. It stays until the new one is
+    /// complete.
     Stale(u64),
-    /// It has another size or digest than the small part beside it promises, or
-    /// is no file, and was moved to this place until the new one is whole.
+    /// An entry that is not a file, or whose size or digest differs from its small part. It was
+    /// moved to this path until the new one is complete.
     Damaged(String),
 }
 
-/// What belongs to a small part that is to be kept.
+/// Big part that belongs to a small part to be stored.
 #[derive(Debug)]
-pub enum Beside<'a> {
-    /// This entry.
-    Entry(&'a Entry),
+pub enum SmallPartContext<'a> {
+    /// An entry of the cache.
+    Entry(&'a CacheEntry),
     /// A big part that is not in the cache.
-    Elsewhere,
-    /// No big part: an entry is of another release, and goes.
-    Nothing,
+    BigPartElsewhere,
+    /// No big part: an existing entry belongs to another release and is removed.
+    NoBigPart,
 }
 
-/// A checked entry, to read from its start.
+/// Verified entry, positioned at its start.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CacheEntry {
     file: File,
-    place: String,
+    display_path: String,
     size: u64,
     buffer: Vec<u8>,
 }
 
 impl Cache {
-    /// Opens the cache at `root`, which is made, for this user alone, where it
-    /// does not exist.
+    /// Opens the cache at `root`. A missing directory is created, accessible to this user alone.
     ///
     /// # Errors
-    /// [`CacheError`]: the folder cannot be made or opened.
+    /// [`CacheError`] if the directory cannot be created or opened.
     pub fn open(root: &Path) -> Result<Self, CacheError> {
         let open = || {
             DirBuilder::new().recursive(true).mode(0o700).create(root)?;
@@ -111,52 +110,56 @@ impl Cache {
             Ok(rustix::fs::open(root, flags, Mode::empty())?)
         };
         match open() {
-            Ok(folder) => Ok(Self { root: Folder::new(folder), path: root.to_owned() }),
+            Ok(dir) => Ok(Self { root: Dir::new(dir), path: root.to_owned() }),
             Err(cause) => Err(CacheError::cache(&root.display().to_string(), cause)),
         }
     }
 
-    /// The entry of a resource, checked against `expected` before a byte of it
-    /// is used, or the place for one. Asks `kept` what the small part in the cache
-    /// promises, where an entry is another. While another process has
-    /// locked the place to fetch the same resource, calls `wait` before each further try.
+    /// Returns the verified entry of a resource, or locks the place for a new one.
+    ///
+    /// If the existing entry does not match `expected`, calls `recorded`, which returns the size
+    /// and digest in the cached small part. If they equal `expected`, the entry is damaged;
+    /// otherwise it belongs to another release. While another process fetches the same resource,
+    /// calls `wait` before each further attempt to lock.
     ///
     /// # Errors
-    /// [`CacheError`]: a folder or file cannot be opened, made or moved, or `wait` gave up.
-    pub fn claim(
+    /// [`CacheError`] if a file or directory cannot be opened, created or moved, or if `wait`
+    /// gave up.
+    pub fn lookup(
         &self,
         name: &ResourceName,
-        expected: &Expected,
-        kept: &dyn Fn() -> Option<Expected>,
+        expected: &ExpectedPart,
+        recorded: &dyn Fn() -> Option<ExpectedPart>,
         wait: &dyn Fn(&File) -> io::Result<()>,
-    ) -> Result<Claim, CacheError> {
-        let place = self.path.join(name.big_key()).display().to_string();
-        self.claim_at(name, &place, expected, kept, wait).map_err(|cause| CacheError::cache(&place, cause))
+    ) -> Result<CacheLookup, CacheError> {
+        let display_path = self.path.join(name.big_key()).display().to_string();
+        self.lookup_at(name, &display_path, expected, recorded, wait)
+            .map_err(|cause| CacheError::cache(&display_path, cause))
     }
 
-    /// The entry of a resource where it is there and as expected; makes nothing.
+    /// Returns the entry of a resource if it exists and matches `expected`. Creates nothing.
     ///
     /// # Errors
-    /// [`CacheError`]: a folder or file cannot be opened.
-    pub fn entry(&self, name: &ResourceName, expected: &Expected) -> Result<Option<Entry>, CacheError> {
-        let place = self.path.join(name.big_key()).display().to_string();
-        let found = match self.folder(name, false) {
-            Ok(folder) => good_entry(&folder, &entry_name(name), &place, expected),
+    /// [`CacheError`] if a file or directory cannot be opened.
+    pub fn intact_entry(&self, name: &ResourceName, expected: &ExpectedPart) -> Result<Option<CacheEntry>, CacheError> {
+        let display_path = self.path.join(name.big_key()).display().to_string();
+        let found = match self.dir(name, false) {
+            Ok(dir) => open_intact_entry(&dir, &entry_name(name), &display_path, expected),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         };
-        found.map_err(|cause| CacheError::cache(&place, cause))
+        found.map_err(|cause| CacheError::cache(&display_path, cause))
     }
 
-    /// The small part of a resource as the API sealed it, at most `cap` bytes;
-    /// `None` where it was never kept.
+    /// Returns the stored small part of a resource as the API sealed it, at most `cap` bytes;
+    /// `None` if none is stored.
     ///
     /// # Errors
-    /// [`CacheError`]: it cannot be read.
-    pub fn small(&self, name: &ResourceName, cap: u64) -> Result<Option<Vec<u8>>, CacheError> {
+    /// [`CacheError`] if it cannot be read.
+    pub fn small_part(&self, name: &ResourceName, cap: u64) -> Result<Option<Vec<u8>>, CacheError> {
         let read = || -> io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
-            self.folder(name, false)?.open(&small_name(&entry_name(name)))?.take(cap).read_to_end(&mut bytes)?;
+            self.dir(name, false)?.open(&small_name(&entry_name(name)))?.take(cap).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
         match read() {
@@ -166,68 +169,80 @@ impl Cache {
         }
     }
 
-    /// Keeps the small part of a resource as the API sealed it, unless that takes
-    /// from an entry in the cache the small part that is its own.
+    /// Stores the small part of a resource as the API sealed it, unless it would replace the
+    /// small part of an entry that belongs to another release.
     ///
     /// # Errors
-    /// [`CacheError`]: it cannot be written.
-    pub fn keep_small(&self, name: &ResourceName, sealed: &[u8], beside: &Beside<'_>) -> Result<(), CacheError> {
-        let keep = || -> io::Result<()> {
-            let (folder, entry) = (self.folder(name, true)?, entry_name(name));
-            let fits = || match beside {
-                Beside::Entry(with) => folder.is_still(&entry, &with.file),
-                Beside::Elsewhere => folder.len(&entry).is_none(),
-                Beside::Nothing => true,
+    /// [`CacheError`] if it cannot be written.
+    pub fn store_small_part(
+        &self,
+        name: &ResourceName,
+        sealed: &[u8],
+        context: &SmallPartContext<'_>,
+    ) -> Result<(), CacheError> {
+        let store = || -> io::Result<()> {
+            let (dir, entry) = (self.dir(name, true)?, entry_name(name));
+            let may_store = || match context {
+                SmallPartContext::Entry(checked) => dir.has_name(&entry, &checked.file),
+                SmallPartContext::BigPartElsewhere => dir.len(&entry).is_none(),
+                SmallPartContext::NoBigPart => true,
             };
-            if !fits() {
+            if !may_store() {
                 return Ok(());
             }
-            let small = folder.prepare(&small_name(&entry), sealed)?;
-            // An entry gets its name while its small part is prepared, so none comes now.
-            if fits() {
-                small.place()?;
+            let small = dir.prepare(&small_name(&entry), sealed)?;
+            // A commit renames an entry only while it holds the prepared small part, so no entry
+            // can appear now.
+            if may_store() {
+                small.rename_into_place()?;
             }
-            match beside {
-                Beside::Nothing if folder.len(&entry).is_some() => Ok(folder.remove(&entry)?),
+            match context {
+                SmallPartContext::NoBigPart if dir.len(&entry).is_some() => Ok(dir.remove(&entry)?),
                 _ => Ok(()),
             }
         };
-        keep().map_err(|cause| CacheError::cache(&self.path.join(format!("{name}.small")).display().to_string(), cause))
+        store()
+            .map_err(|cause| CacheError::cache(&self.path.join(format!("{name}.small")).display().to_string(), cause))
     }
 
-    fn folder(&self, name: &ResourceName, make: bool) -> Result<Folder, Errno> {
-        self.root.below(name.folder().split('/').filter(|part| !part.is_empty()), make)
+    fn dir(&self, name: &ResourceName, create: bool) -> Result<Dir, Errno> {
+        self.root.open_dir(name.folder().split('/').filter(|component| !component.is_empty()), create)
     }
 
-    fn claim_at(
+    fn lookup_at(
         &self,
         name: &ResourceName,
-        place: &str,
-        expected: &Expected,
-        kept: &dyn Fn() -> Option<Expected>,
+        display_path: &str,
+        expected: &ExpectedPart,
+        recorded: &dyn Fn() -> Option<ExpectedPart>,
         wait: &dyn Fn(&File) -> io::Result<()>,
-    ) -> io::Result<Claim> {
-        let (folder, entry) = (self.folder(name, true)?, entry_name(name));
-        if let Some(entry) = good_entry(&folder, &entry, place, expected)? {
-            return Ok(Claim::Hit(entry));
+    ) -> io::Result<CacheLookup> {
+        let (dir, entry) = (self.dir(name, true)?, entry_name(name));
+        if let Some(entry) = open_intact_entry(&dir, &entry, display_path, expected)? {
+            return Ok(CacheLookup::Hit(entry));
         }
-        let file = folder.lock(&partial_name(&entry), wait)?;
-        let partial = Partial::new(folder, entry, place, file);
-        // Another fetch may have ended in the meantime.
-        if let Some(entry) = good_entry(&partial.folder, &partial.name, place, expected)? {
+        let file = dir.lock(&partial_name(&entry), wait)?;
+        let partial = PartialEntry::new(dir, entry, display_path, file);
+        // Another fetch may have finished in the meantime.
+        if let Some(entry) = open_intact_entry(&partial.dir, &partial.name, display_path, expected)? {
             partial.discard();
-            return Ok(Claim::Hit(entry));
+            return Ok(CacheLookup::Hit(entry));
         }
-        let old = partial.old(|| kept().as_ref() == Some(expected))?;
-        let partial = partial.take_up(expected)?;
-        Ok(Claim::Missing { partial, old })
+        let previous = partial.set_aside_previous(|| recorded().as_ref() == Some(expected))?;
+        let partial = partial.resume(expected)?;
+        Ok(CacheLookup::Miss { partial, previous })
     }
 }
 
-/// The entry where it is there and as expected. An entry that cannot be opened
-/// as a regular file counts as a bad one.
-fn good_entry(folder: &Folder, name: &str, place: &str, expected: &Expected) -> io::Result<Option<Entry>> {
-    let mut file = match folder.open(name) {
+/// Returns the entry if it exists and matches `expected`. An entry that is not a regular file
+/// counts as damaged.
+fn open_intact_entry(
+    dir: &Dir,
+    name: &str,
+    display_path: &str,
+    expected: &ExpectedPart,
+) -> io::Result<Option<CacheEntry>> {
+    let mut file = match dir.open(name) {
         Ok(file) => file,
         Err(Errno::NOENT | Errno::LOOP | Errno::INVAL | Errno::NXIO) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -236,37 +251,37 @@ fn good_entry(folder: &Folder, name: &str, place: &str, expected: &Expected) -> 
     if expected.size.is_some_and(|expected| expected != size) {
         return Ok(None);
     }
-    let mut tally = Tally::new();
+    let mut hasher = Hasher::new();
     let mut buffer = vec![0; BUFFER_LEN];
     loop {
         match file.read(&mut buffer)? {
             0 => break,
-            n => tally.update(&buffer[..n]),
+            n => hasher.update(&buffer[..n]),
         }
     }
     file.rewind()?;
-    Ok(tally.check(expected).is_ok().then(|| Entry::new(file, place, size)))
+    Ok(hasher.check(expected).is_ok().then(|| CacheEntry::new(file, display_path, size)))
 }
 
 fn entry_name(name: &ResourceName) -> String {
     format!("{}.big", name.file_name())
 }
 
-impl Entry {
-    pub(crate) fn new(file: File, place: &str, size: u64) -> Self {
-        Self { file, place: place.to_owned(), size, buffer: Vec::new() }
+impl CacheEntry {
+    pub(crate) fn new(file: File, display_path: &str, size: u64) -> Self {
+        Self { file, display_path: display_path.to_owned(), size, buffer: Vec::new() }
     }
 
-    /// Bytes in the entry.
+    /// Returns the size of the entry in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 }
 
-impl Source for Entry {
+impl ByteSource for CacheEntry {
     fn next_bytes(&mut self) -> Result<&[u8], Error> {
         self.buffer.resize(BUFFER_LEN, 0);
-        let read = self.file.read(&mut self.buffer).map_err(|cause| CacheError::cache(&self.place, cause))?;
+        let read = self.file.read(&mut self.buffer).map_err(|cause| CacheError::cache(&self.display_path, cause))?;
         Ok(&self.buffer[..read])
     }
 }

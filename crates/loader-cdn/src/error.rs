@@ -1,19 +1,19 @@
-//! Why the big part did not come, or not as promised.
+//! Errors of a transfer of the big part.
 
 use crate::CacheError;
 use loader_model::ErrorCode;
 use std::io;
 
-/// A failed read, one variant for each thing a caller would do differently.
+/// Error of a transfer, with one variant for each different reaction of the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The connection, not the answer, is at fault.
+    /// The connection failed, not the request.
     #[error("CDN {0}")]
     Http(#[from] loader_http::Error),
-    /// The credentials cannot be used.
+    /// The credentials or the requested plan cannot be used.
     #[error("{0}")]
     Config(String),
-    /// 404: no such object or bucket.
+    /// 404: the object or the bucket does not exist.
     #[error("CDN {host}: {key} does not exist ({code})")]
     NotFound {
         /// The store.
@@ -23,8 +23,8 @@ pub enum Error {
         /// The store's own code, such as `NoSuchKey`.
         code: String,
     },
-    /// 401 or 403: the keys may not read the object; or 400: their token has expired or
-    /// is another one.
+    /// 401 or 403: the keys may not read the object; or 400: their session token has expired or
+    /// does not match.
     #[error("CDN {host}: HTTP {status}, {code} for {key}")]
     Forbidden {
         /// The store.
@@ -36,27 +36,27 @@ pub enum Error {
         /// The store's own code, such as `AccessDenied`.
         code: String,
     },
-    /// 403 RequestTimeTooSkewed: the two clocks differ too much.
+    /// 403 RequestTimeTooSkewed: the clocks of this machine and the store differ too much.
     #[error("CDN {host}: the clock of this machine is wrong{server_says}")]
     Clock {
         /// The store.
         host: String,
-        /// `; there it is DATE`, or empty.
+        /// `; the server's clock shows DATE`, or empty.
         server_says: String,
     },
-    /// The bucket is in another region than the credentials name.
+    /// The bucket is in a different region than the credentials name.
     #[error("CDN {host}: the bucket of {key} is in the region {region}, not in {ours}")]
     Region {
         /// The store.
         host: String,
         /// The object.
         key: String,
-        /// The region that the store names.
+        /// The region that the store reports.
         region: String,
         /// The region of the credentials.
         ours: String,
     },
-    /// The object was replaced while it was read.
+    /// The object was replaced while it was being read.
     #[error("CDN {host}: {key} changed while it was read")]
     Changed {
         /// The store.
@@ -64,46 +64,46 @@ pub enum Error {
         /// The object.
         key: String,
     },
-    /// 416: the object ends before the range.
-    #[error("CDN {host}: {key} ends before the range that was asked for")]
+    /// 416: the object ends before the requested range.
+    #[error("CDN {host}: {key} ends before the requested range")]
     OutOfRange {
         /// The store.
         host: String,
         /// The object.
         key: String,
     },
-    /// An answer outside the protocol, and what it looked like.
+    /// The response violates the protocol.
     #[error("CDN {host}: {key}: {what}")]
     Protocol {
         /// The store.
         host: String,
         /// The object.
         key: String,
-        /// What was seen.
+        /// Description of the response.
         what: String,
     },
-    /// The bytes are not those that were promised.
+    /// The bytes do not match their receipt.
     #[error("{what}: {cause}")]
     Mismatch {
-        /// Which bytes.
+        /// Name of the part.
         what: String,
-        /// Size or digest, wanted and found.
+        /// Expected and actual size or digest.
         cause: String,
     },
-    /// The cache failed in the middle of an entry.
+    /// A file of the cache or of the upload state failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
     /// The stream to send cannot be read.
     #[error("input: {0}")]
-    Source(io::Error),
-    /// The sink did not take the bytes.
+    Input(io::Error),
+    /// The output cannot be written.
     #[error("output: {0}")]
-    Sink(io::Error),
+    Output(io::Error),
 }
 
 impl Error {
-    /// The class of the failure. A store that refuses the connection is a
-    /// service that is not there, not a network that failed.
+    /// Returns the error code. A refused connection is `Unavailable`: the store is down, but the
+    /// network works.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Http(error) if matches!(error.cause(), loader_http::Error::Refused { .. }) => ErrorCode::Unavailable,
@@ -116,12 +116,12 @@ impl Error {
             Self::OutOfRange { .. } | Self::Protocol { .. } => ErrorCode::Protocol,
             Self::Mismatch { .. } => ErrorCode::DigestMismatch,
             Self::Cache(error) => error.code(),
-            Self::Sink(error) if error.kind() == io::ErrorKind::BrokenPipe => ErrorCode::ReaderGone,
-            Self::Source(_) | Self::Sink(_) => ErrorCode::Io,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ErrorCode::ReaderGone,
+            Self::Input(_) | Self::Output(_) => ErrorCode::Io,
         }
     }
 
-    /// What the user can do about it, where that is known.
+    /// Returns what the user can do about the error, if that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Http(error) => return error.hint(),

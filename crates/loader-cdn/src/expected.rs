@@ -1,43 +1,43 @@
-//! What a part must be: size and SHA-256.
+//! Expected size and SHA-256 of a part.
 
 use loader_model::PartReceipt;
 use ring::digest::{Context, SHA256};
 
-/// Size and digest that were promised for a part, as far as they are known.
+/// Expected size and digest of a part, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Expected {
+pub struct ExpectedPart {
     /// Size in bytes.
     pub size: Option<u64>,
     /// SHA-256, 64 lower-case hexadecimal digits.
     pub sha256: Option<String>,
 }
 
-impl From<&PartReceipt> for Expected {
+impl From<&PartReceipt> for ExpectedPart {
     fn from(receipt: &PartReceipt) -> Self {
         Self { size: Some(receipt.size), sha256: Some(receipt.sha256.to_ascii_lowercase()) }
     }
 }
 
-impl Expected {
-    /// Checks a part that is in memory.
+impl ExpectedPart {
+    /// Checks a part in memory.
     ///
     /// # Errors
-    /// What differs, wanted and found.
+    /// A description of the first difference.
     pub fn check(&self, bytes: &[u8]) -> Result<(), String> {
-        let mut tally = Tally::new();
-        tally.update(bytes);
-        tally.check(self)
+        let mut hasher = Hasher::new();
+        hasher.update(bytes);
+        hasher.check(self)
     }
 }
 
-/// Counts and digests bytes as they pass.
+/// Counts and hashes bytes.
 #[derive(Clone)]
-pub(crate) struct Tally {
+pub(crate) struct Hasher {
     size: u64,
     digest: Context,
 }
 
-impl Tally {
+impl Hasher {
     pub(crate) fn new() -> Self {
         Self { size: 0, digest: Context::new(&SHA256) }
     }
@@ -51,38 +51,41 @@ impl Tally {
         self.size
     }
 
-    /// The SHA-256 in hexadecimal.
-    pub(crate) fn hex(self) -> String {
+    /// Returns the SHA-256 in hexadecimal.
+    pub(crate) fn finish_hex(self) -> String {
         hex(self.digest.finish().as_ref())
     }
 
-    /// What differs from `expected`, wanted and found.
-    pub(crate) fn check(self, expected: &Expected) -> Result<(), String> {
+    /// Checks size and digest.
+    ///
+    /// # Errors
+    /// A description of the first difference.
+    pub(crate) fn check(self, expected: &ExpectedPart) -> Result<(), String> {
         if let Some(size) = expected.size
             && size != self.size
         {
-            return Err(format!("{} bytes where the receipt says {size}", self.size));
+            return Err(format!("size is {} bytes but the receipt says {size}", self.size));
         }
-        let found = self.hex();
+        let found = self.finish_hex();
         match &expected.sha256 {
-            Some(sha256) if *sha256 != found => Err(format!("sha256 is {found} where the receipt says {sha256}")),
+            Some(sha256) if *sha256 != found => Err(format!("sha256 is {found} but the receipt says {sha256}")),
             _ => Ok(()),
         }
     }
 }
 
-/// `bytes` as lower-case hexadecimal digits.
+/// Encodes `bytes` as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The bytes of hexadecimal digits that [`hex`] wrote.
+/// Decodes hexadecimal digits that [`hex`] wrote.
 pub(crate) fn unhex(digits: &str) -> Vec<u8> {
     let digits: Vec<u8> = digits.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
     digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-/// The SHA-256 of `bytes` in hexadecimal.
+/// Returns the SHA-256 of `bytes` in hexadecimal.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex(ring::digest::digest(&SHA256, bytes).as_ref())
 }

@@ -1,37 +1,36 @@
-//! The big part of a resource: read from any S3-compatible store, continued
-//! where a connection breaks, checked against its receipt, kept in a cache that
-//! nothing can climb out of.
+//! Access to the big part of a resource: reads it from any S3-compatible store, resumes after a
+//! broken connection, checks it against its receipt and keeps it in a cache directory.
 //!
-//! The crate `rust-s3` signs and names; the agent of `loader-http` carries every
-//! byte.
+//! The crate `rust-s3` computes signatures and URLs; all network I/O uses the agent of
+//! `loader-http`.
 
-mod beneath;
 mod cache;
+mod cache_scan;
+mod dir;
 mod error;
 mod expected;
-mod journal;
-mod line;
 mod object;
-mod part;
-mod partial;
+mod object_range;
+mod partial_entry;
 mod push;
+mod range_fetch;
 mod sign;
 mod store;
-mod survey;
 mod transfer;
 mod upload;
+mod upload_journal;
 mod xml;
 
-pub use cache::{Beside, Cache, CacheError, Claim, Entry, Old};
+pub use cache::{Cache, CacheEntry, CacheError, CacheLookup, PreviousEntry, SmallPartContext};
+pub use cache_scan::CacheScan;
 pub use error::Error;
-pub use expected::Expected;
-pub use journal::Journal;
-pub use line::JOBS_MAX;
-pub use object::{GetPlan, Object, Start};
-pub use part::{Ask, Part, Range, is_same_etag};
-pub use partial::{Kept, Partial};
-pub use push::{Push, PushPlan, Sent};
-pub use store::{Meta, Store};
-pub use survey::Survey;
-pub use transfer::{Source, transfer};
+pub use expected::ExpectedPart;
+pub use object::{ObjectReader, ReadPlan, ResumePoint};
+pub use object_range::{ByteRange, GetRequest, ObjectRange, etags_match};
+pub use partial_entry::{PartialEntry, ResumedBytes};
+pub use push::{Push, PushPlan, PushedFile, SentStream};
+pub use range_fetch::JOBS_MAX;
+pub use store::{ObjectMeta, ObjectStore};
+pub use transfer::{ByteSource, transfer};
 pub use upload::{PART_LEN_MIN, PARTS_MAX};
+pub use upload_journal::UploadJournal;

@@ -1,187 +1,203 @@
-//! An object read in order, from several ranges at a time.
+//! Reads one object in order while several ranges are fetched concurrently.
 
-use crate::line::{Line, Pace, Report, SHORTEST, Version, work};
-use crate::part::Range;
-use crate::{Ask, Error, Expected, Part, Source, Store};
+use crate::object_range::ByteRange;
+use crate::range_fetch::{AdaptivePlan, FetchMessage, MIN_CHUNK_LEN, ObjectVersion, RangeFetcher, worker};
+use crate::{ByteSource, Error, ExpectedPart, GetRequest, ObjectRange, ObjectStore};
 use loader_http::Notify;
 use loader_model::ResourceName;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, mpsc};
 
-/// How an object is read. The default follows the line; its figures are those
-/// measured in the README.
+/// Number and length of the ranges in which an object is read. The default is adaptive; its
+/// figures come from the measurements in crates/loader-cdn/README.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GetPlan {
-    /// Ranges asked for at the same time; 1 reads the object with one request.
+pub struct ReadPlan {
+    /// Number of concurrent ranges; 1 reads the object with a single request.
     pub jobs: usize,
-    /// Length of a range in bytes. Memory: `jobs` ranges.
+    /// Length of a range in bytes. Memory use is `jobs * chunk_len`.
     pub chunk_len: u64,
-    /// True where ranges begin short and grow up to `chunk_len` as the line shows
-    /// what it carries, and where up to [`crate::JOBS_MAX`] share the memory of `jobs` on
-    /// a line that holds each connection back.
-    pub adapts: bool,
+    /// True if the first ranges are short and later ones grow up to `chunk_len` with the measured
+    /// throughput. If each connection is slow, up to [`crate::JOBS_MAX`] of them share the memory
+    /// of `jobs` ranges.
+    pub is_adaptive: bool,
 }
 
-impl Default for GetPlan {
+impl Default for ReadPlan {
     fn default() -> Self {
-        Self { jobs: 6, chunk_len: 2 << 20, adapts: true }
+        Self { jobs: 6, chunk_len: 2 << 20, is_adaptive: true }
     }
 }
 
-impl GetPlan {
+impl ReadPlan {
     fn first_len(&self) -> u64 {
-        if self.adapts { self.chunk_len.min(SHORTEST) } else { self.chunk_len }
+        if self.is_adaptive { self.chunk_len.min(MIN_CHUNK_LEN) } else { self.chunk_len }
     }
 }
 
-/// Where reading begins.
+/// Point at which reading starts; the default is the start of the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Start {
+pub struct ResumePoint {
     /// Offset of the first byte.
     pub offset: u64,
-    /// Strong ETag of the version that the bytes before it are of.
+    /// Strong ETag of the version from which the bytes before `offset` were read.
     pub etag: Option<String>,
 }
 
-/// The bytes of an object from an offset to its end. Every byte comes from one
-/// version of the object, as far as its ETag tells or else the digest that the caller
-/// expects, and the end is where the store said it is. Threads
-/// fetch ranges ahead of the reader, never more than the plan's memory; a range
-/// whose line breaks goes on at its last byte.
-pub struct Object<'a> {
+/// Reader for the bytes of an object from an offset to its end.
+///
+/// All bytes come from one version of the object. This is ensured by its strong ETag, or by the
+/// digest that the caller checks. Threads fetch ranges ahead of the reader, but never more than
+/// the memory of the [`ReadPlan`]. After a broken connection a range is resumed at its next
+/// missing byte.
+pub struct ObjectReader<'a> {
     notify: Notify<'a>,
     etag: Option<String>,
-    cut: Option<String>,
+    split_id: Option<String>,
     size: u64,
     position: u64,
-    line: Arc<Line>,
-    reports: mpsc::Receiver<Report>,
-    /// Bytes that came ahead of their turn, by offset.
+    fetcher: Arc<RangeFetcher>,
+    messages: mpsc::Receiver<FetchMessage>,
+    /// Pieces received ahead of `position`, by offset.
     ahead: BTreeMap<u64, Vec<u8>>,
-    lent: Vec<u8>,
-    broken: Error,
+    /// The piece that the caller reads now.
+    current: Vec<u8>,
+    /// Returned once if all threads ended without a message.
+    closed_error: Error,
 }
 
-impl<'a> Object<'a> {
+impl<'a> ObjectReader<'a> {
     pub(crate) fn open(
-        store: &Store,
+        store: &ObjectStore,
         name: &ResourceName,
-        plan: GetPlan,
-        start: &Start,
-        expected: &Expected,
+        plan: ReadPlan,
+        start: &ResumePoint,
+        expected: &ExpectedPart,
         notify: Notify<'a>,
     ) -> Result<Self, Error> {
-        let first = first_part(store, name, plan, start, expected, notify)?;
-        let (size, etag, cut) = (first.total, first.strong_etag().map(str::to_owned), first.cut.clone());
+        let first = first_response(store, name, plan, start, expected, notify)?;
+        let (size, etag, split_id) = (first.total, first.strong_etag().map(str::to_owned), first.split_id.clone());
         if start.etag.is_some() && start.etag != etag {
-            return Err(store.changed(name));
+            return Err(store.changed_error(name));
         }
-        let version = Version { size, etag: etag.clone(), cut: cut.clone(), has_digest: expected.sha256.is_some() };
-        let side_by_side = plan.jobs > 1 && version.is_divisible() && first.len < size - start.offset;
-        let (jobs, chunk_len) = if side_by_side { (plan.jobs, plan.first_len()) } else { (1, size) };
-        let pace = Pace { chunk_len, jobs, longest: (side_by_side && plan.adapts).then_some(plan.chunk_len) };
+        let has_digest = expected.sha256.is_some();
+        let version = ObjectVersion { size, etag: etag.clone(), split_id: split_id.clone(), has_digest };
         let window = plan.chunk_len.saturating_mul(plan.jobs.max(1) as u64);
-        let line = Line::new(store, name, version, start.offset, pace, window);
-        let (line, (to_reader, reports)) = (Arc::new(line), mpsc::channel());
-        let mut first = line.next_chunk().map(|chunk| (chunk, first));
+        let concurrent = plan.jobs > 1 && version.is_divisible() && first.len < size - start.offset;
+        let (jobs, chunk_len) = if concurrent { (plan.jobs, plan.first_len()) } else { (1, size) };
+        let chunk_len_max = (concurrent && plan.is_adaptive).then_some(plan.chunk_len);
+        let plan = AdaptivePlan { chunk_len, jobs, chunk_len_max };
+        let fetcher = RangeFetcher::new(store, name, version, start.offset, plan, window);
+        let (fetcher, (to_reader, messages)) = (Arc::new(fetcher), mpsc::channel());
+        let mut first = fetcher.next_chunk().map(|chunk| (chunk, first));
         for _ in 0..jobs {
-            let (line, to_reader, first) = (line.clone(), to_reader.clone(), first.take());
-            std::thread::Builder::new().spawn(move || work(&line, &to_reader, first)).map_err(Error::Source)?;
+            let (fetcher, to_reader, first) = (fetcher.clone(), to_reader.clone(), first.take());
+            std::thread::Builder::new().spawn(move || worker(&fetcher, &to_reader, first)).map_err(Error::Input)?;
         }
-        let broken = store.protocol(name, "reading stopped");
-        let (position, ahead, lent) = (start.offset, BTreeMap::new(), Vec::new());
-        Ok(Self { notify, etag, cut, size, position, line, reports, ahead, lent, broken })
+        let closed_error = store.protocol_error(name, "reading stopped");
+        let (position, ahead, current) = (start.offset, BTreeMap::new(), Vec::new());
+        Ok(Self { notify, etag, split_id, size, position, fetcher, messages, ahead, current, closed_error })
     }
 
-    /// Size of the whole object in bytes.
+    /// Returns the size of the whole object in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The strong ETag of the version that is read, where the store gave one.
+    /// Returns the strong ETag of this version, if the store sent one.
     pub fn etag(&self) -> Option<&str> {
         self.etag.as_deref()
     }
 
-    /// The file of which this is the big part, and where that was cut, as
-    /// [`crate::Push::begin`] was told; `None` where the store does not tell.
-    pub fn cut(&self) -> Option<&str> {
-        self.cut.as_deref()
+    /// Returns the split id that was passed to [`crate::Push::begin`], if the store reports it.
+    pub fn split_id(&self) -> Option<&str> {
+        self.split_id.as_deref()
     }
 }
 
-/// The answer to the first request, which tells size and version too.
-fn first_part(
-    store: &Store,
+/// Returns the response to the first request, which also contains size and version.
+fn first_response(
+    store: &ObjectStore,
     name: &ResourceName,
-    plan: GetPlan,
-    start: &Start,
-    expected: &Expected,
+    plan: ReadPlan,
+    start: &ResumePoint,
+    expected: &ExpectedPart,
     notify: Notify<'_>,
-) -> Result<Part, Error> {
+) -> Result<ObjectRange, Error> {
     let end = (plan.jobs > 1).then(|| start.offset.saturating_add(plan.first_len()));
-    let range = (start.offset > 0 || end.is_some()).then_some(Range { start: start.offset, end });
-    let mut ask =
-        Ask { if_range: start.etag.clone().filter(|_| range.is_some()), range, head: false, size: expected.size };
+    let range = (start.offset > 0 || end.is_some()).then_some(ByteRange { start: start.offset, end });
+    let mut request = GetRequest {
+        if_range: start.etag.clone().filter(|_| range.is_some()),
+        range,
+        head: false,
+        size: expected.size,
+    };
     let mut attempts = store.http.attempts(notify);
     loop {
-        match store.ask(name, &ask) {
-            Ok(part) if part.total < start.offset => return Err(store.changed(name)),
-            // Nothing would prove that the other ranges are of the same version.
-            Ok(part)
-                if part.start + part.len < part.total && expected.sha256.is_none() && part.strong_etag().is_none() =>
+        match store.get_range(name, &request) {
+            Ok(response) if response.total < start.offset => return Err(store.changed_error(name)),
+            // Nothing could prove that the other ranges are of the same version, so read it in
+            // one response.
+            Ok(response)
+                if response.start + response.len < response.total
+                    && expected.sha256.is_none()
+                    && response.strong_etag().is_none() =>
             {
-                ask.range = None;
+                request.range = None;
             }
-            Ok(part) if part.start == start.offset => return Ok(part),
-            Ok(part) if start.etag.as_deref().is_none_or(|etag| part.strong_etag() == Some(etag)) => {
-                match part.discarding(start.offset) {
-                    Ok(part) => return Ok(part),
+            Ok(response) if response.start == start.offset => return Ok(response),
+            Ok(response) if start.etag.as_deref().is_none_or(|etag| response.strong_etag() == Some(etag)) => {
+                match response.skip_to(start.offset) {
+                    Ok(response) => return Ok(response),
                     Err(error) => attempts.again(error)?,
                 }
             }
-            Ok(_) => return Err(store.changed(name)),
-            // No range fits into an empty object.
-            Err(Error::OutOfRange { .. }) if start.offset == 0 && ask.range.is_some() => ask.range = None,
-            Err(Error::OutOfRange { .. }) if start.offset > 0 => return Err(store.changed(name)),
+            Ok(_) => return Err(store.changed_error(name)),
+            // An empty object satisfies no range.
+            Err(Error::OutOfRange { .. }) if start.offset == 0 && request.range.is_some() => request.range = None,
+            Err(Error::OutOfRange { .. }) if start.offset > 0 => return Err(store.changed_error(name)),
             Err(Error::Http(error)) => attempts.again(error)?,
             Err(error) => return Err(error),
         }
     }
 }
 
-impl Source for Object<'_> {
+impl ByteSource for ObjectReader<'_> {
     fn next_bytes(&mut self) -> Result<&[u8], Error> {
-        self.line.give_back(std::mem::take(&mut self.lent));
-        // Only now is the piece before written where it goes: what a kill costs is
-        // never more than the window.
-        self.line.passed(self.position);
+        self.fetcher.recycle(std::mem::take(&mut self.current));
+        // The caller asks for more only after it has written the previous piece. Advancing the
+        // position here, not earlier, limits the loss after a kill to one window.
+        self.fetcher.set_read_position(self.position);
         while self.position < self.size {
             if let Some(bytes) = self.ahead.remove(&self.position) {
                 self.position += bytes.len() as u64;
-                self.lent = bytes;
+                self.current = bytes;
                 break;
             }
-            match self.reports.recv() {
-                Ok(Report::Bytes { offset, bytes }) => drop(self.ahead.insert(offset, bytes)),
-                Ok(Report::Retry(notice)) => (self.notify)(&notice),
-                Ok(Report::Failed(error)) => return Err(error),
-                Err(_) => return Err(std::mem::replace(&mut self.broken, Error::Config("no more to read".into()))),
+            match self.messages.recv() {
+                Ok(FetchMessage::Bytes { offset, bytes }) => drop(self.ahead.insert(offset, bytes)),
+                Ok(FetchMessage::Retry(notice)) => (self.notify)(&notice),
+                Ok(FetchMessage::Failed(error)) => return Err(error),
+                Err(_) => {
+                    return Err(std::mem::replace(&mut self.closed_error, Error::Config("no more to read".into())));
+                }
             }
         }
-        Ok(&self.lent)
+        Ok(&self.current)
     }
 }
 
-impl Drop for Object<'_> {
+impl Drop for ObjectReader<'_> {
     fn drop(&mut self) {
-        self.line.stop();
+        self.fetcher.stop();
     }
 }
 
-impl fmt::Debug for Object<'_> {
+impl fmt::Debug for ObjectReader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Object").field("size", &self.size).field("position", &self.position).finish_non_exhaustive()
+        f.debug_struct("ObjectReader")
+            .field("size", &self.size)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }

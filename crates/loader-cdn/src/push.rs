@@ -1,9 +1,9 @@
-//! A stream of unknown length into an object: parts side by side, in bounded memory.
+//! Multipart upload of a stream of unknown length: concurrent parts in bounded memory.
 
-use crate::expected::{Tally, hex, sha256_hex};
-use crate::journal::{Known, SentPart};
-use crate::upload::{PARTS_MAX, Upload, is_gone};
-use crate::{Error, Journal, Store, is_same_etag};
+use crate::expected::{Hasher, hex, sha256_hex};
+use crate::upload::{MultipartUpload, ObjectLabels, PARTS_MAX, is_missing_upload};
+use crate::upload_journal::{RecordedUpload, SentPart};
+use crate::{Error, ObjectStore, UploadJournal, etags_match};
 use loader_http::{Notify, RetryNotice};
 use loader_model::{ResourceName, printable};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -11,263 +11,289 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
 use std::sync::{Mutex, PoisonError, mpsc};
 
-/// How a stream is cut and sent.
+/// Number and length of the parts in which a stream is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PushPlan {
-    /// Parts sent at the same time.
+    /// Number of concurrent parts.
     pub jobs: usize,
-    /// Length of a part in bytes. Memory: `jobs + 1` parts.
+    /// Length of a part in bytes. Memory use is `(jobs + 1) * part_len`.
     pub part_len: u64,
-    /// The release that the store is to tell of the object.
+    /// Release number to store in the metadata of the object.
     pub release: Option<u64>,
 }
 
-/// An upload in progress. Dropped before [`Push::complete`], it stays open on
-/// the store; [`Push::abort`] gives it up.
-#[derive(Debug)]
-pub struct Push<'a> {
-    upload: Upload<'a>,
-    plan: PushPlan,
-    journal: Option<Journal>,
-    known: BTreeMap<u32, SentPart>,
-    done: Option<String>,
-    /// What the object will say of the push that made it.
-    mark: String,
-    begun_before: bool,
+/// Sealed file to which the pushed big part belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushedFile<'a> {
+    /// SHA-256 of its small part in hexadecimal. An upload with another small part is not resumed.
+    pub small_sha256: &'a str,
+    /// Split id: the file and the offset at which it was split. It is stored in the metadata of
+    /// the object.
+    pub split_id: &'a str,
 }
 
-/// What was read from the stream and is with the store, in parts.
+/// Upload in progress. If it is dropped before [`Push::complete`], it stays open on the store;
+/// [`Push::abort`] cancels it.
+#[derive(Debug)]
+pub struct Push<'a> {
+    upload: MultipartUpload<'a>,
+    plan: PushPlan,
+    journal: Option<UploadJournal>,
+    /// Parts that an earlier run has sent.
+    sent_before: BTreeMap<u32, SentPart>,
+    /// ETag of the object, if an earlier run completed it.
+    completed_etag: Option<String>,
+    /// Id of this push, stored in the metadata of the object.
+    push_id: String,
+    is_resumed: bool,
+}
+
+/// Stream that was read to its end and sent in parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// Bytes of the stream.
+pub struct SentStream {
+    /// Size of the stream in bytes.
     pub size: u64,
     /// SHA-256 of the stream, 64 lower-case hexadecimal digits.
     pub sha256: String,
-    /// Bytes that an earlier run had sent.
+    /// Bytes that an earlier run had already sent.
     pub resumed: u64,
     parts: Vec<SentPart>,
 }
 
-enum Report {
+/// Message from a sending thread to the thread that reads the input.
+enum SendMessage {
     Retry(RetryNotice),
-    Part { part: SentPart, buffer: Vec<u8>, sent: bool },
+    PartDone { part: SentPart, buffer: Vec<u8>, is_new: bool },
     Failed(Error),
 }
 
 impl<'a> Push<'a> {
-    /// Begins an upload of the big part of `name`, or takes up the one in
-    /// `journal` where the store still has it. `small` is the SHA-256 of
-    /// the small part that goes with what will be sent: an upload of another stream
-    /// is not taken up. `cut` is what the object will say of the file it is cut from.
+    /// Starts an upload of the big part of `name`, or resumes the one in `journal` if the store
+    /// still has it and if it belongs to the same small part.
     ///
     /// # Errors
-    /// [`Error::Forbidden`], [`Error::NotFound`] (no such bucket), [`Error::Cache`]
-    /// and those of the connection.
+    /// [`Error::Forbidden`], [`Error::NotFound`] (no such bucket), [`Error::Cache`], and errors of
+    /// the connection.
     pub fn begin(
-        store: &'a Store,
+        store: &'a ObjectStore,
         name: &'a ResourceName,
         plan: PushPlan,
-        (small, cut): (&str, &str),
-        mut journal: Option<Journal>,
+        file: PushedFile<'_>,
+        mut journal: Option<UploadJournal>,
         notify: Notify<'_>,
     ) -> Result<Self, Error> {
-        if let Some(known) = journal.as_ref().and_then(Journal::known).cloned() {
-            let upload = Upload { store, name, id: known.id.clone(), has_checksums: known.has_checksums };
-            if let Some(push) = Self::take_up(upload, plan, small, &mut journal, known, notify)? {
+        if let Some(recorded) = journal.as_ref().and_then(UploadJournal::recorded).cloned() {
+            let (id, has_checksums) = (recorded.id.clone(), recorded.has_checksums);
+            let upload = MultipartUpload { store, name, id, has_checksums };
+            if let Some(push) = Self::resume(upload, plan, file.small_sha256, &mut journal, recorded, notify)? {
                 return Ok(push);
             }
         }
         let mut random = [0; 16];
-        SystemRandom::new().fill(&mut random).map_err(|_| Error::Source(io::Error::other("no random bytes")))?;
-        let push = hex(&random);
-        let upload = Upload::begin(store, name, plan.release, (&push, cut), notify)?;
+        SystemRandom::new().fill(&mut random).map_err(|_| Error::Input(io::Error::other("no random bytes")))?;
+        let push_id = hex(&random);
+        let labels = ObjectLabels { release: plan.release, push_id: &push_id, split_id: file.split_id };
+        let upload = MultipartUpload::begin(store, name, labels, notify)?;
         if let Some(journal) = &mut journal {
-            let (id, stream, push) = (upload.id.clone(), small.to_owned(), push.clone());
-            let (part_len, has_checksums) = (plan.part_len, upload.has_checksums);
-            journal.begin(&Known { id, part_len, stream, push, has_checksums, ..Known::default() })?;
+            journal.record_begin(&RecordedUpload {
+                id: upload.id.clone(),
+                part_len: plan.part_len,
+                small_sha256: file.small_sha256.to_owned(),
+                push_id: push_id.clone(),
+                has_checksums: upload.has_checksums,
+                ..RecordedUpload::default()
+            })?;
         }
-        Ok(Self { upload, plan, journal, known: BTreeMap::new(), done: None, mark: push, begun_before: false })
+        let (sent_before, completed_etag) = (BTreeMap::new(), None);
+        Ok(Self { upload, plan, journal, sent_before, completed_etag, push_id, is_resumed: false })
     }
 
-    /// The upload of an earlier run, with those of its parts that the store has.
-    fn take_up(
-        upload: Upload<'a>,
+    /// Resumes the upload of an earlier run with the parts that the store still has.
+    fn resume(
+        upload: MultipartUpload<'a>,
         plan: PushPlan,
-        stream: &str,
-        journal: &mut Option<Journal>,
-        known: Known,
+        small_sha256: &str,
+        journal: &mut Option<UploadJournal>,
+        recorded: RecordedUpload,
         notify: Notify<'_>,
     ) -> Result<Option<Self>, Error> {
-        if known.part_len != plan.part_len || known.stream != stream {
-            // Its parts cannot be used, and nobody will come back for them.
-            if known.complete.is_none() {
+        let RecordedUpload { push_id, parts: mut sent_before, .. } = recorded;
+        if recorded.part_len != plan.part_len || recorded.small_sha256 != small_sha256 {
+            // No later run can use its parts.
+            if recorded.completed_etag.is_none() {
                 let _ = upload.abort();
             }
             return Ok(None);
         }
-        if let Some(etag) = known.complete {
-            let there = upload.store.head(upload.name, notify);
-            let same = there.is_ok_and(|meta| match &meta.push {
-                Some(push) if !known.push.is_empty() => *push == known.push,
-                _ => meta.etag.is_some_and(|found| is_same_etag(&found, &etag)),
+        let completed_etag = if let Some(etag) = recorded.completed_etag {
+            let stored = upload.store.head(upload.name, notify);
+            let is_same = stored.is_ok_and(|meta| match &meta.push_id {
+                Some(stored_id) if !push_id.is_empty() => *stored_id == push_id,
+                _ => meta.etag.is_some_and(|found| etags_match(&found, &etag)),
             });
-            let journal = journal.take_if(|_| same);
-            let (done, mark) = (Some(etag), known.push);
-            return Ok(same.then(|| Self {
-                upload,
-                plan,
-                journal,
-                known: known.parts,
-                done,
-                mark,
-                begun_before: true,
-            }));
-        }
-        let listed = match upload.parts(notify) {
-            Ok(listed) => listed,
-            Err(error) if is_gone(&error) => {
-                // Completed by a run that ended before it could write that down?
-                let there = upload.store.head(upload.name, notify);
-                let own = there.ok().filter(|meta| !known.push.is_empty() && meta.push.as_ref() == Some(&known.push));
-                let Some(etag) = own.and_then(|meta| meta.etag) else { return Ok(None) };
-                let (journal, known, mark, done) = (journal.take(), known.parts, known.push, Some(etag));
-                return Ok(Some(Self { upload, plan, journal, known, done, mark, begun_before: true }));
+            if !is_same {
+                return Ok(None);
             }
-            Err(error) => return Err(error),
+            Some(etag)
+        } else {
+            match upload.parts(notify) {
+                Ok(listed) => {
+                    sent_before.retain(|_, part| part.is_listed_in(&listed));
+                    None
+                }
+                Err(error) if is_missing_upload(&error) => {
+                    // Maybe an earlier run completed it and ended before it recorded that.
+                    let stored = upload.store.head(upload.name, notify).ok();
+                    let own = stored.filter(|meta| !push_id.is_empty() && meta.push_id.as_ref() == Some(&push_id));
+                    let Some(etag) = own.and_then(|meta| meta.etag) else { return Ok(None) };
+                    Some(etag)
+                }
+                Err(error) => return Err(error),
+            }
         };
-        let mut parts = known.parts;
-        parts.retain(|_, part| part.is_in(&listed));
-        let (journal, mark) = (journal.take(), known.push);
-        Ok(Some(Self { upload, plan, journal, known: parts, done: None, mark, begun_before: true }))
+        let journal = journal.take();
+        Ok(Some(Self { upload, plan, journal, sent_before, completed_etag, push_id, is_resumed: true }))
     }
 
-    /// Reads `input` to its end and sends it, save for parts that are there
-    /// already. Calls `passed` with the bytes of each part that is done.
+    /// Reads `input` to its end and sends it, except parts that an earlier run has sent. Calls
+    /// `on_part_done` with the size of each finished part.
     ///
     /// # Errors
-    /// [`Error::Source`] where the input fails; [`Error::Config`] where it has
-    /// more than 10 000 parts; those of the store and of the journal.
-    pub fn send(&mut self, input: &mut dyn Read, notify: Notify<'_>, passed: &dyn Fn(u64)) -> Result<Sent, Error> {
-        let (jobs, reports) = (mpsc::channel::<(u32, Vec<u8>)>(), mpsc::channel::<Report>());
-        let queue = Mutex::new(jobs.1);
-        let Self { upload, plan, journal, known, done, .. } = self;
-        let mut desk = Desk { free: plan.jobs.max(1) + 1, idle: Vec::new(), parts: BTreeMap::new(), resumed: 0 };
-        let mut tally = Tally::new();
-        let journal = &Mutex::new(journal.as_mut());
+    /// [`Error::Input`] if the input fails; [`Error::Config`] if it has more than 10 000 parts;
+    /// errors of the store and of the journal.
+    pub fn send(
+        &mut self,
+        input: &mut dyn Read,
+        notify: Notify<'_>,
+        on_part_done: &dyn Fn(u64),
+    ) -> Result<SentStream, Error> {
+        let ((to_workers, queue), (to_reader, messages)) = (mpsc::channel(), mpsc::channel());
+        let Self { upload, plan, journal, sent_before, completed_etag, .. } = self;
+        let jobs = plan.jobs.max(1);
+        let mut tracker = PartTracker { free_count: jobs + 1, buffers: Vec::new(), parts: BTreeMap::new(), resumed: 0 };
+        let mut hasher = Hasher::new();
+        let sender = PartSender {
+            queue: Mutex::new(queue),
+            upload,
+            sent_before,
+            is_completed: completed_etag.is_some(),
+            journal: Mutex::new(journal.as_mut()),
+        };
         std::thread::scope(|scope| {
-            let (to_workers, from_workers) = (jobs.0, reports.1);
-            for _ in 0..plan.jobs.max(1) {
-                let (queue, reports, upload, known, done) = (&queue, reports.0.clone(), &*upload, &*known, &*done);
-                let work = move || work(queue, &reports, upload, known, (done.is_some(), journal));
-                std::thread::Builder::new().spawn_scoped(scope, work).map_err(Error::Source)?;
+            let (to_workers, messages) = (to_workers, messages);
+            for _ in 0..jobs {
+                let (sender, to_reader) = (&sender, to_reader.clone());
+                let worker = move || sender.run(&to_reader);
+                std::thread::Builder::new().spawn_scoped(scope, worker).map_err(Error::Input)?;
             }
-            drop(reports.0);
+            drop(to_reader);
             let mut number = 0;
             loop {
-                while desk.free == 0 || number > 0 {
-                    // What has come is looked at; where no buffer is free, waited for.
-                    let report = if desk.free == 0 { from_workers.recv().ok() } else { from_workers.try_recv().ok() };
-                    let Some(report) = report else { break };
-                    desk.take(report, notify, passed)?;
+                while tracker.free_count == 0 || number > 0 {
+                    // Handle pending messages; wait for one only if no buffer is free.
+                    let message = if tracker.free_count == 0 { messages.recv().ok() } else { messages.try_recv().ok() };
+                    let Some(message) = message else { break };
+                    tracker.handle(message, notify, on_part_done)?;
                 }
-                let mut buffer = desk.idle.pop().unwrap_or_default();
-                fill(input, &mut buffer, plan.part_len).map_err(Error::Source)?;
-                tally.update(&buffer);
-                let last = (buffer.len() as u64) < plan.part_len;
+                let mut buffer = tracker.buffers.pop().unwrap_or_default();
+                fill(input, &mut buffer, plan.part_len).map_err(Error::Input)?;
+                hasher.update(&buffer);
+                let is_last = (buffer.len() as u64) < plan.part_len;
                 if !buffer.is_empty() || number == 0 {
                     number += 1;
                     if number > PARTS_MAX {
                         return Err(Error::Config(format!("more than {PARTS_MAX} parts of {} bytes", plan.part_len)));
                     }
-                    desk.free -= 1;
+                    tracker.free_count -= 1;
                     let _ = to_workers.send((number, buffer));
                 }
-                if last {
+                if is_last {
                     break;
                 }
             }
             drop(to_workers);
-            for report in from_workers {
-                desk.take(report, notify, passed)?;
+            for message in messages {
+                tracker.handle(message, notify, on_part_done)?;
             }
             Ok(())
         })?;
-        let parts = desk.parts.into_values().collect();
-        Ok(Sent { size: tally.size(), sha256: tally.hex(), resumed: desk.resumed, parts })
+        let parts = tracker.parts.into_values().collect();
+        Ok(SentStream { size: hasher.size(), sha256: hasher.finish_hex(), resumed: tracker.resumed, parts })
     }
 
-    /// Makes the object of what was sent, reads back what the store says of it,
-    /// and gives its ETag and the journal, which is to be removed when the
-    /// release is out.
+    /// Completes the object, verifies its metadata, and returns its ETag and the journal, which
+    /// the caller removes after the release is published.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] where the object is another; those of the store.
-    pub fn complete(mut self, sent: &Sent, notify: Notify<'_>) -> Result<(Option<String>, Option<Journal>), Error> {
-        let Upload { store, name, .. } = self.upload;
-        let etag = match self.done.take() {
+    /// [`Error::Mismatch`] if the store has another object; errors of the store.
+    pub fn complete(
+        mut self,
+        sent: &SentStream,
+        notify: Notify<'_>,
+    ) -> Result<(Option<String>, Option<UploadJournal>), Error> {
+        let MultipartUpload { store, name, .. } = self.upload;
+        let etag = match self.completed_etag.take() {
             Some(etag) => Some(etag),
-            None => self.upload.complete(&sent.parts, self.begun_before, notify)?,
+            None => self.upload.complete(&sent.parts, self.is_resumed, notify)?,
         };
-        let there = store.head(name, notify)?;
-        let what = || name.big_key();
-        if there.size != sent.size {
-            let cause = format!("{} bytes on the CDN after {} were sent", there.size, sent.size);
-            return Err(Error::Mismatch { what: what(), cause });
+        let stored = store.head(name, notify)?;
+        let mismatch = |cause| Error::Mismatch { what: name.big_key(), cause };
+        if stored.size != sent.size {
+            return Err(mismatch(format!("the CDN has {} bytes after {} were sent", stored.size, sent.size)));
         }
-        // The name of the push decides, if the store keeps it: an ETag may differ from one
-        // node of the store to the next.
-        match (&there.push, &etag, &there.etag) {
-            (Some(push), ..) if *push == self.mark => {}
-            (None, Some(etag), Some(found)) if !is_same_etag(etag, found) => {
-                let cause = format!("ETag on the CDN is {} after {} was sent", printable(found), printable(etag));
-                return Err(Error::Mismatch { what: what(), cause });
+        // The push id decides if the store keeps it: the ETag may differ from one node of the
+        // store to the next.
+        match (&stored.push_id, &etag, &stored.etag) {
+            (Some(push_id), ..) if *push_id == self.push_id => {}
+            (None, Some(etag), Some(found)) if !etags_match(etag, found) => {
+                let (found, etag) = (printable(found), printable(etag));
+                return Err(mismatch(format!("the object on the CDN has ETag {found} after {etag} was sent")));
             }
             (None, Some(_), _) => {}
-            _ => {
-                let cause = "the object on the CDN is that of another push".to_owned();
-                return Err(Error::Mismatch { what: what(), cause });
-            }
+            _ => return Err(mismatch("the object on the CDN belongs to another push".to_owned())),
         }
-        if let (Some(journal), Some(etag)) = (&mut self.journal, &there.etag) {
-            journal.complete(etag)?;
+        if let (Some(journal), Some(etag)) = (&mut self.journal, &stored.etag) {
+            journal.record_complete(etag)?;
         }
-        Ok((there.etag, self.journal))
+        Ok((stored.etag, self.journal))
     }
 
-    /// Ends a push that failed: without a journal the upload is given up, so that
-    /// its parts cost nothing; with one it stays, to be taken up.
+    /// Ends a failed push. Without a journal, the upload is cancelled so that its parts cost
+    /// nothing; with a journal, it stays open to be resumed.
     ///
     /// # Errors
-    /// Those of the store; one attempt is made.
+    /// Errors of the store; one attempt is made.
     pub fn abort(self) -> Result<(), Error> {
-        if self.journal.is_some() || self.done.is_some() { Ok(()) } else { self.upload.abort() }
+        if self.journal.is_some() || self.completed_etag.is_some() { Ok(()) } else { self.upload.abort() }
     }
 
-    /// True where a later run can take this upload up.
+    /// Returns true if a later run can resume this upload.
     pub fn is_resumable(&self) -> bool {
         self.journal.is_some()
     }
 }
 
-/// What the thread that reads keeps an eye on.
-struct Desk {
-    /// Buffers that may be filled.
-    free: usize,
-    idle: Vec<Vec<u8>>,
+/// Buffers and parts, tracked by the thread that reads the input.
+struct PartTracker {
+    /// Number of buffers that may be filled.
+    free_count: usize,
+    /// Allocated buffers to reuse.
+    buffers: Vec<Vec<u8>>,
     parts: BTreeMap<u32, SentPart>,
+    /// Bytes that an earlier run had already sent.
     resumed: u64,
 }
 
-impl Desk {
-    fn take(&mut self, report: Report, notify: Notify<'_>, passed: &dyn Fn(u64)) -> Result<(), Error> {
-        match report {
-            Report::Retry(notice) => notify(&notice),
-            Report::Failed(error) => return Err(error),
-            Report::Part { part, buffer, sent } => {
-                self.free += 1;
-                self.idle.push(buffer);
-                passed(part.size);
-                if !sent {
+impl PartTracker {
+    fn handle(&mut self, message: SendMessage, notify: Notify<'_>, on_part_done: &dyn Fn(u64)) -> Result<(), Error> {
+        match message {
+            SendMessage::Retry(notice) => notify(&notice),
+            SendMessage::Failed(error) => return Err(error),
+            SendMessage::PartDone { part, buffer, is_new } => {
+                self.free_count += 1;
+                self.buffers.push(buffer);
+                on_part_done(part.size);
+                if !is_new {
                     self.resumed += part.size;
                 }
                 self.parts.insert(part.number, part);
@@ -277,47 +303,57 @@ impl Desk {
     }
 }
 
-/// Sends parts until there are no more, or nobody wants to hear of them.
-fn work(
-    queue: &Mutex<mpsc::Receiver<(u32, Vec<u8>)>>,
-    reports: &mpsc::Sender<Report>,
-    upload: &Upload<'_>,
-    known: &BTreeMap<u32, SentPart>,
-    (complete, journal): (bool, &Mutex<Option<&mut Journal>>),
-) {
-    let notify = |notice: &RetryNotice| drop(reports.send(Report::Retry(notice.clone())));
-    loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((number, buffer)) = next else { return };
-        let (sha256, size) = (sha256_hex(&buffer), buffer.len() as u64);
-        let there = known.get(&number).filter(|part| part.size == size && part.sha256 == sha256);
-        let report = match there {
-            Some(part) => Report::Part { part: part.clone(), buffer, sent: false },
-            None if complete => Report::Failed(Error::Mismatch {
-                what: upload.name.big_key(),
-                cause: "an earlier run has sent other bytes behind the same header".to_owned(),
-            }),
-            None => match upload.put(number, &buffer, &sha256, &notify) {
-                Ok(etag) => {
-                    let part = SentPart { number, size, sha256, etag };
-                    // Before the next part is begun: a kill costs one part a thread.
-                    let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-                    match journal.as_mut().map_or(Ok(()), |journal| journal.sent(&part)) {
-                        Ok(()) => Report::Part { part, buffer, sent: true },
-                        Err(error) => Report::Failed(error.into()),
-                    }
-                }
-                Err(error) => Report::Failed(error),
-            },
-        };
-        let failed = matches!(report, Report::Failed(_));
-        if reports.send(report).is_err() || failed {
-            return;
+/// State that the sending threads share.
+struct PartSender<'a, 'u> {
+    /// Part numbers with their bytes.
+    queue: Mutex<mpsc::Receiver<(u32, Vec<u8>)>>,
+    upload: &'a MultipartUpload<'u>,
+    sent_before: &'a BTreeMap<u32, SentPart>,
+    /// True if an earlier run completed the object, so that no other bytes may follow.
+    is_completed: bool,
+    journal: Mutex<Option<&'a mut UploadJournal>>,
+}
+
+impl PartSender<'_, '_> {
+    /// Sends parts until the queue is closed, one fails, or the receiver was dropped.
+    fn run(&self, to_reader: &mpsc::Sender<SendMessage>) {
+        let notify = |notice: &RetryNotice| drop(to_reader.send(SendMessage::Retry(notice.clone())));
+        loop {
+            let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok((number, buffer)) = next else { return };
+            let message = self.send_part(number, buffer, &notify).unwrap_or_else(SendMessage::Failed);
+            let is_failed = matches!(message, SendMessage::Failed(_));
+            if to_reader.send(message).is_err() || is_failed {
+                return;
+            }
         }
+    }
+
+    /// Sends one part, unless an earlier run has sent the same bytes.
+    fn send_part(&self, number: u32, buffer: Vec<u8>, notify: Notify<'_>) -> Result<SendMessage, Error> {
+        let (sha256, size) = (sha256_hex(&buffer), buffer.len() as u64);
+        let earlier = self.sent_before.get(&number).filter(|part| part.size == size && part.sha256 == sha256);
+        if let Some(part) = earlier {
+            return Ok(SendMessage::PartDone { part: part.clone(), buffer, is_new: false });
+        }
+        if self.is_completed {
+            return Err(Error::Mismatch {
+                what: self.upload.name.big_key(),
+                cause: "an earlier run has sent different bytes after the same header".to_owned(),
+            });
+        }
+        let etag = self.upload.put(number, &buffer, &sha256, notify)?;
+        let part = SentPart { number, size, sha256, etag };
+        // Record it before the next part starts, so that a kill costs at most one part per thread.
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(journal) = journal.as_mut() {
+            journal.record_part(&part)?;
+        }
+        Ok(SendMessage::PartDone { part, buffer, is_new: true })
     }
 }
 
-/// `buffer` with the next `len` bytes of `input`, fewer only at its end.
+/// Fills `buffer` with the next `len` bytes of `input`, or fewer at its end.
 fn fill(input: &mut dyn Read, buffer: &mut Vec<u8>, len: u64) -> io::Result<()> {
     buffer.clear();
     buffer.reserve_exact(len as usize);

@@ -1,89 +1,90 @@
-//! The store: one signed request, redirects followed with care.
+//! Signed requests to the store, and redirects.
 
-use crate::part::Range;
-use crate::sign::{Keys, Place, Signer};
-use crate::xml::Document;
-use crate::{Ask, Error, Expected, GetPlan, Object, Part, Start};
+use crate::object_range::ByteRange;
+use crate::sign::{KeyRole, ObjectLocation, Signer};
+use crate::xml::XmlBody;
+use crate::{Error, ExpectedPart, GetRequest, ObjectRange, ObjectReader, ReadPlan, ResumePoint};
 use loader_http::{Call, HeaderMap, HeaderName, Http, Notify, Origin, Reached, Response, Uri, header, server_time};
 use loader_model::{CdnCredentials, ResourceName, printable};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// Most redirects that are followed.
+/// Maximum number of redirects that are followed.
 const REDIRECTS_MAX: u32 = 5;
 
-/// Most that the clocks of signer and store may differ (S3 API reference, error
+/// Maximum difference between the clocks of client and store (S3 API reference, error
 /// RequestTimeTooSkewed).
 const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// Says which release an object is.
+/// Release number of an object.
 pub(crate) const RELEASE: HeaderName = HeaderName::from_static("x-amz-meta-release");
 
-/// Says which push made an object.
-pub(crate) const PUSH: HeaderName = HeaderName::from_static("x-amz-meta-push");
+/// Id of the push that created an object.
+pub(crate) const PUSH_ID: HeaderName = HeaderName::from_static("x-amz-meta-push");
 
-/// Says of which file an object is the big part, and where that was cut.
-pub(crate) const CUT: HeaderName = HeaderName::from_static("x-amz-meta-cut");
+/// Split id of an object: the sealed file to which it belongs, and the offset at which that file
+/// was split.
+pub(crate) const SPLIT_ID: HeaderName = HeaderName::from_static("x-amz-meta-cut");
 
-/// Names the region of a bucket, in an answer that refuses a request for another.
+/// Region of the bucket, in the response to a request that was signed for another region.
 const REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 
-/// Most bytes of an error body that are read.
+/// Maximum number of bytes that are read from an error body.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
-/// A store with the keys that may read from it, or write too. Can be shared by
+/// S3-compatible store with the keys to read from it, or to write to it. Can be shared between
 /// threads.
 #[derive(Clone)]
-pub struct Store {
+pub struct ObjectStore {
     pub(crate) http: Http,
     pub(crate) signer: Signer,
 }
 
 /// Size and version of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meta {
+pub struct ObjectMeta {
     /// Size in bytes.
     pub size: u64,
-    /// Names this version of the object.
+    /// ETag of this version.
     pub etag: Option<String>,
-    /// The release that [`crate::PushPlan`] named when the object was made.
+    /// Release number from [`crate::PushPlan`] at the time of the upload.
     pub release: Option<u64>,
-    /// The file of which it is the big part, and where that was cut.
-    pub cut: Option<String>,
-    /// Names the push that made the object.
-    pub(crate) push: Option<String>,
+    /// Split id that was passed to [`crate::Push::begin`].
+    pub split_id: Option<String>,
+    /// Id of the push that created the object.
+    pub(crate) push_id: Option<String>,
 }
 
-impl Store {
-    /// The store that the credentials name. Makes no connection.
+impl ObjectStore {
+    /// Creates a client that may read the store of `cdn`. Opens no connection.
     ///
-    /// `host` is `https://` where no scheme stands there; a port that the scheme
-    /// implies is dropped. Without `bucket` the first folder of a name is the
-    /// bucket. Without `region` it is `us-east-1`. Without `path_style` the
-    /// bucket stands in the host name on `*.amazonaws.com`, else in the path.
+    /// If `host` has no scheme, `https://` is used; the default port of a scheme is dropped.
+    /// Without `bucket`, the first directory of a resource name is the bucket. Without `region`,
+    /// the region is `us-east-1`. Without `path_style`, the bucket is part of the host name on
+    /// `*.amazonaws.com` and part of the path on other hosts.
     ///
     /// # Errors
-    /// [`Error::Config`], [`Error::Http`]: the host or the keys cannot be used,
-    /// or it is plain http to another machine.
+    /// [`Error::Config`] and [`Error::Http`] if the host or the keys cannot be used, or if the
+    /// host is a remote machine over plain http.
     pub fn new(cdn: &CdnCredentials, http: Http) -> Result<Self, Error> {
-        Self::with_keys(cdn, Keys::Downloader, http)
+        Self::with_keys(cdn, KeyRole::Downloader, http)
     }
 
-    /// The same store with the keys that may write.
+    /// Creates a client that may write to the store.
     ///
     /// # Errors
-    /// As [`Store::new`].
+    /// As [`ObjectStore::new`].
     pub fn for_upload(cdn: &CdnCredentials, http: Http) -> Result<Self, Error> {
-        Self::with_keys(cdn, Keys::Uploader, http)
+        Self::with_keys(cdn, KeyRole::Uploader, http)
     }
 
-    fn with_keys(cdn: &CdnCredentials, keys: Keys, http: Http) -> Result<Self, Error> {
+    fn with_keys(cdn: &CdnCredentials, keys: KeyRole, http: Http) -> Result<Self, Error> {
         let signer = Signer::new(cdn, keys)?;
         http.check(signer.origin())?;
         Ok(Self { http, signer })
     }
 
-    /// Asks whether the store is there, without any secret.
+    /// Checks that the store answers, without sending a secret.
     ///
     /// # Errors
     /// [`Error::Http`].
@@ -91,150 +92,149 @@ impl Store {
         Ok(self.http.reach(self.signer.endpoint(), notify)?)
     }
 
-    /// The big part of a resource, read in order from `start`. The caller checks the
-    /// bytes against `expected`; its size also stands in for one that the store does not
-    /// report. Calls `notify` before each repetition.
+    /// Opens the big part of a resource and reads it in order from `start`. The caller has to
+    /// check the bytes against `expected`; its size is also used if the store reports none. Calls
+    /// `notify` before each retry.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Clock`],
-    /// [`Error::Protocol`], [`Error::Http`] after the last attempt;
-    /// [`Error::Changed`] where the version is not that of `start`.
+    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Clock`], [`Error::Protocol`];
+    /// [`Error::Http`] after the last attempt; [`Error::Changed`] if the version differs from the
+    /// one of `start`.
     pub fn get<'a>(
         &self,
         name: &ResourceName,
-        plan: GetPlan,
-        start: &Start,
-        expected: &Expected,
+        plan: ReadPlan,
+        start: &ResumePoint,
+        expected: &ExpectedPart,
         notify: Notify<'a>,
-    ) -> Result<Object<'a>, Error> {
-        Object::open(self, name, plan, start, expected, notify)
+    ) -> Result<ObjectReader<'a>, Error> {
+        ObjectReader::open(self, name, plan, start, expected, notify)
     }
 
-    /// Size and version of the big part of a resource.
+    /// Returns size and version of the big part of a resource.
     ///
     /// # Errors
-    /// As [`Store::get`].
-    pub fn head(&self, name: &ResourceName, notify: Notify<'_>) -> Result<Meta, Error> {
-        let mut ask = Ask { head: true, ..Ask::default() };
+    /// As [`ObjectStore::get`].
+    pub fn head(&self, name: &ResourceName, notify: Notify<'_>) -> Result<ObjectMeta, Error> {
+        let mut request = GetRequest { head: true, ..GetRequest::default() };
         let mut attempts = self.http.attempts(notify);
         loop {
-            match self.respond(name, &ask) {
-                Ok(response) => match self.meta(name, &ask, response) {
+            match self.send_following_redirects(name, &request) {
+                Ok(response) => match self.meta(name, &request, response) {
                     Ok(meta) => return Ok(meta),
-                    Err(error) if !ask.head => return Err(error),
-                    Err(_) => ask = first_byte(),
+                    Err(error) if !request.head => return Err(error),
+                    Err(_) => request = first_byte(),
                 },
                 Err(Error::Http(error)) => attempts.again(error)?,
-                // A proxy that does not pass a HEAD on.
-                Err(Error::Protocol { .. }) if ask.head => ask = first_byte(),
+                // Some proxies do not forward HEAD.
+                Err(Error::Protocol { .. }) if request.head => request = first_byte(),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// What the answer to `ask` tells of the object.
-    fn meta(&self, name: &ResourceName, ask: &Ask, response: Response) -> Result<Meta, Error> {
+    /// Returns the metadata of the object in the response to `request`.
+    fn meta(&self, name: &ResourceName, request: &GetRequest, response: Response) -> Result<ObjectMeta, Error> {
         let headers = response.headers;
-        let release = value(&headers, RELEASE).and_then(|release| release.parse().ok());
-        let of = |name| value(&headers, name).map(str::to_owned);
-        let (etag, cut, push) = (of(header::ETAG), of(CUT), of(PUSH));
-        let size = if ask.head {
-            let size = value(&headers, header::CONTENT_LENGTH).and_then(|size| size.parse().ok());
-            size.ok_or_else(|| self.protocol(name, "answer without Content-Length"))?
+        let release = header_text(&headers, RELEASE).and_then(|release| release.parse().ok());
+        let text = |name| header_text(&headers, name).map(str::to_owned);
+        let (etag, split_id, push_id) = (text(header::ETAG), text(SPLIT_ID), text(PUSH_ID));
+        let size = if request.head {
+            let size = header_text(&headers, header::CONTENT_LENGTH).and_then(|size| size.parse().ok());
+            size.ok_or_else(|| self.protocol_error(name, "response without Content-Length"))?
         } else {
-            let part = Part::from_response(ask, response.status, &headers, response.body);
-            part.map_err(|what| self.protocol(name, &what))?.total
+            let part = ObjectRange::from_response(request, response.status, &headers, response.body);
+            part.map_err(|what| self.protocol_error(name, &what))?.total
         };
-        Ok(Meta { size, etag, release, cut, push })
+        Ok(ObjectMeta { size, etag, release, split_id, push_id })
     }
 
-    /// Makes one attempt at what is asked for, without repetition. The whole
-    /// object may come in place of a range; anything else that does not fit the
-    /// range is refused.
+    /// Makes one attempt at `request`, without retries. The store may return the whole object
+    /// instead of a range; any other mismatch is refused.
     ///
     /// # Errors
-    /// As [`Store::get`].
-    pub fn ask(&self, name: &ResourceName, ask: &Ask) -> Result<Part, Error> {
-        let response = self.respond(name, ask)?;
-        Part::from_response(ask, response.status, &response.headers, response.body)
-            .map_err(|what| self.protocol(name, &what))
+    /// As [`ObjectStore::get`].
+    pub fn get_range(&self, name: &ResourceName, request: &GetRequest) -> Result<ObjectRange, Error> {
+        let response = self.send_following_redirects(name, request)?;
+        ObjectRange::from_response(request, response.status, &response.headers, response.body)
+            .map_err(|what| self.protocol_error(name, &what))
     }
 
-    /// The answer with status 200 or 206 at the end of the redirects. Signed
-    /// anew each time, and only for the store's own origin.
-    fn respond(&self, name: &ResourceName, ask: &Ask) -> Result<Response, Error> {
-        let place = self.signer.place(name)?;
-        let mut call = self.signer.sign(&place, ask)?;
+    /// Follows redirects to a response with status 200 or 206. Each request is signed again, and
+    /// only requests to the store's own origin are signed.
+    fn send_following_redirects(&self, name: &ResourceName, request: &GetRequest) -> Result<Response, Error> {
+        let location = self.signer.location(name)?;
+        let mut call = self.signer.sign(&location, request)?;
         for _ in 0..=REDIRECTS_MAX {
             let response = self.http.open_ready(&call)?;
             match response.status {
                 301 | 302 | 303 | 307 | 308 if response.headers.contains_key(header::LOCATION) => {
-                    call = self.redirected(name, &place, ask, &call, &response.headers)?
+                    call = self.redirect_request(name, &location, request, &call, &response.headers)?
                 }
                 200 | 206 => return Ok(response),
-                _ => return Err(self.refusal(name, response)),
+                _ => return Err(self.refusal_error(name, response)),
             }
         }
-        Err(self.protocol(name, "more than 5 redirects"))
+        Err(self.protocol_error(name, "more than 5 redirects"))
     }
 
-    fn redirected(
+    fn redirect_request(
         &self,
         name: &ResourceName,
-        place: &Place,
-        ask: &Ask,
+        location: &ObjectLocation,
+        request: &GetRequest,
         from: &Call<'_>,
         headers: &HeaderMap,
     ) -> Result<Call<'static>, Error> {
-        let location =
-            value(headers, header::LOCATION).ok_or_else(|| self.protocol(name, "redirect without a Location"))?;
-        let unusable = || self.protocol(name, "redirect to a location that cannot be used");
-        let base: Uri = from.url.parse().map_err(|_| unusable())?;
-        let url = if location.starts_with('/') && !location.starts_with("//") {
+        let target = header_text(headers, header::LOCATION)
+            .ok_or_else(|| self.protocol_error(name, "redirect without a Location header"))?;
+        let invalid = || self.protocol_error(name, "redirect to an invalid location");
+        let base: Uri = from.url.parse().map_err(|_| invalid())?;
+        let url = if target.starts_with('/') && !target.starts_with("//") {
             format!(
-                "{}://{}{location}",
+                "{}://{}{target}",
                 base.scheme_str().unwrap_or("https"),
                 base.authority().map_or("", |a| a.as_str())
             )
         } else {
-            location.to_owned()
+            target.to_owned()
         };
-        let uri: Uri = url.parse().map_err(|_| unusable())?;
-        let (from, to) = (Origin::of(&base)?, Origin::of(&uri).map_err(|_| unusable())?);
+        let uri: Uri = url.parse().map_err(|_| invalid())?;
+        let (from, to) = (Origin::of(&base)?, Origin::of(&uri).map_err(|_| invalid())?);
         if from.is_https() && !to.is_https() {
-            return Err(self.protocol(name, "redirect from https to plain http"));
+            return Err(self.protocol_error(name, "redirect from https to plain http"));
         }
         if to.is_loopback() && !from.is_loopback() {
-            return Err(self.protocol(name, "redirect to this machine"));
+            return Err(self.protocol_error(name, "redirect to this machine"));
         }
-        match self.signer.place_of(&uri, &place.bucket) {
-            Some(place) => self.signer.sign(&place, ask),
-            None => Ok(Signer::unsigned(url, ask)),
+        match self.signer.location_from_url(&uri, &location.bucket) {
+            Some(location) => self.signer.sign(&location, request),
+            None => Ok(Signer::unsigned(url, request)),
         }
     }
 
-    pub(crate) fn refusal(&self, name: &ResourceName, mut response: Response) -> Error {
-        let document = Document::read(&response.body.read_front(ERROR_BODY_MAX));
+    pub(crate) fn refusal_error(&self, name: &ResourceName, mut response: Response) -> Error {
+        let document = XmlBody::read(&response.body.read_front(ERROR_BODY_MAX));
         let code = document.code.clone();
-        let region = value(&response.headers, REGION).or(document.region()).map(printable);
+        let region = header_text(&response.headers, REGION).or(document.region()).map(printable);
         let (host, key, status) = (self.host(), name.big_key(), response.status);
         let named = if code.is_empty() { format!("HTTP {status}") } else { code.clone() };
-        // The answer to a HEAD has no body that could say so.
+        // A response to HEAD has no body with an error code, so compare the clocks.
         let skewed = code.is_empty() && matches!(status, 401 | 403) && is_skewed(server_time(&response.headers));
         match (status, code.as_str()) {
             (_, code) if skewed || code == "RequestTimeTooSkewed" => {
-                let date = value(&response.headers, header::DATE);
-                let there = |date: &str| format!("; there it is {}", printable(date));
-                Error::Clock { host, server_says: date.map_or(String::new(), there) }
+                let date = header_text(&response.headers, header::DATE);
+                let server_clock = |date: &str| format!("; the server's clock shows {}", printable(date));
+                Error::Clock { host, server_says: date.map_or(String::new(), server_clock) }
             }
             (301 | 302 | 307 | 308 | 400, _)
-                if region.as_deref().is_some_and(|there| there != self.signer.region()) =>
+                if region.as_deref().is_some_and(|region| region != self.signer.region()) =>
             {
                 Error::Region { host, key, region: region.unwrap_or_default(), ours: self.signer.region().to_owned() }
             }
             (404, _) => Error::NotFound { host, key, code: named },
             (416, _) => Error::OutOfRange { host, key },
-            // Of temporary keys (S3 API reference, error responses).
+            // These codes concern temporary keys (S3 API reference, error responses).
             (401 | 403, _) | (400, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
                 Error::Forbidden { host, key, status, code: if code.is_empty() { "refused".into() } else { code } }
             }
@@ -245,38 +245,39 @@ impl Store {
         }
     }
 
-    pub(crate) fn changed(&self, name: &ResourceName) -> Error {
+    pub(crate) fn changed_error(&self, name: &ResourceName) -> Error {
         Error::Changed { host: self.host(), key: name.big_key() }
     }
 
-    pub(crate) fn protocol(&self, name: &ResourceName, what: &str) -> Error {
+    pub(crate) fn protocol_error(&self, name: &ResourceName, what: &str) -> Error {
         Error::Protocol { host: self.host(), key: name.big_key(), what: what.to_owned() }
     }
 
-    /// What messages call the store: its host.
+    /// Returns the host, as used in messages.
     pub fn host(&self) -> String {
         self.signer.origin().to_string()
     }
 }
 
-/// A request for the first byte, which tells size and version as a HEAD does.
-fn first_byte() -> Ask {
-    Ask { range: Some(Range { start: 0, end: Some(1) }), ..Ask::default() }
+/// Returns a request for the first byte, whose response contains size and version like one to
+/// HEAD.
+fn first_byte() -> GetRequest {
+    GetRequest { range: Some(ByteRange { start: 0, end: Some(1) }), ..GetRequest::default() }
 }
 
-/// True where the two clocks differ by more than S3 accepts.
-fn is_skewed(there: Option<SystemTime>) -> bool {
-    let differ = |there: SystemTime| there.elapsed().unwrap_or_else(|before| before.duration());
-    there.is_some_and(|there| differ(there) > SKEW_MAX)
+/// Returns true if the clocks differ by more than S3 accepts.
+fn is_skewed(server_time: Option<SystemTime>) -> bool {
+    let difference = |time: SystemTime| time.elapsed().unwrap_or_else(|error| error.duration());
+    server_time.is_some_and(|time| difference(time) > SKEW_MAX)
 }
 
-/// A header as the store sent it, of any length: for use, not to be shown.
-pub(crate) fn value(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+/// Returns the text of a header as the store sent it. It has any length and must not be printed.
+pub(crate) fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for ObjectStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("origin", self.signer.origin()).finish_non_exhaustive()
+        f.debug_struct("ObjectStore").field("origin", self.signer.origin()).finish_non_exhaustive()
     }
 }

@@ -1,35 +1,36 @@
-//! From a source to a sink, checked on the way and kept in the cache.
+//! Copies bytes from sources to an output, verified and cached on the way.
 
-use crate::expected::Tally;
-use crate::{CacheError, Error, Expected};
+use crate::expected::Hasher;
+use crate::{CacheError, Error, ExpectedPart};
 use std::io::Write;
 
-/// What bytes are read from.
-pub trait Source {
-    /// The next bytes, some hundred KiB at most; none at the end.
+/// Source of bytes in pieces.
+pub trait ByteSource {
+    /// Returns the next piece, at most some hundred KiB; an empty slice at the end.
     ///
     /// # Errors
-    /// Those of the source.
+    /// Errors of the source.
     fn next_bytes(&mut self) -> Result<&[u8], Error>;
 }
 
-/// Moves everything from `sources`, one after the other, to `keep`, which may have
-/// a place in the cache for it, and to `sink`. `what` names the bytes in messages.
-/// Size and digest are checked at the end: the bytes are good only after `Ok`,
-/// which counts them.
+/// Copies all bytes of `sources`, in order, to `keep`, which may write them to the cache, and to
+/// `output`. `what` names the bytes in messages. Returns the number of bytes.
+///
+/// Size and digest are checked at the end: do not use the bytes before this function returned
+/// `Ok`.
 ///
 /// # Errors
-/// [`Error::Mismatch`] where the bytes are not the expected ones, as soon as
-/// that is known; [`Error::Sink`]; [`Error::Cache`]; those of the source.
+/// [`Error::Mismatch`] if size or digest differ from `expected`, as early as possible;
+/// [`Error::Output`]; [`Error::Cache`]; errors of the sources.
 pub fn transfer(
     what: &str,
-    sources: &mut [&mut dyn Source],
-    expected: &Expected,
+    sources: &mut [&mut dyn ByteSource],
+    expected: &ExpectedPart,
     keep: &mut dyn FnMut(&[u8]) -> Result<(), CacheError>,
-    sink: &mut dyn Write,
+    output: &mut dyn Write,
 ) -> Result<u64, Error> {
     let mismatch = |cause| Error::Mismatch { what: what.to_owned(), cause };
-    let mut tally = Tally::new();
+    let mut hasher = Hasher::new();
     let mut sources = sources.iter_mut();
     let mut current = sources.next();
     while let Some(source) = &mut current {
@@ -38,16 +39,16 @@ pub fn transfer(
             current = sources.next();
             continue;
         }
-        tally.update(bytes);
+        hasher.update(bytes);
         if let Some(size) = expected.size
-            && tally.size() > size
+            && hasher.size() > size
         {
-            return Err(mismatch(format!("more than the {size} bytes of the receipt")));
+            return Err(mismatch(format!("longer than the {size} bytes in the receipt")));
         }
         keep(bytes)?;
-        sink.write_all(bytes).map_err(Error::Sink)?;
+        output.write_all(bytes).map_err(Error::Output)?;
     }
-    let size = tally.size();
-    tally.check(expected).map_err(mismatch)?;
+    let size = hasher.size();
+    hasher.check(expected).map_err(mismatch)?;
     Ok(size)
 }

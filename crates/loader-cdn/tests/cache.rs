@@ -1,7 +1,9 @@
-//! The cache: only whole entries, only checked ones, nothing outside its folder.
+//! Tests of the cache: only complete and verified entries, and nothing outside its directory.
 #![allow(clippy::unwrap_used)]
 
-use loader_cdn::{Beside, Cache, Claim, Expected, Old, Partial, Start, Survey, transfer};
+use loader_cdn::{
+    Cache, CacheLookup, CacheScan, ExpectedPart, PartialEntry, PreviousEntry, ResumePoint, SmallPartContext, transfer,
+};
 use loader_model::ResourceName;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -23,7 +25,7 @@ impl Scratch {
         self.0.join(below)
     }
 
-    /// The files beside the entry, sorted.
+    /// Returns the sorted file names in the directory of the entry.
     fn names(&self) -> Vec<String> {
         let files = fs::read_dir(self.path("models/v2")).unwrap();
         let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
@@ -42,32 +44,33 @@ fn name() -> ResourceName {
     "models/v2/abc".parse().unwrap()
 }
 
-fn abc() -> Expected {
-    Expected { size: Some(3), sha256: Some(SHA256_OF_ABC.to_owned()) }
+fn abc() -> ExpectedPart {
+    ExpectedPart { size: Some(3), sha256: Some(SHA256_OF_ABC.to_owned()) }
 }
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn missing(cache: &Cache) -> (Partial, Old) {
-    missing_after(cache, None)
+fn miss(cache: &Cache) -> (PartialEntry, PreviousEntry) {
+    miss_after(cache, None)
 }
 
-/// The same where the small part in the cache promises `kept`.
-fn missing_after(cache: &Cache, kept: Option<&Expected>) -> (Partial, Old) {
-    match cache.claim(&name(), &abc(), &|| kept.cloned(), &|_| panic!("nobody else has it")).unwrap() {
-        Claim::Missing { partial, old } => (partial, old),
-        Claim::Hit(_) => panic!("hit"),
+/// The same if the cached small part contains `recorded`.
+fn miss_after(cache: &Cache, recorded: Option<&ExpectedPart>) -> (PartialEntry, PreviousEntry) {
+    match cache.lookup(&name(), &abc(), &|| recorded.cloned(), &|_| panic!("no other process holds the lock")).unwrap()
+    {
+        CacheLookup::Miss { partial, previous } => (partial, previous),
+        CacheLookup::Hit(_) => panic!("hit"),
     }
 }
 
 #[test]
-fn an_entry_appears_whole_and_is_used_again() {
+fn entry_appears_complete_and_is_reused() {
     let scratch = Scratch::new("whole");
     let cache = Cache::open(&scratch.path("cache")).unwrap();
     let entry = scratch.path("cache/models/v2/abc.big");
-    let (mut partial, _) = missing(&cache);
+    let (mut partial, _) = miss(&cache);
     partial.write(b"abc").unwrap();
     assert!(!entry.exists() && scratch.path("cache/models/v2/abc.big.partial").exists());
     partial.commit(b"sealed").unwrap();
@@ -76,8 +79,10 @@ fn an_entry_appears_whole_and_is_used_again() {
         (mode(&entry), mode(&scratch.path("cache")), mode(&scratch.path("cache/models/v2"))),
         (0o600, 0o700, 0o700)
     );
-    let Claim::Hit(mut hit) = cache.claim(&name(), &abc(), &|| None, &|_| panic!("nobody else has it")).unwrap() else {
-        panic!("missing")
+    let CacheLookup::Hit(mut hit) =
+        cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).unwrap()
+    else {
+        panic!("miss")
     };
     let mut out = Vec::new();
     assert_eq!(hit.size(), 3);
@@ -86,46 +91,47 @@ fn an_entry_appears_whole_and_is_used_again() {
 }
 
 #[test]
-fn an_entry_in_the_making_stays_only_if_it_has_bytes() {
+fn empty_unfinished_entry_is_removed() {
     let scratch = Scratch::new("dropped");
     let cache = Cache::open(&scratch.0).unwrap();
-    let (mut partial, _) = missing(&cache);
-    partial.pin(Some("\"v1\""));
+    let (mut partial, _) = miss(&cache);
+    partial.set_etag(Some("\"v1\""));
     drop(partial);
     assert_eq!(fs::read_dir(scratch.path("models/v2")).unwrap().count(), 0);
-    // Of a store without ETags; the digest decides in the end.
-    (partial, _) = missing(&cache);
-    partial.pin(None);
+    // The store sends no ETags; the digest decides in the end.
+    (partial, _) = miss(&cache);
+    partial.set_etag(None);
     partial.write(b"ab").unwrap();
     drop(partial);
-    assert_eq!(missing(&cache).0.start(), Start { offset: 2, etag: None });
+    assert_eq!(miss(&cache).0.resume_point(), ResumePoint { offset: 2, etag: None });
 }
 
 #[test]
-fn a_stale_partial_is_written_over() {
+fn stale_partial_is_overwritten() {
     let scratch = Scratch::new("stale");
     let cache = Cache::open(&scratch.0).unwrap();
     fs::create_dir_all(scratch.path("models/v2")).unwrap();
     fs::write(scratch.path("models/v2/abc.big.partial"), "left by a killed run").unwrap();
-    let (mut partial, _) = missing(&cache);
+    let (mut partial, _) = miss(&cache);
     partial.write(b"abc").unwrap();
     partial.commit(b"sealed").unwrap();
     assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
 }
 
 #[test]
-fn an_entry_of_a_known_version_is_taken_up_by_a_later_run() {
+fn unfinished_entry_of_a_known_version_is_resumed() {
     let scratch = Scratch::new("taken-up");
     let cache = Cache::open(&scratch.0).unwrap();
-    let (mut partial, _) = missing(&cache);
-    assert_eq!(partial.start(), Start::default());
-    partial.pin(Some("\"v1\""));
+    let (mut partial, _) = miss(&cache);
+    assert_eq!(partial.resume_point(), ResumePoint::default());
+    partial.set_etag(Some("\"v1\""));
     partial.write(b"ab").unwrap();
     drop(partial);
-    let (mut partial, _) = missing(&cache);
-    assert_eq!(partial.start(), Start { offset: 2, etag: Some("\"v1\"".to_owned()) });
-    let (mut kept, mut out) = (partial.kept().unwrap(), Vec::new());
-    transfer("kept", &mut [&mut kept], &Expected::default(), &mut |bytes| partial.write(bytes), &mut out).unwrap();
+    let (mut partial, _) = miss(&cache);
+    assert_eq!(partial.resume_point(), ResumePoint { offset: 2, etag: Some("\"v1\"".to_owned()) });
+    let (mut recorded, mut out) = (partial.resumed_bytes().unwrap(), Vec::new());
+    transfer("recorded", &mut [&mut recorded], &ExpectedPart::default(), &mut |bytes| partial.write(bytes), &mut out)
+        .unwrap();
     assert_eq!(out, b"ab");
     partial.write(b"c").unwrap();
     partial.commit(b"sealed").unwrap();
@@ -134,57 +140,57 @@ fn an_entry_of_a_known_version_is_taken_up_by_a_later_run() {
 }
 
 #[test]
-fn what_is_left_of_another_release_is_not_taken_up() {
+fn unfinished_entry_of_another_release_is_not_resumed() {
     let scratch = Scratch::new("other-release");
     let cache = Cache::open(&scratch.0).unwrap();
-    let other = Expected { size: Some(3), sha256: Some("00".repeat(32)) };
-    let Claim::Missing { mut partial, .. } =
-        cache.claim(&name(), &other, &|| None, &|_| panic!("nobody else has it")).unwrap()
+    let other = ExpectedPart { size: Some(3), sha256: Some("00".repeat(32)) };
+    let CacheLookup::Miss { mut partial, .. } =
+        cache.lookup(&name(), &other, &|| None, &|_| panic!("no other process holds the lock")).unwrap()
     else {
         panic!("hit")
     };
-    partial.pin(Some("\"v1\""));
+    partial.set_etag(Some("\"v1\""));
     partial.write(b"xy").unwrap();
     drop(partial);
-    assert_eq!(missing(&cache).0.start(), Start::default());
+    assert_eq!(miss(&cache).0.resume_point(), ResumePoint::default());
 }
 
 #[test]
-fn a_small_part_is_kept_beside_what_belongs_to_it() {
+fn small_part_does_not_replace_that_of_another_release() {
     let scratch = Scratch::new("small");
     let cache = Cache::open(&scratch.0).unwrap();
-    let small = || cache.small(&name(), 100).unwrap();
+    let small = || cache.small_part(&name(), 100).unwrap();
     assert_eq!(small(), None);
-    cache.keep_small(&name(), b"alone", &Beside::Elsewhere).unwrap();
+    cache.store_small_part(&name(), b"alone", &SmallPartContext::BigPartElsewhere).unwrap();
     assert_eq!(small().unwrap(), b"alone");
-    let (mut partial, _) = missing(&cache);
+    let (mut partial, _) = miss(&cache);
     partial.write(b"abc").unwrap();
     partial.commit(b"sealed").unwrap();
-    cache.keep_small(&name(), b"of another release", &Beside::Elsewhere).unwrap();
+    cache.store_small_part(&name(), b"of another release", &SmallPartContext::BigPartElsewhere).unwrap();
     assert_eq!(small().unwrap(), b"sealed");
-    let entry = cache.entry(&name(), &abc()).unwrap().unwrap();
-    cache.keep_small(&name(), b"sealed anew", &Beside::Entry(&entry)).unwrap();
+    let entry = cache.intact_entry(&name(), &abc()).unwrap().unwrap();
+    cache.store_small_part(&name(), b"sealed anew", &SmallPartContext::Entry(&entry)).unwrap();
     assert_eq!(small().unwrap(), b"sealed anew");
-    // Another fetch puts a release in its place.
+    // Another fetch replaces the entry by another release.
     fs::write(scratch.path("models/v2/next"), "xyz").unwrap();
     fs::rename(scratch.path("models/v2/next"), scratch.path("models/v2/abc.big")).unwrap();
-    cache.keep_small(&name(), b"late", &Beside::Entry(&entry)).unwrap();
+    cache.store_small_part(&name(), b"late", &SmallPartContext::Entry(&entry)).unwrap();
     assert_eq!(small().unwrap(), b"sealed anew");
-    cache.keep_small(&name(), b"whole", &Beside::Nothing).unwrap();
+    cache.store_small_part(&name(), b"whole", &SmallPartContext::NoBigPart).unwrap();
     assert_eq!((small().unwrap(), scratch.names()), (b"whole".to_vec(), vec!["abc.small".to_owned()]));
 }
 
 #[test]
-fn small_parts_kept_at_once_do_not_meet() {
+fn small_parts_stored_concurrently_are_not_mixed() {
     let scratch = Scratch::new("at-once");
     std::thread::scope(|scope| {
         for byte in 0..6 {
             let cache = Cache::open(&scratch.0).unwrap();
             scope.spawn(move || {
                 for _ in 0..20 {
-                    cache.keep_small(&name(), &[byte; 5000], &Beside::Elsewhere).unwrap();
-                    let kept = cache.small(&name(), 1 << 20).unwrap().unwrap();
-                    assert!(kept.len() == 5000 && kept.iter().all(|there| *there == kept[0]));
+                    cache.store_small_part(&name(), &[byte; 5000], &SmallPartContext::BigPartElsewhere).unwrap();
+                    let recorded = cache.small_part(&name(), 1 << 20).unwrap().unwrap();
+                    assert!(recorded.len() == 5000 && recorded.iter().all(|there| *there == recorded[0]));
                 }
             });
         }
@@ -193,40 +199,40 @@ fn small_parts_kept_at_once_do_not_meet() {
 }
 
 #[test]
-fn an_entry_stays_until_the_one_in_its_place_is_whole() {
+fn previous_entry_stays_until_the_new_one_is_complete() {
     let scratch = Scratch::new("replaced");
     let cache = Cache::open(&scratch.0).unwrap();
     fs::create_dir_all(scratch.path("models/v2")).unwrap();
     fs::write(scratch.path("models/v2/abc.big"), "before").unwrap();
     fs::write(scratch.path("models/v2/abc.small"), "sealed before").unwrap();
-    let before = Expected { size: Some(6), sha256: Some("00".repeat(32)) };
-    for kept in [None, Some(&before)] {
-        let (mut partial, old) = missing_after(&cache, kept);
-        assert_eq!(old, Old::Stale(6));
+    let before = ExpectedPart { size: Some(6), sha256: Some("00".repeat(32)) };
+    for recorded in [None, Some(&before)] {
+        let (mut partial, previous) = miss_after(&cache, recorded);
+        assert_eq!(previous, PreviousEntry::Stale(6));
         partial.write(b"ab").unwrap();
         drop(partial);
         assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"before");
-        assert_eq!(cache.small(&name(), 100).unwrap().unwrap(), b"sealed before");
+        assert_eq!(cache.small_part(&name(), 100).unwrap().unwrap(), b"sealed before");
     }
-    let (mut partial, _) = missing(&cache);
-    assert_eq!(partial.make_room(0), None, "there is room");
+    let (mut partial, _) = miss(&cache);
+    assert_eq!(partial.make_room(0), None, "the disk has room");
     partial.write(b"abc").unwrap();
     partial.commit(b"sealed").unwrap();
     assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
-    assert_eq!(cache.small(&name(), 100).unwrap().unwrap(), b"sealed");
+    assert_eq!(cache.small_part(&name(), 100).unwrap().unwrap(), b"sealed");
     assert_eq!(scratch.names(), ["abc.big", "abc.small"]);
 }
 
 #[test]
-fn a_damaged_entry_is_moved_aside_until_it_is_there_again() {
+fn damaged_entry_is_moved_aside_until_it_is_replaced() {
     for (case, bytes) in [("flipped", "abd"), ("cut", "ab"), ("empty", "")] {
         let scratch = Scratch::new(case);
         let cache = Cache::open(&scratch.0).unwrap();
         fs::create_dir_all(scratch.path("models/v2")).unwrap();
         fs::write(scratch.path("models/v2/abc.big"), bytes).unwrap();
-        let (mut partial, old) = missing_after(&cache, Some(&abc()));
+        let (mut partial, previous) = miss_after(&cache, Some(&abc()));
         let aside = scratch.path("models/v2/abc.big.damaged");
-        assert_eq!(old, Old::Damaged(aside.to_str().unwrap().to_owned()));
+        assert_eq!(previous, PreviousEntry::Damaged(aside.to_str().unwrap().to_owned()));
         assert_eq!(fs::read(aside).unwrap(), bytes.as_bytes());
         assert!(!scratch.path("models/v2/abc.big").exists());
         partial.write(b"abc").unwrap();
@@ -236,41 +242,41 @@ fn a_damaged_entry_is_moved_aside_until_it_is_there_again() {
 }
 
 #[test]
-fn links_lead_nowhere() {
+fn symbolic_links_are_not_followed() {
     let scratch = Scratch::new("links");
     fs::create_dir(scratch.path("outside")).unwrap();
     fs::write(scratch.path("outside/abc.big"), "abc").unwrap();
     let cache = Cache::open(&scratch.path("cache")).unwrap();
     symlink(scratch.path("outside"), scratch.path("cache/models")).unwrap();
-    assert!(cache.claim(&name(), &abc(), &|| None, &|_| panic!("nobody else has it")).is_err());
+    assert!(cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).is_err());
     fs::remove_file(scratch.path("cache/models")).unwrap();
 
     fs::create_dir_all(scratch.path("cache/models/v2")).unwrap();
     symlink(scratch.path("outside/abc.big"), scratch.path("cache/models/v2/abc.big")).unwrap();
-    let (partial, old) = missing(&cache);
-    assert!(matches!(old, Old::Damaged(_)));
+    let (partial, previous) = miss(&cache);
+    assert!(matches!(previous, PreviousEntry::Damaged(_)));
     drop(partial);
     symlink(scratch.path("outside/new"), scratch.path("cache/models/v2/abc.big.partial")).unwrap();
-    assert!(cache.claim(&name(), &abc(), &|| None, &|_| panic!("nobody else has it")).is_err());
+    assert!(cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).is_err());
     assert!(!scratch.path("outside/new").exists());
 }
 
 #[test]
-fn a_second_fetch_waits_and_uses_what_the_first_got() {
+fn second_fetch_waits_and_uses_the_entry_of_the_first() {
     let scratch = Scratch::new("second");
     let root = scratch.0.clone();
-    let (mut partial, _) = missing(&Cache::open(&root).unwrap());
+    let (mut partial, _) = miss(&Cache::open(&root).unwrap());
     let (waits, waiting) = mpsc::channel();
     let second = std::thread::spawn(move || {
         let cache = Cache::open(&root).unwrap();
         let wait = |_: &fs::File| {
-            // The test listens only once.
+            // The test receives only once.
             let _ = waits.send(());
             std::thread::yield_now();
             Ok(())
         };
-        let claim = cache.claim(&name(), &abc(), &|| None, &wait).unwrap();
-        matches!(claim, Claim::Hit(_))
+        let claim = cache.lookup(&name(), &abc(), &|| None, &wait).unwrap();
+        matches!(claim, CacheLookup::Hit(_))
     });
     waiting.recv().unwrap();
     partial.write(b"abc").unwrap();
@@ -279,19 +285,19 @@ fn a_second_fetch_waits_and_uses_what_the_first_got() {
 }
 
 #[test]
-fn a_wait_for_another_fetch_may_give_up() {
+fn wait_for_another_fetch_may_give_up() {
     let scratch = Scratch::new("busy");
     let cache = Cache::open(&scratch.0).unwrap();
-    let _held = missing(&cache);
+    let _held = miss(&cache);
     let give_up = |_: &fs::File| Err(std::io::Error::new(std::io::ErrorKind::ResourceBusy, "locked by a test"));
-    let error = cache.claim(&name(), &abc(), &|| None, &give_up).unwrap_err();
+    let error = cache.lookup(&name(), &abc(), &|| None, &give_up).unwrap_err();
     assert_eq!((error.code().exit(), error.to_string().contains("locked by a test")), (75, true), "{error}");
 }
 
 #[test]
-fn a_survey_knows_each_kind_of_file() {
-    let scratch = Scratch::new("survey");
-    assert_eq!(Survey::of(&scratch.path("none")).unwrap(), None);
+fn scan_classifies_each_kind_of_file() {
+    let scratch = Scratch::new("scan");
+    assert_eq!(CacheScan::read(&scratch.path("none")).unwrap(), None);
     fs::create_dir_all(scratch.path("models/a")).unwrap();
     let files =
         ["z.big", "z.small", "a/y.big", "b.big.partial", "b.big.state", "z.big.damaged", "z.small.new", "-.big"];
@@ -299,13 +305,13 @@ fn a_survey_knows_each_kind_of_file() {
         fs::write(scratch.path("models").join(file), "1234").unwrap();
     }
     symlink("/", scratch.path("link")).unwrap();
-    let mut survey = Survey::of(&scratch.path("")).unwrap().unwrap();
-    survey.foreign.sort();
-    let entries: Vec<_> = survey.entries.iter().map(ResourceName::as_str).collect();
-    assert_eq!((entries, survey.bytes), (vec!["models/a/y", "models/z"], 4 * files.len() as u64));
+    let mut scan = CacheScan::read(&scratch.path("")).unwrap().unwrap();
+    scan.foreign.sort();
+    let entries: Vec<_> = scan.entries.iter().map(ResourceName::as_str).collect();
+    assert_eq!((entries, scan.bytes), (vec!["models/a/y", "models/z"], 4 * files.len() as u64));
     assert_eq!(
-        (&survey.unfinished[..], &survey.damaged[..]),
+        (&scan.unfinished[..], &scan.damaged[..]),
         (&["models/b.big.partial".to_owned()][..], &["models/z.big.damaged".to_owned()][..])
     );
-    assert_eq!(survey.foreign, ["link", "models/-.big", "models/z.small.new"]);
+    assert_eq!(scan.foreign, ["link", "models/-.big", "models/z.small.new"]);
 }

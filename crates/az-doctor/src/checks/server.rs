@@ -3,7 +3,7 @@
 use crate::cli::CheckName;
 use crate::context::{CdnAccess, Context};
 use crate::finding::Finding;
-use loader_cdn::{Ask, Error, Range};
+use loader_cdn::{ByteRange, Error, GetRequest};
 use loader_http::Reached;
 use loader_model::ResourceName;
 use loader_session::cdn_failure;
@@ -90,8 +90,8 @@ pub(crate) fn cdn(context: &Context<'_>) -> Result<Finding, Failure> {
 /// the keys, a warning if the response does not show it.
 fn try_keys(cdn: &CdnAccess, host: &str) -> Result<Option<Finding>, Failure> {
     let name: ResourceName = PROBE.parse().map_err(|_| Failure::new(ErrorCode::Bug, "invalid name of the probe"))?;
-    let ask = Ask { range: Some(Range { start: 0, end: Some(1) }), ..Ask::default() };
-    match cdn.store.ask(&name, &ask) {
+    let ask = GetRequest { range: Some(ByteRange { start: 0, end: Some(1) }), ..GetRequest::default() };
+    match cdn.store.get_range(&name, &ask) {
         Ok(_) => Ok(None),
         Err(Error::NotFound { code, .. }) if code != "NoSuchBucket" => Ok(None),
         Err(Error::Forbidden { code, .. }) if code == "AccessDenied" => Ok(Some(Finding::warn(

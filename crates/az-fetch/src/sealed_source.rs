@@ -1,4 +1,4 @@
-//! Where sealed answers come from: the API, or a folder that was carried here.
+//! Source of sealed data: the API, the cache or an export directory.
 
 use loader_api::{RESOURCE_MAX, Session};
 use loader_model::{ResourceName, User};
@@ -9,42 +9,42 @@ use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// The server's fragment in an exported folder, as the API sealed it.
+/// File of the server's fragment in an export, as the API sealed it.
 const FRAGMENT: &str = "key-fragment.sealed";
 
-/// What an exported folder says of itself.
+/// File that describes an export.
 const MANIFEST: &str = "export.json";
 
-/// Largest manifest in bytes.
+/// Maximum size of a manifest in bytes.
 const MANIFEST_MAX: usize = 64 * 1024;
 
 /// Where sealed answers come from.
-pub(crate) enum Origin<'n> {
-    /// The API, with the token.
+pub(crate) enum SealedSource<'n> {
+    /// The API, with a token.
     Api(Box<Session<'n>>),
-    /// Nothing but the cache, for the user of the token.
+    /// Only the cache, for the user of the token.
     Cache { user: User },
-    /// A folder that --export wrote for this user; nothing in it is renewed.
+    /// Directory that --export wrote for this user. It is not updated.
     Export { dir: PathBuf, user: User },
 }
 
-/// The file beside what was exported.
+/// Description of an export.
 #[derive(Serialize, Deserialize)]
 struct Manifest {
-    /// 1, the only version.
+    /// Format version, always 1.
     export: u32,
-    /// To whom everything in the folder is sealed.
+    /// User for whom all files are sealed.
     user: User,
 }
 
-impl Origin<'_> {
-    /// The folder `dir` as --export wrote it.
-    pub(crate) fn export(stage: &Stage, dir: &Path) -> Result<Self, Failure> {
+impl SealedSource<'_> {
+    /// Opens the export in `dir`.
+    pub(crate) fn open_export(stage: &Stage, dir: &Path) -> Result<Self, Failure> {
         let manifest = read_manifest(stage, dir)?;
         Ok(Self::Export { dir: dir.to_owned(), user: manifest.user })
     }
 
-    /// To whom the answers are sealed.
+    /// Returns the user for whom the data is sealed.
     pub(crate) fn user(&self) -> User {
         match self {
             Self::Api(session) => session.token().user(),
@@ -52,18 +52,18 @@ impl Origin<'_> {
         }
     }
 
-    /// The server's fragment of the key as the API hands it out.
+    /// Returns the server's key fragment as the API sent it.
     pub(crate) fn key_fragment(&mut self, stage: &Stage) -> Result<Zeroizing<Vec<u8>>, Failure> {
         match self {
             Self::Api(session) => {
                 session.call(|client, token| client.key_fragment(token)).map_err(|error| api_failure(&error))
             }
-            Self::Cache { .. } => Err(Failure::new(ErrorCode::NotFound, "the fragment is never in the cache")),
+            Self::Cache { .. } => Err(Failure::new(ErrorCode::NotFound, "the key fragment is never cached")),
             Self::Export { dir, .. } => stage.input(&dir.join(FRAGMENT))?.read_all(RESOURCE_MAX as usize),
         }
     }
 
-    /// The small part of a resource as the API seals it now.
+    /// Requests the small part of a resource; `None` if this source is not the API.
     pub(crate) fn small_part(
         &mut self,
         name: &ResourceName,
@@ -76,17 +76,17 @@ impl Origin<'_> {
     }
 }
 
-/// Makes `dir` a folder for what is sealed to `user`.
-pub(crate) fn prepare(stage: &Stage, dir: &Path, mut user: User) -> Result<(), Failure> {
-    make_folder(dir)?;
+/// Prepares `dir` as an export for `user`.
+pub(crate) fn prepare_export(stage: &Stage, dir: &Path, mut user: User) -> Result<(), Failure> {
+    create_dir(dir)?;
     let path = dir.join(MANIFEST);
     if path.exists() {
-        let there = read_manifest(stage, dir)?.user;
-        if there.id == user.id {
+        let owner = read_manifest(stage, dir)?.user;
+        if owner.id == user.id {
             return Ok(());
         }
-        let what = format_args!("{}: holds what is sealed to {}", dir.display(), there.email);
-        return Err(Failure::new(ErrorCode::CannotCreate, what).hint("name another folder".to_owned()));
+        let what = format_args!("{}: contains an export for {}", dir.display(), owner.email);
+        return Err(Failure::new(ErrorCode::CannotCreate, what).hint("use another directory".to_owned()));
     }
     user.expires = None;
     let mut output = Output::file(&path, Content::Text)?;
@@ -96,13 +96,13 @@ pub(crate) fn prepare(stage: &Stage, dir: &Path, mut user: User) -> Result<(), F
     output.commit()
 }
 
-/// The file in an exported folder that takes the fragment.
-pub(crate) fn fragment_file(dir: &Path) -> Result<Output, Failure> {
+/// Creates the file of the fragment in an export.
+pub(crate) fn create_fragment_file(dir: &Path) -> Result<Output, Failure> {
     Output::file(&dir.join(FRAGMENT), Content::Secret)
 }
 
-/// Makes the folder `path` and those above it.
-pub(crate) fn make_folder(path: &Path) -> Result<(), Failure> {
+/// Creates the directory `path` and its parents.
+pub(crate) fn create_dir(path: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(path).or_fail(path.display(), |_: &io::Error| ErrorCode::CannotCreate)
 }
 
@@ -111,7 +111,7 @@ fn read_manifest(stage: &Stage, dir: &Path) -> Result<Manifest, Failure> {
     let text = stage.input(&path)?.read_all(MANIFEST_MAX)?;
     let manifest = serde_json::from_slice(&text).ok().filter(|manifest: &Manifest| manifest.export == 1);
     manifest.ok_or_else(|| {
-        let what = format_args!("{}: not what --export writes", path.display());
+        let what = format_args!("{}: not written by --export", path.display());
         Failure::new(ErrorCode::Malformed, what)
     })
 }

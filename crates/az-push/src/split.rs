@@ -1,4 +1,4 @@
-//! The cut of a stream into its small part, in memory, and the rest, unread.
+//! Splits a stream into its small part, in memory, and the unread rest.
 
 use loader_model::PartReceipt;
 use loader_seal::parts::{SMALL_MAX, check_len, cut_name, small_len};
@@ -6,27 +6,28 @@ use loader_seal::{Digest, Header, copy_digest};
 use loader_stage::{ErrorCode, Failure, Input, OrFail};
 use std::io::{self, Read};
 
-/// From this length of the whole on, in bytes, the small part is as long as it
-/// ever gets, so that nothing behind it decides where the cut is.
-const WHOLE_MAX: u64 = SMALL_MAX * 10 / 3 + 1;
+/// Length of a stream in bytes from which the small part has its maximum length. If this many
+/// bytes are read, later ones do not change the split offset.
+const FULL_SMALL_STREAM_LEN: u64 = SMALL_MAX * 10 / 3 + 1;
 
-/// A stream after the cut.
-pub(crate) struct Cut {
+/// Stream that is split into two parts.
+pub(crate) struct SplitStream {
     pub(crate) header: Header,
     /// The small part.
     pub(crate) small: Vec<u8>,
-    /// What was read beyond it.
+    /// Bytes that were read after the small part.
     ahead: io::Cursor<Vec<u8>>,
 }
 
-impl Cut {
-    /// Reads as much of `input` as it takes to know where the cut is.
+impl SplitStream {
+    /// Reads `input` until the split offset is known.
     pub(crate) fn read(input: &mut Input) -> Result<Self, Failure> {
         let name = input.name().to_owned();
         let header = Header::read(input).or_fail(&name, |error| ErrorCode::from_name(error.code()))?;
         let header_len = header.as_bytes().len() as u64;
         let known = header.sealed_len();
-        let wanted = known.map_or(WHOLE_MAX, |whole| small_len(whole, header_len).min(WHOLE_MAX));
+        let wanted =
+            known.map_or(FULL_SMALL_STREAM_LEN, |whole| small_len(whole, header_len).min(FULL_SMALL_STREAM_LEN));
         let mut head = header.as_bytes().to_vec();
         let missing = wanted.saturating_sub(header_len);
         input.by_ref().take(missing).read_to_end(&mut head).map_err(|error| Failure::io(&name, &error))?;
@@ -40,22 +41,23 @@ impl Cut {
         Ok(Self { header, small: head, ahead: io::Cursor::new(ahead) })
     }
 
-    /// Names the file and the place of the cut.
-    pub(crate) fn name(&self) -> String {
+    /// Returns the split id: the file and the offset at which it is split.
+    pub(crate) fn split_id(&self) -> String {
         cut_name(&self.header, self.small.len() as u64)
     }
 
-    /// Size and digest of the small part.
+    /// Returns size and digest of the small part.
     pub(crate) fn small_receipt(&self) -> Result<PartReceipt, Failure> {
         digest(&self.small[..]).map(|digest| receipt(&digest))
     }
 
-    /// The big part, to be read once: what was read ahead, then the rest of `input`.
-    pub(crate) fn big<'a>(&'a mut self, input: &'a mut Input) -> Big<'a> {
-        Big { ahead: &mut self.ahead, input }
+    /// Returns a reader for the big part, which can be read once: the bytes read ahead, then the
+    /// rest of `input`.
+    pub(crate) fn big<'a>(&'a mut self, input: &'a mut Input) -> BigPartReader<'a> {
+        BigPartReader { ahead: &mut self.ahead, input }
     }
 
-    /// Checks the length of the big part against the header, where that tells.
+    /// Checks the length of the big part against the header, if the header contains a length.
     pub(crate) fn check_len(&self, name: &str, big_len: u64) -> Result<(), Failure> {
         let len = self.small.len() as u64 + big_len;
         match self.header.sealed_len() {
@@ -76,17 +78,17 @@ impl Cut {
     }
 }
 
-/// The big part as it is read.
-pub(crate) struct Big<'a> {
+/// Reader for the big part.
+pub(crate) struct BigPartReader<'a> {
     ahead: &'a mut io::Cursor<Vec<u8>>,
     input: &'a mut Input,
 }
 
-impl Read for Big<'_> {
+impl Read for BigPartReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.ahead.read(buf)? {
             0 => {
-                // Megabytes that nobody needs any more.
+                // Free the memory: these are megabytes.
                 *self.ahead = io::Cursor::default();
                 self.input.read(buf)
             }
@@ -95,7 +97,7 @@ impl Read for Big<'_> {
     }
 }
 
-/// Length and digest of what `input` has.
+/// Returns length and digest of the bytes of `input`.
 pub(crate) fn digest(input: impl Read) -> Result<Digest, Failure> {
     copy_digest(input, io::sink()).or_fail("input", |error| ErrorCode::from_name(error.code()))
 }
