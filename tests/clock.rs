@@ -84,7 +84,7 @@ fn a_refused_token_is_renewed_once_and_else_says_why() {
     assert_eq!(today(fetch).status, 0);
     let paths: Vec<_> = site.server().requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths, ["/binary-split/key-fragment", "/login", "/binary-split/key-fragment"]);
-    let words = ["HTTP 401, token expired at 20", "log in again, or name --credentials-file"];
+    let words = ["HTTP 401, token expired at 20", "log in again, or use --credentials-file"];
     refused(&today(&without), 77, "not_permitted", &words);
     if !has_faketime() {
         return;

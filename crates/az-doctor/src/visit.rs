@@ -7,7 +7,7 @@ use loader_api::{Client, Token};
 use loader_cdn::Store;
 use loader_device::Inventory;
 use loader_engine::{Engine, Host};
-use loader_http::{Notify, Reached};
+use loader_http::{Notify, ProbeResult};
 use loader_model::{CdnCredentials, Credentials};
 use loader_seal::fragment::Fragment;
 use loader_seal::rekey::Journal;
@@ -47,10 +47,10 @@ pub(crate) struct Visit<'a> {
     archive: Seen<Sealed>,
     engine: Seen<Engine>,
     client: Seen<Client<'a>>,
-    api: Seen<Reached>,
+    api: Seen<ProbeResult>,
     token: Seen<Token>,
     cdn: Seen<Cdn>,
-    cdn_reached: Seen<Reached>,
+    cdn_reached: Seen<ProbeResult>,
 }
 
 impl<'a> Visit<'a> {
@@ -155,10 +155,10 @@ impl<'a> Visit<'a> {
     }
 
     /// What the API says without a login.
-    pub(crate) fn api(&self) -> Result<Option<&Reached>, Failure> {
+    pub(crate) fn api(&self) -> Result<Option<&ProbeResult>, Failure> {
         seen(&self.api, || {
             let Some(client) = self.client()? else { return Ok(None) };
-            client.reach().map(Some).map_err(|error| api_failure(&error))
+            client.probe().map(Some).map_err(|error| api_failure(&error))
         })
     }
 
@@ -181,10 +181,10 @@ impl<'a> Visit<'a> {
     }
 
     /// What the store says to someone without keys.
-    pub(crate) fn cdn_reached(&self) -> Result<Option<&Reached>, Failure> {
+    pub(crate) fn cdn_reached(&self) -> Result<Option<&ProbeResult>, Failure> {
         seen(&self.cdn_reached, || {
             let Some(cdn) = self.cdn()? else { return Ok(None) };
-            cdn.store.reach(self.notify).map(Some).map_err(|error| cdn_failure(&error))
+            cdn.store.probe(self.notify).map(Some).map_err(|error| cdn_failure(&error))
         })
     }
 

@@ -102,7 +102,7 @@ fn a_server_that_asks_for_a_client_certificate_gets_it() {
 
     refused(&fetch(&site, Some(&ca.pem()), &[]), &["127.0.0.1", "certificate", "--client-cert-file"]);
     refused(&shown("foreign.crt", "foreign.key"), &["127.0.0.1", "certificate"]);
-    refused(&shown("good.crt", "foreign.key"), &["does not fit its key"]);
+    refused(&shown("good.crt", "foreign.key"), &["does not match its key"]);
     std::fs::set_permissions(site.path("good.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
     refused(&shown("good.crt", "good.key"), &["the key of the client certificate can be read by group or others"]);
 }

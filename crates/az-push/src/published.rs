@@ -1,6 +1,6 @@
 //! What is published under a name now.
 
-use loader_api::{Listed, Session};
+use loader_api::{ResourceEntry, Session};
 use loader_cdn::{Meta, Store, is_same_etag};
 use loader_http::Notify;
 use loader_model::{PartReceipt, ResourceName};
@@ -10,7 +10,7 @@ use loader_stage::{ErrorCode, Failure};
 /// What API and CDN have under a name.
 pub(crate) struct Published {
     /// The small part with its receipt, as the API lists it.
-    pub(crate) small: Option<Listed>,
+    pub(crate) small: Option<ResourceEntry>,
     /// The big part, as the CDN tells of it.
     pub(crate) big: Option<Meta>,
 }
@@ -107,7 +107,7 @@ pub(crate) struct Ours<'a> {
 }
 
 /// The entry of `name` in the list of its folder.
-fn listed(session: &mut Session<'_>, name: &ResourceName) -> Result<Option<Listed>, Failure> {
+fn listed(session: &mut Session<'_>, name: &ResourceName) -> Result<Option<ResourceEntry>, Failure> {
     let found = session.call(|client, token| client.list(token, name.folder(), Some(name.file_name())));
     let found = found.map_err(|error| api_failure(&error))?;
     Ok(found.into_iter().find(|listed| listed.name == name.file_name()))

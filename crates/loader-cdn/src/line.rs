@@ -236,12 +236,12 @@ fn fetch(
         };
         spent += before.elapsed();
         if let Err(Error::Http(error)) = &outcome
-            && !error.is_passing()
+            && !error.is_transient()
         {
             // Bytes of an answer that is wrong are not passed on.
             return outcome.map(|()| None);
         }
-        attempts.progressed(filled as u64);
+        attempts.record_progress(filled as u64);
         buffer.truncate(filled);
         if filled > 0 && reports.send(Report::Bytes { offset: position, bytes: buffer }).is_err() {
             return Ok(None);
@@ -255,7 +255,7 @@ fn fetch(
                     // Nothing says that the rest would be of the same version.
                     return Err(Error::Http(error));
                 }
-                attempts.again(error)?;
+                attempts.wait_for_retry(error)?;
             }
             Err(error) => return Err(error),
         }

@@ -138,14 +138,14 @@ fn first_part(
             Ok(part) if start.etag.as_deref().is_none_or(|etag| part.strong_etag() == Some(etag)) => {
                 match part.discarding(start.offset) {
                     Ok(part) => return Ok(part),
-                    Err(error) => attempts.again(error)?,
+                    Err(error) => attempts.wait_for_retry(error)?,
                 }
             }
             Ok(_) => return Err(store.changed(name)),
             // No range fits into an empty object.
             Err(Error::OutOfRange { .. }) if start.offset == 0 && ask.range.is_some() => ask.range = None,
             Err(Error::OutOfRange { .. }) if start.offset > 0 => return Err(store.changed(name)),
-            Err(Error::Http(error)) => attempts.again(error)?,
+            Err(Error::Http(error)) => attempts.wait_for_retry(error)?,
             Err(error) => return Err(error),
         }
     }

@@ -1,7 +1,7 @@
 //! One request for an object or a range of it, and what came back.
 
 use crate::store::{CUT, value};
-use loader_http::{Body, Error as HttpError, HeaderMap, header};
+use loader_http::{Error as HttpError, HeaderMap, ResponseBody, header};
 use std::fmt;
 
 /// What is asked for.
@@ -53,12 +53,17 @@ pub struct Part {
     /// The file of which it is the big part, and where that was cut.
     pub cut: Option<String>,
     /// The bytes.
-    pub body: Body,
+    pub body: ResponseBody,
 }
 
 impl Part {
     /// The answer to `ask` with status 200 or 206; `Err` says what is wrong with it.
-    pub(crate) fn from_response(ask: &Ask, status: u16, headers: &HeaderMap, mut body: Body) -> Result<Self, String> {
+    pub(crate) fn from_response(
+        ask: &Ask,
+        status: u16,
+        headers: &HeaderMap,
+        mut body: ResponseBody,
+    ) -> Result<Self, String> {
         let etag = value(headers, header::ETAG).map(str::to_owned);
         let cut = value(headers, CUT).map(str::to_owned);
         if value(headers, header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {

@@ -2,7 +2,7 @@
 
 use crate::expected::hex;
 use crate::{Ask, Error};
-use loader_http::{BaseUrl, Call, HeaderMap, HeaderName, HeaderValue, Method, Origin, Uri, header};
+use loader_http::{BaseUrl, HeaderMap, HeaderName, HeaderValue, HttpRequest, Method, Origin, Uri, header};
 use loader_model::{CdnCredentials, ResourceName};
 use ring::hmac;
 use s3::command::Command;
@@ -108,7 +108,7 @@ impl Signer {
     }
 
     /// The request for `place`, signed with the time of now.
-    pub(crate) fn sign(&self, place: &Place, ask: &Ask) -> Result<Call<'static>, Error> {
+    pub(crate) fn sign(&self, place: &Place, ask: &Ask) -> Result<HttpRequest<'static>, Error> {
         let bucket = self.bucket_of(place)?;
         let command = match (&ask.range, ask.head) {
             (_, true) => Command::HeadObject,
@@ -119,7 +119,7 @@ impl Signer {
         };
         let request = AttoRequest::new(&bucket, &place.key, command).map_err(unsignable)?;
         let method = if ask.head { Method::HEAD } else { Method::GET };
-        let mut call = Call::new(method, request.url().map_err(unsignable)?.as_str());
+        let mut call = HttpRequest::new(method, request.url().map_err(unsignable)?.as_str());
         call.headers = request.headers().map_err(unsignable)?;
         for name in [header::AUTHORIZATION, TOKEN] {
             if let Some(value) = call.headers.get_mut(name) {
@@ -143,7 +143,7 @@ impl Signer {
         query: &[(&str, &str)],
         payload: &str,
         more: HeaderMap,
-    ) -> Result<Call<'static>, Error> {
+    ) -> Result<HttpRequest<'static>, Error> {
         let bucket = self.bucket_of(place)?;
         let request = AttoRequest::new(&bucket, &place.key, Command::HeadObject).map_err(unsignable)?;
         let mut url = request.url().map_err(unsignable)?;
@@ -171,7 +171,7 @@ impl Signer {
         let mut authorization = value(&authorization)?;
         authorization.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, authorization);
-        let mut call = Call::new(method, url.as_str());
+        let mut call = HttpRequest::new(method, url.as_str());
         call.headers = headers;
         Ok(call)
     }
@@ -183,8 +183,8 @@ impl Signer {
 
     /// The request for another URL, without a signature: what it may read, it
     /// may read by itself.
-    pub(crate) fn unsigned(url: String, ask: &Ask) -> Call<'static> {
-        let mut call = Call::new(if ask.head { Method::HEAD } else { Method::GET }, url);
+    pub(crate) fn unsigned(url: String, ask: &Ask) -> HttpRequest<'static> {
+        let mut call = HttpRequest::new(if ask.head { Method::HEAD } else { Method::GET }, url);
         if let Some(range) = &ask.range
             && let Ok(value) = range.to_string().parse()
         {
@@ -216,7 +216,7 @@ fn value(text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(text).map_err(|_| Error::Config("the request for the CDN cannot be signed".to_owned()))
 }
 
-fn add_if_range(call: &mut Call<'_>, ask: &Ask) {
+fn add_if_range(call: &mut HttpRequest<'_>, ask: &Ask) {
     if let Some(etag) = &ask.if_range
         && let Ok(value) = etag.parse()
     {

@@ -4,7 +4,9 @@ use crate::part::Range;
 use crate::sign::{Keys, Place, Signer};
 use crate::xml::Document;
 use crate::{Ask, Error, Expected, GetPlan, Object, Part, Start};
-use loader_http::{Call, HeaderMap, HeaderName, Http, Notify, Origin, Reached, Response, Uri, header, server_time};
+use loader_http::{
+    HeaderMap, HeaderName, Http, HttpRequest, Notify, Origin, ProbeResult, Response, Uri, header, server_time,
+};
 use loader_model::{CdnCredentials, ResourceName, printable};
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -87,8 +89,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Http`].
-    pub fn reach(&self, notify: Notify<'_>) -> Result<Reached, Error> {
-        Ok(self.http.reach(self.signer.endpoint(), notify)?)
+    pub fn probe(&self, notify: Notify<'_>) -> Result<ProbeResult, Error> {
+        Ok(self.http.probe(self.signer.endpoint(), notify)?)
     }
 
     /// The big part of a resource, read in order from `start`. The caller checks the
@@ -124,7 +126,7 @@ impl Store {
                     Err(error) if !ask.head => return Err(error),
                     Err(_) => ask = first_byte(),
                 },
-                Err(Error::Http(error)) => attempts.again(error)?,
+                Err(Error::Http(error)) => attempts.wait_for_retry(error)?,
                 // A proxy that does not pass a HEAD on.
                 Err(Error::Protocol { .. }) if ask.head => ask = first_byte(),
                 Err(error) => return Err(error),
@@ -183,9 +185,9 @@ impl Store {
         name: &ResourceName,
         place: &Place,
         ask: &Ask,
-        from: &Call<'_>,
+        from: &HttpRequest<'_>,
         headers: &HeaderMap,
-    ) -> Result<Call<'static>, Error> {
+    ) -> Result<HttpRequest<'static>, Error> {
         let location =
             value(headers, header::LOCATION).ok_or_else(|| self.protocol(name, "redirect without a Location"))?;
         let unusable = || self.protocol(name, "redirect to a location that cannot be used");
@@ -214,7 +216,7 @@ impl Store {
     }
 
     pub(crate) fn refusal(&self, name: &ResourceName, mut response: Response) -> Error {
-        let document = Document::read(&response.body.read_front(ERROR_BODY_MAX));
+        let document = Document::read(&response.body.read_prefix(ERROR_BODY_MAX));
         let code = document.code.clone();
         let region = value(&response.headers, REGION).or(document.region()).map(printable);
         let (host, key, status) = (self.host(), name.big_key(), response.status);

@@ -7,7 +7,9 @@ use crate::xml::Document;
 use crate::{Error, Store};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use loader_http::{Answer, Attempts, Error as HttpError, HeaderMap, HeaderName, HeaderValue, Method, Notify, header};
+use loader_http::{
+    Attempts, BufferedResponse, Error as HttpError, HeaderMap, HeaderName, HeaderValue, Method, Notify, header,
+};
 use loader_model::ResourceName;
 
 /// Most bytes of an XML answer: a list of 1000 parts is some 300 KiB.
@@ -67,7 +69,7 @@ impl<'a> Upload<'a> {
         let answer = loop {
             let begun = send(store, name, (Method::POST, &[("uploads", "")]), (b"", &sha256_hex(b"")), more.clone());
             match begun {
-                Err(Error::Http(error)) => attempts.again(error)?,
+                Err(Error::Http(error)) => attempts.wait_for_retry(error)?,
                 Err(Error::Protocol { .. }) if more.remove(CHECKSUM_ALGORITHM).is_some() => {}
                 other => break other?,
             }
@@ -147,10 +149,10 @@ impl<'a> Upload<'a> {
                     }
                     // What came of it shows when it is asked for again.
                     let cause = "the answer is empty".to_owned();
-                    attempts.again(HttpError::Broken { host: self.store.host(), cause })?;
+                    attempts.wait_for_retry(HttpError::Broken { host: self.store.host(), cause })?;
                 }
                 Err(Error::NotFound { .. }) if repeated.get() => return Ok(None),
-                Err(Error::Http(error)) => attempts.again(error)?,
+                Err(Error::Http(error)) => attempts.wait_for_retry(error)?,
                 Err(error) => return Err(error),
             }
             repeated.set(true);
@@ -173,16 +175,21 @@ fn signed(
     body: (&[u8], &str),
     more: &HeaderMap,
     attempts: &mut Attempts<'_>,
-) -> Result<Answer, Error> {
+) -> Result<BufferedResponse, Error> {
     loop {
         match send(store, name, (method.clone(), query), body, more.clone()) {
-            Err(Error::Http(error)) => attempts.again(error)?,
+            Err(Error::Http(error)) => attempts.wait_for_retry(error)?,
             other => return other,
         }
     }
 }
 
-fn request_once(store: &Store, name: &ResourceName, target: Target<'_>, body: (&[u8], &str)) -> Result<Answer, Error> {
+fn request_once(
+    store: &Store,
+    name: &ResourceName,
+    target: Target<'_>,
+    body: (&[u8], &str),
+) -> Result<BufferedResponse, Error> {
     send(store, name, target, body, HeaderMap::new())
 }
 
@@ -194,7 +201,7 @@ fn send(
     (method, query): Target<'_>,
     (body, sha256): (&[u8], &str),
     more: HeaderMap,
-) -> Result<Answer, Error> {
+) -> Result<BufferedResponse, Error> {
     let mut call = store.signer.sign_query(&store.signer.place(name)?, method.clone(), query, sha256, more)?;
     if method != Method::GET && method != Method::DELETE {
         call = call.body(body);
@@ -208,7 +215,7 @@ fn send(
     if let Some(status) = Document::read(&body).late_status() {
         return Err(HttpError::Busy { host: store.host(), status, retry_after: None }.into());
     }
-    Ok(Answer { status: response.status, headers: response.headers, body })
+    Ok(BufferedResponse { status: response.status, headers: response.headers, body })
 }
 
 fn failed_late(document: &Document) -> String {

@@ -4,7 +4,7 @@ use crate::cli::Name;
 use crate::finding::Finding;
 use crate::visit::{Cdn, Visit};
 use loader_cdn::{Ask, Error, Range};
-use loader_http::Reached;
+use loader_http::ProbeResult;
 use loader_model::ResourceName;
 use loader_session::cdn_failure;
 use loader_stage::{ErrorCode, Failure};
@@ -21,7 +21,7 @@ pub(crate) fn api(visit: &Visit<'_>) -> Result<Finding, Failure> {
     Ok(answered(&client.host(), reached))
 }
 
-fn answered(host: &str, reached: &Reached) -> Finding {
+fn answered(host: &str, reached: &ProbeResult) -> Finding {
     let took_ms = u64::try_from(reached.took.as_millis()).unwrap_or(u64::MAX);
     let finding = match reached.status {
         300..=399 => Finding::warn(
