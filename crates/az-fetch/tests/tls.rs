@@ -4,7 +4,7 @@
 
 mod site;
 
-use loader_testkit::{Certified, TestCa, Tls};
+use loader_testkit::{CertifiedKey, TestCa, Tls};
 use site::{NAME, Site};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
@@ -14,7 +14,7 @@ const LEN: usize = 3 << 20;
 /// A year that is far enough.
 const VALID: i32 = 2099;
 
-fn site(server: Certified, client_ca: Option<String>) -> Site {
+fn site(server: CertifiedKey, client_ca: Option<String>) -> Site {
     Site::https(LEN, Tls { server, client_ca })
 }
 
@@ -71,7 +71,7 @@ fn a_certificate_whose_time_is_over_is_refused_and_the_clock_is_named() {
 fn a_certificate_whose_time_has_not_come_is_a_matter_of_the_clock() {
     let ca = TestCa::new().unwrap();
     let site = site(ca.server_from(&["127.0.0.1"], 2098).unwrap(), None);
-    let words = ["127.0.0.1", "not valid yet, by the clock of this machine: ", "\"clock\"", "set the clock"];
+    let words = ["127.0.0.1", "not valid yet, according to the clock of this machine: ", "\"clock\"", "set the clock"];
     refused(&fetch(&site, Some(&ca.pem()), &[]), &words);
 }
 
