@@ -1,7 +1,7 @@
-//! What az-decrypt and az-encrypt hand to a pipe: readers that are slow, that keep
-//! what they got, that leave; systems that refuse to have memory taken.
+//! Output of az-decrypt and az-encrypt to a pipe: readers that are slow, keep pages, or
+//! close the pipe, and kernels that refuse vmsplice.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, tee};
@@ -15,13 +15,13 @@ use tests::{Finished, Random, bash, filter, run, vectors};
 
 const MIB: usize = 1 << 20;
 
-/// Five segments and a short one.
+/// Five full segments and a short one.
 fn plaintext() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| Random(11).bytes(5 * MIB + 12_345))
 }
 
-/// A folder with `key`, and the plaintext sealed in segments of several sizes.
+/// Directory with `key`, and with the plaintext sealed in several segment sizes.
 fn site() -> &'static TempDir {
     static SITE: OnceLock<TempDir> = OnceLock::new();
     SITE.get_or_init(|| {
@@ -53,7 +53,7 @@ fn opening(sealed: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Starts `command` with a pipe of `len` bytes that does not belong to the harness.
+/// Starts `command` with a new pipe as standard output.
 fn start(mut command: Command, flags: OFlags) -> (Child, PipeReader) {
     let (reader, writer) = io::pipe().unwrap();
     fcntl_setfl(&writer, flags).unwrap();
@@ -95,7 +95,7 @@ fn a_pipe_that_does_not_block_is_waited_for() {
         let mut command = filter(name);
         command.arg("--key-file").arg(at("key")).arg(at(if name == "az-decrypt" { "gcm-1M" } else { "plain" }));
         let (child, mut reader) = start(command, OFlags::NONBLOCK);
-        // Nothing is read before it has filled the pipe and more is due.
+        // Reads only after the filter has filled the pipe and has to write more.
         reader.read_exact(&mut [0]).unwrap();
         let size = fcntl_getpipe_size(&reader).unwrap();
         let rest = read_slowly(reader);
@@ -106,7 +106,7 @@ fn a_pipe_that_does_not_block_is_waited_for() {
     }
 }
 
-/// Waits until `child` waits for something itself, or has ended.
+/// Waits until `child` is sleeping or has ended.
 fn wait_until_it_sleeps(child: &mut Child) {
     let stat = format!("/proc/{}/stat", child.id());
     while child.try_wait().unwrap().is_none() && !fs::read_to_string(&stat).unwrap().contains(") S ") {
@@ -144,7 +144,7 @@ fn an_input_that_does_not_block_is_waited_for() {
         stderr.read_line(&mut String::new()).unwrap();
         for piece in [&input[..30], &input[30..input.len() / 2], &input[input.len() / 2..]] {
             wait_until_it_sleeps(&mut child);
-            // az-inspect leaves when it has seen enough.
+            // az-inspect stops reading after the header.
             let _ = writer.write_all(piece);
         }
         drop(writer);

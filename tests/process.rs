@@ -1,17 +1,19 @@
-//! What a golden file cannot say: readers that leave, terminals, signals, files
-//! that appear whole or not at all.
+//! Process behaviour that golden files cannot express: closed pipes, terminals, signals and
+//! atomic output files.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, tcgetattr};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
-use tests::{Finished, Random, bash, events, filter, run, vector, vector_file, whole, write_secret};
+use tests::{
+    Finished, Random, bash, events, file_names, filter, run, set_mode, vector, vector_file, whole, write_secret,
+};
 
 const FILTERS: [&str; 14] = [
     "az-cdn-creds",
@@ -34,22 +36,15 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-/// The writing end of a pipe that nobody reads.
+/// Returns the write end of a pipe without a reader.
 fn abandoned_pipe() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     writer.into()
 }
 
-/// Waits for the first event line of `child`, which says `idle`: from then on
-/// signals are handled. Gives the rest of standard error.
+/// Waits for the first event line of `child`, the `idle` event: from then on signals are
+/// handled. Returns the rest of standard error.
 fn wait_for_idle(child: &mut Child) -> BufReader<impl Read + use<>> {
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
@@ -62,7 +57,7 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// The child to its end, whose first line was read by [`wait_for_idle`].
+/// Waits for the end of the child, after [`wait_for_idle`] has read its first line.
 fn finish(child: Child, mut stderr: impl Read) -> Finished {
     let mut said = String::new();
     stderr.read_to_string(&mut said).unwrap();
@@ -117,11 +112,14 @@ fn a_standard_stream_that_is_closed_is_no_success() {
         let finished = run(command, b"");
         assert_eq!((finished.status, finished.code().as_str()), (74, "io"), "{line}: {}", finished.stderr);
         assert!(finished.stderr.contains(&format!("\"standard {stream} is closed\"")), "{line}: {}", finished.stderr);
-        assert_eq!((finished.stdout.len(), names(dir.path())), (0, vec!["key".to_owned()]), "{line}");
+        assert_eq!((finished.stdout.len(), file_names(dir.path())), (0, vec!["key".to_owned()]), "{line}");
     }
     let mut command = bash("az-split --new-key -o out <&- >&- && umask 077 && az-join out | az-split > again 2>&-");
     command.current_dir(dir.path());
-    assert_eq!((run(command, b"").status, names(dir.path())), (0, ["again", "key", "out"].map(str::to_owned).to_vec()));
+    assert_eq!(
+        (run(command, b"").status, file_names(dir.path())),
+        (0, ["again", "key", "out"].map(str::to_owned).to_vec())
+    );
 }
 
 #[test]
@@ -159,16 +157,15 @@ fn no_reader_of_the_events_is_no_failure() {
     assert!(finished.text().starts_with('{'));
 }
 
-/// What `script` shows of a command on a terminal of its own; `status N` is its
-/// last line where the command prints it.
+/// Runs a shell script on a new terminal and returns the output of the terminal.
 fn in_terminal(script: &str) -> String {
     let mut command = bash("exec script -qec \"$SCRIPT\" /dev/null");
     command.env("SCRIPT", script).env("SHELL", "/bin/bash");
     run(command, b"").text()
 }
 
-/// The same while a person answers the prompts: each key is typed when the terminal shows its
-/// prompt, and a password when it shows no more what is typed.
+/// Like [`in_terminal`], and types an answer when its prompt appears; a password only after
+/// the terminal has stopped echoing.
 fn typed_in_terminal(script: &str, answers: &[(&str, &[u8])]) -> String {
     let dir = TempDir::new().unwrap();
     let name = dir.path().join("tty");
@@ -214,7 +211,7 @@ fn what_is_typed_at_the_prompt_is_judged() {
         assert!(shown.contains(message) && shown.contains(&format!("status {status}")), "{shown}");
         assert!(!shown.contains("hunter2"), "{shown}");
     }
-    // The terminal does not tell anyone of a Ctrl-C at the password; az-login does.
+    // During password input Ctrl-C sends no signal; az-login handles it.
     let shown = typed_in_terminal(&format!("bash -c '{login}; echo goes on'"), &[email, ("password: ", b"\x03")]);
     assert!(shown.contains("stopped by SIGINT") && !shown.contains("goes on"), "{shown}");
 }
@@ -232,7 +229,7 @@ fn binary_data_and_secrets_are_not_written_to_a_terminal() {
         (format!("az-split --key-file {at}/key"), "a secret"),
         (format!("az-join --raw-sha256 {at}/key"), "a secret"),
     ] {
-        // Under az-status they write to a pipe, which it shows above its bars.
+        // Under az-status they write to a pipe, whose content it prints above its bars.
         for command in [command.clone(), format!("TERM=xterm az-status -- {command}")] {
             let shown = in_terminal(&format!("{command}; echo status $?"));
             assert!(shown.contains(&format!("{what} is not written to a terminal")), "{command}: {shown}");
@@ -282,7 +279,7 @@ fn signals_end_a_stage_with_its_final_line() {
     }
 }
 
-/// The only process that `parent` has started.
+/// Returns the only child process of `parent`.
 fn child_of(parent: &Child) -> Pid {
     let path = format!("/proc/{0}/task/{0}/children", parent.id());
     fs::read_to_string(path).unwrap().trim().parse().ok().and_then(Pid::from_raw).unwrap()
@@ -319,21 +316,21 @@ fn a_failure_is_told_while_the_input_is_still_open() {
     command.arg("--key-file").arg(&key);
     let mut sealed = run(command, &vec![7; 3 << 20]).stdout;
     sealed[200_000] ^= 1;
-    // While one thread checks the first segment, another waits for more of the second.
+    // One thread verifies the first segment while another waits for the rest of the second.
     for _ in 0..5 {
         let mut command = filter("az-decrypt");
         command.args(["--threads", "2", "--key-file"]).arg(&key).stdin(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&sealed[..3 << 19]).unwrap();
-        // Would wait for ever if the filter waited for input of no use.
+        // Would block forever if the filter waited for input that it no longer needs.
         let output = child.wait_with_output().unwrap();
         drop(stdin);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(65), 0));
     }
 }
 
-/// az-encrypt on its way into `dir/out`, with more than its pipe holds written.
+/// Starts az-encrypt with the output `dir/out` and writes more input than its pipe can hold.
 fn half_way(dir: &Path) -> (Child, impl Write + use<>, BufReader<impl Read + use<>>) {
     let key = dir.join("key");
     write_secret(&key, &whole().key);
@@ -342,7 +339,7 @@ fn half_way(dir: &Path) -> (Child, impl Write + use<>, BufReader<impl Read + use
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let stderr = wait_for_idle(&mut child);
-    // A pipe holds 1 MiB at most: when this returns, the rest was sealed.
+    // A pipe holds at most 1 MiB: when this returns, the rest has been sealed.
     stdin.write_all(&Random(3).bytes(4 << 20)).unwrap();
     (child, stdin, stderr)
 }
@@ -358,7 +355,7 @@ fn a_file_is_not_touched_before_its_successor_is_whole() {
     let finished = finish(child, stderr);
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     assert!(fs::metadata(&out).unwrap().len() > 4 << 20);
-    assert_eq!(names(dir.path()), ["key", "out"]);
+    assert_eq!(file_names(dir.path()), ["key", "out"]);
 }
 
 #[test]
@@ -372,11 +369,11 @@ fn a_stage_that_is_ended_leaves_the_old_file_and_nothing_else() {
         drop(stdin);
         assert_eq!(finished.status, -number, "{}", finished.stderr);
         assert_eq!(fs::read(dir.path().join("out")).unwrap(), b"the old one");
-        // Without O_TMPFILE a kill may leave a temporary file, under no wrong name.
-        let left: Vec<_> = names(dir.path()).into_iter().filter(|name| !name.ends_with(".tmp")).collect();
+        // Without O_TMPFILE a kill may leave a temporary file, but not with the final name.
+        let left: Vec<_> = file_names(dir.path()).into_iter().filter(|name| !name.ends_with(".tmp")).collect();
         assert_eq!(left, ["key", "out"]);
         if sent != Signal::KILL {
-            assert_eq!(names(dir.path()), ["key", "out"]);
+            assert_eq!(file_names(dir.path()), ["key", "out"]);
         }
     }
 }
@@ -392,7 +389,7 @@ fn a_stage_that_fails_leaves_the_old_file_and_nothing_else() {
         command.args(["--key-file", "-", "-o"]).arg(&out).arg(&vector.path);
         assert!(matches!(run(command, vector.key.as_bytes()).status, 65 | 79), "{name}");
         assert_eq!(fs::read(&out).unwrap(), b"the old one", "{name}");
-        assert_eq!(names(dir.path()), ["out"], "{name}");
+        assert_eq!(file_names(dir.path()), ["out"], "{name}");
     }
 }
 
@@ -410,7 +407,7 @@ fn a_link_to_a_device_or_a_descriptor_is_left_as_it_is() {
             assert_eq!((finished.status, finished.stdout.len()), (73, 0), "{target}: {}", finished.stderr);
             assert!(finished.stderr.contains("redirect standard output instead"), "{}", finished.stderr);
             assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
-            assert_eq!(names(dir.path()), ["first", "link", "stdout"]);
+            assert_eq!(file_names(dir.path()), ["first", "link", "stdout"]);
         }
         fs::remove_file(&link).unwrap();
         fs::remove_file(&first).unwrap();
@@ -420,11 +417,11 @@ fn a_link_to_a_device_or_a_descriptor_is_left_as_it_is() {
 #[test]
 fn a_file_in_a_closed_directory_that_the_shell_made_for_a_secret_is_closed_too() {
     let dir = TempDir::new().unwrap();
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+    set_mode(dir.path(), 0o700);
     let redirected = |name: &str, content: &str, args: &[&str], filter_name: &str, input: &str| {
         let path = dir.path().join(name);
         fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        set_mode(&path, 0o644);
         let mut command = filter(filter_name);
         command.args(args).stdout(File::options().append(true).open(&path).unwrap());
         assert_eq!(run(command, input.as_bytes()).status, 0);
@@ -454,7 +451,7 @@ fn a_system_without_proc_takes_files_and_descriptors() {
     }
     let finished = in_namespace("az-encrypt --key-fd 5 5<key -o out key");
     assert_eq!(finished.status, 0, "{}", finished.stderr);
-    assert_eq!(names(dir.path()), ["key", "out"]);
+    assert_eq!(file_names(dir.path()), ["key", "out"]);
     let finished = in_namespace("az-decrypt --key-fd 5 5<key out | cmp - key");
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     let finished = in_namespace("az-decrypt --key-fd 77 out");

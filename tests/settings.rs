@@ -1,6 +1,6 @@
-//! Where settings come from: flags, variables, systemd, config files.
+//! Sources of settings: flags, environment variables, systemd, config files.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ fn a_setting_comes_from_the_first_of_its_places() {
     };
     config("xdg", "xdg.key");
     config("home/.config", "home.key");
-    // A sealed file that none of the keys opens: the error names the key held.
+    // No key opens this sealed file, so the error names the key that was used.
     type Setting = for<'c> fn(&'c mut Command, &dyn Fn(&str) -> PathBuf) -> &'c mut Command;
     let settings: [Setting; 5] = [
         |command, path| command.arg("--key-file").arg(path("flag")),

@@ -1,7 +1,7 @@
-//! The units of `examples/systemd`: systemd takes them without a word, and they
-//! try again exactly where the table of exit status says that it is worth it.
+//! The units in `examples/systemd`: systemd accepts them without warnings, and they restart
+//! exactly for the exit statuses that the README documents as worth a retry.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ fn unit(name: &str) -> PathBuf {
     folder().join("../examples/systemd").join(name)
 }
 
-/// The numbers of one setting of the service.
+/// Returns the numbers in one setting of the service.
 fn numbers(setting: &str) -> BTreeSet<u8> {
     let text = fs::read_to_string(unit("az-unlock.service")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(setting)?.strip_prefix('='));
@@ -30,12 +30,12 @@ fn only_what_a_second_try_may_mend_is_tried_again() {
     });
     let never: BTreeSet<_> = rows.filter(|(_, again)| *again == "no").map(|(code, _)| code).collect();
     assert!(never.len() > 8, "the table of exit status was not found");
-    // And a credential that is missing, of which systemd says 243.
+    // And 243, systemd's status for a missing credential.
     assert_eq!(numbers("RestartPreventExitStatus"), never.into_iter().chain([243]).collect());
 }
 
-/// A folder of units as the README installs them, with the drop-in, and az-unlock
-/// where the service looks for it.
+/// Creates a directory with the units as installed by the README, the drop-in, and
+/// az-unlock at the path in the service.
 fn installed(drop_in: Option<&str>) -> TempDir {
     let dir = TempDir::new().unwrap();
     let unlock = folder().join("../scripts/unlock");
@@ -105,8 +105,8 @@ fn the_metrics_go_where_the_service_may_write() {
     assert!(rules.contains(file), "the rules name another file than {file}");
 }
 
-/// What `systemd-creds` seals as the drop-in says opens under the names that the
-/// service asks for, and under no other.
+/// Credentials that `systemd-creds` encrypts as described in the drop-in decrypt only with
+/// the names in the service.
 #[test]
 fn encrypted_credentials_open_under_their_names_alone() {
     let dir = TempDir::new().unwrap();

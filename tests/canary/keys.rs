@@ -1,4 +1,4 @@
-//! Keys that are cut, joined, replaced, and what is published with them.
+//! Secrets of split, joined and replaced keys, and of publishing with them.
 
 use super::{CDN_SECRET, Site, UPLOADER_SECRET, Watched};
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 use tests::say;
 use tests::site::has_engine;
 
-/// Runs `line`, which ends with 0, and looks for secrets. Its standard output.
+/// Runs `line`, which must succeed, checks it for secrets, and returns its standard output.
 #[track_caller]
 fn succeeds(watched: &Watched, line: &str, settings: &[(&str, &Path)]) -> String {
     let finished = watched.run(line, settings, b"");
@@ -35,7 +35,7 @@ fn keys_that_are_cut_joined_and_replaced_stay_where_they_belong() {
     }
     let site = &watched.site;
     assert!(fs::read(site.file("plain")).unwrap() == fs::read(site.file("images.tar")).unwrap());
-    // A new key is shown by nobody who was not asked to.
+    // A new key is printed only if requested.
     let new = fs::read_to_string(site.file("new.key")).unwrap();
     assert!(new.starts_with("AZ-SECRET-KEY-1Q"));
 }
@@ -131,7 +131,7 @@ fn a_failure_with_keys_gives_no_secret_away() {
         ("key set", r#"t az-whoami --jwks-file "$SITE/key" --token-file "$SITE/jwt""#, "config"),
         ("enrolment card of az-fetch", r#"t az-fetch --hwid-card "$SITE/key" key-fragment < "$SITE/jwt""#, "malformed"),
     ] {
-        // Where a secret is an argument, it is in argv: by no doing of the stage.
+        // A secret that the user passes as an argument is in argv; the stage cannot prevent that.
         let line = if what == "key id to drop" { line.replacen("t az", "az", 1) } else { line.to_owned() };
         if code.is_empty() {
             assert_ne!(watched.run(&line, &[], b"").status, 0, "{what}");
@@ -142,7 +142,7 @@ fn a_failure_with_keys_gives_no_secret_away() {
     }
 }
 
-/// az-status sees every line, and keeps them: in a log, a status file and metrics.
+/// az-status reads every line and stores it in a log, a status file and metrics.
 #[test]
 fn logs_and_status_files_hold_no_secret() {
     let watched = Watched::new(Site::start());
