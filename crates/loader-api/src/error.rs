@@ -93,7 +93,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Http(error) => error.hint(),
-            Self::LoginRefused { .. } => Some("check the email and the password in the credentials".to_owned()),
+            Self::LoginRefused { .. } => Some("check email and password in the credentials".to_owned()),
             Self::Locked { .. } => Some("ask an administrator to unlock the account".to_owned()),
             Self::Unauthorized(_) => Some("log in again, or use --credentials-file".to_owned()),
             Self::Clock(_) => Some("set the clock, then log in again".to_owned()),
