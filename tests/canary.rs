@@ -168,7 +168,7 @@ fn can_trace() -> bool {
         let output = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
         let can = output.is_ok_and(|output| output.status.success());
         if !can {
-            say("skipped: system calls are not looked at without strace");
+            say("skipped: strace is required to trace system calls");
         }
         can
     })
@@ -178,7 +178,7 @@ const UNLOCK: &str = r#"t az-login | t az-fetch key-fragment | t az-join - "$DEV
     t az-decrypt --key-file - "$IMAGES""#;
 
 #[test]
-fn an_unlock_gives_no_secret_away() {
+fn an_unlock_leaks_no_secret() {
     for site in [Site::start(), Site::with_sealed_fragment()] {
         let watched = Watched::new(site);
         let finished = watched.run(UNLOCK, &[], b"");
@@ -194,7 +194,7 @@ fn an_unlock_gives_no_secret_away() {
 }
 
 #[test]
-fn a_device_secret_is_given_to_nobody() {
+fn a_device_secret_is_never_sent() {
     let watched = Watched::new(Site::start());
     let secret = watched.site.file("device-secret");
     let finished = watched.run(UNLOCK, &[("AZ_DEVICE_SECRET_FILE", &secret)], b"");
@@ -209,7 +209,7 @@ fn a_device_secret_is_given_to_nobody() {
 }
 
 #[test]
-fn a_model_gives_no_secret_away() {
+fn a_model_leaks_no_secret() {
     let watched = Watched::new(Site::start());
     let finished = watched.run("t az-login", &[], b"");
     assert_eq!(finished.status, 0, "{}", finished.stderr);
@@ -232,7 +232,7 @@ fn a_model_gives_no_secret_away() {
 }
 
 #[test]
-fn a_failure_gives_no_secret_away() {
+fn a_failure_leaks_no_secret() {
     let watched = Watched::new(Site::start());
     let site = &watched.site;
     watched.damage("damaged.key", "key");
@@ -316,7 +316,7 @@ fn echoing_server() -> String {
 }
 
 #[test]
-fn a_server_that_repeats_the_request_gives_no_secret_away() {
+fn a_server_that_repeats_the_request_leaks_no_secret() {
     let watched = Watched::new(Site::start());
     let url = echoing_server();
     for line in [

@@ -19,7 +19,7 @@ fn has_faketime() -> bool {
     *HAS.get_or_init(|| {
         let has = Command::new("faketime").args(["@5", "true"]).status().is_ok_and(|status| status.success());
         if !has {
-            say("skipped: the clock is not turned back without faketime");
+            say("skipped: faketime is required to set the clock");
         }
         has
     })
@@ -50,7 +50,7 @@ const BOOT: &str = "1970-01-01 00:00:05";
 const NOW: &str = "2026-06-01 12:00:00";
 
 #[test]
-fn a_token_is_not_judged_by_a_clock_that_was_not_set() {
+fn a_token_is_not_verified_with_an_unset_clock() {
     if !has_faketime() {
         return;
     }
@@ -70,7 +70,7 @@ fn a_token_is_not_judged_by_a_clock_that_was_not_set() {
 }
 
 #[test]
-fn a_refused_token_is_renewed_once_and_else_says_why() {
+fn a_refused_token_is_renewed_once_or_reported() {
     let site = Site::start();
     let fetch = "az-fetch --token-file expired.jwt key-fragment";
     let without = format!("env -u AZ_CREDENTIALS_FILE {fetch}");
@@ -90,12 +90,12 @@ fn a_refused_token_is_renewed_once_and_else_says_why() {
     }
     assert_eq!(at(&site, BOOT, fetch).status, 0);
     let words =
-        ["HTTP 401, the clock of this machine says 1970-01-01", "cannot be told", "set the clock, then log in again"];
+        ["HTTP 401, the clock of this machine says 1970-01-01", "is unknown", "set the clock, then log in again"];
     refused(&at(&site, BOOT, &without), 78, "clock", &words);
 }
 
 #[test]
-fn the_store_refuses_a_signature_of_another_time() {
+fn the_store_refuses_a_signature_with_a_wrong_time() {
     if !has_faketime() {
         return;
     }

@@ -133,7 +133,7 @@ impl Device {
 const ALL: [&str; 3] = ["az-fetch key-fragment", "az-fetch models/tiny.txt", "az-fetch --part small models/tiny.txt"];
 
 #[test]
-fn the_source_that_changed_is_named_where_a_card_is_at_hand() {
+fn with_a_card_the_changed_source_is_named() {
     let device = Device::new(false);
     for line in ALL {
         device.succeeds(&format!("{line} --hwid-card card.json"));
@@ -157,7 +157,7 @@ fn the_source_that_changed_is_named_where_a_card_is_at_hand() {
 }
 
 #[test]
-fn hardware_that_is_the_same_is_said_to_be() {
+fn unchanged_hardware_is_reported_as_unchanged() {
     let device = Device::new(false);
     device.succeeds("az-fetch --export stick key-fragment");
     let line = "az-fetch --credentials-file wrong.json --hwid-card card.json --from stick key-fragment";
@@ -169,7 +169,7 @@ fn hardware_that_is_the_same_is_said_to_be() {
 }
 
 #[test]
-fn a_device_secret_is_one_more_thing_to_have() {
+fn a_device_secret_is_an_additional_factor() {
     let device = Device::new(true);
     for line in ALL {
         device.succeeds(&format!("{line} --device-secret-file device-secret"));

@@ -95,7 +95,7 @@ fn listing(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_device_in_order_passes_and_stays_as_it_is() {
+fn a_healthy_device_passes_and_is_not_changed() {
     let site = Site::start();
     let before = listing(site.folder());
     let args =
@@ -115,7 +115,7 @@ fn a_device_in_order_passes_and_stays_as_it_is() {
 }
 
 #[test]
-fn the_engine_and_its_room() {
+fn the_engine_and_its_disk_space() {
     let site = Site::start();
     let missing = found(&site, &["--host", "unix:///nonexistent/docker.sock", "--skip", "card"]);
     missing.only("engine", 69, "no container engine at /nonexistent/docker.sock");
@@ -149,7 +149,7 @@ fn logins_that_are_refused() {
 }
 
 #[test]
-fn servers_that_are_away() {
+fn unreachable_servers() {
     let site = Site::start();
     let api = found(&site, &["--api-url", "http://127.0.0.1:1"]);
     api.only("api", 75, "127.0.0.1:1: connection refused");
@@ -192,7 +192,7 @@ fn a_certificate_that_is_not_trusted_is_named() {
 }
 
 #[test]
-fn secret_files_that_are_open_missing_or_something_else() {
+fn secret_files_that_are_readable_missing_or_of_another_kind() {
     let site = Site::start();
     fs::copy(site.file("device.frag"), site.file("secret")).unwrap();
     fs::write(site.file("secret"), "a0".repeat(32)).unwrap();
@@ -252,7 +252,7 @@ fn archives_that_do_not_open() {
 }
 
 #[test]
-fn hardware_that_makes_no_id_or_another() {
+fn hardware_without_an_id_or_with_another_id() {
     let site = Site::start();
     let put = |path: &str, text: &str| {
         let path = site.file("root").join(path);
@@ -311,7 +311,7 @@ fn a_cache_with_leftovers_or_damage() {
 }
 
 #[test]
-fn a_folder_that_takes_no_more() {
+fn a_directory_without_space_or_permission() {
     let site = Site::start();
     fs::create_dir(site.file("small")).unwrap();
     found(&site, &["--run-dir", "device.frag"]).only("run-dir", 73, "not a directory");
@@ -323,7 +323,7 @@ fn a_folder_that_takes_no_more() {
         found(&site, &["--run-dir", dir]).only("run-dir", 73, "a symlink, or others can write there");
     }
     if !Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success()) {
-        say("skipped: file systems that take nothing, for want of a namespace to mount them in");
+        say("skipped: no mount namespace for a full filesystem");
         return;
     }
     let mounted = |options: &str, then: &str| {
@@ -382,7 +382,7 @@ fn a_clock_that_differs_from_the_servers() {
 }
 
 #[test]
-fn what_is_asked_for_by_name_must_have_something_to_look_at() {
+fn a_check_selected_by_name_needs_its_input() {
     let site = Site::start();
     found(&site, &["--only", "card"]).only("card", 78, "no enrolment card named");
     let mut command = filter("az-doctor");

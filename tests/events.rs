@@ -104,7 +104,7 @@ mod tests {
         r#"{"v":1,"ts":"2023-11-14T22:13:20.000Z","run":"x","stage":"az-x","state":"ready","done":1,"unit":"bytes"}"#;
 
     #[test]
-    fn a_run_has_one_end() {
+    fn a_run_has_one_final_line() {
         check_run(&parse(&format!("{START}\n{END}\n")));
         for wrong in [format!("{START}\n"), format!("{END}\n{START}\n"), format!("{START}\n{END}\n{END}\n")] {
             assert!(std::panic::catch_unwind(|| check_run(&parse(&wrong))).is_err(), "{wrong}");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_keeps_schema_and_order() {
+    fn a_line_matches_schema_and_field_order() {
         for wrong in [
             START.replace("\"idle\"", "\"waiting\""),
             START.replace("\"idle\"", "\"error\""),

@@ -49,7 +49,7 @@ fn listing(archive: &Path) -> String {
 }
 
 #[test]
-fn no_example_is_left_out() {
+fn every_example_has_a_test() {
     let mut names: Vec<_> = fs::read_dir(folder().join("../examples"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -74,7 +74,7 @@ fn no_example_is_left_out() {
 }
 
 #[test]
-fn shellcheck_has_nothing_to_say() {
+fn shellcheck_reports_nothing() {
     let mut command = bash(
         "command -v shellcheck >/dev/null || exit 66
         mapfile -t scripts < <(grep -rlE '^#!.*bash' examples scripts .ci)
@@ -209,7 +209,7 @@ fn mirror_models() {
 
 /// A server that lists names which the shell would read as an option, another path, or two names.
 #[test]
-fn mirror_models_takes_no_name_that_is_not_one() {
+fn mirror_models_refuses_unsafe_names() {
     let site = Site::start();
     let dir = TempDir::new().unwrap();
     let list = dir.path().join("list");
@@ -255,7 +255,7 @@ fn mirror_models_takes_no_name_that_is_not_one() {
 }
 
 #[test]
-fn publish_from_ci_takes_no_name_that_leaves_its_state() {
+fn publish_from_ci_refuses_names_outside_its_state_directory() {
     let site = Site::start();
     let dir = TempDir::new().unwrap();
     for (name, release) in [("../x", "1"), ("-x", "1"), ("a//b", "1"), ("a", "../1"), ("a", "-1")] {

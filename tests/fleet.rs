@@ -201,7 +201,7 @@ fn snapshot(dir: &Path) -> String {
 }
 
 #[test]
-fn ansible_lint_has_nothing_to_say() {
+fn ansible_lint_reports_nothing() {
     let Some(lint) = python_tool("ansible-lint") else { return };
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(&lint);
@@ -314,7 +314,7 @@ fn failed_unlock(devices: &Devices<'_>) {
 }
 
 #[test]
-fn the_lines_of_at_boot_bring_what_the_unit_asks_for() {
+fn the_lines_of_at_boot_install_the_files_of_the_unit() {
     let site = Site::start();
     let root = at_boot(&site);
     let unit = fs::read_to_string(root.join("etc/systemd/system/az-unlock.service")).unwrap();
@@ -330,7 +330,7 @@ fn the_lines_of_at_boot_bring_what_the_unit_asks_for() {
 
 /// The example inventory uses existing settings and the file names of this release.
 #[test]
-fn the_inventory_names_settings_of_the_role_and_the_tarball() {
+fn the_example_inventory_matches_the_role_and_the_release() {
     let inventory = fs::read_to_string(fleet("ansible/inventory.example.yml")).unwrap();
     let defaults = fs::read_to_string(fleet("ansible/roles/az_loader/defaults/main.yml")).unwrap();
     let settings: Vec<_> = inventory
@@ -385,7 +385,7 @@ fn rotate(devices: &Devices<'_>) {
 }
 
 #[test]
-fn the_manifest_is_of_the_schema_and_its_command_unlocks() {
+fn the_manifest_is_valid_and_its_command_unlocks() {
     let Some(validate) = python_tool("kubernetes-validate") else { return };
     let manifest = fleet("kubernetes/az-unlock.yaml");
     let secret = fleet("kubernetes/az-unlock.secret.example.yaml");

@@ -203,7 +203,7 @@ fn filters() -> Vec<String> {
 }
 
 #[test]
-fn every_file_states_all_of_its_case() {
+fn every_golden_file_is_complete() {
     for case in filters().iter().flat_map(|filter| cases(filter)) {
         let place = case.path.display();
         for key in ["bin.name", "stdout", "stderr"] {
@@ -217,7 +217,7 @@ fn every_file_states_all_of_its_case() {
 }
 
 #[test]
-fn every_line_keeps_the_contract() {
+fn every_event_line_is_valid() {
     let mut runs = 0;
     for filter in filters() {
         for case in cases(&filter) {

@@ -154,7 +154,7 @@ fn sealed(site: &Site, seed: u64, len: usize) -> Vec<u8> {
 }
 
 /// az-fetch and aws read what az-push publishes. A second push of the same data sends nothing.
-fn pushed_is_read_by_all(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream: &[u8]) {
+fn check_push_is_readable(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream: &[u8]) {
     let pushed = store.push(up, &["models/pushed"], stream);
     assert_eq!(pushed.status, 0, "{}: {}", store.name, pushed.stderr);
     let receipt: Value = serde_json::from_slice(&pushed.stdout).unwrap();
@@ -169,7 +169,7 @@ fn pushed_is_read_by_all(store: &StoreUnderTest<'_>, up: &Path, down: &Path, str
 }
 
 /// az-fetch reads what aws uploads, also after a kill.
-fn put_by_aws_is_read(store: &StoreUnderTest<'_>, down: &Path, stream: &[u8]) {
+fn check_aws_upload_is_readable(store: &StoreUnderTest<'_>, down: &Path, stream: &[u8]) {
     let (sealed, stem) = (store.file("sealed"), store.file("split"));
     fs::write(&sealed, stream).unwrap();
     let mut split = filter("az-split");
@@ -192,7 +192,7 @@ fn put_by_aws_is_read(store: &StoreUnderTest<'_>, down: &Path, stream: &[u8]) {
 }
 
 /// A push whose input ended early resumes.
-fn push_goes_on(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream: &[u8]) {
+fn check_push_resumes(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream: &[u8]) {
     let state = store.file("state");
     let args = ["models/resumed", "--state-dir", text(&state), "--jobs", "1"];
     let cut = store.push(up, &args, &stream[..stream.len() - 1]);
@@ -204,7 +204,7 @@ fn push_goes_on(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream: &[u8
 }
 
 /// Wrong keys, keys without permission, and a missing big part are refused.
-fn refusals_are_told(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream: &[u8]) {
+fn check_refusals(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream: &[u8]) {
     let (reads, wrong) = (store.downloader(), (store.downloader().0, "a secret that was never given out"));
     let wrong = store.secret("wrong", &store.cdn(wrong, wrong));
     let reads = store.secret("reads", &store.cdn(reads, reads));
@@ -226,7 +226,7 @@ fn refusals_are_told(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream:
 }
 
 #[test]
-fn two_stores_are_used_alike() {
+fn both_stores_behave_the_same() {
     if !is_possible() {
         return;
     }
@@ -236,10 +236,10 @@ fn two_stores_are_used_alike() {
         let store = StoreUnderTest { site: &site, cdn, name };
         let cdn = store.cdn(store.uploader(), store.downloader());
         let (up, down) = (store.secret("up", &cdn), store.secret("down", &cdn));
-        pushed_is_read_by_all(&store, &up, &down, &streams[0]);
-        put_by_aws_is_read(&store, &down, &streams[1]);
-        push_goes_on(&store, &up, &down, &streams[1]);
-        refusals_are_told(&store, &up, &down, &streams[0]);
+        check_push_is_readable(&store, &up, &down, &streams[0]);
+        check_aws_upload_is_readable(&store, &down, &streams[1]);
+        check_push_resumes(&store, &up, &down, &streams[1]);
+        check_refusals(&store, &up, &down, &streams[0]);
         fs::remove_dir_all(site.server().resources_dir().join("models")).unwrap();
         fs::create_dir(site.server().resources_dir().join("models")).unwrap();
     }

@@ -90,7 +90,7 @@ fn a_slow_reader_gets_the_plaintext_from_any_number_of_threads() {
 }
 
 #[test]
-fn a_pipe_that_does_not_block_is_waited_for() {
+fn a_nonblocking_output_pipe_works() {
     for name in ["az-decrypt", "az-encrypt"] {
         let mut command = filter(name);
         command.arg("--key-file").arg(at("key")).arg(at(if name == "az-decrypt" { "gcm-1M" } else { "plain" }));
@@ -115,7 +115,7 @@ fn wait_until_it_sleeps(child: &mut Child) {
 }
 
 #[test]
-fn an_input_that_does_not_block_is_waited_for() {
+fn a_nonblocking_input_works() {
     let key = fs::read(at("key")).unwrap();
     let fragments = run(filter("az-split"), &key).stdout;
     let (plain, sealed) = (fs::read(at("plain")).unwrap(), fs::read(at("gcm-1M")).unwrap());
@@ -156,7 +156,7 @@ fn an_input_that_does_not_block_is_waited_for() {
 }
 
 #[test]
-fn what_a_reader_keeps_is_not_written_again() {
+fn pages_kept_by_a_reader_are_not_overwritten() {
     for threads in ["1", "2"] {
         let (child, mut reader) = start(opening("gcm-1M", &["--threads", threads]), OFlags::empty());
         let (mut kept, second) = io::pipe().unwrap();
@@ -174,7 +174,7 @@ fn what_a_reader_keeps_is_not_written_again() {
 }
 
 #[test]
-fn a_reader_that_leaves_half_way_is_141() {
+fn a_pipe_closed_half_way_is_141() {
     for name in ["az-decrypt", "az-encrypt"] {
         for leave_after in [1, 3 * MIB / 2] {
             let mut command = filter(name);
@@ -201,7 +201,7 @@ fn ranges_pass_through_the_pipe() {
 }
 
 #[test]
-fn what_is_sealed_into_a_pipe_opens() {
+fn a_stream_sealed_into_a_pipe_opens() {
     for args in ["", "--threads 3", "--segment 64K", "--segment 4M --suite ctr-hmac"] {
         let script = format!("az-encrypt {args} --key-file \"$K\" < \"$P\" | cat | az-decrypt --key-file \"$K\"");
         let mut command = bash(&script);
@@ -213,7 +213,7 @@ fn what_is_sealed_into_a_pipe_opens() {
 }
 
 #[test]
-fn a_system_that_refuses_gets_the_bytes_written() {
+fn without_vmsplice_the_bytes_are_written() {
     let faults = [
         "vmsplice:error=EINVAL",
         "vmsplice:error=ENOSYS",
@@ -242,7 +242,7 @@ fn a_system_that_refuses_gets_the_bytes_written() {
 }
 
 #[test]
-fn a_damaged_segment_leaves_nothing_of_itself_in_a_pipe() {
+fn no_byte_of_a_damaged_segment_reaches_the_pipe() {
     let mut sealed = fs::read(at("gcm-1M")).unwrap();
     let hit = 3 * MIB + MIB / 2;
     sealed[hit] ^= 1;

@@ -65,7 +65,7 @@ fn finish(child: Child, mut stderr: impl Read) -> Finished {
 }
 
 #[test]
-fn a_reader_that_left_is_141() {
+fn a_closed_pipe_is_141() {
     let (sealed, key) = (whole(), whole().key);
     let cases: [(&str, &[&str], &str); 5] = [
         ("az-decrypt", &["--key-file", "-", sealed.path.to_str().unwrap()], &key),
@@ -84,13 +84,13 @@ fn a_reader_that_left_is_141() {
 }
 
 #[test]
-fn a_terminal_is_not_told_that_its_reader_left() {
+fn a_closed_pipe_prints_nothing_to_a_terminal() {
     let shown = in_terminal(&format!("az-inspect {} | true; echo status ${{PIPESTATUS[0]}}", whole().path.display()));
     assert!(!shown.contains("reader_gone"), "{shown}");
 }
 
 #[test]
-fn a_standard_stream_that_is_closed_is_no_success() {
+fn a_closed_standard_stream_is_a_failure() {
     let dir = TempDir::new().unwrap();
     write_secret(&dir.path().join("key"), &whole().key);
     let sealed = whole().path.display().to_string();
@@ -123,7 +123,7 @@ fn a_standard_stream_that_is_closed_is_no_success() {
 }
 
 #[test]
-fn help_into_a_closed_pipe_is_no_failure() {
+fn help_into_a_closed_pipe_succeeds() {
     for name in FILTERS {
         for flag in ["--help", "--version"] {
             let mut command = filter(name);
@@ -149,7 +149,7 @@ fn help_is_one_screen() {
 }
 
 #[test]
-fn no_reader_of_the_events_is_no_failure() {
+fn events_without_a_reader_are_not_a_failure() {
     let mut command = filter("az-inspect");
     command.arg(whole().path).stderr(abandoned_pipe());
     let finished = run(command, b"");
@@ -197,7 +197,7 @@ fn typed_in_terminal(script: &str, answers: &[(&str, &[u8])]) -> String {
 }
 
 #[test]
-fn what_is_typed_at_the_prompt_is_judged() {
+fn input_at_the_prompt_is_checked() {
     let dir = TempDir::new().unwrap();
     let login = format!("az-login --api-url http://127.0.0.1:1 --retries 0 -o {}/jwt", dir.path().display());
     let email = ("email: ", &b"a@b\n"[..]);
@@ -286,10 +286,10 @@ fn child_of(parent: &Child) -> Pid {
 }
 
 #[test]
-fn a_stage_that_is_process_1_ends_of_a_signal_too() {
+fn a_stage_that_is_process_1_ends_on_a_signal() {
     let unshare = ["--user", "--map-root-user", "--pid", "--fork"];
     if !Command::new("unshare").args(unshare).arg("true").status().is_ok_and(|status| status.success()) {
-        tests::say("skipped: no process namespaces here");
+        tests::say("skipped: process namespaces are not available");
         return;
     }
     for (number, sent, code) in [(2, Signal::INT, "interrupted"), (15, Signal::TERM, "terminated")] {
@@ -308,7 +308,7 @@ fn a_stage_that_is_process_1_ends_of_a_signal_too() {
 }
 
 #[test]
-fn a_failure_is_told_while_the_input_is_still_open() {
+fn a_failure_is_reported_while_the_input_is_open() {
     let dir = TempDir::new().unwrap();
     let key = dir.path().join("key");
     write_secret(&key, &whole().key);
@@ -345,7 +345,7 @@ fn half_way(dir: &Path) -> (Child, impl Write + use<>, BufReader<impl Read + use
 }
 
 #[test]
-fn a_file_is_not_touched_before_its_successor_is_whole() {
+fn a_file_is_not_replaced_before_the_new_one_is_complete() {
     let dir = TempDir::new().unwrap();
     let out = dir.path().join("out");
     fs::write(&out, "the old one").unwrap();
@@ -359,7 +359,7 @@ fn a_file_is_not_touched_before_its_successor_is_whole() {
 }
 
 #[test]
-fn a_stage_that_is_ended_leaves_the_old_file_and_nothing_else() {
+fn a_killed_stage_keeps_the_old_file_and_leaves_nothing_else() {
     for (sent, number) in [(Signal::TERM, 15), (Signal::INT, 2), (Signal::KILL, 9)] {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("out"), "the old one").unwrap();
@@ -379,7 +379,7 @@ fn a_stage_that_is_ended_leaves_the_old_file_and_nothing_else() {
 }
 
 #[test]
-fn a_stage_that_fails_leaves_the_old_file_and_nothing_else() {
+fn a_failed_stage_keeps_the_old_file_and_leaves_nothing_else() {
     let dir = TempDir::new().unwrap();
     let out = dir.path().join("out");
     fs::write(&out, "the old one").unwrap();
@@ -394,7 +394,7 @@ fn a_stage_that_fails_leaves_the_old_file_and_nothing_else() {
 }
 
 #[test]
-fn a_link_to_a_device_or_a_descriptor_is_left_as_it_is() {
+fn a_link_to_a_device_or_a_descriptor_is_not_replaced() {
     let dir = TempDir::new().unwrap();
     for target in ["/dev/null", "/proc/self/fd/1", "/dev/fd/1", "first"] {
         let (link, first) = (dir.path().join("link"), dir.path().join("first"));
@@ -415,7 +415,7 @@ fn a_link_to_a_device_or_a_descriptor_is_left_as_it_is() {
 }
 
 #[test]
-fn a_file_in_a_closed_directory_that_the_shell_made_for_a_secret_is_closed_too() {
+fn a_secret_redirected_to_a_file_in_a_private_directory_gets_mode_600() {
     let dir = TempDir::new().unwrap();
     set_mode(dir.path(), 0o700);
     let redirected = |name: &str, content: &str, args: &[&str], filter_name: &str, input: &str| {
@@ -437,7 +437,7 @@ fn a_file_in_a_closed_directory_that_the_shell_made_for_a_secret_is_closed_too()
 }
 
 #[test]
-fn a_system_without_proc_takes_files_and_descriptors() {
+fn files_and_descriptors_work_without_proc() {
     let dir = TempDir::new().unwrap();
     write_secret(&dir.path().join("key"), &whole().key);
     let in_namespace = |script: &str| {
@@ -459,7 +459,7 @@ fn a_system_without_proc_takes_files_and_descriptors() {
 }
 
 #[test]
-fn a_run_folder_without_a_run_is_no_gate_and_is_refused() {
+fn a_run_directory_without_a_run_id_is_refused() {
     let dir = TempDir::new().unwrap();
     let mut command = filter("az-load");
     command.env_remove("AZ_RUN").env("AZ_RUN_DIR", dir.path()).args(["--command", "true"]);
@@ -469,7 +469,7 @@ fn a_run_folder_without_a_run_is_no_gate_and_is_refused() {
 }
 
 #[test]
-fn the_run_folder_keeps_every_line() {
+fn the_run_directory_records_every_line() {
     let dir = TempDir::new().unwrap();
     let inspect = |style: &str| {
         let mut command = filter("az-inspect");
@@ -500,7 +500,7 @@ fn the_run_folder_keeps_every_line() {
 }
 
 #[test]
-fn lines_of_parallel_stages_do_not_tear() {
+fn lines_of_parallel_stages_are_not_mixed() {
     let script = "for i in $(seq 60); do az-inspect \"$FILE\" > /dev/null & done; wait";
     let mut command = bash(script);
     command.env("FILE", whole().path);

@@ -76,7 +76,7 @@ fn the_key_of_a_published_resource_is_replaced_and_the_big_part_stays() {
 /// A pushed object records the ETag it was pushed with. Other keys must not make it look
 /// like a different release.
 #[test]
-fn what_was_pushed_keeps_its_etag_under_another_key() {
+fn a_pushed_object_keeps_its_etag_with_another_key() {
     let site = with_new_key();
     let pushed = "az-push --token-file uploader.jwt --cdn-file upload.json models/new.onnx";
     let first = succeeds(&site, &format!("az-encrypt --key-file key --release 3 model | {pushed}"));
@@ -123,7 +123,7 @@ fn a_small_part_of_something_else_is_not_published() {
 }
 
 #[test]
-fn the_pair_of_one_device_is_cut_again_and_the_key_stays() {
+fn the_fragments_of_one_device_are_replaced_and_the_key_stays() {
     let site = Site::start();
     let server = "az-fetch key-fragment < jwt";
     succeeds(&site, &format!("mkdir new; {server} | az-join - device.frag | az-split -d new --set-card new/card.json"));
@@ -139,7 +139,7 @@ fn the_pair_of_one_device_is_cut_again_and_the_key_stays() {
 fn written(site: &Site, line: &str) -> Option<u64> {
     let calls = "write,writev,pwrite64,pwritev,pwritev2,sendfile,splice,copy_file_range";
     if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
-        say("skipped: bytes are not counted without strace");
+        say("skipped: strace is required to count written bytes");
         return None;
     }
     succeeds(site, &format!("strace -f -qq -o trace -e trace={calls} {line}"));
@@ -149,7 +149,7 @@ fn written(site: &Site, line: &str) -> Option<u64> {
 }
 
 #[test]
-fn ten_gibibytes_are_rekeyed_with_a_few_hundred_bytes() {
+fn rekeying_ten_gibibytes_writes_a_few_hundred_bytes() {
     let site = with_new_key();
     succeeds(&site, "az-encrypt --key-file key /dev/null > big && truncate -s 10G big");
     let before = fs::metadata(site.file("big")).unwrap();

@@ -160,7 +160,7 @@ fn an_old_archive_that_changes_after_its_digest_was_checked_releases_nothing_els
 }
 
 #[test]
-fn a_file_that_says_it_is_empty_is_sealed_to_its_end() {
+fn a_file_with_reported_length_zero_is_sealed_to_its_end() {
     let key = key_file(&Key::from_bytes([9; 32]).to_text());
     let path = "/proc/version";
     let mut seal = filter("az-encrypt");

@@ -25,7 +25,7 @@ fn mode(path: &Path) -> u32 {
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        say("skipped: files of another user, which only root can create");
+        say("skipped: only root can create files of another user");
     }
     is_root
 }
@@ -80,7 +80,7 @@ fn a_secret_is_not_written_to_a_file_that_others_may_have_opened() {
 }
 
 #[test]
-fn a_directory_that_is_closed_keeps_others_from_a_file_of_the_shell() {
+fn a_private_directory_protects_a_redirected_file() {
     let dir = open_dir();
     let inner = dir.path().join("closed/inner");
     fs::create_dir_all(&inner).unwrap();
@@ -93,7 +93,7 @@ fn a_directory_that_is_closed_keeps_others_from_a_file_of_the_shell() {
 }
 
 #[test]
-fn a_fifo_that_others_can_read_is_no_place_for_a_secret() {
+fn a_fifo_that_others_can_read_is_refused_for_a_secret() {
     let dir = open_dir();
     let script = |mode| {
         format!("mkfifo -m {mode} fifo; exec 5<> fifo; timeout 20 az-split --new-key > fifo; s=$?; rm fifo; exit $s")
@@ -185,7 +185,7 @@ fn a_secret_or_a_directory_of_another_user_is_refused() {
 }
 
 #[test]
-fn devices_that_others_can_read_hold_no_secret() {
+fn devices_that_others_can_read_are_refused_for_a_secret() {
     refused(&reads(Path::new("/dev/zero"), &[]), 78, &["/dev/zero: the key can be read by group or others"]);
     refused(&reads(Path::new("/dev/null"), &[]), 65, &["no_input"]);
 }
@@ -280,7 +280,7 @@ fn a_file_that_is_replaced_keeps_its_access_control_list() {
         list.extend([&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat());
     }
     if rustix::fs::setxattr(&out, ACL, &list, rustix::fs::XattrFlags::empty()).is_err() {
-        say("skipped: a filesystem without access control lists");
+        say("skipped: the filesystem has no access control lists");
         return;
     }
     let kept = || {
@@ -292,7 +292,7 @@ fn a_file_that_is_replaced_keeps_its_access_control_list() {
 }
 
 #[test]
-fn a_link_that_is_named_leads_to_the_file_that_is_replaced() {
+fn a_named_link_is_followed_and_its_target_replaced() {
     let dir = open_dir();
     let elsewhere = dir.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
@@ -336,7 +336,7 @@ fn a_link_of_another_user_is_not_followed() {
 
 /// File names chosen by a filter may already exist in a directory of others.
 #[test]
-fn a_link_in_the_place_of_a_part_is_replaced() {
+fn a_link_with_the_name_of_a_part_is_replaced() {
     let dir = open_dir();
     fs::write(dir.path().join("target"), "not mine").unwrap();
     symlink("target", dir.path().join("part.small")).unwrap();
@@ -361,7 +361,7 @@ fn encoded(text: &str) -> [(&'static str, Vec<u8>); 5] {
 }
 
 #[test]
-fn text_in_another_encoding_is_named() {
+fn text_in_another_encoding_is_reported() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
     let fragments = run(filter_with("az-split", &["--new-key"]), b"").text();

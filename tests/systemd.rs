@@ -22,7 +22,7 @@ fn numbers(setting: &str) -> BTreeSet<u8> {
 }
 
 #[test]
-fn only_what_a_second_try_may_mend_is_tried_again() {
+fn only_temporary_failures_are_restarted() {
     let readme = fs::read_to_string(folder().join("../README.md")).unwrap();
     let rows = readme.lines().filter_map(|line| {
         let cells: Vec<_> = line.strip_prefix("| ")?.split('|').map(str::trim).collect();
@@ -52,7 +52,7 @@ fn installed(drop_in: Option<&str>) -> TempDir {
 }
 
 #[test]
-fn systemd_takes_the_units_with_each_drop_in() {
+fn systemd_accepts_the_units_with_each_drop_in() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
         say("skipped: systemd-analyze is not installed");
         return;
@@ -96,7 +96,7 @@ fn the_stages_may_lock_their_memory_without_a_capability() {
 }
 
 #[test]
-fn the_metrics_go_where_the_service_may_write() {
+fn the_service_may_write_the_metrics() {
     let text = fs::read_to_string(unit("az-unlock.service.d/prometheus.conf")).unwrap();
     let setting = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     let (file, folder) = (setting("Environment=AZ_PROMETHEUS="), setting("ReadWritePaths=-"));
@@ -108,7 +108,7 @@ fn the_metrics_go_where_the_service_may_write() {
 /// Credentials that `systemd-creds` encrypts as described in the drop-in decrypt only with
 /// the names in the service.
 #[test]
-fn encrypted_credentials_open_under_their_names_alone() {
+fn encrypted_credentials_decrypt_only_with_their_names() {
     let dir = TempDir::new().unwrap();
     fs::create_dir(dir.path().join("state")).unwrap();
     fs::write(dir.path().join("credentials.json"), "a secret").unwrap();
@@ -126,7 +126,7 @@ fn encrypted_credentials_open_under_their_names_alone() {
     );
     let ran = Command::new("unshare").args(["-rm", "sh", "-c", &script]).current_dir(dir.path()).output().unwrap();
     if ran.status.code() == Some(3) {
-        say("skipped: systemd-creds cannot make a key here");
+        say("skipped: systemd-creds cannot create a key");
         return;
     }
     assert!(ran.status.success() && ran.stdout == b"a secret", "{ran:?}");

@@ -50,7 +50,7 @@ fn check_no_secret(site: &Site, finished: &Finished) {
 }
 
 #[test]
-fn the_line_ends_in_the_archive() {
+fn the_pipeline_writes_the_archive() {
     let site = Site::start();
     let (finished, statuses) = unlock(&site, &[]);
     assert_eq!(statuses, [0; 4], "{}", finished.stderr);
@@ -100,7 +100,7 @@ fn a_server_that_is_down_is_temporary_after_the_retries() {
 }
 
 #[test]
-fn a_foreign_fragment_is_named_by_its_set() {
+fn a_fragment_of_another_set_is_reported_with_its_set() {
     let site = Site::start();
     let foreign = site.file("foreign.frag");
     let (finished, statuses) = unlock(&site, &[("DEVICE_FRAGMENT", foreign.to_str().unwrap())]);
@@ -172,7 +172,7 @@ fn az_unlock(site: &Site, options: &str) -> Finished {
 }
 
 #[test]
-fn an_unlock_that_is_refused_at_once_takes_the_place_of_the_last_one_s_state() {
+fn an_unlock_that_fails_early_replaces_the_last_state() {
     let site = Site::start();
     let good = az_unlock(&site, "");
     assert_eq!(good.status, 0, "{}", good.stderr);
@@ -214,7 +214,7 @@ fn an_unlock_that_is_refused_at_once_takes_the_place_of_the_last_one_s_state() {
 }
 
 #[test]
-fn a_second_unlock_leaves_the_state_to_the_first() {
+fn a_second_unlock_does_not_change_the_state_of_the_first() {
     let site = Site::start();
     assert_eq!(az_unlock(&site, "").status, 0);
     fs::write(site.file("status.json"), "of the first").unwrap();
@@ -260,7 +260,7 @@ fn a_name_that_begins_with_a_hyphen_is_a_file() {
 }
 
 #[test]
-fn no_shell_reads_the_sink() {
+fn the_sink_is_not_evaluated_by_a_shell() {
     let site = Site::start();
     fs::create_dir(site.file("a dir")).unwrap();
     let files = "--archive images.enc --fragment device.frag";
@@ -276,7 +276,7 @@ fn no_shell_reads_the_sink() {
 }
 
 #[test]
-fn the_paths_come_from_the_config_file_too() {
+fn paths_can_come_from_the_config_file() {
     let site = Site::start();
     let config = |text: &str| {
         fs::create_dir_all(site.file("config/azaion")).unwrap();
@@ -304,7 +304,7 @@ fn the_paths_come_from_the_config_file_too() {
 
 /// Two users have separate private locks, but share the archive.
 #[test]
-fn an_unlock_of_another_user_is_waited_for_but_not_for_ever() {
+fn the_wait_for_an_unlock_of_another_user_is_limited() {
     use std::io::{BufRead, BufReader, Read};
     let site = Site::start();
     let held = fs::File::open(site.file("images.enc")).unwrap();
@@ -352,7 +352,7 @@ fn into_az_load(site: &Site, options: &str) -> (Finished, usize) {
 }
 
 #[test]
-fn only_an_archive_that_was_verified_here_is_not_unlocked_again() {
+fn only_an_archive_verified_on_this_device_is_skipped() {
     if !has_engine() {
         say("skipped: no container engine");
         return;
@@ -467,7 +467,7 @@ fn into_engine(site: &Site, images: &Path) -> Finished {
 }
 
 #[test]
-fn the_engine_has_the_images_and_nothing_of_a_damaged_archive() {
+fn the_engine_gets_the_images_but_nothing_of_a_damaged_archive() {
     if !has_engine() {
         say("skipped: no container engine");
         return;

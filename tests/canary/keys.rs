@@ -17,7 +17,7 @@ fn succeeds(watched: &Watched, line: &str, settings: &[(&str, &Path)]) -> String
 }
 
 #[test]
-fn keys_that_are_cut_joined_and_replaced_stay_where_they_belong() {
+fn splitting_joining_and_replacing_keys_leaks_no_secret() {
     let watched = Watched::new(Site::start());
     for line in [
         r#"t az-split --new-key --set-card "$SITE/card" -o "$SITE/new.frags""#,
@@ -41,7 +41,7 @@ fn keys_that_are_cut_joined_and_replaced_stay_where_they_belong() {
 }
 
 #[test]
-fn what_is_published_and_loaded_gives_no_secret_away() {
+fn publishing_and_loading_leak_no_secret() {
     let watched = Watched::new(Site::start());
     let uploader = watched.site.file("uploader.json");
     let settings = [("AZ_CREDENTIALS_FILE", uploader.as_path())];
@@ -72,7 +72,7 @@ fn what_is_published_and_loaded_gives_no_secret_away() {
         fails(&watched, what, line, &settings, code);
     }
     if !has_engine() {
-        return say("skipped: az-load is not looked at without a container engine");
+        return say("skipped: az-load needs a container engine");
     }
     let line = format!("{} | t az-load", super::UNLOCK);
     let loaded = succeeds(&watched, &line, &[]);
@@ -89,7 +89,7 @@ fn fails(watched: &Watched, what: &str, line: &str, settings: &[(&str, &Path)], 
 }
 
 #[test]
-fn a_failure_with_keys_gives_no_secret_away() {
+fn a_failure_with_keys_leaks_no_secret() {
     let watched = Watched::new(Site::start());
     watched.damage("damaged.key", "key");
     watched.damage("damaged.frag", "device.frag");
@@ -144,7 +144,7 @@ fn a_failure_with_keys_gives_no_secret_away() {
 
 /// az-status reads every line and stores it in a log, a status file and metrics.
 #[test]
-fn logs_and_status_files_hold_no_secret() {
+fn logs_and_status_files_contain_no_secret() {
     let watched = Watched::new(Site::start());
     let site = &watched.site;
     let (wrong, foreign) = (site.file("wrong.json"), site.file("foreign.frag"));

@@ -44,9 +44,9 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 }
 
 #[test]
-fn the_text_of_a_key_is_wiped_once_it_was_read() {
+fn the_text_of_a_key_is_wiped_after_parsing() {
     if !geteuid().is_root() {
-        return say("skipped: only root sees the memory of a stage");
+        return say("skipped: only root can read the memory of a stage");
     }
     let watched = Watched::new(Site::start());
     let fifo = watched.site.file("held");
@@ -69,7 +69,7 @@ fn the_text_of_a_key_is_wiped_once_it_was_read() {
 /// If a process may lock memory without limit, all of it is locked. Otherwise nothing is
 /// locked, and the stage still works.
 #[test]
-fn memory_is_locked_where_that_may_be() {
+fn memory_is_locked_if_permitted() {
     const IPC_LOCK: u64 = 1 << 14;
     let capable = u64::from_str_radix(&status_of(std::process::id(), "CapEff:"), 16).unwrap() & IPC_LOCK != 0;
     if !geteuid().is_root() || !capable {
@@ -93,7 +93,7 @@ fn memory_is_locked_where_that_may_be() {
         ("0", nobody, false),
     ] {
         if limit == "unlimited" && !raises {
-            say("skipped: a process without a limit, since this one may not raise its own");
+            say("skipped: this process may not raise its memory lock limit");
             continue;
         }
         let command = |input: &str| {

@@ -88,7 +88,7 @@ fn ssh_devices(site: &Site) -> Option<Sshd> {
 }
 
 #[test]
-fn many_devices_over_ssh_and_those_again_where_it_helps() {
+fn many_devices_over_ssh_with_a_retry_of_temporary_failures() {
     let site = Site::start();
     let Some(_sshd) = ssh_devices(&site) else {
         say("skipped: sshd or parallel is not installed");
@@ -119,7 +119,7 @@ fn many_devices_over_ssh_and_those_again_where_it_helps() {
 }
 
 #[test]
-fn the_lines_of_the_examples_as_they_stand() {
+fn the_documented_ssh_lines_work() {
     let site = Site::start();
     let Some(_sshd) = ssh_devices(&site) else {
         say("skipped: sshd or parallel is not installed");
