@@ -1,8 +1,7 @@
-//! Where secrets may be seen, and where never: a whole unlock and a model as
-//! processes, looked at from outside. A secret leaves a stage through its
-//! standard output or a socket, and no other way.
+//! Secrets leave a stage only through its standard output or a socket: checked from
+//! outside, with the processes of an unlock and of a model.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 #[path = "canary/keys.rs"]
 mod keys;
@@ -26,15 +25,15 @@ const DEVICE_SECRET: &str = "5ec4e7d15c0de00000000000000000000000000000000000000
 const CDN_SECRET: &str = "secret of the downloader";
 const UPLOADER_SECRET: &str = "secret of the uploader";
 const WRONG_PASSWORD: &str = "not the password";
-/// What each token, fragment and key begins with, whichever it is.
+/// Common prefixes of all tokens, fragments and keys.
 const TOKEN: &str = "eyJ";
 const FRAGMENT: &str = "AZ-FRAG-1Q";
 const KEY: &str = "AZ-SECRET-KEY-1Q";
 
-/// Every secret, by the text to search for.
+/// Texts to search for, one for each secret.
 const SECRETS: [&str; 8] = [PASSWORD, WRONG_PASSWORD, DEVICE_SECRET, CDN_SECRET, UPLOADER_SECRET, TOKEN, FRAGMENT, KEY];
 
-/// A site, and a folder of its own for all that the stages write.
+/// A site, and a separate directory for everything that the stages write.
 struct Watched {
     site: Site,
     folder: TempDir,
@@ -55,7 +54,7 @@ impl Watched {
         self.folder.path().join(name)
     }
 
-    /// `command` with everything that it could write to in the folder.
+    /// Sets the environment of `command` so that it writes only to this directory.
     fn configure(&self, command: &mut Command) {
         self.site.configure(command);
         command
@@ -69,9 +68,8 @@ impl Watched {
             .current_dir(self.folder.path());
     }
 
-    /// Runs `script` to its end, in which `t STAGE …` is a stage, traced where
-    /// that is possible; standard error is a file, so that each pipe is a
-    /// standard output.
+    /// Runs `script`, in which `t STAGE …` runs a stage, under strace if possible.
+    /// Standard error is a file, so that every pipe is a standard output.
     fn run(&self, script: &str, settings: &[(&str, &Path)], input: &[u8]) -> Finished {
         let strace = "strace -f -qq -v -y -s 1000000 \
                       -e trace=execve,write,writev,pwrite64,pwritev,sendto,sendmsg -o \"$TRACES/$1\"";
@@ -84,7 +82,7 @@ impl Watched {
         Finished { stderr: fs::read_to_string(self.file("stderr")).unwrap(), ..finished }
     }
 
-    /// A secret file of the site like `from`, with another letter at its end.
+    /// Writes a copy of the secret file `from` with a different last letter.
     fn damage(&self, name: &str, from: &str) {
         let text = fs::read_to_string(self.site.file(from)).unwrap();
         let line = text.lines().find(|line| line.starts_with("AZ-")).unwrap();
@@ -92,7 +90,7 @@ impl Watched {
         write_secret(&self.site.file(name), &format!("{}{last}", &line[..line.len() - 1]));
     }
 
-    /// Checks all that was written, and forgets the traces.
+    /// Checks everything that was written, and deletes the traces.
     fn check(&self, place: &str) {
         for path in files(self.folder.path()) {
             let content = fs::read(&path).unwrap();
@@ -109,7 +107,7 @@ impl Watched {
     }
 }
 
-/// What may leave this stage through its output: a pipe, or a file of the device's.
+/// Returns the secrets that this stage may write to its output: a pipe, or a file of the device.
 fn output_of(stage: &str) -> &'static [&'static str] {
     match stage {
         "az-login" => &[TOKEN],
@@ -121,7 +119,7 @@ fn output_of(stage: &str) -> &'static [&'static str] {
     }
 }
 
-/// What this stage may say to the server.
+/// Returns the secrets that this stage may send to the server.
 fn told_by(stage: &str) -> &'static [&'static str] {
     match stage {
         "az-login" => &[PASSWORD, WRONG_PASSWORD],
@@ -130,7 +128,7 @@ fn told_by(stage: &str) -> &'static [&'static str] {
     }
 }
 
-/// Each line of `trace` is a system call with the paths of its descriptors. The
+/// Checks a trace: each line is a system call with the paths of its descriptors. The
 /// device's own files are in `folder`.
 fn check_trace(place: &str, stage: &str, folder: &str, trace: &str) {
     assert!(trace.contains("execve("), "{place}: no trace of {stage}");
@@ -157,20 +155,20 @@ fn check_none(place: &str, bytes: &[u8]) {
     }
 }
 
-/// All files beneath `folder`.
+/// Returns all files below `folder`.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// True where strace is there and may trace.
+/// Returns true if strace is installed and allowed to trace.
 fn can_trace() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     *CAN.get_or_init(|| {
         let output = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
         let can = output.is_ok_and(|output| output.status.success());
         if !can {
-            say("skipped: system calls are not looked at without strace");
+            say("skipped: strace is required to trace system calls");
         }
         can
     })
@@ -180,7 +178,7 @@ const UNLOCK: &str = r#"t az-login | t az-fetch key-fragment | t az-join - "$DEV
     t az-decrypt --key-file - "$IMAGES""#;
 
 #[test]
-fn an_unlock_gives_no_secret_away() {
+fn an_unlock_leaks_no_secret() {
     for site in [Site::start(), Site::with_sealed_fragment()] {
         let watched = Watched::new(site);
         let finished = watched.run(UNLOCK, &[], b"");
@@ -196,13 +194,13 @@ fn an_unlock_gives_no_secret_away() {
 }
 
 #[test]
-fn a_device_secret_is_given_to_nobody() {
+fn a_device_secret_is_never_sent() {
     let watched = Watched::new(Site::start());
     let secret = watched.site.file("device-secret");
     let finished = watched.run(UNLOCK, &[("AZ_DEVICE_SECRET_FILE", &secret)], b"");
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     watched.check("unlock with a device secret");
-    // Where it does not fit what the server sealed to.
+    // A device secret that does not match the one the server sealed to.
     let watched = Watched::new(Site::with_sealed_fragment());
     let secret = watched.site.file("device-secret");
     let finished = watched.run(UNLOCK, &[("AZ_DEVICE_SECRET_FILE", &secret)], b"");
@@ -211,7 +209,7 @@ fn a_device_secret_is_given_to_nobody() {
 }
 
 #[test]
-fn a_model_gives_no_secret_away() {
+fn a_model_leaks_no_secret() {
     let watched = Watched::new(Site::start());
     let finished = watched.run("t az-login", &[], b"");
     assert_eq!(finished.status, 0, "{}", finished.stderr);
@@ -224,7 +222,7 @@ fn a_model_gives_no_secret_away() {
     assert!(finished.text().contains(CDN_SECRET));
     let key = watched.site.file("key");
     let line = r#"t az-fetch --cdn-file "$SITE/cdn" models/yolo.onnx | t az-decrypt --key-file "$OPENS""#;
-    // From the CDN, from the cache, and with a key that does not open it.
+    // From the CDN, from the cache, and with a wrong key.
     for (key, status) in [(&key, 0), (&key, 0), (&watched.site.file("other.key"), 79)] {
         let finished = watched.run(line, &[("OPENS", key)], &token);
         assert_eq!(finished.status, status, "{}", finished.stderr);
@@ -234,7 +232,7 @@ fn a_model_gives_no_secret_away() {
 }
 
 #[test]
-fn a_failure_gives_no_secret_away() {
+fn a_failure_leaks_no_secret() {
     let watched = Watched::new(Site::start());
     let site = &watched.site;
     watched.damage("damaged.key", "key");
@@ -288,8 +286,8 @@ fn a_failure_gives_no_secret_away() {
     }
 }
 
-/// Answers each request with 500 and with what the request said. Ends with the
-/// test.
+/// Starts a server that responds to each request with 500 and the text of the request. It
+/// ends with the test.
 fn echoing_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -298,7 +296,7 @@ fn echoing_server() -> String {
             let mut stream = stream.unwrap();
             let mut request = vec![0; 64 * 1024];
             let mut len = 0;
-            // The client sends head and body together or one after the other.
+            // The client sends header and body together or separately.
             loop {
                 let end: &[u8] = if request.starts_with(b"GET") { b"\r\n\r\n" } else { b"}" };
                 if request[..len].ends_with(end) {
@@ -318,7 +316,7 @@ fn echoing_server() -> String {
 }
 
 #[test]
-fn a_server_that_repeats_the_request_gives_no_secret_away() {
+fn a_server_that_repeats_the_request_leaks_no_secret() {
     let watched = Watched::new(Site::start());
     let url = echoing_server();
     for line in [

@@ -1,33 +1,32 @@
-//! A device without a clock of its own, which boots in 1970: what needs the time
-//! says so in one line, and what does not works.
+//! A device without a real-time clock, which boots in 1970: a stage that needs the time
+//! reports that in one line, and the other stages work.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::process::Command;
 use std::sync::OnceLock;
 use tests::site::Site;
-use tests::{Finished, bash, run, say};
+use tests::{Finished, bash, run, say, set_mode};
 
-/// HS256 with [`SECRET`]; its life goes from 2023 to 2100.
+/// Token signed with HS256 and [`SECRET`], valid from 2023 to 2100.
 const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJuYW1laWQiOiIwYjdhM2Y5ZS01MmM2LTRmMGUtOWE1Ny0yZjhmNGMxZDZlMzUiLCJ1bmlxdWVfbmFtZSI6Im9wZXJhdG9yQGV4YW1wbGUuY29tIiwicm9sZSI6Ik9wZXJhdG9yIiwibmJmIjoxNzAwMDAwMDAwLCJleHAiOjQxMDI0NDQ4MDB9.rn1myMr0taciKOgOuyqEov1NUqMYfxmFIREQd0wFIFc";
 const SECRET: &str = "a secret of the tests, 32 bytes.";
 
-/// True where faketime is there, which the tests cannot do without.
+/// Returns true if faketime, which these tests require, is installed.
 fn has_faketime() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
     *HAS.get_or_init(|| {
         let has = Command::new("faketime").args(["@5", "true"]).status().is_ok_and(|status| status.success());
         if !has {
-            say("skipped: the clock is not turned back without faketime");
+            say("skipped: faketime is required to set the clock");
         }
         has
     })
 }
 
-/// Runs the line of a shell in the site's folder, by a clock that says `time`;
-/// standard error is that of the stage.
+/// Runs a shell line in the site's directory with the clock set to `time`. Standard error
+/// is that of the stage.
 fn at(site: &Site, time: &str, line: &str) -> Finished {
     let mut command = bash(&format!("faketime '{time}' {line}"));
     site.configure(&mut command);
@@ -35,8 +34,8 @@ fn at(site: &Site, time: &str, line: &str) -> Finished {
     run(command, b"")
 }
 
-/// Fails unless the stage ends with `status`, this code and these words, and with
-/// one line that says so.
+/// Asserts that the stage ends with `status`, and with one error line that contains `code`
+/// and `words`.
 #[track_caller]
 fn refused(finished: &Finished, status: i32, code: &str, words: &[&str]) {
     assert_eq!((finished.status, finished.stdout.len()), (status, 0), "{}", finished.stderr);
@@ -51,14 +50,14 @@ const BOOT: &str = "1970-01-01 00:00:05";
 const NOW: &str = "2026-06-01 12:00:00";
 
 #[test]
-fn a_token_is_not_judged_by_a_clock_that_was_not_set() {
+fn a_token_is_not_verified_with_an_unset_clock() {
     if !has_faketime() {
         return;
     }
     let site = Site::start();
     for (name, text) in [("verified.jwt", TOKEN), ("secret", SECRET)] {
         fs::write(site.file(name), format!("{text}\n")).unwrap();
-        fs::set_permissions(site.file(name), Permissions::from_mode(0o600)).unwrap();
+        set_mode(&site.file(name), 0o600);
     }
     let whoami = "az-whoami --token-file verified.jwt --jwt-key-file secret";
     assert!(at(&site, NOW, whoami).text().contains("\"verified\":true"));
@@ -66,12 +65,12 @@ fn a_token_is_not_judged_by_a_clock_that_was_not_set() {
     refused(&at(&site, BOOT, whoami), 78, "clock", &words);
     refused(&at(&site, "2101-01-01 00:00:00", whoami), 77, "not_permitted", &["expired at 2100-01-01", "clock"]);
     refused(&at(&site, "2023-01-01 00:00:00", whoami), 78, "clock", &["the clock of this machine says 2023-01-01"]);
-    // Without a key nothing of the token is judged.
+    // Without a key the token is not verified.
     assert_eq!(at(&site, BOOT, "az-whoami --token-file verified.jwt").status, 0);
 }
 
 #[test]
-fn a_refused_token_is_renewed_once_and_else_says_why() {
+fn a_refused_token_is_renewed_once_or_reported() {
     let site = Site::start();
     let fetch = "az-fetch --token-file expired.jwt key-fragment";
     let without = format!("env -u AZ_CREDENTIALS_FILE {fetch}");
@@ -84,19 +83,19 @@ fn a_refused_token_is_renewed_once_and_else_says_why() {
     assert_eq!(today(fetch).status, 0);
     let paths: Vec<_> = site.server().requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths, ["/binary-split/key-fragment", "/login", "/binary-split/key-fragment"]);
-    let words = ["HTTP 401, token expired at 20", "log in again, or name --credentials-file"];
+    let words = ["HTTP 401, token expired at 20", "log in again, or use --credentials-file"];
     refused(&today(&without), 77, "not_permitted", &words);
     if !has_faketime() {
         return;
     }
     assert_eq!(at(&site, BOOT, fetch).status, 0);
     let words =
-        ["HTTP 401, the clock of this machine says 1970-01-01", "cannot be told", "set the clock, then log in again"];
+        ["HTTP 401, the clock of this machine says 1970-01-01", "is unknown", "set the clock, then log in again"];
     refused(&at(&site, BOOT, &without), 78, "clock", &words);
 }
 
 #[test]
-fn the_store_refuses_a_signature_of_another_time() {
+fn the_store_refuses_a_signature_with_a_wrong_time() {
     if !has_faketime() {
         return;
     }

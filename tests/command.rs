@@ -11,17 +11,18 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// The binary `name` beside the tests.
+/// Returns the path of the binary `name` in the target directory.
 ///
 /// # Panics
-/// Where it was not built; the message says which command does.
+/// If it was not built. The message contains the command that builds it.
 pub fn binary(name: &str) -> PathBuf {
     let path = binaries().join(name);
     assert!(path.is_file(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
     path
 }
 
-/// `AZ_TEST_BIN_DIR`, else `target/debug`: this test runs from `target/debug/deps`.
+/// Returns `AZ_TEST_BIN_DIR`, or `target/debug` by default: this test runs in
+/// `target/debug/deps`.
 fn binaries() -> PathBuf {
     if let Some(folder) = std::env::var_os("AZ_TEST_BIN_DIR") {
         return folder.into();
@@ -30,19 +31,20 @@ fn binaries() -> PathBuf {
     test.ancestors().nth(2).unwrap().to_owned()
 }
 
-/// `PATH` with the binaries in front of what is there.
+/// Returns `PATH` with the directory of the binaries prepended.
 pub fn path_variable() -> String {
     let rest = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
     format!("{}:{rest}", binaries().display())
 }
 
-/// The filter `name` in an environment that holds nothing but `PATH`, a fixed
-/// time, the name of the run and an empty home.
+/// Returns a command for the filter `name`. Its environment contains only `PATH`, a fixed
+/// time, the run id and an empty home directory.
 pub fn filter(name: &str) -> Command {
     clean(binary(name))
 }
 
-/// `script` in bash with pipefail, in the same environment.
+/// Returns a command that runs `script` in bash with pipefail, with the environment of
+/// [`filter`].
 pub fn bash(script: &str) -> Command {
     let mut command = clean("bash");
     command.args(["-o", "pipefail", "-c", script]);
@@ -64,7 +66,7 @@ fn clean(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Where a program that was built for it leaves what of it was reached.
+/// Returns the variable for the coverage profile of an instrumented binary.
 pub fn profile() -> Option<(&'static str, OsString)> {
     const NAME: &str = "LLVM_PROFILE_FILE";
     std::env::var_os(NAME).map(|file| (NAME, file))
@@ -75,29 +77,29 @@ fn empty_home() -> &'static Path {
     HOME.get_or_init(|| tempfile::tempdir().unwrap()).path()
 }
 
-/// A process that has ended.
+/// Result of a process that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// The exit status, or the negative number of the signal that ended it.
+    /// Exit status, or the negative number of the signal that ended the process.
     pub status: i32,
-    /// All of standard output.
+    /// Complete standard output.
     pub stdout: Vec<u8>,
-    /// All of standard error.
+    /// Complete standard error.
     pub stderr: String,
 }
 
 impl Finished {
-    /// The event lines on standard error, each checked.
+    /// Parses and checks the event lines on standard error.
     pub fn events(&self) -> Events {
         events::parse(&self.stderr)
     }
 
-    /// `error.code` of the final event.
+    /// Returns `error.code` of the final event.
     pub fn code(&self) -> String {
         self.events().error_code().unwrap_or_default()
     }
 
-    /// Standard output as text.
+    /// Returns standard output as text.
     pub fn text(&self) -> String {
         String::from_utf8(self.stdout.clone()).unwrap()
     }
@@ -113,8 +115,8 @@ impl From<Output> for Finished {
     }
 }
 
-/// Runs `command` with `input` on its standard input, to its end. A command that
-/// leaves before it read all of `input` is no failure.
+/// Runs `command` to its end with `input` as standard input. A command that ends before it
+/// has read all of `input` is not an error.
 pub fn run(mut command: Command, input: &[u8]) -> Finished {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -124,13 +126,26 @@ pub fn run(mut command: Command, input: &[u8]) -> Finished {
     })
 }
 
-/// Says `line` past the harness, which keeps what a test that passes prints.
+/// Prints `line` directly: the test harness hides the output of tests that pass.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Writes a line to a file that is this user's alone.
+/// Writes a line to a file that only this user may read.
 pub fn write_secret(path: &Path, text: &str) {
     fs::write(path, format!("{text}\n")).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    set_mode(path, 0o600);
+}
+
+/// Sets the permissions of a file.
+pub fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Returns the names in a directory, sorted.
+pub fn file_names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }

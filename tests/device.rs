@@ -1,36 +1,35 @@
-//! What is sealed to a user and a device: opened there and nowhere else, with a
-//! word on what is other. The hardware is a folder that stands for a system.
+//! Resources sealed to a user and a device open only there; elsewhere the error names the
+//! difference. The hardware is simulated by a directory with /sys and /proc files.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use loader_seal::Key;
 use loader_seal::device::{Binding, Cost, Kind, seal};
 use loader_seal::fragment::{Scheme, split};
 use loader_testkit::{Config, DevServer, FragmentForm, SealCost, Settings};
 use serde_json::json;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
-use tests::{Finished, bash, filter, run};
+use tests::{Finished, bash, filter, hex, run, set_mode};
 
 const PASSWORD: &str = "a password of the tests";
 const EMAIL: &str = "device@example.com";
 const USER: &str = "00000000-0000-4000-8000-000000000042";
 const SECRET: [u8; 32] = [0x5e; 32];
 
-/// Serials of the hardware, which nothing may show.
+/// Hardware serial numbers, which no output may contain.
 const SERIALS: [&str; 4] = ["4c4c4544-0042-3510-8052-b4c04f564231", "S4EVNF0M812345P", "S4EVNF0M899999Q", "7xk2kh3"];
 
-/// A server, and a device with a user of its own that is bound to the hardware.
+/// A server, and a device whose user is bound to its hardware.
 struct Device {
     server: DevServer,
     folder: TempDir,
 }
 
 impl Device {
-    /// What is handed out is sealed with a device secret too where that is `secret`.
+    /// Creates a device. If `secret` is set, resources are additionally sealed with a device secret.
     fn new(secret: bool) -> Self {
         let folder = TempDir::new().unwrap();
         let device = |name: &str| folder.path().join(name);
@@ -88,7 +87,7 @@ impl Device {
 
     fn put(&self, name: &str, text: &str, mode: u32) {
         fs::write(self.path(name), format!("{text}\n")).unwrap();
-        fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
+        set_mode(&self.path(name), mode);
     }
 
     fn command(&self, line: &str) -> Command {
@@ -102,7 +101,7 @@ impl Device {
         command
     }
 
-    /// Runs the line of a shell in the device's folder. No serial comes out.
+    /// Runs a shell line in the device's directory, and asserts that it prints no serial number.
     fn run(&self, line: &str) -> Finished {
         let finished = run(self.command(line), b"");
         let shown = format!("{}{}", finished.stderr, String::from_utf8_lossy(&finished.stdout)).to_lowercase();
@@ -119,7 +118,7 @@ impl Device {
         finished.text()
     }
 
-    /// Fails unless the line ends with `status` and says these words at the end.
+    /// Asserts that the line ends with `status` and that its last event contains `words`.
     #[track_caller]
     fn refused(&self, line: &str, status: i32, words: &[&str]) {
         let finished = self.run(line);
@@ -131,14 +130,10 @@ impl Device {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 const ALL: [&str; 3] = ["az-fetch key-fragment", "az-fetch models/tiny.txt", "az-fetch --part small models/tiny.txt"];
 
 #[test]
-fn the_source_that_changed_is_named_where_a_card_is_at_hand() {
+fn with_a_card_the_changed_source_is_named() {
     let device = Device::new(false);
     for line in ALL {
         device.succeeds(&format!("{line} --hwid-card card.json"));
@@ -162,7 +157,7 @@ fn the_source_that_changed_is_named_where_a_card_is_at_hand() {
 }
 
 #[test]
-fn hardware_that_is_the_same_is_said_to_be() {
+fn unchanged_hardware_is_reported_as_unchanged() {
     let device = Device::new(false);
     device.succeeds("az-fetch --export stick key-fragment");
     let line = "az-fetch --credentials-file wrong.json --hwid-card card.json --from stick key-fragment";
@@ -174,7 +169,7 @@ fn hardware_that_is_the_same_is_said_to_be() {
 }
 
 #[test]
-fn a_device_secret_is_one_more_thing_to_have() {
+fn a_device_secret_is_an_additional_factor() {
     let device = Device::new(true);
     for line in ALL {
         device.succeeds(&format!("{line} --device-secret-file device-secret"));
@@ -182,7 +177,7 @@ fn a_device_secret_is_one_more_thing_to_have() {
         device.refused(&format!("{line} --device-secret-file other-secret"), 79, &["hardware or device secret"]);
         device.refused(&format!("{line} --device-secret-file loose-secret"), 78, &["can be read by group or others"]);
     }
-    // As systemd hands it over: a folder of credentials, and no option.
+    // As with systemd: a credentials directory, and no option.
     fs::create_dir(device.path("credentials")).unwrap();
     fs::copy(device.path("device-secret"), device.path("credentials/device-secret")).unwrap();
     let opened = device.succeeds("CREDENTIALS_DIRECTORY=$PWD/credentials az-fetch models/tiny.txt");
@@ -192,8 +187,8 @@ fn a_device_secret_is_one_more_thing_to_have() {
     without.refused(line, 79, &["sealed without a device secret, and one is given", "leave out"]);
 }
 
-/// Under a limit that leaves no room for 256 MiB: what asks for more is refused
-/// before it is tried, and what asks for as much is tried.
+/// With a memory limit below 256 MiB: a larger Argon2id cost is refused before memory is
+/// allocated, and a cost of 256 MiB is tried.
 #[test]
 fn a_hostile_password_hash_is_refused_before_it_takes_memory() {
     let device = Device::new(false);
@@ -203,7 +198,7 @@ fn a_hostile_password_hash_is_refused_before_it_takes_memory() {
     let sealed = seal(b"x", Kind::Fragment, &binding, cheap).unwrap();
     let with = |memory_kib: u32, passes: u32, lanes: u8| {
         let mut sealed = sealed.clone();
-        // The cost stands behind the TLV's head, the wrapped key and the KDF.
+        // The cost follows the TLV header, the wrapped key and the KDF.
         let cost = [&memory_kib.to_be_bytes()[..], &passes.to_be_bytes(), &[lanes]].concat();
         sealed[40 + 3 + 64 + 1..][..cost.len()].copy_from_slice(&cost);
         fs::write(device.path("stick/key-fragment.sealed"), sealed).unwrap();

@@ -1,27 +1,26 @@
-//! az-doctor against real servers, files and engines: each check fails for what
-//! it is there for, by its exit status, and for nothing else.
+//! az-doctor against real servers, files and engines: each check fails, with its exit
+//! status, only for its own cause.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use loader_testkit::{Config, DevServer, TestCa, Tls};
 use serde_json::Value;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 use tests::site::{PASSWORD, Site, has_engine};
-use tests::{Finished, bash, filter, run, say};
+use tests::{Finished, bash, filter, run, say, set_mode};
 
-/// What az-doctor found.
-struct Found {
+/// Findings of one az-doctor run.
+struct DoctorRun {
     finished: Finished,
     report: Value,
 }
 
-impl Found {
+impl DoctorRun {
     #[track_caller]
     fn of(mut command: Command) -> Self {
         command.env("AZ_RETRIES", "0");
@@ -46,7 +45,7 @@ impl Found {
         self.report["checks"].as_array().unwrap().iter().filter(|check| check["status"] == "fail").collect()
     }
 
-    /// Fails unless `name` alone failed, with this status, and says `words`.
+    /// Asserts that only the check `name` failed, with this status and `words`.
     #[track_caller]
     fn only(&self, name: &str, exit: i32, words: &str) {
         let failed = self.failed();
@@ -65,7 +64,7 @@ impl Found {
     }
 }
 
-/// az-doctor on the device of `site`, without the engine.
+/// Returns a command for az-doctor on the device of `site`, without the engine check.
 fn doctor(site: &Site, args: &[&str]) -> Command {
     let mut command = filter("az-doctor");
     site.configure(&mut command);
@@ -85,8 +84,8 @@ fn doctor(site: &Site, args: &[&str]) -> Command {
     command
 }
 
-fn found(site: &Site, args: &[&str]) -> Found {
-    Found::of(doctor(site, args))
+fn found(site: &Site, args: &[&str]) -> DoctorRun {
+    DoctorRun::of(doctor(site, args))
 }
 
 fn listing(dir: &Path) -> Vec<String> {
@@ -96,7 +95,7 @@ fn listing(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_device_in_order_passes_and_stays_as_it_is() {
+fn a_healthy_device_passes_and_is_not_changed() {
     let site = Site::start();
     let before = listing(site.folder());
     let args =
@@ -116,7 +115,7 @@ fn a_device_in_order_passes_and_stays_as_it_is() {
 }
 
 #[test]
-fn the_engine_and_its_room() {
+fn the_engine_and_its_disk_space() {
     let site = Site::start();
     let missing = found(&site, &["--host", "unix:///nonexistent/docker.sock", "--skip", "card"]);
     missing.only("engine", 69, "no container engine at /nonexistent/docker.sock");
@@ -129,7 +128,7 @@ fn the_engine_and_its_room() {
     let healthy = found(&site, &["--only", "engine,space"]);
     assert_eq!(healthy.finished.status, 0, "{}", healthy.report);
     assert_eq!(healthy.check("space")["detail"]["needed"], fs::metadata(site.file("images.tar")).unwrap().len());
-    // The head of an archive of four tebibytes.
+    // Header of an archive of four tebibytes.
     let mut huge =
         bash("truncate -s 4T huge && az-encrypt --key-file key huge 2>/dev/null | head -c 64K > huge.enc; rm huge");
     huge.current_dir(site.folder());
@@ -150,7 +149,7 @@ fn logins_that_are_refused() {
 }
 
 #[test]
-fn servers_that_are_away() {
+fn unreachable_servers() {
     let site = Site::start();
     let api = found(&site, &["--api-url", "http://127.0.0.1:1"]);
     api.only("api", 75, "127.0.0.1:1: connection refused");
@@ -160,7 +159,7 @@ fn servers_that_are_away() {
     let with = |name: &str, from: &str, to: &str| {
         assert!(cdn.contains(from), "{cdn}");
         fs::write(site.file(name), cdn.replace(from, to)).unwrap();
-        fs::set_permissions(site.file(name), Permissions::from_mode(0o600)).unwrap();
+        set_mode(&site.file(name), 0o600);
     };
     with("dead.json", site.server().s3_url(), "http://127.0.0.1:1");
     found(&site, &["--cdn-file", "dead.json"]).only("cdn", 69, "127.0.0.1:1: connection refused");
@@ -193,7 +192,7 @@ fn a_certificate_that_is_not_trusted_is_named() {
 }
 
 #[test]
-fn secret_files_that_are_open_missing_or_something_else() {
+fn secret_files_that_are_readable_missing_or_of_another_kind() {
     let site = Site::start();
     fs::copy(site.file("device.frag"), site.file("secret")).unwrap();
     fs::write(site.file("secret"), "a0".repeat(32)).unwrap();
@@ -205,20 +204,20 @@ fn secret_files_that_are_open_missing_or_something_else() {
         ("--cdn-file", "cdn.json", "cdn"),
     ] {
         let path = site.file(file);
-        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        set_mode(&path, 0o640);
         found(&site, &[flag, file]).only(check, 78, "chmod 600");
         let insisted = found(&site, &[flag, file, "--insecure-perms"]);
         assert_eq!(insisted.finished.status, 0, "{}", insisted.report);
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        set_mode(&path, 0o600);
         found(&site, &[flag, "none"]).only(check, 66, "none: no such file");
         found(&site, &[flag, "images.tar"]).only(check, 78, "chmod 600");
-        // An id of hardware looks like a device secret, and like nothing else.
+        // A hardware id has the form of a device secret, but not of the other secrets.
         let other = found(&site, &[flag, "hwid"]);
         let names: Vec<_> = other.failed().iter().map(|failed| failed["name"].clone()).collect();
         assert_eq!(names, if check == "device-secret" { vec![] } else { vec![check] }, "{}", other.report);
     }
     found(&site, &["--credentials-file", "hwid"]).only("credentials", 65, "the credentials are not");
-    // One file that fails: what builds on it is skipped, and does not fail again.
+    // Checks that depend on a failed file are skipped, not failed.
     let missing = found(&site, &["--credentials-file", "none"]);
     assert_eq!(missing.check("login")["message"], "credentials failed");
 }
@@ -243,17 +242,17 @@ fn archives_that_do_not_open() {
     other.current_dir(site.folder());
     assert_eq!(run(other, b"").status, 0);
     found(&site, &["--key-file", "other.key"]).only("archive-key", 79, "wrong_key");
-    // A key at hand does not help an unlock, which makes it of fragments.
+    // A key file does not help an unlock, which joins the key from fragments.
     found(&site, &["--key-file", "key", "--fragment-file", "foreign.frag"]).only("archive-key", 79, "wrong_fragment");
     put("raw.frag", b"\xff\x80\0\x01");
-    fs::set_permissions(site.file("raw.frag"), Permissions::from_mode(0o600)).unwrap();
+    set_mode(&site.file("raw.frag"), 0o600);
     found(&site, &["--fragment-file", "raw.frag"]).only("fragment", 65, "not text");
     put(".images.enc.rekey", b"");
     found(&site, &["images.enc"]).only("archive", 65, "az-rekey --recover images.enc");
 }
 
 #[test]
-fn hardware_that_makes_no_id_or_another() {
+fn hardware_without_an_id_or_with_another_id() {
     let site = Site::start();
     let put = |path: &str, text: &str| {
         let path = site.file("root").join(path);
@@ -263,7 +262,7 @@ fn hardware_that_makes_no_id_or_another() {
     let here = |args: &[&str]| {
         let mut command = doctor(&site, &[&["--sysroot", "root"], args].concat());
         command.env_remove("AZ_HWID_FILE");
-        Found::of(command)
+        DoctorRun::of(command)
     };
     put("sys/class/dmi/id/board_serial", "To be filled by O.E.M.");
     put("etc/machine-id", "9b1f6c2e5d0a4f7e8c3b2a1908f7e6d5");
@@ -312,19 +311,19 @@ fn a_cache_with_leftovers_or_damage() {
 }
 
 #[test]
-fn a_folder_that_takes_no_more() {
+fn a_directory_without_space_or_permission() {
     let site = Site::start();
     fs::create_dir(site.file("small")).unwrap();
     found(&site, &["--run-dir", "device.frag"]).only("run-dir", 73, "not a directory");
-    // Another user could plant a symlink there: az-unlock refuses it too.
+    // Another user could create a symlink there: az-unlock refuses it too.
     fs::create_dir(site.file("shared")).unwrap();
-    fs::set_permissions(site.file("shared"), Permissions::from_mode(0o777)).unwrap();
+    set_mode(&site.file("shared"), 0o777);
     std::os::unix::fs::symlink(site.folder(), site.file("planted")).unwrap();
     for dir in ["shared", "planted"] {
         found(&site, &["--run-dir", dir]).only("run-dir", 73, "a symbolic link, or other users can write to it");
     }
     if !Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success()) {
-        say("skipped: file systems that take nothing, for want of a namespace to mount them in");
+        say("skipped: no mount namespace for a full filesystem");
         return;
     }
     let mounted = |options: &str, then: &str| {
@@ -334,13 +333,13 @@ fn a_folder_that_takes_no_more() {
         );
         let mut command = bash(&script);
         command.current_dir(site.folder());
-        Found::of(command)
+        DoctorRun::of(command)
     };
     mounted("size=64k", "! cat /dev/zero > small/full 2>/dev/null").only("run-dir", 74, "0 bytes free");
     mounted("ro", "true").only("run-dir", 73, "read-only file system");
 }
 
-/// An API whose clock is `ahead` seconds from ours; it answers `count` requests.
+/// Starts an API whose clock is `ahead` seconds ahead of ours. It serves `count` requests.
 fn api_with_clock(ahead: i64, count: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -356,7 +355,7 @@ fn api_with_clock(ahead: i64, count: usize) -> String {
             let now = SystemTime::now();
             let date = http_date(if ahead < 0 { now - off } else { now + off });
             let head =
-                format!("HTTP/1.1 404 Not Found\r\nDate: {date}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                format!("HTTP/1.1 404 Not DoctorRun\r\nDate: {date}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             stream.write_all(head.as_bytes()).unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
         }
@@ -383,11 +382,11 @@ fn a_clock_that_differs_from_the_servers() {
 }
 
 #[test]
-fn what_is_asked_for_by_name_must_have_something_to_look_at() {
+fn a_check_selected_by_name_needs_its_input() {
     let site = Site::start();
     found(&site, &["--only", "card"]).only("card", 78, "no enrolment card given");
     let mut command = filter("az-doctor");
     command.args(["--skip", "hardware,engine,run-dir"]);
-    let bare = Found::of(command);
+    let bare = DoctorRun::of(command);
     assert_eq!((bare.finished.status, &bare.report["verdict"]), (0, &Value::from("ok")));
 }

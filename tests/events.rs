@@ -1,39 +1,38 @@
-//! The rules that every event line keeps.
+//! Rules for event lines.
 
 use loader_model::{EVENT_LINE_MAX, EVENT_SCHEMA};
 use serde_json::Value;
 use std::sync::OnceLock;
 
-/// The fields of a line in the order on the wire.
+/// Fields of an event line, in their order.
 const FIELDS: [&str; 12] =
     ["v", "ts", "run", "stage", "pid", "state", "step", "detail", "done", "total", "unit", "error"];
 
-/// The lines of one process.
+/// Event lines of one process.
 #[derive(Debug)]
 pub struct Events(pub Vec<Value>);
 
 impl Events {
-    /// `error.code` of the last line, where it has one.
+    /// Returns `error.code` of the last line, if it has one.
     pub fn error_code(&self) -> Option<String> {
         Some(self.0.last()?["error"]["code"].as_str()?.to_owned())
     }
 
-    /// The states in their order.
+    /// Returns the states in order.
     pub fn states(&self) -> Vec<&str> {
         self.0.iter().map(|line| line["state"].as_str().unwrap()).collect()
     }
 
-    /// The steps in their order.
+    /// Returns the steps in order.
     pub fn steps(&self) -> Vec<&str> {
         self.0.iter().filter_map(|line| line["step"].as_str()).collect()
     }
 }
 
-/// The lines in `text`.
+/// Parses the event lines in `text`.
 ///
 /// # Panics
-/// Where one of them breaks a rule: the schema, the order of the fields, the
-/// greatest length.
+/// If a line violates the schema, the order of fields or the maximum length.
 pub fn parse(text: &str) -> Events {
     assert!(text.is_empty() || text.ends_with('\n'), "the last line has no end: {text}");
     Events(text.lines().map(|line| check_line(line).unwrap_or_else(|why| panic!("{why}: {line}"))).collect())
@@ -50,14 +49,14 @@ fn check_line(line: &str) -> Result<Value, String> {
     }
     let value: Value = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
     schema.validate(&value).map_err(|error| format!("against the schema: {error}"))?;
-    // In a line without spaces between its tokens, a field of the first level
-    // can be found by the text in front of it once nested values are cut away.
+    // In a compact line without its nested values, each field name at the top level is
+    // preceded by a brace or comma.
     let order = top_level_fields(line);
     let expected: Vec<_> = FIELDS.into_iter().filter(|field| value.get(field).is_some()).collect();
     if order != expected { Err(format!("fields in the order {order:?}")) } else { Ok(value) }
 }
 
-/// Names of the fields of the outermost object, in their order.
+/// Returns the field names of the outermost object, in order.
 fn top_level_fields(line: &str) -> Vec<&str> {
     let mut fields = Vec::new();
     let (mut depth, mut start, mut escaped) = (0, None, false);
@@ -81,12 +80,11 @@ fn top_level_fields(line: &str) -> Vec<&str> {
     fields
 }
 
-/// Checks the lines of one process from its start to its end: `idle` first,
-/// exactly one final line, which is the last. A usage error, and a failure
-/// before the stage stood, is one `error` line alone.
+/// Asserts that the lines of a process begin with `idle` and end with its only final line.
+/// A usage error, or a failure before the stage started, is a single `error` line.
 ///
 /// # Panics
-/// Where it is otherwise.
+/// If an assertion fails.
 pub fn check_run(events: &Events) {
     let states = events.states();
     let finals = states.iter().filter(|state| matches!(**state, "ready" | "error")).count();
@@ -106,7 +104,7 @@ mod tests {
         r#"{"v":1,"ts":"2023-11-14T22:13:20.000Z","run":"x","stage":"az-x","state":"ready","done":1,"unit":"bytes"}"#;
 
     #[test]
-    fn a_run_has_one_end() {
+    fn a_run_has_one_final_line() {
         check_run(&parse(&format!("{START}\n{END}\n")));
         for wrong in [format!("{START}\n"), format!("{END}\n{START}\n"), format!("{START}\n{END}\n{END}\n")] {
             assert!(std::panic::catch_unwind(|| check_run(&parse(&wrong))).is_err(), "{wrong}");
@@ -114,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_keeps_schema_and_order() {
+    fn a_line_matches_schema_and_field_order() {
         for wrong in [
             START.replace("\"idle\"", "\"waiting\""),
             START.replace("\"idle\"", "\"error\""),

@@ -1,6 +1,6 @@
-//! Every script of `examples/`, run as it stands.
+//! Runs every script in `examples/` unchanged.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use tests::site::{Site, has_engine};
 use tests::{Finished, Random, bash, folder, run, say};
 
-/// `examples/<name>` in the folder `dir`, with the environment that
-/// `examples/README.md` promises.
+/// Returns a command for `examples/<name>` in the directory `dir`, with the environment
+/// described in `examples/README.md`.
 fn script(site: &Site, name: &str, args: &[&str], dir: &Path) -> Command {
     let mut command = bash(r#"exec "$0" "$@""#);
     command.arg(folder().join("../examples").join(name)).args(args).current_dir(dir);
@@ -19,14 +19,14 @@ fn script(site: &Site, name: &str, args: &[&str], dir: &Path) -> Command {
     command
 }
 
-/// Runs a script that must end with 0.
+/// Runs a script that must succeed.
 fn succeed(command: Command, input: &[u8]) -> Finished {
     let finished = run(command, input);
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     finished
 }
 
-/// A script in a folder of its own, run to its end.
+/// Runs a script in a new directory.
 fn example(site: &Site, name: &str, args: &[&str], sink: &str, input: &[u8]) -> (TempDir, Finished) {
     let dir = TempDir::new().unwrap();
     let mut command = script(site, name, args, dir.path());
@@ -35,7 +35,7 @@ fn example(site: &Site, name: &str, args: &[&str], sink: &str, input: &[u8]) -> 
     (dir, finished)
 }
 
-/// The same as a user who may upload, with the key of the site.
+/// Like [`script`], as a user who may upload, with the key of the site.
 fn as_publisher(site: &Site, name: &str, args: &[&str], dir: &Path) -> Command {
     let mut command = script(site, name, args, dir);
     command.env("AZ_CREDENTIALS_FILE", site.file("uploader.json")).env("AZ_KEY_FILE", site.file("key"));
@@ -49,7 +49,7 @@ fn listing(archive: &Path) -> String {
 }
 
 #[test]
-fn no_example_is_left_out() {
+fn every_example_has_a_test() {
     let mut names: Vec<_> = fs::read_dir(folder().join("../examples"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -74,7 +74,7 @@ fn no_example_is_left_out() {
 }
 
 #[test]
-fn shellcheck_has_nothing_to_say() {
+fn shellcheck_reports_nothing() {
     let mut command = bash(
         "command -v shellcheck >/dev/null || exit 66
         mapfile -t scripts < <(grep -rlE '^#!.*bash' examples scripts .ci)
@@ -144,7 +144,7 @@ fn where_it_failed() {
     assert!(finished.text().contains("its exit status: 77"), "{}", finished.text());
 }
 
-/// Kills the script in `child` and all that it started, as a CI system would.
+/// Kills the script in `child` and its children, as a CI system would.
 fn kill(mut child: Child) {
     let group = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
@@ -165,11 +165,11 @@ fn publish_from_ci_and_again_after_kills() {
     };
     let state = dir.path().join("state/images/app-14");
 
-    // While the archive is saved: half of it is there, and the job is gone.
+    // The job is killed while it saves the archive.
     let killed = run(publish(&["bash", "-c", r#"head -c 1000000 "$0"; kill -9 $PPID"#, &text]), b"");
     assert_ne!(killed.status, 0);
     assert!(!state.join("sealed").exists());
-    // While it is sent: the state of the upload has begun.
+    // The job is killed during the upload, after its state file was created.
     let mut command = publish(&["cat", &text]);
     let child = command.process_group(0).stdin(std::process::Stdio::null()).spawn().unwrap();
     while !state.join("receipt.json").exists() && fs::read_dir(state.join("images")).map_or(0, Iterator::count) == 0 {
@@ -177,7 +177,7 @@ fn publish_from_ci_and_again_after_kills() {
     }
     kill(child);
     let sealed = fs::read(state.join("sealed")).unwrap();
-    // Nothing is saved or sealed again.
+    // The archive is not saved or sealed again.
     let receipt = succeed(publish(&["false"]), b"").text();
     assert!(fs::read(state.join("sealed")).unwrap() == sealed, "sealed again");
     assert!(!state.join("archive").exists() && !state.join("jwt").exists(), "left behind");
@@ -202,18 +202,18 @@ fn mirror_models() {
     let mut open = bash(r#"az-decrypt --key-file "$0" mirror/fleet/two"#);
     open.arg(site.file("key")).current_dir(dir.path());
     assert_eq!(run(open, b"").text(), "fleet/two\n");
-    // A folder with damaged resources is no mirror.
+    // A directory with damaged resources is not a mirror.
     let damaged = as_publisher(&site, "mirror-models.sh", &["models", "mirror"], dir.path());
     assert_eq!(run(damaged, b"").status, 65);
 }
 
-/// A server that lists names which would be an option, another file, or two names.
+/// A server that lists names which the shell would read as an option, another path, or two names.
 #[test]
-fn mirror_models_takes_no_name_that_is_not_one() {
+fn mirror_models_refuses_unsafe_names() {
     let site = Site::start();
     let dir = TempDir::new().unwrap();
     let list = dir.path().join("list");
-    // In the place of az-fetch: the list goes where the script asks for it, the rest is fetched.
+    // A replacement for az-fetch that returns the list, and passes other requests on.
     let wrapper = format!(
         "#!/bin/bash\n[[ \" $* \" = *' -- list fleet '* ]] && exec cp {} \"$4\"\ntouch {}/fetched\nexec {} \"$@\"\n",
         list.display(),
@@ -255,7 +255,7 @@ fn mirror_models_takes_no_name_that_is_not_one() {
 }
 
 #[test]
-fn publish_from_ci_takes_no_name_that_leaves_its_state() {
+fn publish_from_ci_refuses_names_outside_its_state_directory() {
     let site = Site::start();
     let dir = TempDir::new().unwrap();
     for (name, release) in [("../x", "1"), ("-x", "1"), ("a//b", "1"), ("a", "../1"), ("a", "-1")] {

@@ -1,7 +1,7 @@
-//! What `examples/fleet` promises: the Ansible role, the manifest for Kubernetes, the
-//! lines over ssh and the alerts, run by the tools they are for.
+//! `examples/fleet`: the Ansible role, the Kubernetes manifest, the ssh lines and the
+//! alerts, each run with its own tool.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 #[path = "fleet/ssh.rs"]
 mod ssh;
@@ -18,7 +18,8 @@ fn fleet(name: &str) -> PathBuf {
     folder().join("../examples/fleet").join(name).canonicalize().unwrap()
 }
 
-/// A program of the tests' own Python environment; `None`, and said so, where there is none.
+/// Returns the path of a program in the tests' Python environment. If it is missing, prints
+/// that and returns `None`.
 fn python_tool(name: &str) -> Option<PathBuf> {
     let python =
         std::env::var_os("AZ_TEST_PYTHON").map_or_else(|| folder().join("../target/venv/bin/python"), PathBuf::from);
@@ -45,7 +46,8 @@ fn at_site(site: &Site, script: &str) -> String {
     finished.text()
 }
 
-/// The lines of "At boot" in `examples/README.md` as they stand, but below a folder, which is given.
+/// Runs the lines of "At boot" in `examples/README.md` below a temporary directory, and
+/// returns that directory.
 fn at_boot(site: &Site) -> PathBuf {
     let page = fs::read_to_string(folder().join("../examples/README.md")).unwrap();
     let lines = page.split("## At boot").nth(1).unwrap().split("```").nth(1).unwrap().strip_prefix("sh\n").unwrap();
@@ -65,23 +67,23 @@ fn at_boot(site: &Site) -> PathBuf {
 }
 
 const HOSTS: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
-/// The one of them that has a systemd, of its own kind; its archive lies elsewhere.
+/// Device with a simulated systemd and another archive path.
 const SYSTEMD: &str = HOSTS[1];
 
-/// Where the sealed archive lies on the device.
+/// Returns the path of the sealed archive on the device.
 fn archive(host: &str) -> &'static str {
     if host == SYSTEMD { "/opt/other/app 1%.enc" } else { "/opt/azaion/images.enc" }
 }
 
-/// Devices that are simulated on this machine, each below a folder of its own.
+/// Devices simulated on this machine, each below its own directory.
 struct Devices<'s> {
     site: &'s Site,
     ansible: PathBuf,
-    /// One of them loads into the engine of this machine.
+    /// True if one device loads into the engine of this machine.
     engine: bool,
 }
 
-/// What a playbook did on one device.
+/// Result of a playbook on one device.
 struct Recap {
     changed: u64,
     failed: u64,
@@ -89,7 +91,7 @@ struct Recap {
 
 impl<'s> Devices<'s> {
     fn new(site: &'s Site, ansible: PathBuf) -> Self {
-        // A release as scripts/dist.d/package makes it.
+        // A release in the layout of scripts/dist.d/package.
         at_site(
             site,
             r#"mkdir -p rel/loader/{bin,lib/systemd/system,share/doc/azaion-loader} && for name in login fetch join decrypt load status inspect doctor cdn-creds rekey; do
@@ -158,7 +160,7 @@ impl<'s> Devices<'s> {
     fn play(&self, book: &str, args: &[&str]) -> Finished {
         let mut command = Command::new(&self.ansible);
         command.args(["-i", self.site.file("inventory.json").to_str().unwrap()]).args(args).arg(book);
-        // All at once: a keyword of the play takes no variable of the inventory.
+        // All hosts at the same time: this keyword of a play cannot use inventory variables.
         command.args(["-e", "az_loader_serial=3"]);
         command.current_dir(fleet("ansible")).env_clear().env("HOME", self.site.folder());
         command.env("PATH", format!("{}:/usr/bin:/bin", self.site.file("bin").display()));
@@ -167,7 +169,7 @@ impl<'s> Devices<'s> {
         run(command, b"")
     }
 
-    /// Plays `book` on `hosts` and gives what it did on each.
+    /// Runs the playbook `book` on `hosts` and returns the result for each.
     #[track_caller]
     fn recap(&self, book: &str, hosts: &[&str], args: &[&str], status: i32) -> (Vec<Recap>, String) {
         let played = self.play(book, &[&["--limit", &hosts.join(",")], args].concat());
@@ -199,7 +201,7 @@ fn snapshot(dir: &Path) -> String {
 }
 
 #[test]
-fn ansible_lint_has_nothing_to_say() {
+fn ansible_lint_reports_nothing() {
     let Some(lint) = python_tool("ansible-lint") else { return };
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(&lint);
@@ -217,7 +219,7 @@ fn the_role_installs_unlocks_updates_and_rotates() {
     let site = Site::start();
     let devices = Devices::new(&site, ansible);
 
-    // What --check says would change does not change.
+    // --check reports changes without making them.
     let before = snapshot(&site.file("devices"));
     let (recap, _) = devices.recap("site.yml", &HOSTS[..2], &["--check"], 0);
     assert!(recap.iter().all(|host| host.changed > 3 && host.failed == 0));
@@ -291,7 +293,7 @@ fn the_role_installs_unlocks_updates_and_rotates() {
     }
 }
 
-/// A device that passes az-doctor and whose unlock fails: its state is collected too.
+/// A device that passes az-doctor but whose unlock fails: its state is collected too.
 fn failed_unlock(devices: &Devices<'_>) {
     for host in [SYSTEMD, HOSTS[2]] {
         let root = devices.root(host);
@@ -312,7 +314,7 @@ fn failed_unlock(devices: &Devices<'_>) {
 }
 
 #[test]
-fn the_lines_of_at_boot_bring_what_the_unit_asks_for() {
+fn the_lines_of_at_boot_install_the_files_of_the_unit() {
     let site = Site::start();
     let root = at_boot(&site);
     let unit = fs::read_to_string(root.join("etc/systemd/system/az-unlock.service")).unwrap();
@@ -326,9 +328,9 @@ fn the_lines_of_at_boot_bring_what_the_unit_asks_for() {
     }
 }
 
-/// What the example of an inventory names is there, under the names of this release.
+/// The example inventory uses existing settings and the file names of this release.
 #[test]
-fn the_inventory_names_settings_of_the_role_and_the_tarball() {
+fn the_example_inventory_matches_the_role_and_the_release() {
     let inventory = fs::read_to_string(fleet("ansible/inventory.example.yml")).unwrap();
     let defaults = fs::read_to_string(fleet("ansible/roles/az_loader/defaults/main.yml")).unwrap();
     let settings: Vec<_> = inventory
@@ -345,7 +347,7 @@ fn the_inventory_names_settings_of_the_role_and_the_tarball() {
     }
 }
 
-/// A new key: added, the server switched, the old one dropped.
+/// Rotates a key: adds the new key, switches the server, drops the old key.
 fn rotate(devices: &Devices<'_>) {
     let site = devices.site;
     let id = |file: &str| {
@@ -383,7 +385,7 @@ fn rotate(devices: &Devices<'_>) {
 }
 
 #[test]
-fn the_manifest_is_of_the_schema_and_its_command_unlocks() {
+fn the_manifest_is_valid_and_its_command_unlocks() {
     let Some(validate) = python_tool("kubernetes-validate") else { return };
     let manifest = fleet("kubernetes/az-unlock.yaml");
     let secret = fleet("kubernetes/az-unlock.secret.example.yaml");
@@ -392,12 +394,12 @@ fn the_manifest_is_of_the_schema_and_its_command_unlocks() {
     assert!(output.status.success() && words.matches(" passed ").count() == 4, "{words}");
     let text = fs::read_to_string(&manifest).unwrap();
     assert!(!text.contains("kind: Secret"), "applying the manifest again would put an example over the credentials");
-    // What does not fit is seen.
+    // An invalid manifest is refused.
     let site = Site::start();
     fs::write(site.file("wrong.yaml"), text.replace("imagePullPolicy", "imagePullPolice")).unwrap();
     assert!(!Command::new(&validate).arg("--strict").arg(site.file("wrong.yaml")).output().unwrap().status.success());
 
-    // The container's own command, with its environment, without its long pauses.
+    // Runs the container's command with its environment, without its long pauses.
     let script = "import yaml, json, sys; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))[-1]))";
     let output = Command::new(validate.with_file_name("python")).args(["-c", script]).arg(&manifest).output().unwrap();
     let set: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -412,7 +414,7 @@ fn the_manifest_is_of_the_schema_and_its_command_unlocks() {
     for variable in container["env"].as_array().unwrap() {
         command.env(variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap());
     }
-    // What the volumes put there.
+    // Files from the volumes.
     command.env("AZ_CREDENTIALS_FILE", site.file("credentials.json")).env("AZ_FRAGMENT_FILE", site.file("device.frag"));
     command.env("AZ_ARCHIVE", site.file("images.enc")).env("RUNTIME_DIRECTORY", site.file("run"));
     command.env("SINK", "tar t");

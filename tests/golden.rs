@@ -1,11 +1,11 @@
-//! The golden files: one command each, with all that it says.
+//! Golden files: one command each, with its complete output.
 //!
-//! `TRYCMD=overwrite cargo test -p tests --test golden` rewrites them. trycmd
-//! turns each backslash of an output into a slash before it compares, which
-//! would make `\"` in an event a `/"`; so the files have `[Q]` in its place. A number
-//! that no two runs need share is `[..]`.
+//! `TRYCMD=overwrite cargo test -p tests --test golden` rewrites them. trycmd replaces
+//! each backslash in an output by a slash before the comparison, so `\"` in an event would
+//! become `/"`. Therefore the files contain `[Q]` instead. `[..]` replaces a number that
+//! may differ between runs.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -15,7 +15,7 @@ use tests::{binary, folder, path_variable, profile};
 use toml_edit::{DocumentMut, Item};
 use trycmd::TestCases;
 
-/// Runs the files of the folder `name`, in which `bash` and the filter are known.
+/// Runs the golden files in the directory `name`. They can use `bash` and the filter.
 fn golden(name: &str, site: Option<&Site>) {
     for case in cases(name) {
         let bin = case.text("bin.name");
@@ -41,9 +41,9 @@ fn golden(name: &str, site: Option<&Site>) {
     cases.case(format!("golden/{name}/*.toml")).run();
 }
 
-/// Gives the cases a server and the files of a device, as `AZ_API_URL`, `S3` and
-/// `SITE`; in what they expect, `[API]` and `[CDN]` are host and port of the
-/// servers, `[SITE]` is the folder.
+/// Provides a server and the files of a device as `AZ_API_URL`, `S3` and `SITE`. In the
+/// expected output `[API]` and `[CDN]` are host and port of the servers, and `[SITE]` is
+/// the directory.
 fn at_site(cases: &TestCases, site: &Site) {
     let folder = site.folder().to_str().unwrap().to_owned();
     let (api, cdn) = (site.server().api_url().to_owned(), site.server().s3_url().to_owned());
@@ -144,15 +144,15 @@ impl Case {
         self.item("args").map(ToString::to_string).unwrap_or_default()
     }
 
-    /// Checks each line of standard error and, of each stage, that it has one end
-    /// and its beginning too where `whole`. The end of `filter` must go with the
-    /// exit status. Gives the number of stages.
+    /// Checks each line of standard error: each stage must have one final line and, if
+    /// `whole` is set, its first line. The final state of `filter` must match the exit
+    /// status. Returns the number of stages.
     fn check(&self, filter: &str, whole: bool) -> usize {
         let place = self.path.display();
         let mut text = self.text("stderr").replace("[Q]", "\\\"").replace(":[..]", ":0");
         let watches = filter == "az-status";
         if watches {
-            // It is no stage, and passes on what is no event.
+            // az-status is not a stage, and forwards lines that are not events.
             text = text.split_inclusive('\n').filter(|line| line.starts_with('{')).collect();
         }
         assert!(!text.contains("AZ-SECRET-KEY-1Q") && !text.contains("AZ-FRAG-1Q"), "{place}: tells a secret");
@@ -191,7 +191,7 @@ fn cases(filter: &str) -> Vec<Case> {
     paths.into_iter().map(read).collect()
 }
 
-/// The folders of golden files, each of which has a test above.
+/// Returns the directories of golden files. Each has a test above.
 fn filters() -> Vec<String> {
     let entries = std::fs::read_dir(folder().join("golden")).unwrap();
     let filters: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -203,7 +203,7 @@ fn filters() -> Vec<String> {
 }
 
 #[test]
-fn every_file_states_all_of_its_case() {
+fn every_golden_file_is_complete() {
     for case in filters().iter().flat_map(|filter| cases(filter)) {
         let place = case.path.display();
         for key in ["bin.name", "stdout", "stderr"] {
@@ -217,7 +217,7 @@ fn every_file_states_all_of_its_case() {
 }
 
 #[test]
-fn every_line_keeps_the_contract() {
+fn every_event_line_is_valid() {
     let mut runs = 0;
     for filter in filters() {
         for case in cases(&filter) {

@@ -1,7 +1,7 @@
-//! The same against two stores that share no code, az-devserver's and moto: what
-//! az-push puts there `aws` reads, what `aws` puts there az-fetch reads.
+//! The same tests against two independent stores, az-devserver and moto: `aws` reads the
+//! objects of az-push, and az-fetch reads the objects of `aws`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use loader_model::CdnCredentials;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use tests::{Finished, Random, filter, folder, run};
 
 const MIB: usize = 1 << 20;
 
-/// moto, until it is dropped.
+/// A moto server, killed on drop.
 struct Moto {
     process: Child,
     cdn: CdnCredentials,
@@ -46,7 +46,8 @@ fn python() -> PathBuf {
     std::env::var_os("AZ_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from)
 }
 
-/// True where moto and aws are there; says so where the user wants to do without.
+/// Returns true if moto and aws are installed. Prints a message if the user has chosen to
+/// skip these tests.
 fn is_possible() -> bool {
     let there = Command::new(python()).args(["-c", "import moto.server, awscli"]).output();
     let there = there.is_ok_and(|output| output.status.success());
@@ -59,14 +60,14 @@ fn is_possible() -> bool {
     there
 }
 
-/// One store, and a site whose API speaks of what is there.
-struct Store<'a> {
+/// A store, and a site whose API has the small parts of its objects.
+struct StoreUnderTest<'a> {
     site: &'a Site,
     cdn: &'a CdnCredentials,
     name: &'a str,
 }
 
-impl Store<'_> {
+impl StoreUnderTest<'_> {
     fn secret(&self, name: &str, cdn: &Value) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let path = self.file(name);
@@ -79,7 +80,7 @@ impl Store<'_> {
         self.site.file(&format!("{}-{name}", self.name))
     }
 
-    /// Credentials whose uploader has the `up` pair of keys and whose downloader has `down`.
+    /// Returns credentials with the key pair `up` for the uploader and `down` for the downloader.
     fn cdn(&self, up: (&str, &str), down: (&str, &str)) -> Value {
         json!({
             "host": self.cdn.host, "bucket": self.cdn.bucket, "region": self.cdn.region, "path_style": true,
@@ -141,7 +142,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A stream that says how long it is, as that of a file does.
+/// Returns a sealed stream whose header contains its length, as for a file.
 fn sealed(site: &Site, seed: u64, len: usize) -> Vec<u8> {
     let plain = site.file("plain");
     fs::write(&plain, Random(seed).bytes(len)).unwrap();
@@ -152,8 +153,8 @@ fn sealed(site: &Site, seed: u64, len: usize) -> Vec<u8> {
     finished.stdout
 }
 
-/// What az-push publishes, az-fetch and aws read; the same again sends nothing.
-fn pushed_is_read_by_all(store: &Store<'_>, up: &Path, down: &Path, stream: &[u8]) {
+/// az-fetch and aws read what az-push publishes. A second push of the same data sends nothing.
+fn check_push_is_readable(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream: &[u8]) {
     let pushed = store.push(up, &["models/pushed"], stream);
     assert_eq!(pushed.status, 0, "{}: {}", store.name, pushed.stderr);
     let receipt: Value = serde_json::from_slice(&pushed.stdout).unwrap();
@@ -167,8 +168,8 @@ fn pushed_is_read_by_all(store: &Store<'_>, up: &Path, down: &Path, stream: &[u8
     assert!(again.status == 0 && again.text().contains("\"changed\":false"), "{}: {}", store.name, again.stderr);
 }
 
-/// What aws puts there, az-fetch reads, also where it was killed in between.
-fn put_by_aws_is_read(store: &Store<'_>, down: &Path, stream: &[u8]) {
+/// az-fetch reads what aws uploads, also after a kill.
+fn check_aws_upload_is_readable(store: &StoreUnderTest<'_>, down: &Path, stream: &[u8]) {
     let (sealed, stem) = (store.file("sealed"), store.file("split"));
     fs::write(&sealed, stream).unwrap();
     let mut split = filter("az-split");
@@ -190,8 +191,8 @@ fn put_by_aws_is_read(store: &Store<'_>, down: &Path, stream: &[u8]) {
     assert!(fetched.stderr.contains("\"resumed_at\":"), "{}: {}", store.name, fetched.stderr);
 }
 
-/// A push whose stream broke off goes on where it was.
-fn push_goes_on(store: &Store<'_>, up: &Path, down: &Path, stream: &[u8]) {
+/// A push whose input ended early resumes.
+fn check_push_resumes(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream: &[u8]) {
     let state = store.file("state");
     let args = ["models/resumed", "--state-dir", text(&state), "--jobs", "1"];
     let cut = store.push(up, &args, &stream[..stream.len() - 1]);
@@ -202,8 +203,8 @@ fn push_goes_on(store: &Store<'_>, up: &Path, down: &Path, stream: &[u8]) {
     assert!(fetched.status == 0 && fetched.stdout == stream, "{}: {}", store.name, fetched.stderr);
 }
 
-/// Keys that are wrong or may not, and a big part that is not there.
-fn refusals_are_told(store: &Store<'_>, up: &Path, down: &Path, stream: &[u8]) {
+/// Wrong keys, keys without permission, and a missing big part are refused.
+fn check_refusals(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream: &[u8]) {
     let (reads, wrong) = (store.downloader(), (store.downloader().0, "a secret that was never given out"));
     let wrong = store.secret("wrong", &store.cdn(wrong, wrong));
     let reads = store.secret("reads", &store.cdn(reads, reads));
@@ -225,20 +226,20 @@ fn refusals_are_told(store: &Store<'_>, up: &Path, down: &Path, stream: &[u8]) {
 }
 
 #[test]
-fn two_stores_are_used_alike() {
+fn both_stores_behave_the_same() {
     if !is_possible() {
         return;
     }
     let (site, moto) = (Site::start(), Moto::start());
     let streams = [sealed(&site, 1, 10 * MIB), sealed(&site, 2, 13 * MIB)];
     for (name, cdn) in [("az-devserver", site.server().cdn()), ("moto", &moto.cdn)] {
-        let store = Store { site: &site, cdn, name };
+        let store = StoreUnderTest { site: &site, cdn, name };
         let cdn = store.cdn(store.uploader(), store.downloader());
         let (up, down) = (store.secret("up", &cdn), store.secret("down", &cdn));
-        pushed_is_read_by_all(&store, &up, &down, &streams[0]);
-        put_by_aws_is_read(&store, &down, &streams[1]);
-        push_goes_on(&store, &up, &down, &streams[1]);
-        refusals_are_told(&store, &up, &down, &streams[0]);
+        check_push_is_readable(&store, &up, &down, &streams[0]);
+        check_aws_upload_is_readable(&store, &down, &streams[1]);
+        check_push_resumes(&store, &up, &down, &streams[1]);
+        check_refusals(&store, &up, &down, &streams[0]);
         fs::remove_dir_all(site.server().resources_dir().join("models")).unwrap();
         fs::create_dir(site.server().resources_dir().join("models")).unwrap();
     }

@@ -1,7 +1,7 @@
-//! What az-decrypt and az-encrypt hand to a pipe: readers that are slow, that keep
-//! what they got, that leave; systems that refuse to have memory taken.
+//! Output of az-decrypt and az-encrypt to a pipe: readers that are slow, keep pages, or
+//! close the pipe, and kernels that refuse vmsplice.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, tee};
@@ -15,13 +15,13 @@ use tests::{Finished, Random, bash, filter, run, vectors};
 
 const MIB: usize = 1 << 20;
 
-/// Five segments and a short one.
+/// Five full segments and a short one.
 fn plaintext() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| Random(11).bytes(5 * MIB + 12_345))
 }
 
-/// A folder with `key`, and the plaintext sealed in segments of several sizes.
+/// Directory with `key`, and with the plaintext sealed in several segment sizes.
 fn site() -> &'static TempDir {
     static SITE: OnceLock<TempDir> = OnceLock::new();
     SITE.get_or_init(|| {
@@ -53,7 +53,7 @@ fn opening(sealed: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Starts `command` with a pipe of `len` bytes that does not belong to the harness.
+/// Starts `command` with a new pipe as standard output.
 fn start(mut command: Command, flags: OFlags) -> (Child, PipeReader) {
     let (reader, writer) = io::pipe().unwrap();
     fcntl_setfl(&writer, flags).unwrap();
@@ -90,12 +90,12 @@ fn a_slow_reader_gets_the_plaintext_from_any_number_of_threads() {
 }
 
 #[test]
-fn a_pipe_that_does_not_block_is_waited_for() {
+fn a_nonblocking_output_pipe_works() {
     for name in ["az-decrypt", "az-encrypt"] {
         let mut command = filter(name);
         command.arg("--key-file").arg(at("key")).arg(at(if name == "az-decrypt" { "gcm-1M" } else { "plain" }));
         let (child, mut reader) = start(command, OFlags::NONBLOCK);
-        // Nothing is read before it has filled the pipe and more is due.
+        // Reads only after the filter has filled the pipe and has to write more.
         reader.read_exact(&mut [0]).unwrap();
         let size = fcntl_getpipe_size(&reader).unwrap();
         let rest = read_slowly(reader);
@@ -106,7 +106,7 @@ fn a_pipe_that_does_not_block_is_waited_for() {
     }
 }
 
-/// Waits until `child` waits for something itself, or has ended.
+/// Waits until `child` is sleeping or has ended.
 fn wait_until_it_sleeps(child: &mut Child) {
     let stat = format!("/proc/{}/stat", child.id());
     while child.try_wait().unwrap().is_none() && !fs::read_to_string(&stat).unwrap().contains(") S ") {
@@ -115,7 +115,7 @@ fn wait_until_it_sleeps(child: &mut Child) {
 }
 
 #[test]
-fn an_input_that_does_not_block_is_waited_for() {
+fn a_nonblocking_input_works() {
     let key = fs::read(at("key")).unwrap();
     let fragments = run(filter("az-split"), &key).stdout;
     let (plain, sealed) = (fs::read(at("plain")).unwrap(), fs::read(at("gcm-1M")).unwrap());
@@ -144,7 +144,7 @@ fn an_input_that_does_not_block_is_waited_for() {
         stderr.read_line(&mut String::new()).unwrap();
         for piece in [&input[..30], &input[30..input.len() / 2], &input[input.len() / 2..]] {
             wait_until_it_sleeps(&mut child);
-            // az-inspect leaves when it has seen enough.
+            // az-inspect stops reading after the header.
             let _ = writer.write_all(piece);
         }
         drop(writer);
@@ -156,7 +156,7 @@ fn an_input_that_does_not_block_is_waited_for() {
 }
 
 #[test]
-fn what_a_reader_keeps_is_not_written_again() {
+fn pages_kept_by_a_reader_are_not_overwritten() {
     for threads in ["1", "2"] {
         let (child, mut reader) = start(opening("gcm-1M", &["--threads", threads]), OFlags::empty());
         let (mut kept, second) = io::pipe().unwrap();
@@ -174,7 +174,7 @@ fn what_a_reader_keeps_is_not_written_again() {
 }
 
 #[test]
-fn a_reader_that_leaves_half_way_is_141() {
+fn a_pipe_closed_half_way_is_141() {
     for name in ["az-decrypt", "az-encrypt"] {
         for leave_after in [1, 3 * MIB / 2] {
             let mut command = filter(name);
@@ -201,7 +201,7 @@ fn ranges_pass_through_the_pipe() {
 }
 
 #[test]
-fn what_is_sealed_into_a_pipe_opens() {
+fn a_stream_sealed_into_a_pipe_opens() {
     for args in ["", "--threads 3", "--segment 64K", "--segment 4M --suite ctr-hmac"] {
         let script = format!("az-encrypt {args} --key-file \"$K\" < \"$P\" | cat | az-decrypt --key-file \"$K\"");
         let mut command = bash(&script);
@@ -213,7 +213,7 @@ fn what_is_sealed_into_a_pipe_opens() {
 }
 
 #[test]
-fn a_system_that_refuses_gets_the_bytes_written() {
+fn without_vmsplice_the_bytes_are_written() {
     let faults = [
         "vmsplice:error=EINVAL",
         "vmsplice:error=ENOSYS",
@@ -242,7 +242,7 @@ fn a_system_that_refuses_gets_the_bytes_written() {
 }
 
 #[test]
-fn a_damaged_segment_leaves_nothing_of_itself_in_a_pipe() {
+fn no_byte_of_a_damaged_segment_reaches_the_pipe() {
     let mut sealed = fs::read(at("gcm-1M")).unwrap();
     let hit = 3 * MIB + MIB / 2;
     sealed[hit] ^= 1;

@@ -1,18 +1,20 @@
-//! What a golden file cannot say: readers that leave, terminals, signals, files
-//! that appear whole or not at all.
+//! Process behaviour that golden files cannot express: closed pipes, terminals, signals and
+//! atomic output files.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use loader_model::Event;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, tcgetattr};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
-use tests::{Finished, Random, bash, events, filter, run, vector, vector_file, whole, write_secret};
+use tests::{
+    Finished, Random, bash, events, file_names, filter, run, set_mode, vector, vector_file, whole, write_secret,
+};
 
 const FILTERS: [&str; 14] = [
     "az-cdn-creds",
@@ -35,22 +37,15 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-/// The writing end of a pipe that nobody reads.
+/// Returns the write end of a pipe without a reader.
 fn abandoned_pipe() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     writer.into()
 }
 
-/// Waits for the first event line of `child`, which says `idle`: from then on
-/// signals are handled. Gives the rest of standard error.
+/// Waits for the first event line of `child`, the `idle` event: from then on signals are
+/// handled. Returns the rest of standard error.
 fn wait_for_idle(child: &mut Child) -> BufReader<impl Read + use<>> {
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
@@ -63,7 +58,7 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// The child to its end, whose first line was read by [`wait_for_idle`].
+/// Waits for the end of the child, after [`wait_for_idle`] has read its first line.
 fn finish(child: Child, mut stderr: impl Read) -> Finished {
     let mut said = String::new();
     stderr.read_to_string(&mut said).unwrap();
@@ -71,7 +66,7 @@ fn finish(child: Child, mut stderr: impl Read) -> Finished {
 }
 
 #[test]
-fn a_reader_that_left_is_141() {
+fn a_closed_pipe_is_141() {
     let (sealed, key) = (whole(), whole().key);
     let cases: [(&str, &[&str], &str); 5] = [
         ("az-decrypt", &["--key-file", "-", sealed.path.to_str().unwrap()], &key),
@@ -90,13 +85,13 @@ fn a_reader_that_left_is_141() {
 }
 
 #[test]
-fn a_terminal_is_not_told_that_its_reader_left() {
+fn a_closed_pipe_prints_nothing_to_a_terminal() {
     let shown = in_terminal(&format!("az-inspect {} | true; echo status ${{PIPESTATUS[0]}}", whole().path.display()));
     assert!(!shown.contains("reader_gone"), "{shown}");
 }
 
 #[test]
-fn a_standard_stream_that_is_closed_is_no_success() {
+fn a_closed_standard_stream_is_a_failure() {
     let dir = TempDir::new().unwrap();
     write_secret(&dir.path().join("key"), &whole().key);
     let sealed = whole().path.display().to_string();
@@ -118,15 +113,18 @@ fn a_standard_stream_that_is_closed_is_no_success() {
         let finished = run(command, b"");
         assert_eq!((finished.status, finished.code().as_str()), (74, "io"), "{line}: {}", finished.stderr);
         assert!(finished.stderr.contains(&format!("\"standard {stream} is closed\"")), "{line}: {}", finished.stderr);
-        assert_eq!((finished.stdout.len(), names(dir.path())), (0, vec!["key".to_owned()]), "{line}");
+        assert_eq!((finished.stdout.len(), file_names(dir.path())), (0, vec!["key".to_owned()]), "{line}");
     }
     let mut command = bash("az-split --new-key -o out <&- >&- && umask 077 && az-join out | az-split > again 2>&-");
     command.current_dir(dir.path());
-    assert_eq!((run(command, b"").status, names(dir.path())), (0, ["again", "key", "out"].map(str::to_owned).to_vec()));
+    assert_eq!(
+        (run(command, b"").status, file_names(dir.path())),
+        (0, ["again", "key", "out"].map(str::to_owned).to_vec())
+    );
 }
 
 #[test]
-fn help_into_a_closed_pipe_is_no_failure() {
+fn help_into_a_closed_pipe_succeeds() {
     for name in FILTERS {
         for flag in ["--help", "--version"] {
             let mut command = filter(name);
@@ -152,7 +150,7 @@ fn help_is_one_screen() {
 }
 
 #[test]
-fn no_reader_of_the_events_is_no_failure() {
+fn events_without_a_reader_are_not_a_failure() {
     let mut command = filter("az-inspect");
     command.arg(whole().path).stderr(abandoned_pipe());
     let finished = run(command, b"");
@@ -160,16 +158,15 @@ fn no_reader_of_the_events_is_no_failure() {
     assert!(finished.text().starts_with('{'));
 }
 
-/// What `script` shows of a command on a terminal of its own; `status N` is its
-/// last line where the command prints it.
+/// Runs a shell script on a new terminal and returns the output of the terminal.
 fn in_terminal(script: &str) -> String {
     let mut command = bash("exec script -qec \"$SCRIPT\" /dev/null");
     command.env("SCRIPT", script).env("SHELL", "/bin/bash");
     run(command, b"").text()
 }
 
-/// The same while a person answers the prompts: each key is typed when the terminal shows its
-/// prompt, and a password when it shows no more what is typed.
+/// Like [`in_terminal`], and types an answer when its prompt appears; a password only after
+/// the terminal has stopped echoing.
 fn typed_in_terminal(script: &str, answers: &[(&str, &[u8])]) -> String {
     let dir = TempDir::new().unwrap();
     let name = dir.path().join("tty");
@@ -201,7 +198,7 @@ fn typed_in_terminal(script: &str, answers: &[(&str, &[u8])]) -> String {
 }
 
 #[test]
-fn what_is_typed_at_the_prompt_is_judged() {
+fn input_at_the_prompt_is_checked() {
     let dir = TempDir::new().unwrap();
     let login = format!("az-login --api-url http://127.0.0.1:1 --retries 0 -o {}/jwt", dir.path().display());
     let email = ("email: ", &b"a@b\n"[..]);
@@ -215,7 +212,7 @@ fn what_is_typed_at_the_prompt_is_judged() {
         assert!(shown.contains(message) && shown.contains(&format!("status {status}")), "{shown}");
         assert!(!shown.contains("hunter2"), "{shown}");
     }
-    // The terminal does not tell anyone of a Ctrl-C at the password; az-login does.
+    // During password input Ctrl-C sends no signal; az-login handles it.
     let shown = typed_in_terminal(&format!("bash -c '{login}; echo goes on'"), &[email, ("password: ", b"\x03")]);
     assert!(shown.contains("stopped by SIGINT") && !shown.contains("goes on"), "{shown}");
 }
@@ -233,7 +230,7 @@ fn binary_data_and_secrets_are_not_written_to_a_terminal() {
         (format!("az-split --key-file {at}/key"), "a secret"),
         (format!("az-join --raw-sha256 {at}/key"), "a secret"),
     ] {
-        // Under az-status they write to a pipe, which it shows above its bars.
+        // Under az-status they write to a pipe, whose content it prints above its bars.
         for command in [command.clone(), format!("TERM=xterm az-status -- {command}")] {
             let shown = in_terminal(&format!("{command}; echo status $?"));
             assert!(shown.contains(&format!("{what} is not written to a terminal")), "{command}: {shown}");
@@ -283,17 +280,17 @@ fn signals_end_a_stage_with_its_final_line() {
     }
 }
 
-/// The only process that `parent` has started.
+/// Returns the only child process of `parent`.
 fn child_of(parent: &Child) -> Pid {
     let path = format!("/proc/{0}/task/{0}/children", parent.id());
     fs::read_to_string(path).unwrap().trim().parse().ok().and_then(Pid::from_raw).unwrap()
 }
 
 #[test]
-fn a_stage_that_is_process_1_ends_of_a_signal_too() {
+fn a_stage_that_is_process_1_ends_on_a_signal() {
     let unshare = ["--user", "--map-root-user", "--pid", "--fork"];
     if !Command::new("unshare").args(unshare).arg("true").status().is_ok_and(|status| status.success()) {
-        tests::say("skipped: no process namespaces here");
+        tests::say("skipped: process namespaces are not available");
         return;
     }
     for (number, sent, code) in [(2, Signal::INT, "interrupted"), (15, Signal::TERM, "terminated")] {
@@ -312,7 +309,7 @@ fn a_stage_that_is_process_1_ends_of_a_signal_too() {
 }
 
 #[test]
-fn a_failure_is_told_while_the_input_is_still_open() {
+fn a_failure_is_reported_while_the_input_is_open() {
     let dir = TempDir::new().unwrap();
     let key = dir.path().join("key");
     write_secret(&key, &whole().key);
@@ -320,21 +317,21 @@ fn a_failure_is_told_while_the_input_is_still_open() {
     command.arg("--key-file").arg(&key);
     let mut sealed = run(command, &vec![7; 3 << 20]).stdout;
     sealed[200_000] ^= 1;
-    // While one thread checks the first segment, another waits for more of the second.
+    // One thread verifies the first segment while another waits for the rest of the second.
     for _ in 0..5 {
         let mut command = filter("az-decrypt");
         command.args(["--threads", "2", "--key-file"]).arg(&key).stdin(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&sealed[..3 << 19]).unwrap();
-        // Would wait for ever if the filter waited for input of no use.
+        // Would block forever if the filter waited for input that it no longer needs.
         let output = child.wait_with_output().unwrap();
         drop(stdin);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(65), 0));
     }
 }
 
-/// az-encrypt on its way into `dir/out`, with more than its pipe holds written.
+/// Starts az-encrypt with the output `dir/out` and writes more input than its pipe can hold.
 fn half_way(dir: &Path) -> (Child, impl Write + use<>, BufReader<impl Read + use<>>) {
     let key = dir.join("key");
     write_secret(&key, &whole().key);
@@ -343,13 +340,13 @@ fn half_way(dir: &Path) -> (Child, impl Write + use<>, BufReader<impl Read + use
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let stderr = wait_for_idle(&mut child);
-    // A pipe holds 1 MiB at most: when this returns, the rest was sealed.
+    // A pipe holds at most 1 MiB: when this returns, the rest has been sealed.
     stdin.write_all(&Random(3).bytes(4 << 20)).unwrap();
     (child, stdin, stderr)
 }
 
 #[test]
-fn a_file_is_not_touched_before_its_successor_is_whole() {
+fn a_file_is_not_replaced_before_the_new_one_is_complete() {
     let dir = TempDir::new().unwrap();
     let out = dir.path().join("out");
     fs::write(&out, "the old one").unwrap();
@@ -359,11 +356,11 @@ fn a_file_is_not_touched_before_its_successor_is_whole() {
     let finished = finish(child, stderr);
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     assert!(fs::metadata(&out).unwrap().len() > 4 << 20);
-    assert_eq!(names(dir.path()), ["key", "out"]);
+    assert_eq!(file_names(dir.path()), ["key", "out"]);
 }
 
 #[test]
-fn a_stage_that_is_ended_leaves_the_old_file_and_nothing_else() {
+fn a_killed_stage_keeps_the_old_file_and_leaves_nothing_else() {
     for (sent, number) in [(Signal::TERM, 15), (Signal::INT, 2), (Signal::KILL, 9)] {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("out"), "the old one").unwrap();
@@ -373,17 +370,17 @@ fn a_stage_that_is_ended_leaves_the_old_file_and_nothing_else() {
         drop(stdin);
         assert_eq!(finished.status, -number, "{}", finished.stderr);
         assert_eq!(fs::read(dir.path().join("out")).unwrap(), b"the old one");
-        // Without O_TMPFILE a kill may leave a temporary file, under no wrong name.
-        let left: Vec<_> = names(dir.path()).into_iter().filter(|name| !name.ends_with(".tmp")).collect();
+        // Without O_TMPFILE a kill may leave a temporary file, but not with the final name.
+        let left: Vec<_> = file_names(dir.path()).into_iter().filter(|name| !name.ends_with(".tmp")).collect();
         assert_eq!(left, ["key", "out"]);
         if sent != Signal::KILL {
-            assert_eq!(names(dir.path()), ["key", "out"]);
+            assert_eq!(file_names(dir.path()), ["key", "out"]);
         }
     }
 }
 
 #[test]
-fn a_stage_that_fails_leaves_the_old_file_and_nothing_else() {
+fn a_failed_stage_keeps_the_old_file_and_leaves_nothing_else() {
     let dir = TempDir::new().unwrap();
     let out = dir.path().join("out");
     fs::write(&out, "the old one").unwrap();
@@ -393,12 +390,12 @@ fn a_stage_that_fails_leaves_the_old_file_and_nothing_else() {
         command.args(["--key-file", "-", "-o"]).arg(&out).arg(&vector.path);
         assert!(matches!(run(command, vector.key.as_bytes()).status, 65 | 79), "{name}");
         assert_eq!(fs::read(&out).unwrap(), b"the old one", "{name}");
-        assert_eq!(names(dir.path()), ["out"], "{name}");
+        assert_eq!(file_names(dir.path()), ["out"], "{name}");
     }
 }
 
 #[test]
-fn a_link_to_a_device_or_a_descriptor_is_left_as_it_is() {
+fn a_link_to_a_device_or_a_descriptor_is_not_replaced() {
     let dir = TempDir::new().unwrap();
     for target in ["/dev/null", "/proc/self/fd/1", "/dev/fd/1", "first"] {
         let (link, first) = (dir.path().join("link"), dir.path().join("first"));
@@ -411,7 +408,7 @@ fn a_link_to_a_device_or_a_descriptor_is_left_as_it_is() {
             assert_eq!((finished.status, finished.stdout.len()), (73, 0), "{target}: {}", finished.stderr);
             assert!(finished.stderr.contains("redirect standard output instead"), "{}", finished.stderr);
             assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
-            assert_eq!(names(dir.path()), ["first", "link", "stdout"]);
+            assert_eq!(file_names(dir.path()), ["first", "link", "stdout"]);
         }
         fs::remove_file(&link).unwrap();
         fs::remove_file(&first).unwrap();
@@ -419,13 +416,13 @@ fn a_link_to_a_device_or_a_descriptor_is_left_as_it_is() {
 }
 
 #[test]
-fn a_file_in_a_closed_directory_that_the_shell_made_for_a_secret_is_closed_too() {
+fn a_secret_redirected_to_a_file_in_a_private_directory_gets_mode_600() {
     let dir = TempDir::new().unwrap();
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+    set_mode(dir.path(), 0o700);
     let redirected = |name: &str, content: &str, args: &[&str], filter_name: &str, input: &str| {
         let path = dir.path().join(name);
         fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        set_mode(&path, 0o644);
         let mut command = filter(filter_name);
         command.args(args).stdout(File::options().append(true).open(&path).unwrap());
         assert_eq!(run(command, input.as_bytes()).status, 0);
@@ -441,7 +438,7 @@ fn a_file_in_a_closed_directory_that_the_shell_made_for_a_secret_is_closed_too()
 }
 
 #[test]
-fn a_system_without_proc_takes_files_and_descriptors() {
+fn files_and_descriptors_work_without_proc() {
     let dir = TempDir::new().unwrap();
     write_secret(&dir.path().join("key"), &whole().key);
     let in_namespace = |script: &str| {
@@ -455,7 +452,7 @@ fn a_system_without_proc_takes_files_and_descriptors() {
     }
     let finished = in_namespace("az-encrypt --key-fd 5 5<key -o out key");
     assert_eq!(finished.status, 0, "{}", finished.stderr);
-    assert_eq!(names(dir.path()), ["key", "out"]);
+    assert_eq!(file_names(dir.path()), ["key", "out"]);
     let finished = in_namespace("az-decrypt --key-fd 5 5<key out | cmp - key");
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     let finished = in_namespace("az-decrypt --key-fd 77 out");
@@ -463,7 +460,7 @@ fn a_system_without_proc_takes_files_and_descriptors() {
 }
 
 #[test]
-fn a_run_folder_without_a_run_is_no_gate_and_is_refused() {
+fn a_run_directory_without_a_run_id_is_refused() {
     let dir = TempDir::new().unwrap();
     let mut command = filter("az-load");
     command.env_remove("AZ_RUN").env("AZ_RUN_DIR", dir.path()).args(["--command", "true"]);
@@ -535,7 +532,7 @@ fn the_run_folder_keeps_every_line() {
 }
 
 #[test]
-fn lines_of_parallel_stages_do_not_tear() {
+fn lines_of_parallel_stages_are_not_mixed() {
     let script = "for i in $(seq 60); do az-inspect \"$FILE\" > /dev/null & done; wait";
     let mut command = bash(script);
     command.env("FILE", whole().path);

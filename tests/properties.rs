@@ -1,8 +1,8 @@
-//! What holds of every input, tried on inputs by chance and on right ones that were
-//! damaged. `AZ_SEEDS_DIR` names a folder that the right ones are written to, for
-//! tests/fuzz; `PROPTEST_CASES` is how many are tried.
+//! Properties that hold for every input, checked with random inputs and with damaged valid
+//! inputs. `PROPTEST_CASES` is the number of cases. `AZ_SEEDS_DIR` is a directory to
+//! which the valid inputs are written as seeds for tests/fuzz.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 #[path = "../crates/loader-archive/tests/odd/mod.rs"]
 #[allow(dead_code, reason = "each test uses its part")]
@@ -10,7 +10,7 @@ mod odd;
 #[path = "properties/mod.rs"]
 mod readers;
 #[path = "../crates/loader-archive/tests/sample/mod.rs"]
-#[allow(dead_code, reason = "each test uses its part")]
+#[allow(dead_code, reason = "each test uses some of it")]
 mod sample;
 #[path = "properties/seeds.rs"]
 mod seeds;
@@ -20,10 +20,10 @@ use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 use readers::{READERS, try_input};
 
-/// Inputs of each reader, where nothing else is asked for.
+/// Default number of inputs for each parser.
 const CASES: u32 = 1000;
 
-/// A change of an input: where, how far, and what.
+/// A change of an input: kind, offset, length and bits.
 type Change = (u8, Index, usize, u64);
 
 fn damage(input: &mut Vec<u8>, (kind, at, len, bits): Change, other: &[u8]) {
@@ -44,7 +44,7 @@ fn damage(input: &mut Vec<u8>, (kind, at, len, bits): Change, other: &[u8]) {
     }
 }
 
-/// Bytes by chance, or one of `seeds` with up to four changes.
+/// Generates random bytes, or one of `seeds` with up to four changes.
 fn inputs(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let change = (0..8_u8, any::<Index>(), 1..64_usize, any::<u64>());
     let changes = (any::<Index>(), any::<Index>(), prop::collection::vec(change, 0..5));

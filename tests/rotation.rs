@@ -1,7 +1,7 @@
-//! Keys that change while what they open stays where it is: as an operator does
-//! it, with a published resource and with the pair of one device.
+//! Key rotation without moving the sealed data: for a published resource, and for the
+//! fragments of one device.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use loader_testkit::RequestLine;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use std::process::Command;
 use tests::site::Site;
 use tests::{Finished, bash, run, say};
 
-/// Runs the line of a shell in the site's folder.
+/// Runs a shell line in the site's directory.
 fn shell(site: &Site, line: &str) -> Finished {
     let mut command = bash(line);
     site.configure(&mut command);
@@ -26,7 +26,7 @@ fn succeeds(site: &Site, line: &str) -> Finished {
     finished
 }
 
-/// Fails unless the line ends with this status and says these words.
+/// Asserts that the line ends with this status and these words.
 #[track_caller]
 fn refused(site: &Site, line: &str, status: i32, words: &str) {
     let finished = shell(site, line);
@@ -38,7 +38,7 @@ const PUBLISHED: &str = "az-fetch --part published models/yolo.onnx < jwt";
 const OPEN: &str = "az-fetch --token-file jwt --cdn-file cdn.json models/yolo.onnx | az-decrypt --key-file";
 const PUSH: &str = "az-push --token-file uploader.jwt --cdn-file upload.json --small";
 
-/// A site with a new key, and credentials that may upload.
+/// Returns a site with a new key and with credentials that may upload.
 fn with_new_key() -> Site {
     let site = Site::start();
     succeeds(&site, "az-split --new-key -o new.frags && az-join new.frags -o new.key");
@@ -66,17 +66,17 @@ fn the_key_of_a_published_resource_is_replaced_and_the_big_part_stays() {
     let sent = |line: &&RequestLine| !["GET", "HEAD"].contains(&&*line.method) && line.path.ends_with(".big");
     assert_eq!(site.server().requests().iter().filter(sent).count(), 0);
 
-    // The same once more changes nothing, and the ETag is what it was.
+    // Repeating it changes nothing, and the ETag stays the same.
     let again = format!("{PUBLISHED} | {PUSH} models/yolo.onnx");
     let second: Value = serde_json::from_str(&succeeds(&site, &again).text()).unwrap();
     assert_eq!((&second["changed"], &second["etag"]), (&Value::Bool(false), &receipt["etag"]));
     assert!(receipt["etag"].is_string());
 }
 
-/// What az-push published says of itself what it was pushed with; other keys must
-/// not make it look like another release.
+/// A pushed object records the ETag it was pushed with. Other keys must not make it look
+/// like a different release.
 #[test]
-fn what_was_pushed_keeps_its_etag_under_another_key() {
+fn a_pushed_object_keeps_its_etag_with_another_key() {
     let site = with_new_key();
     let pushed = "az-push --token-file uploader.jwt --cdn-file upload.json models/new.onnx";
     let first = succeeds(&site, &format!("az-encrypt --key-file key --release 3 model | {pushed}"));
@@ -123,23 +123,23 @@ fn a_small_part_of_something_else_is_not_published() {
 }
 
 #[test]
-fn the_pair_of_one_device_is_cut_again_and_the_key_stays() {
+fn the_fragments_of_one_device_are_replaced_and_the_key_stays() {
     let site = Site::start();
     let server = "az-fetch key-fragment < jwt";
     succeeds(&site, &format!("mkdir new; {server} | az-join - device.frag | az-split -d new --set-card new/card.json"));
     let opened = succeeds(&site, "az-join --set-card new/card.json new/*.frag | az-decrypt --key-file - images.enc");
     assert!(opened.stdout == fs::read(site.file("images.tar")).unwrap());
-    // Until both sides have theirs, each old one is told to be old.
+    // Until both sides have their new fragment, the error names the old one.
     refused(&site, &format!("{server} | az-join - new/fragment-2-of-2.frag"), 79, "the key was cut again");
     refused(&site, "az-join --set-card new/card.json new/fragment-1-of-2.frag device.frag", 79, "is stale");
 }
 
-/// Bytes that the writing system calls of a process took, as strace saw them;
-/// `None` without strace.
+/// Returns the number of bytes written by a process according to strace; `None` without
+/// strace.
 fn written(site: &Site, line: &str) -> Option<u64> {
     let calls = "write,writev,pwrite64,pwritev,pwritev2,sendfile,splice,copy_file_range";
     if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
-        say("skipped: bytes are not counted without strace");
+        say("skipped: strace is required to count written bytes");
         return None;
     }
     succeeds(site, &format!("strace -f -qq -o trace -e trace={calls} {line}"));
@@ -149,7 +149,7 @@ fn written(site: &Site, line: &str) -> Option<u64> {
 }
 
 #[test]
-fn ten_gibibytes_are_rekeyed_with_a_few_hundred_bytes() {
+fn rekeying_ten_gibibytes_writes_a_few_hundred_bytes() {
     let site = with_new_key();
     succeeds(&site, "az-encrypt --key-file key /dev/null > big && truncate -s 10G big");
     let before = fs::metadata(site.file("big")).unwrap();

@@ -1,6 +1,6 @@
-//! Sealed files through the real binaries: the vectors, and damage.
+//! Sealed files with the real binaries: the vectors, and damaged files.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use loader_seal::Key;
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// A file, mode 0600, with a key line.
+/// Creates a file with a key line and mode 0600.
 fn key_file(line: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     writeln!(file, "{line}").unwrap();
@@ -44,7 +44,7 @@ fn check(vector: &Vector, finished: &Finished, how: &str) {
         assert_eq!(digest(&finished.stdout), vector.may_release_sha256, "{name}");
         return;
     }
-    // An empty pipe means that the stage before failed; a file cannot tell.
+    // An empty pipe means that the upstream stage failed; an empty file does not.
     let no_input = code == "no_input" && fs::metadata(&vector.path).unwrap().len() == 0;
     assert!(no_input || vector.errors.contains(&code), "{name}: {}", finished.stderr);
     assert_eq!(finished.status, if code == "wrong_key" { 79 } else { 65 }, "{name}");
@@ -64,7 +64,7 @@ fn every_vector_gets_its_status_and_releases_no_more_than_its_prefix() {
     }
 }
 
-/// A small archive as `docker save` writes it.
+/// Returns a small archive in the format of `docker save`.
 fn archive() -> Vec<u8> {
     let mut random = Random(1);
     let mut layer = tar::Builder::new(Vec::new());
@@ -127,8 +127,8 @@ fn a_damaged_archive_is_never_accepted_and_releases_only_its_own_beginning() {
     }
 }
 
-/// Bytes of an old archive that is longer than a pipe holds: the stage has read it
-/// all once, and waits in the second reading.
+/// Length of an old archive in bytes. It does not fit into a pipe, so the stage blocks in
+/// its second pass over the file.
 const OLD_LEN: usize = 5 << 20;
 
 #[test]
@@ -160,7 +160,7 @@ fn an_old_archive_that_changes_after_its_digest_was_checked_releases_nothing_els
 }
 
 #[test]
-fn a_file_that_says_it_is_empty_is_sealed_to_its_end() {
+fn a_file_with_reported_length_zero_is_sealed_to_its_end() {
     let key = key_file(&Key::from_bytes([9; 32]).to_text());
     let path = "/proc/version";
     let mut seal = filter("az-encrypt");

@@ -1,25 +1,21 @@
-//! Files with secrets, and files that are replaced: who else can open them.
+//! Permissions of secret files and of replaced files.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tests::{Finished, bash, filter, run, say, whole, write_secret};
+use tests::{Finished, bash, file_names, filter, run, say, set_mode, whole, write_secret};
 
-/// A user that the tests do not run as.
+/// A user other than the one that runs the tests.
 const OTHER: u32 = 12345;
 
-/// A directory with the mode 0755 in which a secret would be in reach of others.
+/// Creates a directory with mode 0755, in which other users can reach a secret.
 fn open_dir() -> TempDir {
     let dir = TempDir::new().unwrap();
     set_mode(dir.path(), 0o755);
     dir
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
 fn mode(path: &Path) -> u32 {
@@ -29,7 +25,7 @@ fn mode(path: &Path) -> u32 {
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        say("skipped: files of another user, which only root can create");
+        say("skipped: only root can create files of another user");
     }
     is_root
 }
@@ -38,13 +34,6 @@ fn sh(dir: &Path, script: &str) -> Finished {
     let mut command = bash(script);
     command.current_dir(dir);
     run(command, b"")
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 fn refused(finished: &Finished, status: i32, parts: &[&str]) {
@@ -71,7 +60,7 @@ fn a_secret_is_not_written_to_a_file_that_others_may_have_opened() {
             }
         }
     }
-    // Removed, or a file without a name: nobody can tell who opened it.
+    // The file was removed or has no name: it may have been opened by others.
     let removed = sh(dir.path(), "umask 022; exec 5<> gone; rm gone; az-split --new-key >&5; wc -c < /dev/fd/5");
     assert!(removed.stderr.contains("another user may have opened"), "{}", removed.stderr);
     assert_eq!(removed.text().trim(), "0");
@@ -84,14 +73,14 @@ fn a_secret_is_not_written_to_a_file_that_others_may_have_opened() {
     for (line, status) in [("az-split --new-key | cat", 0), ("az-split --new-key > /dev/null", 0)] {
         assert_eq!(sh(dir.path(), &format!("umask 022; {line}")).status, status, "{line}");
     }
-    // Sealed bytes are no secret.
+    // Sealed bytes are not secret.
     write_secret(&dir.path().join("key"), &whole().key);
     let sealed = sh(dir.path(), "umask 022; az-encrypt --key-file key key > sealed");
     assert_eq!((sealed.status, mode(&dir.path().join("sealed"))), (0, 0o644), "{}", sealed.stderr);
 }
 
 #[test]
-fn a_directory_that_is_closed_keeps_others_from_a_file_of_the_shell() {
+fn a_private_directory_protects_a_redirected_file() {
     let dir = open_dir();
     let inner = dir.path().join("closed/inner");
     fs::create_dir_all(&inner).unwrap();
@@ -104,14 +93,14 @@ fn a_directory_that_is_closed_keeps_others_from_a_file_of_the_shell() {
 }
 
 #[test]
-fn a_fifo_that_others_can_read_is_no_place_for_a_secret() {
+fn a_fifo_that_others_can_read_is_refused_for_a_secret() {
     let dir = open_dir();
     let script = |mode| {
         format!("mkfifo -m {mode} fifo; exec 5<> fifo; timeout 20 az-split --new-key > fifo; s=$?; rm fifo; exit $s")
     };
     refused(&sh(dir.path(), &script("644")), 78, &["another user may have opened"]);
     assert_eq!(sh(dir.path(), &script("600")).status, 0);
-    // The same to read from.
+    // The same for reading.
     for (mode, args, expected) in [("644", "", 78), ("600", "", 0), ("644", "--insecure-perms", 0)] {
         let script = format!(
             "mkfifo -m {mode} fifo; echo raw > fifo & az-join --raw-sha256 {args} fifo; s=$?; rm fifo; exit $s"
@@ -122,7 +111,7 @@ fn a_fifo_that_others_can_read_is_no_place_for_a_secret() {
     }
 }
 
-/// Reads the secret at `path` as the key of a file.
+/// Reads the secret at `path` as a key file.
 fn reads(path: &Path, args: &[&str]) -> Finished {
     let mut command = filter("az-inspect");
     command.arg("--key-file").arg(path).args(args).arg(whole().path);
@@ -160,7 +149,7 @@ fn a_secret_in_a_directory_that_others_can_change_is_refused() {
         if expected == 78 {
             refused(&finished, 78, &["can be replaced by other users", "chmod go-w", "--insecure-perms"]);
         }
-        // A link elsewhere does not hide where the file is, nor where the link is.
+        // For a symlink, both its own directory and the directory of its target are checked.
         let (elsewhere, link) = (open_dir(), dir.join("link"));
         symlink(&key, elsewhere.path().join("link")).unwrap();
         assert_eq!(reads(&elsewhere.path().join("link"), &[]).status, expected, "{own:o} {above:o}");
@@ -185,7 +174,8 @@ fn a_secret_or_a_directory_of_another_user_is_refused() {
     assert_eq!(reads(&key, &[]).status, 0);
     chown(dir.path(), Some(OTHER), None).unwrap();
     refused(&reads(&key, &[]), 78, &["can be replaced by other users"]);
-    // Another user reads root's files if root lets it: the owner is trusted, the rest is the kernel's.
+    // Another user may read root's files if root permits it: the owner is trusted, and the
+    // kernel checks the mode.
     let file = dir.path().join("out");
     fs::write(&file, "").unwrap();
     set_mode(&file, 0o600);
@@ -195,7 +185,7 @@ fn a_secret_or_a_directory_of_another_user_is_refused() {
 }
 
 #[test]
-fn devices_that_others_can_read_hold_no_secret() {
+fn devices_that_others_can_read_are_refused_for_a_secret() {
     refused(&reads(Path::new("/dev/zero"), &[]), 78, &["/dev/zero: the key can be read by group or others"]);
     refused(&reads(Path::new("/dev/null"), &[]), 65, &["no_input"]);
 }
@@ -222,7 +212,7 @@ fn only_files_in_the_credentials_directory_may_show_an_acl_as_group_bits() {
     assert_eq!(reads(&inside, credentials.path()), 78, "others are no access control list");
 }
 
-/// Runs az-inspect with `-o out`, which is no secret, in `dir`.
+/// Runs az-inspect with `-o out` in `dir`. Its output is not secret.
 fn inspects_to(dir: &Path, out: &str) -> Finished {
     let mut command = filter("az-inspect");
     command.current_dir(dir).args(["-o", out]).arg(whole().path);
@@ -249,7 +239,7 @@ fn a_file_that_is_replaced_keeps_its_mode_unless_it_is_secret() {
     set_mode(&out, 0o4755);
     assert_eq!((inspects_to(dir.path(), "out").status, mode(&out)), (0, 0o755));
     assert_eq!((splits_to(dir.path(), "out").status, mode(&out)), (0, 0o600));
-    assert_eq!(names(dir.path()), ["out"]);
+    assert_eq!(file_names(dir.path()), ["out"]);
 }
 
 #[test]
@@ -270,7 +260,7 @@ fn a_file_that_is_replaced_keeps_its_owner_unless_it_is_secret() {
     put();
     assert_eq!((inspects_to(dir.path(), "out").status, owner()), (0, (OTHER, OTHER + 1, 0o640)));
     assert_eq!((splits_to(dir.path(), "out").status, owner()), (0, (0, 0, 0o600)));
-    // In a shared directory the other user may have put the file there to be given the new one.
+    // In a shared directory another user may have created the file to become its owner.
     set_mode(dir.path(), 0o1777);
     put();
     assert_eq!((inspects_to(dir.path(), "out").status, owner()), (0, (0, 0, 0o600)));
@@ -282,7 +272,7 @@ fn a_file_that_is_replaced_keeps_its_access_control_list() {
     let dir = open_dir();
     let out = dir.path().join("out");
     fs::write(&out, "old").unwrap();
-    // Owner rw, user OTHER r, group nothing, mask r, others nothing (acl(5), linux/posix_acl_xattr.h).
+    // Owner rw, user OTHER r, group none, mask r, others none (acl(5), linux/posix_acl_xattr.h).
     let mut list = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in
         [(1_u16, 6_u16, u32::MAX), (2, 4, OTHER), (4, 0, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)]
@@ -290,7 +280,7 @@ fn a_file_that_is_replaced_keeps_its_access_control_list() {
         list.extend([&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat());
     }
     if rustix::fs::setxattr(&out, ACL, &list, rustix::fs::XattrFlags::empty()).is_err() {
-        say("skipped: a filesystem without access control lists");
+        say("skipped: the filesystem has no access control lists");
         return;
     }
     let kept = || {
@@ -302,7 +292,7 @@ fn a_file_that_is_replaced_keeps_its_access_control_list() {
 }
 
 #[test]
-fn a_link_that_is_named_leads_to_the_file_that_is_replaced() {
+fn a_named_link_is_followed_and_its_target_replaced() {
     let dir = open_dir();
     let elsewhere = dir.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
@@ -313,13 +303,13 @@ fn a_link_that_is_named_leads_to_the_file_that_is_replaced() {
     symlink("elsewhere/target", dir.path().join("second")).unwrap();
     let kept = || {
         let links = [link.clone(), dir.path().join("second")].map(|link| fs::read_link(link).unwrap());
-        (links == [PathBuf::from("second"), "elsewhere/target".into()], names(&elsewhere), mode(&target))
+        (links == [PathBuf::from("second"), "elsewhere/target".into()], file_names(&elsewhere), mode(&target))
     };
     let alone = vec!["target".to_owned()];
     assert_eq!((inspects_to(dir.path(), "link").status, kept()), (0, (true, alone.clone(), 0o640)));
     assert!(fs::read(&target).unwrap().starts_with(b"{"));
     assert_eq!((splits_to(dir.path(), "link").status, kept()), (0, (true, alone.clone(), 0o600)));
-    // A failure leaves the old file, and a link to a file that is not there makes it.
+    // A failure keeps the old file. A link to a missing file creates that file.
     assert_eq!(sh(dir.path(), "head -c 5000 /dev/zero | az-inspect -o link").status, 65);
     assert!(fs::read(&target).unwrap().starts_with(b"AZ-FRAG-1"));
     fs::remove_file(&target).unwrap();
@@ -344,9 +334,9 @@ fn a_link_of_another_user_is_not_followed() {
     assert_eq!(fs::read(dir.path().join("target")).unwrap(), b"not mine");
 }
 
-/// Names that a filter makes itself are of a directory that others may have filled.
+/// File names chosen by a filter may already exist in a directory of others.
 #[test]
-fn a_link_in_the_place_of_a_part_is_replaced() {
+fn a_link_with_the_name_of_a_part_is_replaced() {
     let dir = open_dir();
     fs::write(dir.path().join("target"), "not mine").unwrap();
     symlink("target", dir.path().join("part.small")).unwrap();
@@ -356,7 +346,7 @@ fn a_link_in_the_place_of_a_part_is_replaced() {
     assert!(fs::symlink_metadata(dir.path().join("part.small")).unwrap().is_file());
 }
 
-/// Text as editors on Windows save it.
+/// Returns text in the encodings of Windows editors.
 fn encoded(text: &str) -> [(&'static str, Vec<u8>); 5] {
     let utf_16 = |mark: &str, order: fn(u16) -> [u8; 2]| -> Vec<u8> {
         format!("{mark}{text}").encode_utf16().flat_map(order).collect()
@@ -371,7 +361,7 @@ fn encoded(text: &str) -> [(&'static str, Vec<u8>); 5] {
 }
 
 #[test]
-fn text_in_another_encoding_is_named() {
+fn text_in_another_encoding_is_reported() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
     let fragments = run(filter_with("az-split", &["--new-key"]), b"").text();
@@ -397,7 +387,7 @@ fn text_in_another_encoding_is_named() {
             assert!(finished.stderr.contains("save it as UTF-8 without a byte order mark"), "{}", finished.stderr);
         }
     }
-    // A fragment without a text form is any bytes.
+    // A raw fragment may be any bytes.
     fs::write(&file, b"\xff\xfea\0").unwrap();
     assert_eq!(sh(dir.path(), "az-join --raw-sha256 file").status, 0);
 }

@@ -1,6 +1,6 @@
-//! Where settings come from: flags, variables, systemd, config files.
+//! Sources of settings: flags, environment variables, systemd, config files.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tests::{bash, events, filter, run, whole, write_secret};
 
 #[test]
-fn a_setting_comes_from_the_first_of_its_places() {
+fn a_setting_comes_from_its_first_source() {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| -> PathBuf { dir.path().join(name) };
     for folder in ["systemd", "xdg/azaion", "home/.config/azaion"] {
@@ -26,7 +26,7 @@ fn a_setting_comes_from_the_first_of_its_places() {
     };
     config("xdg", "xdg.key");
     config("home/.config", "home.key");
-    // A sealed file that none of the keys opens: the error names the key held.
+    // No key opens this sealed file, so the error names the key that was used.
     type Setting = for<'c> fn(&'c mut Command, &dyn Fn(&str) -> PathBuf) -> &'c mut Command;
     let settings: [Setting; 5] = [
         |command, path| command.arg("--key-file").arg(path("flag")),
@@ -51,7 +51,7 @@ fn a_setting_comes_from_the_first_of_its_places() {
 }
 
 #[test]
-fn a_variable_that_is_empty_is_not_set() {
+fn an_empty_variable_counts_as_unset() {
     let dir = TempDir::new().unwrap();
     fs::create_dir_all(dir.path().join("azaion")).unwrap();
     write_secret(&dir.path().join("key"), &whole().key);
@@ -78,7 +78,7 @@ fn a_variable_that_is_empty_is_not_set() {
 }
 
 #[test]
-fn a_setting_names_no_key_to_cut_or_to_show_a_header_with() {
+fn the_key_setting_is_ignored_for_splitting_and_inspecting() {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.path().join(name);
     fs::create_dir_all(path("azaion")).unwrap();
@@ -103,7 +103,7 @@ fn a_setting_names_no_key_to_cut_or_to_show_a_header_with() {
 }
 
 #[test]
-fn a_run_has_a_name_and_its_lines_a_time() {
+fn event_lines_have_a_run_id_and_a_time() {
     let inspect = |run_name: &str| {
         let mut command = filter("az-inspect");
         command.arg(whole().path).env_remove("SOURCE_DATE_EPOCH").env("AZ_RUN", run_name);

@@ -1,11 +1,11 @@
-//! A site in miniature: a server on loopback with users, a fragment and
-//! resources, and the device's own files in a folder.
+//! Test site: a server on loopback with users, a fragment and resources, and a directory
+//! with the files of a device.
 
 use crate::command::{filter, run, write_secret};
 use crate::{Random, vectors};
 use loader_seal::Key;
 use loader_seal::fragment::{Scheme, split};
-use loader_testkit::archive::{Image, docker_archive};
+use loader_testkit::archive::{ImageSpec, docker_archive};
 use loader_testkit::{Config, DevServer, FragmentForm, KeyPair, SealCost, Settings};
 use serde_json::{Value, json};
 use std::fs;
@@ -13,22 +13,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// The password of each user of a site.
+/// Password of all users of a site.
 pub const PASSWORD: &str = "a password of the tests";
 
-/// The byte, in hexadecimal, that the hardware id of a site is made of.
+/// Byte, in hexadecimal, that is repeated in the hardware id of a site.
 const HARDWARE: &str = "ab";
 
-/// A running server and a device's folder, which holds:
+/// A running server and the directory of a device, which contains:
 ///
-/// | file | what it is |
+/// | file | content |
 /// | --- | --- |
 /// | `credentials.json`, `<user>.json` | credentials of the operator and of the other users; `wrong.json` has a wrong password |
 /// | `jwt`, `<user>.jwt`, `expired.jwt` | tokens |
 /// | `hwid`, `other.hwid` | hardware ids |
-/// | `device.frag`, `foreign.frag` | the device's fragment, and one of another set |
-/// | `key` | what device and server fragment give |
-/// | `images.tar`, `images.enc` | an archive of two images, and the same sealed |
+/// | `device.frag`, `foreign.frag` | the device's fragment, and a fragment of another set |
+/// | `key` | the key joined from the fragments of device and server |
+/// | `images.tar`, `images.enc` | an archive of two images, and the sealed archive |
 /// | `model` | the plaintext of the resource `models/yolo.onnx` |
 /// | `cdn.json` | credentials of the CDN |
 pub struct Site {
@@ -37,7 +37,7 @@ pub struct Site {
     tags: Vec<String>,
 }
 
-/// Users beside the operator, with their roles.
+/// Users other than the operator, with their roles.
 const USERS: [(&str, &str); 5] = [
     ("credentials", "Operator"),
     ("guest", "NONE"),
@@ -47,13 +47,12 @@ const USERS: [(&str, &str); 5] = [
 ];
 
 impl Site {
-    /// A site whose images have names of their own, so that tests that share an
-    /// engine do not meet.
+    /// Starts a site. Its image names are unique, so that tests can share an engine.
     pub fn start() -> Self {
         Self::with(settings())
     }
 
-    /// The same, whose server seals the fragment to user and hardware.
+    /// Starts a site whose server seals the fragment to user and hardware.
     pub fn with_sealed_fragment() -> Self {
         Self::with(Settings { fragment_form: FragmentForm::Sealed, ..settings() })
     }
@@ -109,34 +108,34 @@ impl Site {
         Self { server, folder, tags }
     }
 
-    /// Another server like the first, which hands out `fragment`.
+    /// Starts a second server with the same content, but with `fragment`.
     pub fn server_with(&self, fragment: &str) -> DevServer {
         fs::write(self.file("seed/key-fragment"), fragment).unwrap();
         DevServer::start(Config { settings: Some(settings()), ..Config::seeded(self.file("seed")) }).unwrap()
     }
 
-    /// The server.
+    /// Returns the server.
     pub fn server(&self) -> &DevServer {
         &self.server
     }
 
-    /// The device's folder.
+    /// Returns the device's directory.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A file in the device's folder.
+    /// Returns the path of a file in the device's directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The tags of the images in the archive.
+    /// Returns the tags of the images in the archive.
     pub fn tags(&self) -> &[String] {
         &self.tags
     }
 
-    /// Gives `command` the environment that the lines of an operator expect, and
-    /// the device's folder as `SITE`.
+    /// Sets the environment that the documented command lines expect, and `SITE` to the
+    /// device's directory.
     pub fn configure(&self, command: &mut Command) {
         command
             .env("AZ_API_URL", self.server.api_url())
@@ -173,20 +172,20 @@ fn settings() -> Settings {
     Settings {
         downloader: Some(pair("downloader")),
         uploader: Some(pair("uploader")),
-        // The least that Argon2id takes: its strength is not what is tested.
+        // Minimum cost of Argon2id, whose strength is not tested here.
         seal_cost: SealCost { memory_kib: 64, passes: 1, lanes: 1 },
         ..Settings::default()
     }
 }
 
-/// Two images, one of them with two tags.
-fn images(tags: &[String]) -> Vec<Image> {
+/// Describes two images, one of them with two tags.
+fn images(tags: &[String]) -> Vec<ImageSpec> {
     let mut random = Random(7);
     let mut layer = |path: &str, len| vec![(path.to_owned(), random.bytes(len))];
     let base = layer("opt/base.bin", 40_000);
     let first = vec![base.clone(), layer("opt/app.bin", 60_000)];
     let second = vec![base, layer("opt/model.bin", 30_000)];
-    vec![Image { tags: tags[..2].to_vec(), layers: first }, Image { tags: tags[2..].to_vec(), layers: second }]
+    vec![ImageSpec { tags: tags[..2].to_vec(), layers: first }, ImageSpec { tags: tags[2..].to_vec(), layers: second }]
 }
 
 fn unique_tags() -> Vec<String> {
@@ -203,7 +202,7 @@ fn seal(key: &Path, plain: &Path, sealed: &Path) {
     assert_eq!(finished.status, 0, "{}", finished.stderr);
 }
 
-/// Publishes the model of `folder` as `models/<name>.onnx` in two parts.
+/// Publishes the model in `folder` as `models/<name>.onnx` in two parts.
 fn publish(folder: &Path, name: &str) {
     let sealed = folder.join("model.enc");
     seal(&folder.join("key"), &folder.join("model"), &sealed);
@@ -219,10 +218,10 @@ fn publish(folder: &Path, name: &str) {
     fs::rename(stem.with_extension("big"), object).unwrap();
 }
 
-/// True where a container engine answers to `docker`.
+/// Returns true if `docker` reaches a container engine.
 ///
 /// # Panics
-/// Where `AZ_REQUIRE_DOCKER=1` and none does.
+/// If it does not, and `AZ_REQUIRE_DOCKER=1`.
 pub fn has_engine() -> bool {
     let found = Command::new("docker").arg("info").output().is_ok_and(|output| output.status.success());
     let required = std::env::var("AZ_REQUIRE_DOCKER").is_ok_and(|value| value == "1");

@@ -1,7 +1,7 @@
-//! The units of `examples/systemd`: systemd takes them without a word, and they
-//! try again exactly where the table of exit status says that it is worth it.
+//! The units in `examples/systemd`: systemd accepts them without warnings, and they restart
+//! exactly for the exit statuses that the README documents as worth a retry.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ fn unit(name: &str) -> PathBuf {
     folder().join("../examples/systemd").join(name)
 }
 
-/// The numbers of one setting of the service.
+/// Returns the numbers in one setting of the service.
 fn numbers(setting: &str) -> BTreeSet<u8> {
     let text = fs::read_to_string(unit("az-unlock.service")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(setting)?.strip_prefix('='));
@@ -22,7 +22,7 @@ fn numbers(setting: &str) -> BTreeSet<u8> {
 }
 
 #[test]
-fn only_what_a_second_try_may_mend_is_tried_again() {
+fn only_temporary_failures_are_restarted() {
     let readme = fs::read_to_string(folder().join("../README.md")).unwrap();
     let rows = readme.lines().filter_map(|line| {
         let cells: Vec<_> = line.strip_prefix("| ")?.split('|').map(str::trim).collect();
@@ -30,12 +30,12 @@ fn only_what_a_second_try_may_mend_is_tried_again() {
     });
     let never: BTreeSet<_> = rows.filter(|(_, again)| *again == "no").map(|(code, _)| code).collect();
     assert!(never.len() > 8, "the table of exit status was not found");
-    // And a credential that is missing, of which systemd says 243.
+    // And 243, systemd's status for a missing credential.
     assert_eq!(numbers("RestartPreventExitStatus"), never.into_iter().chain([243]).collect());
 }
 
-/// A folder of units as the README installs them, with the drop-in, and az-unlock
-/// where the service looks for it.
+/// Creates a directory with the units as installed by the README, the drop-in, and
+/// az-unlock at the path in the service.
 fn installed(drop_in: Option<&str>) -> TempDir {
     let dir = TempDir::new().unwrap();
     let unlock = folder().join("../scripts/unlock");
@@ -52,7 +52,7 @@ fn installed(drop_in: Option<&str>) -> TempDir {
 }
 
 #[test]
-fn systemd_takes_the_units_with_each_drop_in() {
+fn systemd_accepts_the_units_with_each_drop_in() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
         say("skipped: systemd-analyze is not installed");
         return;
@@ -96,7 +96,7 @@ fn the_stages_may_lock_their_memory_without_a_capability() {
 }
 
 #[test]
-fn the_metrics_go_where_the_service_may_write() {
+fn the_service_may_write_the_metrics() {
     let text = fs::read_to_string(unit("az-unlock.service.d/prometheus.conf")).unwrap();
     let setting = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     let (file, folder) = (setting("Environment=AZ_PROMETHEUS="), setting("ReadWritePaths=-"));
@@ -105,10 +105,10 @@ fn the_metrics_go_where_the_service_may_write() {
     assert!(rules.contains(file), "the rules name another file than {file}");
 }
 
-/// What `systemd-creds` seals as the drop-in says opens under the names that the
-/// service asks for, and under no other.
+/// Credentials that `systemd-creds` encrypts as described in the drop-in decrypt only with
+/// the names in the service.
 #[test]
-fn encrypted_credentials_open_under_their_names_alone() {
+fn encrypted_credentials_decrypt_only_with_their_names() {
     let dir = TempDir::new().unwrap();
     fs::create_dir(dir.path().join("state")).unwrap();
     fs::write(dir.path().join("credentials.json"), "a secret").unwrap();
@@ -126,7 +126,7 @@ fn encrypted_credentials_open_under_their_names_alone() {
     );
     let ran = Command::new("unshare").args(["-rm", "sh", "-c", &script]).current_dir(dir.path()).output().unwrap();
     if ran.status.code() == Some(3) {
-        say("skipped: systemd-creds cannot make a key here");
+        say("skipped: systemd-creds cannot create a key");
         return;
     }
     assert!(ran.status.success() && ran.stdout == b"a secret", "{ran:?}");

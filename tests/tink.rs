@@ -1,9 +1,9 @@
-//! Agreement with Google Tink, an independent implementation of the stream: what
-//! az-encrypt seals Tink opens, what Tink seals az-decrypt opens, in both suites.
-//! `AZ_TINK_CASES` is the number of cases in all, `AZ_TINK_LARGE` the bytes of one more
-//! in each direction and suite.
+//! Compatibility with Google Tink, an independent implementation of the stream: Tink
+//! decrypts the output of az-encrypt, and az-decrypt the output of Tink, in both suites.
+//! `AZ_TINK_CASES` is the total number of cases. `AZ_TINK_LARGE` is the length in bytes of
+//! an additional case for each direction and suite.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use loader_seal::Key;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use tests::{Random, filter, folder, hex, run};
 
-/// Cases in both directions together, where nothing else is asked for.
+/// Default number of cases in both directions together.
 const CASES: usize = 500;
 
 fn number(name: &str, default: usize) -> usize {
@@ -28,12 +28,12 @@ struct Case {
     seg_log2: u8,
     plain: PathBuf,
     sealed: PathBuf,
-    /// Odd cases come from a pipe, so that the header does not know the length.
+    /// Odd cases use a pipe as input, so that the header does not contain the length.
     known_length: bool,
 }
 
-/// The cases of one direction: for each suite every border of the segments, and
-/// sizes by chance; the large ones last.
+/// Returns the cases of one direction: for each suite all segment boundaries and random
+/// sizes, then the large cases.
 fn cases(dir: &Path, seed: u64) -> Vec<Case> {
     let mut random = Random(seed);
     let (count, large) = (number("AZ_TINK_CASES", CASES) / 2, number("AZ_TINK_LARGE", 0));
@@ -62,7 +62,7 @@ fn cases(dir: &Path, seed: u64) -> Vec<Case> {
     cases
 }
 
-/// True where Tink shall be left out.
+/// Returns true if the Tink tests are to be skipped.
 fn skipped() -> bool {
     let skip = std::env::var("AZ_SKIP_TINK").is_ok_and(|value| value == "1");
     if skip {
@@ -71,7 +71,7 @@ fn skipped() -> bool {
     skip
 }
 
-/// Runs with_tink.py over `cases`; gives what it prints.
+/// Runs with_tink.py with `cases` and returns its output.
 fn tink(verb: &str, dir: &Path, cases: &[Case]) -> String {
     let describe = |(i, case): (usize, &Case)| -> Value {
         json!({
@@ -97,7 +97,7 @@ fn tink(verb: &str, dir: &Path, cases: &[Case]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A file, mode 0600, with the line of `key`.
+/// Creates a file with the line of `key` and mode 0600.
 fn key_file(dir: &Path, key: &Key) -> PathBuf {
     let path = dir.join("key");
     let _ = fs::remove_file(&path);

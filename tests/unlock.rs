@@ -1,7 +1,7 @@
-//! The whole line, from credentials to the archive or to images in the engine,
-//! as processes in pipes against a server on loopback.
+//! The complete pipeline, from credentials to the archive or to images in the engine, with
+//! real processes and a server on loopback.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -15,8 +15,8 @@ use tests::{Finished, Random, bash, folder, run, say};
 const LINE: &str =
     r#"az-login | az-fetch key-fragment | az-join - "$DEVICE_FRAGMENT" | az-decrypt --key-file - "$IMAGES""#;
 
-/// Runs `LINE` with `settings` in place of the site's; the exit status of each
-/// stage is written to the file `statuses`.
+/// Runs `LINE` with `settings` overriding those of the site. The exit status of each stage
+/// is written to the file `statuses`.
 fn unlock(site: &Site, settings: &[(&str, &str)]) -> (Finished, Vec<i32>) {
     let mut command = bash(&format!("{LINE}; echo \"${{PIPESTATUS[@]}}\" > \"$STATUSES\""));
     let statuses = tempfile::NamedTempFile::new().unwrap();
@@ -27,7 +27,7 @@ fn unlock(site: &Site, settings: &[(&str, &str)]) -> (Finished, Vec<i32>) {
     (finished, statuses.split_whitespace().map(|status| status.parse().unwrap()).collect())
 }
 
-/// The lines of the stage, which must be one run.
+/// Returns the event lines of a stage, which must be one run.
 fn stage(finished: &Finished, name: &str) -> Events {
     let lines = finished.events().0.into_iter().filter(|line| line["stage"] == name).collect();
     let events = Events(lines);
@@ -50,7 +50,7 @@ fn check_no_secret(site: &Site, finished: &Finished) {
 }
 
 #[test]
-fn the_line_ends_in_the_archive() {
+fn the_pipeline_writes_the_archive() {
     let site = Site::start();
     let (finished, statuses) = unlock(&site, &[]);
     assert_eq!(statuses, [0; 4], "{}", finished.stderr);
@@ -100,7 +100,7 @@ fn a_server_that_is_down_is_temporary_after_the_retries() {
 }
 
 #[test]
-fn a_foreign_fragment_is_named_by_its_set() {
+fn a_fragment_of_another_set_is_reported_with_its_set() {
     let site = Site::start();
     let foreign = site.file("foreign.frag");
     let (finished, statuses) = unlock(&site, &[("DEVICE_FRAGMENT", foreign.to_str().unwrap())]);
@@ -152,8 +152,8 @@ fn a_model_comes_from_api_and_cdn_and_then_from_the_cache() {
     }
 }
 
-/// `scripts/unlock` with `options`, whose lock and records are in the directories `run` and `state`
-/// of the site.
+/// Returns a command for `scripts/unlock` with `options`. Its lock and records are in the
+/// directories `run` and `state` of the site.
 fn unlock_command(site: &Site, options: &str) -> Command {
     let unlock = folder().join("../scripts/unlock");
     let mut command = bash(&format!("umask 022; exec {} {options}", unlock.display()));
@@ -166,13 +166,13 @@ fn unlock_command(site: &Site, options: &str) -> Command {
 const INTO_TAR: &str =
     "--archive images.enc --fragment device.frag --sink 'tar t' --status-file status.json --prometheus az.prom";
 
-/// The same for the archive of the site, into tar.
+/// Unlocks the archive of the site into tar.
 fn az_unlock(site: &Site, options: &str) -> Finished {
     run(unlock_command(site, &format!("{INTO_TAR} {options}")), b"")
 }
 
 #[test]
-fn an_unlock_that_is_refused_at_once_takes_the_place_of_the_last_one_s_state() {
+fn an_unlock_that_fails_early_replaces_the_last_state() {
     let site = Site::start();
     let good = az_unlock(&site, "");
     assert_eq!(good.status, 0, "{}", good.stderr);
@@ -209,12 +209,12 @@ fn an_unlock_that_is_refused_at_once_takes_the_place_of_the_last_one_s_state() {
         assert!(metrics.contains(&format!("az_unlock_exit_code {status}\n")), "{options}: {metrics}");
     }
     assert_eq!(fs::read_dir(site.file("elsewhere")).unwrap().count(), 0, "a symlink was followed");
-    // Three requests of each good one alone.
+    // Only the successful unlocks send requests, three each.
     assert_eq!(site.server().requests().len(), asked * 10);
 }
 
 #[test]
-fn a_second_unlock_leaves_the_state_to_the_first() {
+fn a_second_unlock_does_not_change_the_state_of_the_first() {
     let site = Site::start();
     assert_eq!(az_unlock(&site, "").status, 0);
     fs::write(site.file("status.json"), "of the first").unwrap();
@@ -227,13 +227,13 @@ fn a_second_unlock_leaves_the_state_to_the_first() {
     assert_eq!(fs::read_to_string(site.file("status.json")).unwrap(), "of the first");
 }
 
-/// Whoever can open the lock can hold it.
+/// A user that can open the lock file can hold the lock.
 #[test]
 fn the_lock_is_closed_to_other_users() {
     let site = Site::start();
     let lock = site.file("run/unlock.lock");
     let mode = || fs::metadata(&lock).unwrap().permissions().mode() & 0o777;
-    // As systemd makes it, for those who read the status file.
+    // With the mode set by systemd, for readers of the status file.
     fs::create_dir(site.file("run")).unwrap();
     fs::set_permissions(site.file("run"), Permissions::from_mode(0o755)).unwrap();
     assert_eq!((az_unlock(&site, "").status, mode()), (0, 0o600));
@@ -260,7 +260,7 @@ fn a_name_that_begins_with_a_hyphen_is_a_file() {
 }
 
 #[test]
-fn no_shell_reads_the_sink() {
+fn the_sink_is_not_evaluated_by_a_shell() {
     let site = Site::start();
     fs::create_dir(site.file("a dir")).unwrap();
     let files = "--archive images.enc --fragment device.frag";
@@ -276,7 +276,7 @@ fn no_shell_reads_the_sink() {
 }
 
 #[test]
-fn the_paths_come_from_the_config_file_too() {
+fn paths_can_come_from_the_config_file() {
     let site = Site::start();
     let config = |text: &str| {
         fs::create_dir_all(site.file("config/azaion")).unwrap();
@@ -290,7 +290,7 @@ fn the_paths_come_from_the_config_file_too() {
     config("archive: images.enc\nfragment_file: device.frag\n");
     let finished = with("--sink 'tar t'", &[]);
     assert_eq!(finished.status, 0, "{}", finished.stderr);
-    // The command line, then the environment, then the file.
+    // Precedence: command line, environment, file.
     for (options, variables) in [("--archive no.enc", ("A", "")), ("", ("AZ_ARCHIVE", "no.enc"))] {
         let finished = with(&format!("--sink 'tar t' {options}"), &[variables]);
         assert_eq!(finished.status, 66, "{}", finished.stderr);
@@ -302,9 +302,9 @@ fn the_paths_come_from_the_config_file_too() {
     assert!(finished.stderr.contains("unknown key archiv"), "{}", finished.stderr);
 }
 
-/// Two users have two private locks, and share the archive.
+/// Two users have separate private locks, but share the archive.
 #[test]
-fn an_unlock_of_another_user_is_waited_for_but_not_for_ever() {
+fn the_wait_for_an_unlock_of_another_user_is_limited() {
     use std::io::{BufRead, BufReader, Read};
     let site = Site::start();
     let held = fs::File::open(site.file("images.enc")).unwrap();
@@ -325,7 +325,7 @@ fn an_unlock_of_another_user_is_waited_for_but_not_for_ever() {
     stderr.read_to_string(&mut rest).unwrap();
     assert!(child.wait().unwrap().success() && !rest.contains("still locked"), "{rest}");
 
-    // The first of two holds it as long as a stage runs, and its sink does not inherit it.
+    // The first unlock holds the lock while a stage runs. Its sink does not inherit the lock.
     let (locks, told) = (site.file("locks"), site.file("told"));
     let script =
         format!("cat >/dev/null; ls -l /proc/self/fd > {}; cat /proc/locks > {}", told.display(), locks.display());
@@ -339,7 +339,7 @@ fn an_unlock_of_another_user_is_waited_for_but_not_for_ever() {
     assert!(!told.contains("images.enc") && !told.contains("unlock.lock"), "{told}");
 }
 
-/// The unlock of the archive into the engine, with what was asked of the server.
+/// Unlocks the archive into the engine. Also returns the number of requests to the server.
 fn into_az_load(site: &Site, options: &str) -> (Finished, usize) {
     let before = site.server().requests().len();
     let options = format!("--archive images.enc --fragment device.frag --status-file status.json {options}");
@@ -352,16 +352,16 @@ fn into_az_load(site: &Site, options: &str) -> (Finished, usize) {
 }
 
 #[test]
-fn only_an_archive_that_was_verified_here_is_not_unlocked_again() {
+fn only_an_archive_verified_on_this_device_is_skipped() {
     if !has_engine() {
         say("skipped: no container engine");
         return;
     }
     let site = Site::start();
-    let loaded = Loaded(&site);
+    let loaded = LoadedImages(&site);
     let archive = site.file("images.enc");
     let sealed = fs::read(&archive).unwrap();
-    // True if the unlock was good and did not ask the server.
+    // Returns true if the unlock succeeded without a request to the server.
     let is_skipped = |options: &str| {
         let (finished, requests) = into_az_load(&site, options);
         assert_eq!(finished.status, 0, "{}", finished.stderr);
@@ -379,7 +379,8 @@ fn only_an_archive_that_was_verified_here_is_not_unlocked_again() {
     assert_eq!(fs::read_dir(site.file("state")).unwrap().count(), 1);
     assert_eq!(fs::metadata(&record).unwrap().permissions().mode() & 0o777, 0o600);
 
-    // Every change of the archive is noticed: of its header, of its body with the old times, a cut.
+    // Every change of the archive is detected: in its header, in its body with unchanged
+    // times, and a truncation.
     let times = fs::metadata(&archive).unwrap().modified().unwrap();
     let (mut header, mut body) = (sealed.clone(), sealed.clone());
     let list = sealed.windows(4).position(|bytes| bytes == b"tags").unwrap();
@@ -395,7 +396,7 @@ fn only_an_archive_that_was_verified_here_is_not_unlocked_again() {
     fs::write(&archive, &sealed).unwrap();
     assert!(!is_skipped("") && is_skipped(""), "another file of the same content is unlocked once");
 
-    // Nor does the record count if an image is gone, or if others could have written it.
+    // The record is also ignored if an image is missing or if other users could have written it.
     Command::new("docker").args(["image", "rm", &site.tags()[0]]).output().unwrap();
     assert!(!is_skipped("") && is_skipped(""));
     fs::set_permissions(site.file("state"), Permissions::from_mode(0o777)).unwrap();
@@ -409,7 +410,7 @@ fn only_an_archive_that_was_verified_here_is_not_unlocked_again() {
         fs::write(&record, damaged).unwrap();
         assert!(!is_skipped("") && is_skipped(""), "{damaged}");
     }
-    // An archive that is changed while it is unlocked is not recorded.
+    // An archive that changes during its unlock is not recorded.
     fs::remove_file(&record).unwrap();
     let hook = format!(
         "#!/bin/bash\n/usr/bin/touch {}\nexec {} \"$@\"\n",
@@ -427,7 +428,7 @@ fn only_an_archive_that_was_verified_here_is_not_unlocked_again() {
     assert!(!record.exists());
 }
 
-/// The names and ids of all images of the engine.
+/// Returns the names and ids of all images in the engine.
 fn engine_images() -> BTreeSet<String> {
     let output =
         Command::new("docker").args(["image", "ls", "-a", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]).output();
@@ -435,10 +436,10 @@ fn engine_images() -> BTreeSet<String> {
     text.lines().filter(|line| line.starts_with("az-tests/")).map(str::to_owned).collect()
 }
 
-/// The tags of `site` that the engine has; removed when dropped.
-struct Loaded<'a>(&'a Site);
+/// Images of `site` in the engine, removed on drop.
+struct LoadedImages<'a>(&'a Site);
 
-impl Loaded<'_> {
+impl LoadedImages<'_> {
     fn tags(&self) -> Vec<String> {
         let images = engine_images();
         let has = |tag: &&String| images.iter().any(|image| image.starts_with(&format!("{tag} ")));
@@ -446,7 +447,7 @@ impl Loaded<'_> {
     }
 }
 
-impl Drop for Loaded<'_> {
+impl Drop for LoadedImages<'_> {
     fn drop(&mut self) {
         for tag in self.tags() {
             let _ = Command::new("docker").args(["image", "rm", "--force", &tag]).output();
@@ -454,7 +455,7 @@ impl Drop for Loaded<'_> {
     }
 }
 
-/// The line with the engine at its end, for the archive at `images`.
+/// Runs the pipeline into the engine with the archive at `images`.
 fn into_engine(site: &Site, images: &Path) -> Finished {
     let mut command = bash(&format!("{LINE} | docker load"));
     site.configure(&mut command);
@@ -466,17 +467,17 @@ fn into_engine(site: &Site, images: &Path) -> Finished {
 }
 
 #[test]
-fn the_engine_has_the_images_and_nothing_of_a_damaged_archive() {
+fn the_engine_gets_the_images_but_nothing_of_a_damaged_archive() {
     if !has_engine() {
         say("skipped: no container engine");
         return;
     }
     let site = Site::start();
-    let loaded = Loaded(&site);
+    let loaded = LoadedImages(&site);
     let sealed = fs::read(site.file("images.enc")).unwrap();
     let damaged = site.file("damaged.enc");
     let mut random = Random(8);
-    // The places that differ: header, first segment, last segment, and some by chance.
+    // Damaged offsets: header, first segment, last segment, and some random ones.
     let mut places = vec![0, 40, 150, 250, sealed.len() - 1, sealed.len() - 20];
     places.extend((0..4).map(|_| random.below(sealed.len())));
     for at in places {

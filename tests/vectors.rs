@@ -1,32 +1,32 @@
-//! The vectors, and bytes that look random and are the same in every run.
+//! Test vectors, and reproducible pseudorandom bytes.
 
 use crate::folder;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// A sealed file with what must come of it.
+/// A sealed file and its expected result.
 #[derive(Debug)]
 pub struct Vector {
     /// Name of the case.
     pub name: String,
-    /// The sealed file.
+    /// Content of the sealed file.
     pub path: PathBuf,
-    /// The line of the key to open it with.
+    /// Key line to open it with.
     pub key: String,
-    /// Empty for success, else the error codes that are allowed.
+    /// Allowed error codes; empty for success.
     pub errors: Vec<String>,
-    /// The longest prefix of the plaintext in bytes that may leave.
+    /// Maximum length in bytes of the plaintext prefix that may be released.
     pub may_release_len: usize,
     /// SHA-256 of that prefix in hexadecimal.
     pub may_release_sha256: String,
 }
 
-/// The path of a file among the vectors.
+/// Returns the path of a vector file.
 pub fn vector_file(name: &str) -> PathBuf {
     folder().join("vectors").join(name)
 }
 
-/// All vectors.
+/// Returns all vectors.
 pub fn vectors() -> Vec<Vector> {
     let index: Value = serde_json::from_slice(&std::fs::read(vector_file("vectors.json")).unwrap()).unwrap();
     let read = |vector: &Value| {
@@ -44,14 +44,14 @@ pub fn vectors() -> Vec<Vector> {
     index["vectors"].as_array().unwrap().iter().map(read).collect()
 }
 
-/// A key with the two fragments that give it.
+/// A key and its two fragments.
 pub(crate) struct Fragments {
     pub(crate) key: String,
     pub(crate) server: String,
     pub(crate) device: String,
 }
 
-/// The fragments among the vectors.
+/// Returns the fragments of the vectors.
 pub(crate) fn fragments() -> Fragments {
     let index: Value = serde_json::from_slice(&std::fs::read(vector_file("vectors.json")).unwrap()).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -60,17 +60,17 @@ pub(crate) fn fragments() -> Fragments {
     Fragments { key: text(&all["key"]), server: text(&pair[0]), device: text(&pair[1]) }
 }
 
-/// Lower case hexadecimal digits of `bytes`.
+/// Returns `bytes` in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A sequence of numbers that follows from its seed (SplitMix64).
+/// Pseudorandom number generator (SplitMix64).
 #[derive(Debug)]
 pub struct Random(pub u64);
 
 impl Random {
-    /// The next number.
+    /// Returns the next number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -79,12 +79,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `limit`, which is not 0.
+    /// Returns a number below `limit`, which must not be 0.
     pub fn below(&mut self, limit: usize) -> usize {
         (self.number() % limit as u64) as usize
     }
 
-    /// `len` bytes.
+    /// Returns `len` bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len + 8);
         while bytes.len() < len {
@@ -95,12 +95,12 @@ impl Random {
     }
 }
 
-/// The vector with this name.
+/// Returns the vector with this name.
 pub fn vector(name: &str) -> Vector {
     vectors().into_iter().find(|vector| vector.name == name).unwrap()
 }
 
-/// A sealed file of 20000 bytes that opens.
+/// Returns a valid sealed file of 20000 bytes.
 pub fn whole() -> Vector {
     vector("ok_s2_20000")
 }

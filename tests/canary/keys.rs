@@ -1,4 +1,4 @@
-//! Keys that are cut, joined, replaced, and what is published with them.
+//! Secrets of split, joined and replaced keys, and of publishing with them.
 
 use super::{CDN_SECRET, Site, UPLOADER_SECRET, Watched};
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 use tests::say;
 use tests::site::has_engine;
 
-/// Runs `line`, which ends with 0, and looks for secrets. Its standard output.
+/// Runs `line`, which must succeed, checks it for secrets, and returns its standard output.
 #[track_caller]
 fn succeeds(watched: &Watched, line: &str, settings: &[(&str, &Path)]) -> String {
     let finished = watched.run(line, settings, b"");
@@ -17,7 +17,7 @@ fn succeeds(watched: &Watched, line: &str, settings: &[(&str, &Path)]) -> String
 }
 
 #[test]
-fn keys_that_are_cut_joined_and_replaced_stay_where_they_belong() {
+fn splitting_joining_and_replacing_keys_leaks_no_secret() {
     let watched = Watched::new(Site::start());
     for line in [
         r#"t az-split --new-key --set-card "$SITE/card" -o "$SITE/new.frags""#,
@@ -35,13 +35,13 @@ fn keys_that_are_cut_joined_and_replaced_stay_where_they_belong() {
     }
     let site = &watched.site;
     assert!(fs::read(site.file("plain")).unwrap() == fs::read(site.file("images.tar")).unwrap());
-    // A new key is shown by nobody who was not asked to.
+    // A new key is printed only if requested.
     let new = fs::read_to_string(site.file("new.key")).unwrap();
     assert!(new.starts_with("AZ-SECRET-KEY-1Q"));
 }
 
 #[test]
-fn what_is_published_and_loaded_gives_no_secret_away() {
+fn publishing_and_loading_leak_no_secret() {
     let watched = Watched::new(Site::start());
     let uploader = watched.site.file("uploader.json");
     let settings = [("AZ_CREDENTIALS_FILE", uploader.as_path())];
@@ -72,7 +72,7 @@ fn what_is_published_and_loaded_gives_no_secret_away() {
         fails(&watched, what, line, &settings, code);
     }
     if !has_engine() {
-        return say("skipped: az-load is not looked at without a container engine");
+        return say("skipped: az-load needs a container engine");
     }
     let line = format!("{} | t az-load", super::UNLOCK);
     let loaded = succeeds(&watched, &line, &[]);
@@ -89,7 +89,7 @@ fn fails(watched: &Watched, what: &str, line: &str, settings: &[(&str, &Path)], 
 }
 
 #[test]
-fn a_failure_with_keys_gives_no_secret_away() {
+fn a_failure_with_keys_leaks_no_secret() {
     let watched = Watched::new(Site::start());
     watched.damage("damaged.key", "key");
     watched.damage("damaged.frag", "device.frag");
@@ -131,7 +131,7 @@ fn a_failure_with_keys_gives_no_secret_away() {
         ("key set", r#"t az-whoami --jwks-file "$SITE/key" --token-file "$SITE/jwt""#, "config"),
         ("enrolment card of az-fetch", r#"t az-fetch --hwid-card "$SITE/key" key-fragment < "$SITE/jwt""#, "malformed"),
     ] {
-        // Where a secret is an argument, it is in argv: by no doing of the stage.
+        // A secret that the user passes as an argument is in argv; the stage cannot prevent that.
         let line = if what == "key id to drop" { line.replacen("t az", "az", 1) } else { line.to_owned() };
         if code.is_empty() {
             assert_ne!(watched.run(&line, &[], b"").status, 0, "{what}");
@@ -142,9 +142,9 @@ fn a_failure_with_keys_gives_no_secret_away() {
     }
 }
 
-/// az-status sees every line, and keeps them: in a log, a status file and metrics.
+/// az-status reads every line and stores it in a log, a status file and metrics.
 #[test]
-fn logs_and_status_files_hold_no_secret() {
+fn logs_and_status_files_contain_no_secret() {
     let watched = Watched::new(Site::start());
     let site = &watched.site;
     let (wrong, foreign) = (site.file("wrong.json"), site.file("foreign.frag"));

@@ -1,5 +1,5 @@
-//! What is in the memory of a stage, seen as root: nothing of a secret that is no
-//! longer needed, and all of it locked where that may be.
+//! Memory of a stage, read as root: secrets that are no longer needed are wiped, and all
+//! memory is locked if permitted.
 
 use super::running::{hold, make_fifo};
 use super::{KEY, Site, Watched};
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 use tests::{bash, binary, filter, run, say};
 
-/// How often `secret` stands in the memory that the process can write to.
+/// Counts the copies of `secret` in the writable memory of the process.
 fn copies(pid: u32, secret: &[u8]) -> usize {
     let proc = Path::new("/proc").join(pid.to_string());
     let memory = fs::File::open(proc.join("mem")).unwrap();
@@ -37,16 +37,16 @@ fn status_of(pid: u32, field: &str) -> String {
     value.split_whitespace().next().unwrap().to_owned()
 }
 
-/// Waits until `holds`, for some seconds at most.
+/// Waits until `holds` returns true, for at most some seconds.
 #[track_caller]
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
     assert!((0..2000).any(|_| holds()), "{what}");
 }
 
 #[test]
-fn the_text_of_a_key_is_wiped_once_it_was_read() {
+fn the_text_of_a_key_is_wiped_after_parsing() {
     if !geteuid().is_root() {
-        return say("skipped: only root sees the memory of a stage");
+        return say("skipped: only root can read the memory of a stage");
     }
     let watched = Watched::new(Site::start());
     let fifo = watched.site.file("held");
@@ -66,10 +66,10 @@ fn the_text_of_a_key_is_wiped_once_it_was_read() {
     }
 }
 
-/// Where a process may lock without limit all of it is locked; where it may not
-/// nothing is, and the stage works all the same.
+/// If a process may lock memory without limit, all of it is locked. Otherwise nothing is
+/// locked, and the stage still works.
 #[test]
-fn memory_is_locked_where_that_may_be() {
+fn memory_is_locked_if_permitted() {
     const IPC_LOCK: u64 = 1 << 14;
     let capable = u64::from_str_radix(&status_of(std::process::id(), "CapEff:"), 16).unwrap() & IPC_LOCK != 0;
     if !geteuid().is_root() || !capable {
@@ -93,7 +93,7 @@ fn memory_is_locked_where_that_may_be() {
         ("0", nobody, false),
     ] {
         if limit == "unlimited" && !raises {
-            say("skipped: a process without a limit, since this one may not raise its own");
+            say("skipped: this process may not raise its memory lock limit");
             continue;
         }
         let command = |input: &str| {

@@ -1,4 +1,4 @@
-//! Running stages, looked at from outside.
+//! Running stages, observed from outside.
 
 use super::{Site, Watched, check_none, files};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tests::{bash, binary, filter};
 
-/// A child that is ended when dropped.
+/// Child process that is killed on drop.
 pub(super) struct Held(pub(super) Child);
 
 impl Drop for Held {
@@ -21,12 +21,12 @@ impl Drop for Held {
     }
 }
 
-/// Starts `command`, which reads `fifo`, and waits until it has opened it. It is
-/// then held for as long as the writing end is.
+/// Starts `command`, which reads `fifo`, and waits until it has opened it. The process
+/// then waits for input as long as the write end is open.
 pub(super) fn hold(mut command: Command, fifo: &Path) -> (Held, fs::File) {
     let mut held = Held(command.stderr(Stdio::null()).spawn().unwrap());
     loop {
-        // Fails with ENXIO until there is a reader.
+        // Fails with ENXIO until the FIFO has a reader.
         match open(fifo, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
             Ok(end) => return (held, end.into()),
             Err(_) => assert!(held.0.try_wait().unwrap().is_none(), "{command:?} ended before it opened its input"),
@@ -44,7 +44,7 @@ fn check_process(place: &str, pid: u32) {
     let command_line = fs::read(proc.join("cmdline")).unwrap();
     assert!(!command_line.is_empty(), "{place}: ended");
     check_none(&format!("{place}: command line"), &command_line);
-    // Only root may read that of a process which hides its memory.
+    // Only root may read this file of a process that is not dumpable.
     if let Ok(environment) = fs::read(proc.join("environ")) {
         check_none(&format!("{place}: environment"), &environment);
     }
@@ -53,7 +53,7 @@ fn check_process(place: &str, pid: u32) {
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{place}: {core}");
 }
 
-/// Whatever limit the stage was started with, and wherever the system puts cores.
+/// With any core limit and any core pattern.
 #[test]
 fn a_stage_that_aborts_dumps_no_core() {
     let watched = Watched::new(Site::start());
@@ -116,8 +116,8 @@ fn a_running_stage_shows_no_secret() {
     watched.check("running");
 }
 
-/// Files in `/proc` of a process that hides its memory are root's, whoever runs
-/// it. Where the test is root, the stage is somebody else's.
+/// Files in `/proc` of a process that is not dumpable belong to root. If the test runs as
+/// root, it starts the stage as another user.
 #[test]
 fn the_memory_of_a_stage_is_hidden_from_its_user() {
     const NOBODY: u32 = 65534;

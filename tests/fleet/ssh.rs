@@ -1,4 +1,4 @@
-//! Many devices over ssh.
+//! Unlocking many devices over ssh.
 
 use super::{at_boot, at_site, fleet};
 use std::fs::{self, Permissions};
@@ -9,7 +9,7 @@ use std::process::{Child, Command};
 use tests::site::Site;
 use tests::{bash, folder, path_variable, run, say};
 
-/// sshd on a port of its own, until it is dropped.
+/// sshd on a free port, killed on drop.
 struct Sshd(Child);
 
 impl Drop for Sshd {
@@ -19,8 +19,8 @@ impl Drop for Sshd {
     }
 }
 
-/// Devices behind one sshd on loopback: each has an environment of its own, by
-/// the name under which it was called.
+/// Starts devices that share one sshd on loopback. The host name selects the environment
+/// of a device.
 fn ssh_devices(site: &Site) -> Option<Sshd> {
     let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd"].iter().find(|path| Path::new(path).is_file())?;
     if Command::new("parallel").arg("--version").output().is_err() {
@@ -32,7 +32,7 @@ fn ssh_devices(site: &Site) -> Option<Sshd> {
     );
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let dir = site.folder().display();
-    // What the page about the boot leaves on a device; where its files lie is all that differs.
+    // The setup of "At boot" in the README, with other paths.
     let root = at_boot(site);
     let unlock = fs::read_to_string(root.join("usr/bin/az-unlock")).unwrap();
     let unlock = ["/etc/azaion", "/opt/azaion"]
@@ -60,7 +60,7 @@ fn ssh_devices(site: &Site) -> Option<Sshd> {
          StrictModes no\nUsePAM no\nPasswordAuthentication no\nAcceptEnv DEVICE\nForceCommand {dir}/device\n"
     );
     fs::write(site.file("sshd_config"), config).unwrap();
-    // It wants a folder for its unprivileged half, which its service makes elsewhere.
+    // sshd needs its privilege separation directory, which its service normally creates.
     let _ = fs::create_dir_all("/run/sshd");
     let child = Command::new(sshd)
         .args(["-D", "-e", "-f"])
@@ -88,7 +88,7 @@ fn ssh_devices(site: &Site) -> Option<Sshd> {
 }
 
 #[test]
-fn many_devices_over_ssh_and_those_again_where_it_helps() {
+fn many_devices_over_ssh_with_a_retry_of_temporary_failures() {
     let site = Site::start();
     let Some(_sshd) = ssh_devices(&site) else {
         say("skipped: sshd or parallel is not installed");
@@ -119,7 +119,7 @@ fn many_devices_over_ssh_and_those_again_where_it_helps() {
 }
 
 #[test]
-fn the_lines_of_the_examples_as_they_stand() {
+fn the_documented_ssh_lines_work() {
     let site = Site::start();
     let Some(_sshd) = ssh_devices(&site) else {
         say("skipped: sshd or parallel is not installed");
@@ -129,7 +129,7 @@ fn the_lines_of_the_examples_as_they_stand() {
     let lines: Vec<_> = readme.lines().filter(|line| line.starts_with("parallel ")).collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     fs::write(site.file("hosts"), "edge-1\nedge-2\nedge-4\n").unwrap();
-    // The user's own settings, in a file that ssh does not look for.
+    // The user's settings are in a file that ssh does not read by default.
     let ssh = bash("command -v ssh");
     let ssh = run(ssh, b"").text();
     let settings = site.file("ssh_config");

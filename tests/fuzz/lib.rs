@@ -1,10 +1,10 @@
-//! The readers, for the programs in targets/.
-#![allow(clippy::unwrap_used, reason = "a property that does not hold panics")]
+//! Parsers for the fuzz targets in targets/.
+#![allow(clippy::unwrap_used, reason = "a violated property panics")]
 
 #[path = "../properties/mod.rs"]
 mod readers;
 
-/// Tries one input on the reader called `name`.
+/// Checks the property of the parser `name` with one input.
 pub fn try_input(name: &str, input: &[u8]) {
     readers::try_input(name, input);
 }

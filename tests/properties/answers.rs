@@ -1,4 +1,4 @@
-//! Answers over HTTP: of the API, the store and the engine.
+//! HTTP responses of the API, the store and the engine.
 
 use loader_api::{ApiConfig, ApiPaths, Client, Token};
 use loader_cdn::{ByteRange, GetRequest, ObjectStore};
@@ -11,23 +11,23 @@ use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-/// A token that never expires, of a user who may everything.
+/// Token without expiry of an administrator.
 const TOKEN: &str = "e30.eyJuYW1laWQiOiIxIiwidW5pcXVlX25hbWUiOiJhQGIiLCJyb2xlIjoiQXBpQWRtaW4ifQ.c2ln";
 
 /// Bytes of a resource that a store may have.
 const PIECE: ByteRange = ByteRange { start: 2, end: Some(5) };
 
-/// How long a server waits for a client that has its answer.
+/// Maximum wait of the server for a client that has received its response.
 const BRIEFLY: Duration = Duration::from_millis(2);
 
-/// A server on TCP and one on a unix socket, whose every answer is `answer`.
+/// A TCP server and a Unix socket server that send `answer` as every response.
 struct Servers {
     url: String,
     socket: String,
     answer: Arc<Mutex<Vec<u8>>>,
 }
 
-/// The servers of this process; inputs are tried one after the other.
+/// Returns the servers of this process. The lock runs inputs one after the other.
 fn servers() -> &'static Mutex<Servers> {
     static SERVERS: OnceLock<Mutex<Servers>> = OnceLock::new();
     SERVERS.get_or_init(|| {
@@ -40,7 +40,7 @@ fn servers() -> &'static Mutex<Servers> {
         std::thread::spawn(move || {
             for stream in tcp.incoming().flatten() {
                 serve(&stream, &stream, &of_tcp);
-                // What is left of the request is taken, so that the answer is not lost to a reset.
+                // Reads the rest of the request: closing with unread bytes would reset the connection.
                 let _ = stream.shutdown(Shutdown::Write).and_then(|()| stream.set_read_timeout(Some(BRIEFLY)));
                 let _ = (&stream).read(&mut [0; 2048]);
             }
@@ -54,7 +54,7 @@ fn servers() -> &'static Mutex<Servers> {
     })
 }
 
-/// Reads the head of a request, and gives the answer whatever it was.
+/// Reads the header of a request and sends the response, whatever the request was.
 fn serve(mut from: impl Read, mut to: impl Write, answer: &Mutex<Vec<u8>>) {
     let (mut head, mut piece) = (Vec::<u8>::new(), [0; 2048]);
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -75,7 +75,7 @@ fn http() -> &'static Http {
     })
 }
 
-/// No answer makes a client panic, wait or take a body for whole that is not.
+/// No response makes a client panic, hang, or accept a truncated body.
 pub(super) fn http_answer(input: &[u8]) {
     let Some((choice, bytes)) = input.split_first() else { return };
     let servers = servers().lock().unwrap();

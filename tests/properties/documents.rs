@@ -1,21 +1,21 @@
-//! Documents of the server: tokens, their keys, credentials, names, receipts.
+//! Documents of the server: tokens, token keys, credentials, names, receipts.
 
 use loader_api::Token;
 use loader_api::jwt::Verifier;
 use loader_model::{CdnCredentials, Credentials, PartsReceipt, ResourceName, yaml};
 use std::time::{Duration, SystemTime};
 
-/// The key of [`TOKEN`].
+/// Key of [`TOKEN`].
 pub(crate) const JWT_SECRET: &[u8] = b"the secret of the property tests";
 
-/// The one token that was made with the key.
+/// The only token that was signed with the key.
 pub(crate) const TOKEN: &str = concat!(
     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJuYW1laWQiOiAiMDEyMzQ1NjctODlhYi1jZGVmLTAxMjMtNDU2Nzg5YWJjZGVmIiwgInVu",
     "aXF1ZV9uYW1lIjogIm9wZXJhdG9yQGV4YW1wbGUuY29tIiwgInJvbGUiOiBbIk9wZXJhdG9yIiwgMjBdLCAibmJmIjogMTcwMDAwMDAwMCwg",
     "ImV4cCI6IDQxMDI0NDQ4MDB9.WgYrBn6keg0j9Y0dQFyeW9obv5SnI5IWDM2jenCwTFY",
 );
 
-/// What a secret in the inputs may look like; no error may say it.
+/// Secrets in the inputs, which no error may quote.
 pub(crate) const SECRET: &str = "hunter2hunter2";
 
 fn quotes_nothing(error: &impl std::fmt::Display) {
@@ -23,7 +23,7 @@ fn quotes_nothing(error: &impl std::fmt::Display) {
     assert!(!text.contains(SECRET), "{text}");
 }
 
-/// A token is kept as it came and not shown; only the server's own verifies.
+/// A token is stored unchanged and never shown. Only the server's own token verifies.
 pub(super) fn jwt(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let token = match Token::parse(&text) {
@@ -40,8 +40,8 @@ pub(super) fn jwt(input: &[u8]) {
     assert_eq!(verified.is_ok(), token.as_str() == TOKEN, "{verified:?}");
 }
 
-/// A key file is a key, a set of keys, or refused without being quoted; no key but
-/// the server's verifies its token.
+/// A key file is a key, a set of keys, or refused without being quoted. Only the server's
+/// key verifies its token.
 pub(super) fn jwt_key(input: &[u8]) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let token = Token::parse(TOKEN).unwrap();
@@ -54,8 +54,8 @@ pub(super) fn jwt_key(input: &[u8]) {
     }
 }
 
-/// `cdn.yaml`, credentials, a receipt, a name: typed or refused, never quoted, and a
-/// name leads nowhere but down.
+/// `cdn.yaml`, credentials, receipts and names are parsed or refused, never quoted. A name
+/// never leaves its directory.
 pub(super) fn cdn_yaml(input: &[u8]) {
     match yaml::from_slice::<CdnCredentials>(input) {
         Ok(cdn) => {

@@ -1,14 +1,14 @@
-//! Keys and fragments as text.
+//! Keys and fragments in text form.
 
 use loader_seal::fragment::{Fragment, SetCard, join};
 use loader_seal::{Key, KeyId};
 
-/// A key or a key id that is read is written back as the same one.
+/// A parsed key or key id is formatted to the same value.
 pub(super) fn key_line(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if let Ok(key) = Key::parse(&text) {
         assert_eq!(Key::parse(&key.to_text()).unwrap().expose(), key.expose());
-        // Bech32m: a line is one of its two cases, never a mixture.
+        // Bech32m: a line is all lower case or all upper case.
         let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap();
         assert!(line == *key.to_text() || line == key.to_text().to_lowercase(), "{line}");
     }
@@ -17,8 +17,8 @@ pub(super) fn key_line(input: &[u8]) {
     }
 }
 
-/// Fragments that are read are written back as the same ones; those that join give
-/// the key that they say.
+/// Parsed fragments are formatted to the same values. Fragments that can be joined result in
+/// the key with their key id.
 pub(super) fn fragment_line(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let Ok(fragments) = Fragment::parse_all(&text) else { return };
@@ -33,7 +33,7 @@ pub(super) fn fragment_line(input: &[u8]) {
     }
 }
 
-/// A card that is read is written back as the same one.
+/// A parsed card is formatted to the same value.
 pub(super) fn card(input: &[u8]) {
     if let Ok(card) = SetCard::from_json(input) {
         assert_eq!(SetCard::from_json(&card.to_line()).unwrap(), card);

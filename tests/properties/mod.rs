@@ -1,6 +1,6 @@
-//! What holds of every input, whatever its bytes: a function for each reader of
-//! what others wrote, which panics where it does not hold. `tests/properties.rs`
-//! tries them with proptest, `tests/fuzz` with libFuzzer.
+//! Properties that hold for every input: one function for each parser of untrusted data,
+//! which panics if its property is violated. `tests/properties.rs` runs them with
+//! proptest, `tests/fuzz` with libFuzzer.
 
 mod answers;
 mod archive;
@@ -9,10 +9,10 @@ mod keys;
 mod sealed;
 mod state;
 
-/// A reader, by the name of its fuzz target.
+/// Name of a fuzz target and its property.
 pub(crate) type Reader = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All properties.
 pub(crate) const READERS: [Reader; 13] = [
     ("header", sealed::header),
     ("tlvs", sealed::tlvs),
@@ -29,10 +29,10 @@ pub(crate) const READERS: [Reader; 13] = [
     ("http_answer", answers::http_answer),
 ];
 
-/// Tries one input on the reader called `name`.
+/// Checks the property `name` with one input.
 ///
 /// # Panics
-/// Where the property does not hold, or there is no such reader.
+/// If the property is violated, or does not exist.
 pub(crate) fn try_input(name: &str, input: &[u8]) {
     let reader = READERS.iter().find(|(known, _)| *known == name);
     let (_, check) = reader.unwrap_or_else(|| panic!("no reader {name}"));

@@ -3,7 +3,7 @@
 use loader_seal::{FIXED_LEN, Header, Key, Metadata, SealOptions, seal};
 use std::sync::OnceLock;
 
-/// Right files and their keys.
+/// Valid files and their keys.
 const SAMPLES: [(&[u8], &str); 5] = [
     (
         include_bytes!("../vectors/ok_s1_8089.azs"),
@@ -29,7 +29,7 @@ const SAMPLES: [(&[u8], &str); 5] = [
 
 const MAC_LEN: usize = 32;
 
-/// Longest fields in bytes: a header has 64 KiB at most.
+/// Maximum length of the fields in bytes, so that the header fits into 64 KiB.
 const FIELDS_MAX: usize = 65536 - FIXED_LEN - MAC_LEN;
 
 struct Sample {
@@ -53,8 +53,8 @@ fn samples() -> &'static [Sample] {
     })
 }
 
-/// A header is the front of its input, reads again as it is, and opens only where
-/// it is one that a holder of the key made.
+/// A parsed header is a prefix of its input, is formatted to the same bytes, and opens only
+/// if it was created with the key.
 pub(super) fn header(input: &[u8]) {
     let mut rest = input;
     let Ok(header) = Header::read(&mut rest) else { return };
@@ -69,7 +69,7 @@ pub(super) fn header(input: &[u8]) {
     }
 }
 
-/// What the fields say comes back where it is sealed anew.
+/// Fields keep their values when they are sealed again.
 pub(super) fn tlvs(input: &[u8]) {
     let fields = &input[..input.len().min(FIELDS_MAX)];
     let mut bytes = samples()[0].header[..FIXED_LEN].to_vec();
@@ -86,15 +86,15 @@ fn resealed(metadata: &Metadata) -> Metadata {
         SealOptions { metadata: metadata.clone(), spare_slots: 0, segment_log2: 12, ..SealOptions::default() };
     let mut sealed = Vec::new();
     let keys = &samples()[0].keys;
-    // One slot more than the fields had may be too much for a header.
+    // The additional slot may exceed the maximum length of a header.
     if seal(&mut &b""[..], &mut sealed, keys, &options).is_err() {
         return metadata.clone();
     }
     Header::read(&mut &sealed[..]).unwrap().unlock(keys).unwrap().metadata().clone()
 }
 
-/// Behind a right header only its own stream is taken, and of any other one no
-/// more leaves than a prefix of the right plaintext.
+/// After a valid header only its own stream is accepted. Any other stream releases at most
+/// a prefix of the valid plaintext.
 pub(super) fn stream(input: &[u8]) {
     let Some((choice, body)) = input.split_first() else { return };
     let sample = &samples()[usize::from(choice % 16) % SAMPLES.len()];

@@ -1,4 +1,4 @@
-//! Right inputs of each reader, to begin from.
+//! Valid inputs of each parser as seeds.
 
 use crate::readers::documents::{JWT_SECRET, SECRET, TOKEN};
 use crate::sample::{SMALL, Tar, gzip};
@@ -6,7 +6,7 @@ use loader_seal::fragment::{Scheme, SetCard, split};
 use loader_seal::{FIXED_LEN, Header, Key};
 use tests::vectors;
 
-/// Those of the reader called `name`.
+/// Returns the seeds of the parser `name`.
 pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
     let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
     match name {
@@ -30,7 +30,7 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// Of the vectors that the property of the stream knows, in its order.
+/// Seeds from the vectors in `sealed.rs`, in the same order.
 fn sealed(make: impl Fn(&[u8], u8, &[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
     let all = vectors();
     let mut seeds = Vec::new();
@@ -104,7 +104,7 @@ fn states() -> Vec<Vec<u8>> {
     [2, 3, 0].map(|len: u8| [&[len][..], state.as_bytes()].concat()).to_vec()
 }
 
-/// An answer and the client that gets it, by the first byte.
+/// HTTP responses. The first byte selects the client.
 fn answers() -> Vec<Vec<u8>> {
     let answer = |choice: u8, head: &str, body: &str| {
         let text = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());

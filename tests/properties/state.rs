@@ -1,4 +1,4 @@
-//! What fetch and push keep on disk between runs.
+//! State files of fetch and push.
 
 use loader_cdn::{ByteSource, Cache, CacheLookup, ExpectedPart, UploadJournal};
 use loader_model::ResourceName;
@@ -6,12 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The bytes of the resource.
+/// Content of the resource.
 const WHOLE: &[u8] = b"abc";
 
 const SHA256_OF_WHOLE: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-/// A folder of its own, in memory where the system has such a place.
+/// Temporary directory, in /dev/shm if available.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -47,9 +47,9 @@ fn name() -> ResourceName {
     "models/abc".parse().unwrap()
 }
 
-/// Whatever stands in the state file, an entry is taken up inside its size and with a
-/// version, or begun anew; it becomes whole only with the right bytes. The first byte
-/// of `input` is how many bytes are there already.
+/// With any state file, an entry is either resumed within its size and with a version, or
+/// restarted. It is completed only with the correct bytes. The first byte of `input` is
+/// the number of bytes in the partial file.
 pub(super) fn cache_state(input: &[u8]) {
     let Some((len, state)) = input.split_first() else { return };
     let there = &b"abcdefgh"[..usize::from(len % 9)];
@@ -80,8 +80,8 @@ pub(super) fn cache_state(input: &[u8]) {
     assert!(!matches!(cache.lookup(&name(), &expected, &|| None, &|_| Ok(())).unwrap(), CacheLookup::Hit(_)));
 }
 
-/// Of a journal the whole lines at its front are kept, up to the first that is torn,
-/// and the next run reads the same.
+/// A journal keeps its complete lines before the first torn line, and the next run reads
+/// the same lines.
 pub(super) fn upload_state(input: &[u8]) {
     let scratch = Scratch::new();
     scratch.put("abc.upload", input);

@@ -7,7 +7,7 @@ use loader_api::{Client, Token};
 use loader_cdn::ObjectStore;
 use loader_device::Inventory;
 use loader_engine::{Engine, Host};
-use loader_http::{Notify, Reached};
+use loader_http::{Notify, ProbeResult};
 use loader_model::{CdnCredentials, Credentials};
 use loader_seal::fragment::Fragment;
 use loader_seal::rekey::Journal;
@@ -49,10 +49,10 @@ pub(crate) struct Context<'a> {
     archive: Lazy<ArchiveInfo>,
     engine: Lazy<Engine>,
     client: Lazy<Client<'a>>,
-    api_reached: Lazy<Reached>,
+    api_reached: Lazy<ProbeResult>,
     token: Lazy<Token>,
     cdn: Lazy<CdnAccess>,
-    cdn_reached: Lazy<Reached>,
+    cdn_reached: Lazy<ProbeResult>,
 }
 
 impl<'a> Context<'a> {
@@ -159,10 +159,10 @@ impl<'a> Context<'a> {
     }
 
     /// Sends the API a request without a login.
-    pub(crate) fn api_reached(&self) -> Result<Option<&Reached>, Failure> {
+    pub(crate) fn api_reached(&self) -> Result<Option<&ProbeResult>, Failure> {
         load_once(&self.api_reached, || {
             let Some(client) = self.client()? else { return Ok(None) };
-            client.reach().map(Some).map_err(|error| api_failure(&error))
+            client.probe().map(Some).map_err(|error| api_failure(&error))
         })
     }
 
@@ -185,10 +185,10 @@ impl<'a> Context<'a> {
     }
 
     /// Sends the CDN a request that is not signed.
-    pub(crate) fn cdn_reached(&self) -> Result<Option<&Reached>, Failure> {
+    pub(crate) fn cdn_reached(&self) -> Result<Option<&ProbeResult>, Failure> {
         load_once(&self.cdn_reached, || {
             let Some(cdn) = self.cdn()? else { return Ok(None) };
-            cdn.store.reach(self.notify).map(Some).map_err(|error| cdn_failure(&error))
+            cdn.store.probe(self.notify).map(Some).map_err(|error| cdn_failure(&error))
         })
     }
 

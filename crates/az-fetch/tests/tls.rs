@@ -5,7 +5,7 @@
 mod fixture;
 
 use fixture::{FetchFixture, NAME};
-use loader_testkit::{Certified, TestCa, Tls};
+use loader_testkit::{CertifiedKey, TestCa, Tls};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
@@ -14,7 +14,7 @@ const LEN: usize = 3 << 20;
 /// Last year of validity, far in the future.
 const VALID: i32 = 2099;
 
-fn fixture(server: Certified, client_ca: Option<String>) -> FetchFixture {
+fn fixture(server: CertifiedKey, client_ca: Option<String>) -> FetchFixture {
     FetchFixture::https(LEN, Tls { server, client_ca })
 }
 

@@ -5,15 +5,15 @@
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::fragment::{Fragment, Scheme, SetCard, split};
 use loader_seal::{Key, copy_digest};
-use loader_testkit::folder::{Folder, refused};
+use loader_testkit::test_dir::{TestDir, assert_refused};
 use std::path::Path;
 use std::process::Output;
 
-fn empty_folder() -> Folder {
-    Folder::below(env!("CARGO_TARGET_TMPDIR"))
+fn empty_folder() -> TestDir {
+    TestDir::new_in(env!("CARGO_TARGET_TMPDIR"))
 }
 
-fn az_join(folder: &Folder, args: &[&str], stdin: &[u8]) -> Output {
+fn az_join(folder: &TestDir, args: &[&str], stdin: &[u8]) -> Output {
     folder.run(env!("CARGO_BIN_EXE_az-join"), args, stdin)
 }
 
@@ -27,7 +27,7 @@ fn fragments_come_from_standard_input_and_files() {
     let folder = empty_folder();
     let key = Key::generate().unwrap();
     let set = lines(&key, 3, 4);
-    folder.put("device.frag", format!("# device\r\n{}", set[3]).as_bytes());
+    folder.write("device.frag", format!("# device\r\n{}", set[3]).as_bytes());
     let two = [set[0].as_bytes(), set[2].as_bytes()].concat();
     let output = az_join(&folder, &["-", "device.frag"], &two);
     assert_eq!(output.stdout, format!("{}\n", *key.to_text()).as_bytes());
@@ -42,16 +42,16 @@ fn what_does_not_give_a_key_has_its_exit_status() {
     let key = Key::generate().unwrap();
     let (set, other) = (lines(&key, 2, 2), lines(&key, 2, 2));
     let join = |text: &str| az_join(&folder, &[], text.as_bytes());
-    refused(&join(""), 65, "no_input");
-    refused(&join("hunter2"), 65, "malformed");
-    refused(&join(&set[0].replacen('Q', "P", 1)), 65, "malformed");
-    refused(&join(&key.to_text()), 65, "malformed");
-    refused(&az_join(&folder, &[], b"\xff\xfe"), 65, "malformed");
-    refused(&join(&set[0]), 79, "wrong_fragment");
-    refused(&join(&[set[0].as_str(), &set[0]].concat()), 79, "wrong_fragment");
-    refused(&join(&[set[0].as_str(), &other[1]].concat()), 79, "wrong_fragment");
-    refused(&az_join(&folder, &["-", "-"], set.concat().as_bytes()), 2, "usage");
-    refused(&az_join(&folder, &["none"], b""), 66, "not_found");
+    assert_refused(&join(""), 65, "no_input");
+    assert_refused(&join("hunter2"), 65, "malformed");
+    assert_refused(&join(&set[0].replacen('Q', "P", 1)), 65, "malformed");
+    assert_refused(&join(&key.to_text()), 65, "malformed");
+    assert_refused(&az_join(&folder, &[], b"\xff\xfe"), 65, "malformed");
+    assert_refused(&join(&set[0]), 79, "wrong_fragment");
+    assert_refused(&join(&[set[0].as_str(), &set[0]].concat()), 79, "wrong_fragment");
+    assert_refused(&join(&[set[0].as_str(), &other[1]].concat()), 79, "wrong_fragment");
+    assert_refused(&az_join(&folder, &["-", "-"], set.concat().as_bytes()), 2, "usage");
+    assert_refused(&az_join(&folder, &["none"], b""), 66, "not_found");
 }
 
 #[test]
@@ -68,8 +68,8 @@ fn parts_are_joined_and_held_to_their_receipt() {
     let mut damaged = big.to_vec();
     damaged[1000] ^= 1;
     let files = [("small", small), ("big", big), ("receipt", &receipt), ("damaged", &damaged), ("cut", &big[1..])];
-    files.into_iter().for_each(|(name, bytes)| folder.put(name, bytes));
-    folder.put("published", &[&receipt[..], small].concat());
+    files.into_iter().for_each(|(name, bytes)| folder.write(name, bytes));
+    folder.write("published", &[&receipt[..], small].concat());
 
     for args in [&["--parts", "small", "-"][..], &["published", "-", "--parts"]] {
         assert_eq!(az_join(&folder, args, big).stdout, file);
@@ -79,14 +79,14 @@ fn parts_are_joined_and_held_to_their_receipt() {
     assert_eq!(folder.read("whole"), file);
 
     let swapped = az_join(&folder, &["--parts", "big", "small"], b"");
-    refused(&swapped, 65, "not_sealed");
+    assert_refused(&swapped, 65, "not_sealed");
     let cut = az_join(&folder, &["--parts", "published", "cut"], b"");
-    refused(&cut, 65, "digest_mismatch");
+    assert_refused(&cut, 65, "digest_mismatch");
     assert!(swapped.stdout.is_empty() && cut.stdout.is_empty());
-    refused(&az_join(&folder, &["--parts", "published", "-", "-o", "bad"], &big[1..]), 65, "truncated");
-    refused(&az_join(&folder, &["--parts", "published", "damaged", "-o", "bad"], b""), 65, "digest_mismatch");
-    refused(&az_join(&folder, &["--parts", "small"], b""), 2, "usage");
-    refused(&az_join(&folder, &["--parts", "small", "big", "--receipt", "small"], b""), 65, "malformed");
+    assert_refused(&az_join(&folder, &["--parts", "published", "-", "-o", "bad"], &big[1..]), 65, "truncated");
+    assert_refused(&az_join(&folder, &["--parts", "published", "damaged", "-o", "bad"], b""), 65, "digest_mismatch");
+    assert_refused(&az_join(&folder, &["--parts", "small"], b""), 2, "usage");
+    assert_refused(&az_join(&folder, &["--parts", "small", "big", "--receipt", "small"], b""), 65, "malformed");
     assert!(!folder.path("bad").exists());
 }
 
@@ -98,7 +98,7 @@ fn each_mismatch_has_its_own_message() {
     let foreign = lines(&Key::generate().unwrap(), 2, 3);
     let message = |parts: &[&str]| {
         let output = az_join(&folder, &[], parts.concat().as_bytes());
-        refused(&output, 79, "wrong_fragment");
+        assert_refused(&output, 79, "wrong_fragment");
         String::from_utf8(output.stderr).unwrap()
     };
     let stale = "the key was cut again: take all fragments of one set";
@@ -117,7 +117,7 @@ fn each_mismatch_has_its_own_message() {
     assert!(!message(&[&set[0], &foreign[2]]).contains(stale));
     let damaged =
         az_join(&folder, &[], [&set[0], &set[1].replacen("AZ-FRAG-1Q", "AZ-FRAG-1P", 1)[..]].concat().as_bytes());
-    refused(&damaged, 65, "malformed");
+    assert_refused(&damaged, 65, "malformed");
     assert!(String::from_utf8_lossy(&damaged.stderr).contains("line 2: the line is damaged"));
 }
 
@@ -126,17 +126,17 @@ fn a_set_card_names_the_fragment_that_is_bad() {
     let folder = empty_folder();
     let key = Key::generate().unwrap();
     let fragments = split(&key, Scheme::Shamir, 2, 4).unwrap();
-    folder.put("card", &SetCard::of(&fragments).unwrap().to_line());
+    folder.write("card", &SetCard::of(&fragments).unwrap().to_line());
     let line = |fragment: &Fragment| format!("{}\n", *fragment.to_text());
     for fragment in &fragments {
-        folder.put(&format!("{}.frag", fragment.index()), line(fragment).as_bytes());
+        folder.write(&format!("{}.frag", fragment.index()), line(fragment).as_bytes());
     }
     // A whole line, so only the card can tell which one of the two it is.
     let mut bytes = fragments[2].to_bytes();
     bytes[60] ^= 1;
-    folder.put("altered.frag", line(&Fragment::from_bytes(&bytes).unwrap()).as_bytes());
-    folder.put("stale.frag", lines(&key, 2, 4)[1].as_bytes());
-    folder.put("foreign.frag", lines(&Key::generate().unwrap(), 2, 4)[1].as_bytes());
+    folder.write("altered.frag", line(&Fragment::from_bytes(&bytes).unwrap()).as_bytes());
+    folder.write("stale.frag", lines(&key, 2, 4)[1].as_bytes());
+    folder.write("foreign.frag", lines(&Key::generate().unwrap(), 2, 4)[1].as_bytes());
 
     let output = az_join(&folder, &["--set-card", "card", "4.frag", "2.frag"], b"");
     assert_eq!(output.stdout, format!("{}\n", *key.to_text()).as_bytes());
@@ -147,15 +147,15 @@ fn a_set_card_names_the_fragment_that_is_bad() {
         ("foreign.frag", "foreign.frag: fragment 2 is foreign: of key azkey1"),
     ] {
         let output = az_join(&folder, &["--set-card", "card", "1.frag", name], b"");
-        refused(&output, 79, "wrong_fragment");
+        assert_refused(&output, 79, "wrong_fragment");
         assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stdout.is_empty());
     }
     let without = az_join(&folder, &["1.frag", "altered.frag"], b"");
-    refused(&without, 79, "wrong_fragment");
+    assert_refused(&without, 79, "wrong_fragment");
     assert!(String::from_utf8_lossy(&without.stderr).contains("the result does not match key"));
-    refused(&az_join(&folder, &["--set-card", "card", "1.frag"], b""), 79, "wrong_fragment");
-    refused(&az_join(&folder, &["--set-card", "1.frag", "1.frag", "2.frag"], b""), 65, "malformed");
-    refused(&az_join(&folder, &["--set-card", "none", "1.frag", "2.frag"], b""), 66, "not_found");
-    refused(&az_join(&folder, &["--set-card", "card", "--raw-sha256", "1.frag"], b""), 2, "usage");
+    assert_refused(&az_join(&folder, &["--set-card", "card", "1.frag"], b""), 79, "wrong_fragment");
+    assert_refused(&az_join(&folder, &["--set-card", "1.frag", "1.frag", "2.frag"], b""), 65, "malformed");
+    assert_refused(&az_join(&folder, &["--set-card", "none", "1.frag", "2.frag"], b""), 66, "not_found");
+    assert_refused(&az_join(&folder, &["--set-card", "card", "--raw-sha256", "1.frag"], b""), 2, "usage");
 }

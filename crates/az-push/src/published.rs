@@ -1,6 +1,6 @@
 //! State of a published resource.
 
-use loader_api::{Listed, Session};
+use loader_api::{ResourceEntry, Session};
 use loader_cdn::{ObjectMeta, ObjectStore, etags_match};
 use loader_http::Notify;
 use loader_model::{PartReceipt, ResourceName};
@@ -10,7 +10,7 @@ use loader_stage::{ErrorCode, Failure};
 /// Parts of a resource on the API and on the CDN.
 pub(crate) struct Published {
     /// Small part with its receipt, as the API lists it.
-    pub(crate) small: Option<Listed>,
+    pub(crate) small: Option<ResourceEntry>,
     /// Metadata of the big part on the CDN.
     pub(crate) big: Option<ObjectMeta>,
 }
@@ -109,7 +109,7 @@ pub(crate) struct PushedRelease<'a> {
 }
 
 /// Returns the entry of `name` in the list of its directory.
-fn list_entry(session: &mut Session<'_>, name: &ResourceName) -> Result<Option<Listed>, Failure> {
+fn list_entry(session: &mut Session<'_>, name: &ResourceName) -> Result<Option<ResourceEntry>, Failure> {
     let found = session.call(|client, token| client.list(token, name.folder(), Some(name.file_name())));
     let found = found.map_err(|error| api_failure(&error))?;
     Ok(found.into_iter().find(|listed| listed.name == name.file_name()))

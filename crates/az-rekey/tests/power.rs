@@ -6,7 +6,7 @@ mod site;
 
 use loader_seal::Header;
 use loader_seal::rekey::{Journal, SlotChange, rekey};
-use loader_testkit::folder::refused;
+use loader_testkit::test_dir::assert_refused;
 use site::Site;
 use std::fs;
 use std::time::Duration;
@@ -33,8 +33,8 @@ fn every_torn_header_becomes_the_old_one_again() {
     for cut in (0..=header_len).step_by(5).chain([header_len]) {
         for (first, second) in [(&after, &before), (&before, &after)] {
             let torn = [&first[..cut], &second[cut..]].concat();
-            site.put("file", &torn);
-            site.put(JOURNAL, &journal.to_bytes());
+            site.write("file", &torn);
+            site.write(JOURNAL, &journal.to_bytes());
             let found = site.step(&["--recover", "file"], "recovered");
             let (state, expected) = match &torn {
                 torn if *torn == before => ("untouched", &before),
@@ -51,15 +51,15 @@ fn every_torn_header_becomes_the_old_one_again() {
 fn a_rotation_puts_right_what_the_one_before_left() {
     let site = Site::new();
     let (before, after, journal) = rotation(&site);
-    site.put("file", &[&after[..60], &before[60..]].concat());
-    site.put(JOURNAL, &journal.to_bytes());
+    site.write("file", &[&after[..60], &before[60..]].concat());
+    site.write(JOURNAL, &journal.to_bytes());
     assert!(site.open(&site.read("file"), "a").is_err() && site.open(&site.read("file"), "b").is_err());
     let args = ["--key-file", "a.key", "--add", "b.key", "--replace", "file"];
     assert_eq!(site.step(&args, "recovered")["header"], "restored");
     assert_eq!(site.open(&site.read("file"), "b").unwrap(), PLAIN);
     assert_eq!(site.names(), ["file"]);
     assert!(site.run(&["--recover", "file"], b"").status.success());
-    refused(&site.run(&["--recover"], b""), 2, "usage");
+    assert_refused(&site.run(&["--recover"], b""), 2, "usage");
 }
 
 #[test]
@@ -67,9 +67,9 @@ fn a_journal_that_was_cut_short_says_that_nothing_happened() {
     let site = Site::new();
     let (before, _, journal) = rotation(&site);
     let bytes = journal.to_bytes();
-    site.put("file", &before);
+    site.write("file", &before);
     for cut in (0..bytes.len()).step_by(11) {
-        site.put(JOURNAL, &bytes[..cut]);
+        site.write(JOURNAL, &bytes[..cut]);
         assert_eq!(site.step(&["--recover", "file"], "recovered")["header"], "untouched", "{cut}");
         assert_eq!((site.read("file") == before, site.names()), (true, vec!["file".to_owned()]));
     }
@@ -80,11 +80,11 @@ fn a_journal_of_another_file_is_left_alone() {
     let site = Site::new();
     let (_, _, journal) = rotation(&site);
     let other = site.sealed(PLAIN, &["a"], 0);
-    site.put("file", &other);
-    site.put(JOURNAL, &journal.to_bytes());
-    refused(&site.run(&["--recover", "file"], b""), 73, "cannot_create");
+    site.write("file", &other);
+    site.write(JOURNAL, &journal.to_bytes());
+    assert_refused(&site.run(&["--recover", "file"], b""), 73, "cannot_create");
     let args = ["--key-file", "a.key", "--add", "b.key", "--replace", "file"];
-    refused(&site.run(&args, b""), 73, "cannot_create");
+    assert_refused(&site.run(&args, b""), 73, "cannot_create");
     assert_eq!((site.read("file"), site.names()), (other, vec![JOURNAL.to_owned(), "file".to_owned()]));
 }
 
@@ -93,13 +93,13 @@ fn a_journal_of_another_user_is_not_believed() {
     let site = Site::new();
     let (before, after, journal) = rotation(&site);
     let torn = [&after[..60], &before[60..]].concat();
-    site.put("file", &torn);
-    site.put(JOURNAL, &journal.to_bytes());
+    site.write("file", &torn);
+    site.write(JOURNAL, &journal.to_bytes());
     // Only root can give a file away.
     if std::os::unix::fs::chown(site.path(JOURNAL), Some(65534), None).is_err() {
         return;
     }
-    let refusal = refused(&site.run(&["--recover", "file"], b""), 73, "cannot_create");
+    let refusal = assert_refused(&site.run(&["--recover", "file"], b""), 73, "cannot_create");
     assert!(refusal.contains("written by another user"), "{refusal}");
     assert!(site.read("file") == torn && site.path(JOURNAL).exists());
 }
@@ -118,7 +118,7 @@ fn killed(site: &Site, args: &[&str], after: Duration) -> bool {
 #[test]
 fn a_kill_at_any_moment_leaves_a_file_that_opens() {
     let site = Site::new();
-    site.put("file", &site.sealed(PLAIN, &["a"], 60_000));
+    site.write("file", &site.sealed(PLAIN, &["a"], 60_000));
     let (mut holder, mut kills) = ("a", 0);
     for round in 0..60 {
         let [held, other] = if holder == "a" { ["a.key", "b.key"] } else { ["b.key", "a.key"] };
@@ -138,7 +138,7 @@ fn a_kill_while_the_stream_moves_leaves_a_file_that_opens() {
     let before = site.sealed(&plain, &["a"], 0);
     let mut kills = 0;
     for round in 0..40 {
-        site.put("file", &before);
+        site.write("file", &before);
         let args = ["--key-file", "a.key", "--add", "b.key", "file"];
         kills += usize::from(killed(&site, &args, Duration::from_micros(round * 500)));
         let file = site.read("file");

@@ -6,7 +6,7 @@ mod site;
 
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::{Header, copy_digest};
-use loader_testkit::folder::refused;
+use loader_testkit::test_dir::assert_refused;
 use site::Site;
 use std::fs;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -21,7 +21,7 @@ const SLOT_FIELD_LEN: usize = 67;
 fn a_key_is_replaced_where_the_file_stands() {
     let site = Site::new();
     let before = site.sealed(PLAIN, &["a"], 0);
-    site.put("file", &before);
+    site.write("file", &before);
     let inode = fs::metadata(site.path("file")).unwrap().ino();
     let done = site.step(&["--key-file", "a.key", "--add", "b.key", "--replace", "file"], "rekeyed");
     assert_eq!((&done["stream_moved"], &done["slots"][0]), (&false.into(), &site.key("b").id().to_string().into()));
@@ -38,7 +38,7 @@ fn a_key_is_replaced_where_the_file_stands() {
 #[test]
 fn a_header_that_grows_moves_the_stream_once() {
     let site = Site::new();
-    site.put("file", &site.sealed(PLAIN, &["a"], 0));
+    site.write("file", &site.sealed(PLAIN, &["a"], 0));
     site.set_mode("file", 0o640);
     symlink("file", site.path("link")).unwrap();
     let done = site.step(&["--key-file", "a.key", "--add", "b.key", "link"], "rekeyed");
@@ -99,14 +99,14 @@ fn a_pipe_gives_the_new_header_and_the_same_rest() {
         assert_eq!(output.stdout.len(), cut);
         assert_eq!(site.open(&[&output.stdout, &whole[cut..]].concat(), "b").unwrap(), plain);
     }
-    site.put("in", &whole);
+    site.write("in", &whole);
     let output = site.run(&["--key-file", "a.key", "--add", "b.key", "in", "-o", "out"], b"");
     assert_eq!((output.status.code(), site.read("in") == whole), (Some(0), true));
     assert_eq!(site.open(&site.read("out"), "b").unwrap(), plain);
     // What comes from a pipe needs no key in a file, and the other way round.
     let output = site.run(&["--key-file", "-", "--add", "b.key", "in", "-o", "out"], &site.read("a.key"));
     assert_eq!(output.status.code(), Some(0));
-    refused(&site.run(&["--key-file", "-", "--add", "b.key"], &whole), 2, "usage");
+    assert_refused(&site.run(&["--key-file", "-", "--add", "b.key"], &whole), 2, "usage");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_published_small_part_gets_a_receipt_that_fits() {
         PartsReceipt { parts: 1, name: Some("models/a".parse().unwrap()), small: part(small), big: part(big) }
     };
     let published = [&receipt(small).to_line()[..], small].concat();
-    site.put("published", &published);
+    site.write("published", &published);
     let piped = site.run(&["--key-file", "a.key", "--add", "b.key"], &published);
     assert_eq!(piped.status.code(), Some(0));
     let done = site.step(&["--key-file", "a.key", "--add", "b.key", "published"], "rekeyed");
@@ -139,13 +139,13 @@ fn a_published_small_part_gets_a_receipt_that_fits() {
     }
     let mut damaged = published.clone();
     *damaged.last_mut().unwrap() ^= 1;
-    refused(&site.run(&["--key-file", "a.key", "--add", "b.key"], &damaged), 65, "digest_mismatch");
-    refused(&site.run(&["--key-file", "a.key", "--add", "b.key"], &published[..20_000]), 65, "digest_mismatch");
-    refused(&site.run(&["--key-file", "a.key", "--add", "b.key"], b"{\"parts\":1,\n"), 65, "malformed");
+    assert_refused(&site.run(&["--key-file", "a.key", "--add", "b.key"], &damaged), 65, "digest_mismatch");
+    assert_refused(&site.run(&["--key-file", "a.key", "--add", "b.key"], &published[..20_000]), 65, "digest_mismatch");
+    assert_refused(&site.run(&["--key-file", "a.key", "--add", "b.key"], b"{\"parts\":1,\n"), 65, "malformed");
     let long = [&published[..], &vec![0; 4 << 20]].concat();
-    refused(&site.run(&["--key-file", "a.key", "--add", "b.key"], &long), 65, "malformed");
-    site.put("published", &damaged);
-    refused(&site.run(&["--key-file", "a.key", "--add", "b.key", "published"], b""), 65, "digest_mismatch");
+    assert_refused(&site.run(&["--key-file", "a.key", "--add", "b.key"], &long), 65, "malformed");
+    site.write("published", &damaged);
+    assert_refused(&site.run(&["--key-file", "a.key", "--add", "b.key", "published"], b""), 65, "digest_mismatch");
     assert_eq!((site.read("published") == damaged, site.names()), (true, vec!["published".to_owned()]));
 }
 
@@ -153,38 +153,38 @@ fn a_published_small_part_gets_a_receipt_that_fits() {
 fn what_is_refused_changes_nothing() {
     let site = Site::new();
     let before = site.sealed(PLAIN, &["a", "b"], 0);
-    site.put("file", &before);
+    site.write("file", &before);
     let id = |name: &str| site.key(name).id().to_string();
     let (a, b, c) = (id("a"), id("b"), id("c"));
     let run = |args: &[&str]| site.run(&[args, &["file"]].concat(), b"");
-    let wrong = refused(&run(&["--key-file", "c.key", "--add", "b.key"]), 79, "wrong_key");
+    let wrong = assert_refused(&run(&["--key-file", "c.key", "--add", "b.key"]), 79, "wrong_key");
     assert!(wrong.contains(&a) && wrong.contains(&c), "{wrong}");
-    let last = refused(&run(&["--key-file", "a.key", "--drop", &a, "--drop", &b]), 2, "usage");
+    let last = assert_refused(&run(&["--key-file", "a.key", "--drop", &a, "--drop", &b]), 2, "usage");
     assert!(last.contains("the last slot is not dropped"), "{last}");
-    refused(&run(&["--key-file", "a.key", "--drop", &c]), 66, "not_found");
-    refused(&run(&["--key-file", "a.key", "--add", "b.key", "--drop", &b]), 2, "usage");
-    refused(&run(&["--key-file", "a.key", "--add", "a.key", "--replace"]), 2, "usage");
-    refused(&run(&["--key-file", "a.key"]), 2, "usage");
-    refused(&run(&["--key-file", "a.key", "--replace"]), 2, "usage");
-    refused(&run(&["--key-file", "a.key", "--drop", "azkey1nonsense"]), 2, "usage");
-    refused(&run(&["--key-file", "a.key", "--add", "file"]), 65, "malformed");
-    refused(&run(&["--key-file", "a.key", "--add", "none"]), 66, "not_found");
-    refused(&run(&["--add", "b.key"]), 78, "config");
+    assert_refused(&run(&["--key-file", "a.key", "--drop", &c]), 66, "not_found");
+    assert_refused(&run(&["--key-file", "a.key", "--add", "b.key", "--drop", &b]), 2, "usage");
+    assert_refused(&run(&["--key-file", "a.key", "--add", "a.key", "--replace"]), 2, "usage");
+    assert_refused(&run(&["--key-file", "a.key"]), 2, "usage");
+    assert_refused(&run(&["--key-file", "a.key", "--replace"]), 2, "usage");
+    assert_refused(&run(&["--key-file", "a.key", "--drop", "azkey1nonsense"]), 2, "usage");
+    assert_refused(&run(&["--key-file", "a.key", "--add", "file"]), 65, "malformed");
+    assert_refused(&run(&["--key-file", "a.key", "--add", "none"]), 66, "not_found");
+    assert_refused(&run(&["--add", "b.key"]), 78, "config");
     assert_eq!((site.read("file") == before, site.names()), (true, vec!["file".to_owned()]));
 
     let mut tampered = before.clone();
     tampered[90] ^= 1;
-    site.put("file", &tampered);
-    refused(&run(&["--key-file", "a.key", "--add", "c.key"]), 65, "header_tampered");
+    site.write("file", &tampered);
+    assert_refused(&run(&["--key-file", "a.key", "--add", "c.key"]), 65, "header_tampered");
     for (name, bytes, code) in [("cut", &before[..100], "truncated"), ("plain", b"plain", "not_sealed")] {
-        site.put(name, bytes);
-        refused(&site.run(&["--key-file", "a.key", "--add", "c.key", name], b""), 65, code);
-        refused(&site.run(&["--key-file", "a.key", "--add", "c.key"], bytes), 65, code);
+        site.write(name, bytes);
+        assert_refused(&site.run(&["--key-file", "a.key", "--add", "c.key", name], b""), 65, code);
+        assert_refused(&site.run(&["--key-file", "a.key", "--add", "c.key"], bytes), 65, code);
         assert_eq!(site.read(name), bytes);
     }
-    refused(&site.run(&["--key-file", "a.key", "--add", "c.key"], b""), 65, "no_input");
-    refused(&site.run(&["--key-file", "a.key", "--add", "c.key", "none"], b""), 66, "not_found");
-    refused(&site.run(&["--key-file", "a.key", "--add", "c.key", "."], b""), 2, "usage");
+    assert_refused(&site.run(&["--key-file", "a.key", "--add", "c.key"], b""), 65, "no_input");
+    assert_refused(&site.run(&["--key-file", "a.key", "--add", "c.key", "none"], b""), 66, "not_found");
+    assert_refused(&site.run(&["--key-file", "a.key", "--add", "c.key", "."], b""), 2, "usage");
 }
 
 /// Whoever may read a file can lock it, and need not let go.
@@ -192,19 +192,19 @@ fn what_is_refused_changes_nothing() {
 fn a_file_that_another_process_has_locked_is_not_waited_for_without_end() {
     let site = Site::new();
     let before = site.sealed(PLAIN, &["a"], 0);
-    site.put("file", &before);
+    site.write("file", &before);
     let reader = fs::File::open(site.path("file")).unwrap();
     reader.lock_shared().unwrap();
     let add = ["--key-file", "a.key", "--add", "b.key", "file"];
     for args in [&add[..], &["--recover", "file"]] {
         let output = site.command(args).env("AZ_LOCK_TIMEOUT", "0").output().unwrap();
-        let events = refused(&output, 75, "temporary");
+        let events = assert_refused(&output, 75, "temporary");
         let holder = format!("locked by process {} (", std::process::id());
         for part in [holder, format!("\"pid\":{}", std::process::id()), "\"step\":\"lock-wait\"".to_owned()] {
             assert!(events.contains(&part), "{part}: {events}");
         }
     }
-    refused(&site.command(&add).env("AZ_LOCK_TIMEOUT", "soon").output().unwrap(), 78, "config");
+    assert_refused(&site.command(&add).env("AZ_LOCK_TIMEOUT", "soon").output().unwrap(), 78, "config");
     assert_eq!(site.read("file"), before);
     // One that lets go is waited for.
     let mut waiting = site.command(&add).spawn().unwrap();

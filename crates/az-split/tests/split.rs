@@ -4,17 +4,17 @@
 
 use loader_seal::fragment::{Fragment, FragmentError, SetCard, join};
 use loader_seal::{Key, SealOptions, Suite, parts, seal};
-use loader_testkit::folder::Folder;
+use loader_testkit::test_dir::TestDir;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use std::fs::File;
 use std::io::Write;
 use std::process::{Output, Stdio};
 
-fn empty_folder() -> Folder {
-    Folder::below(env!("CARGO_TARGET_TMPDIR"))
+fn empty_folder() -> TestDir {
+    TestDir::new_in(env!("CARGO_TARGET_TMPDIR"))
 }
 
-fn az_split(folder: &Folder, args: &[&str], stdin: &[u8]) -> Output {
+fn az_split(folder: &TestDir, args: &[&str], stdin: &[u8]) -> Output {
     folder.run(env!("CARGO_BIN_EXE_az-split"), args, stdin)
 }
 
@@ -89,7 +89,7 @@ fn lines_in_a_file_are_not_overwritten() {
 
 /// Runs az-split, and `meanwhile` when it has seen that nothing is in its way
 /// and waits for its key.
-fn az_split_while(folder: &Folder, args: &[&str], meanwhile: impl FnOnce()) -> Output {
+fn az_split_while(folder: &TestDir, args: &[&str], meanwhile: impl FnOnce()) -> Output {
     let fifo = folder.path("key");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let args = [args, &["--key-file", "key"]].concat();
@@ -116,19 +116,19 @@ fn what_appears_meanwhile_is_not_replaced() {
     for n in 1..=3 {
         let folder = empty_folder();
         let name = format!("fragment-{n}-of-3.frag");
-        let output = az_split_while(&folder, &["-n", "3", "-d", "."], || folder.put(&name, b"mine"));
+        let output = az_split_while(&folder, &["-n", "3", "-d", "."], || folder.write(&name, b"mine"));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(status(&output) == 73 && stderr.contains("appeared meanwhile"), "{stderr}");
         assert_eq!((folder.names(), folder.read(&name)), (vec![name], b"mine".to_vec()));
     }
     let folder = empty_folder();
     let args = ["--set-card", "card", "-d", "."];
-    assert_eq!(status(&az_split_while(&folder, &args, || folder.put("card", b"mine"))), 73);
+    assert_eq!(status(&az_split_while(&folder, &args, || folder.write("card", b"mine"))), 73);
     assert_eq!((folder.names(), folder.read("card")), (vec!["card".to_owned()], b"mine".to_vec()));
     // The lines that were on their way to a file are taken back with it.
     let folder = empty_folder();
     let args = ["--set-card", "card", "-o", "out"];
-    assert_eq!(status(&az_split_while(&folder, &args, || folder.put("card", b"mine"))), 73);
+    assert_eq!(status(&az_split_while(&folder, &args, || folder.write("card", b"mine"))), 73);
     assert_eq!((folder.names(), folder.read("card")), (vec!["card".to_owned()], b"mine".to_vec()));
 }
 
@@ -136,7 +136,7 @@ fn what_appears_meanwhile_is_not_replaced() {
 fn what_was_to_be_replaced_is_there_again_after_a_failure() {
     let folder = empty_folder();
     let names = ["fragment-1-of-3.frag", "fragment-2-of-3.frag", "fragment-3-of-3.frag"];
-    folder.put(names[0], b"first");
+    folder.write(names[0], b"first");
     let output = az_split_while(&folder, &["-n", "3", "--force", "-d", "."], || {
         std::fs::create_dir(folder.path(names[2])).unwrap();
     });
@@ -146,7 +146,7 @@ fn what_was_to_be_replaced_is_there_again_after_a_failure() {
         (vec![names[0].to_owned(), names[2].to_owned()], b"first".to_vec())
     );
     std::fs::remove_dir(folder.path(names[2])).unwrap();
-    let output = az_split_while(&folder, &["-n", "3", "--force", "-d", "."], || folder.put(names[2], b"third"));
+    let output = az_split_while(&folder, &["-n", "3", "--force", "-d", "."], || folder.write(names[2], b"third"));
     assert_eq!((status(&output), folder.names()), (0, names.map(str::to_owned).to_vec()));
     let lines = names.map(|name| String::from_utf8(folder.read(name)).unwrap());
     assert!(join(&Fragment::parse_all(&lines.concat()).unwrap()).is_ok());

@@ -1,4 +1,4 @@
-//! The claims of a token, under their short names and the long ones of ASP.NET.
+//! Claims of a token, by their short names and the long names of ASP.NET.
 
 use loader_model::{Role, printable};
 use serde_json::{Map, Value};
@@ -12,10 +12,10 @@ const EMAIL: [&str; 4] = [
 ];
 const ROLE: [&str; 3] = ["role", "http://schemas.microsoft.com/ws/2008/06/identity/claims/role", "roles"];
 
-/// Seconds from 1970 to the end of the year 9999, the last that RFC 3339 can write.
+/// Last second that RFC 3339 can express (end of the year 9999), in seconds since 1970.
 const LAST_SECOND: f64 = 253_402_300_799.0;
 
-/// What this workspace reads of a token.
+/// Claims of a token that are used in this workspace.
 #[derive(Clone, Debug)]
 pub(crate) struct Claims {
     pub(crate) id: String,
@@ -28,7 +28,10 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// The claims in a token's payload; `Err` names the claim that is unusable.
+    /// Reads the claims from a token's payload.
+    ///
+    /// # Errors
+    /// The name of an unusable claim.
     pub(crate) fn from_map(map: &Map<String, Value>) -> Result<Self, &'static str> {
         Ok(Self {
             id: text(map, &ID),
@@ -51,7 +54,7 @@ fn text(map: &Map<String, Value>, names: &[&str]) -> String {
         .unwrap_or_default()
 }
 
-/// Every role under any of the names; the highest counts.
+/// Returns the highest of all roles under any of the names.
 fn role(map: &Map<String, Value>) -> Role {
     let all = ROLE.iter().filter_map(|name| map.get(*name)).flat_map(|claim| match claim {
         Value::Array(list) => list.clone(),
@@ -60,7 +63,7 @@ fn role(map: &Map<String, Value>) -> Role {
     Role::from_claim(&Value::Array(all.collect()))
 }
 
-/// A NumericDate (RFC 7519 section 2): seconds, perhaps with a fraction.
+/// Reads a NumericDate (RFC 7519 section 2): seconds since 1970, possibly with a fraction.
 fn seconds(map: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, &'static str> {
     match map.get(name) {
         None | Some(Value::Null) => Ok(None),

@@ -1,47 +1,46 @@
-//! The calls of the API.
+//! The API client.
 
 use crate::form::Form;
-use crate::{Error, Token, seen};
+use crate::{Error, Token, describe_response};
 use loader_http::header::{AUTHORIZATION, CONTENT_TYPE};
-use loader_http::{Answer, BaseUrl, Call, HeaderValue, Http, Method, Notify, Reached};
+use loader_http::{BaseUrl, BufferedResponse, HeaderValue, Http, HttpRequest, Method, Notify, ProbeResult};
 use loader_model::{Credentials, ResourceName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
 
-/// Most bytes of a JSON answer.
+/// Maximum size of a JSON response in bytes.
 const JSON_MAX: u64 = 1 << 20;
 
-/// Most bytes of a resource.
+/// Maximum size of a resource in bytes.
 pub const RESOURCE_MAX: u64 = 16 << 20;
 
-/// Most bytes of the server's fragment.
+/// Maximum size of the server's fragment in bytes.
 const FRAGMENT_MAX: u64 = 64 << 10;
 
-/// Where the API is.
+/// Address of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiConfig {
     /// `https://host[:port][/prefix]`.
     pub base_url: String,
-    /// Paths below it.
+    /// Paths below the base URL.
     pub paths: ApiPaths,
 }
 
-/// The paths of the calls, each beginning with a slash. `{folder}` stands for
-/// the folder of a resource; where that is empty, it goes together with the
-/// slash before it.
+/// Paths of the API calls, each beginning with a slash. `{folder}` is replaced by the
+/// directory of a resource. If that is empty, `/{folder}` is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiPaths {
     /// Log in.
     pub login: String,
     /// Get a resource.
     pub get: String,
-    /// List a folder.
+    /// List a directory.
     pub list: String,
     /// Put a resource.
     pub put: String,
-    /// The server's fragment of the key.
+    /// Get the server's fragment of the key.
     pub key_fragment: String,
 }
 
@@ -57,10 +56,10 @@ impl Default for ApiPaths {
     }
 }
 
-/// One entry of a list.
+/// A resource in a directory listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
-    /// Name below the folder.
+pub struct ResourceEntry {
+    /// Name, without the directory.
     pub name: String,
     /// Size in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,8 +89,8 @@ struct GetResource<'a> {
     password: &'a str,
 }
 
-/// The API. Every call here may be made twice without harm, so each is repeated
-/// where that may help; no redirect is followed.
+/// Client of the API. All calls are idempotent, so each is retried after a temporary
+/// failure. Redirects are not followed.
 #[derive(Clone)]
 pub struct Client<'n> {
     http: Http,
@@ -101,59 +100,59 @@ pub struct Client<'n> {
 }
 
 impl<'n> Client<'n> {
-    /// A client of the API at `config`, which calls `notify` before each
-    /// repetition of a request. Makes no connection.
+    /// Creates a client of the API at `config`, which calls `notify` before each retry.
+    /// Opens no connection.
     ///
     /// # Errors
-    /// [`Error::Http`]: the base URL cannot be used, or is plain http to another machine.
+    /// [`Error::Http`] if the base URL is invalid, or is plain http to another machine.
     pub fn new(config: ApiConfig, http: Http, notify: Notify<'n>) -> Result<Self, Error> {
         let base = BaseUrl::parse(&config.base_url)?;
         http.check(base.origin())?;
         Ok(Self { http, notify, base, paths: config.paths })
     }
 
-    /// Asks whether the API is there, without any secret.
+    /// Checks whether the API is reachable, without sending any secret.
     ///
     /// # Errors
     /// [`Error::Http`].
-    pub fn reach(&self) -> Result<Reached, Error> {
-        Ok(self.http.reach(&self.base, self.notify)?)
+    pub fn probe(&self) -> Result<ProbeResult, Error> {
+        Ok(self.http.probe(&self.base, self.notify)?)
     }
 
-    /// What messages call the API: its host.
+    /// Returns the host of the API, for messages.
     pub fn host(&self) -> String {
         self.base.origin().to_string()
     }
 
-    /// Logs in and gives the token. The text is wiped on drop.
+    /// Logs in and returns the token. The text is wiped on drop.
     ///
     /// # Errors
-    /// [`Error::LoginRefused`]: 401. [`Error::Locked`]: 403 or 409.
-    /// [`Error::Protocol`]: anything but a token. [`Error::Http`].
+    /// [`Error::LoginRefused`] for 401, [`Error::Locked`] for 403 or 409,
+    /// [`Error::Protocol`] for any other response without a token, [`Error::Http`].
     pub fn login(&self, credentials: &Credentials) -> Result<Zeroizing<String>, Error> {
         let body = json(&Login { email: &credentials.email, password: &credentials.password });
-        let call = Call::new(Method::POST, self.base.join(&self.paths.login))
+        let call = HttpRequest::new(Method::POST, self.base.join(&self.paths.login))
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(&body);
-        let answer = self.http.exchange(&call, JSON_MAX, self.notify)?;
+        let response = self.http.exchange(&call, JSON_MAX, self.notify)?;
         let email = loader_model::printable(&credentials.email);
-        match answer.status {
+        match response.status {
             200 => {}
             401 => return Err(Error::LoginRefused { email }),
             403 | 409 => return Err(Error::Locked { email }),
-            _ => return Err(protocol("login", &answer, &[&credentials.password])),
+            _ => return Err(protocol_error("login", &response, &[&credentials.password])),
         }
-        let logged_in: Option<LoggedIn> = serde_json::from_slice(&answer.body).ok();
-        let token = logged_in.map(|answer| answer.token).filter(|token| Token::parse(token).is_ok());
-        // The answer may hold a token that cannot be read, so nothing of it is quoted.
+        let logged_in: Option<LoggedIn> = serde_json::from_slice(&response.body).ok();
+        let token = logged_in.map(|response| response.token).filter(|token| Token::parse(token).is_ok());
+        // The response may contain an unreadable token, so it is never quoted.
         token.ok_or_else(|| Error::Protocol {
             call: "login".to_owned(),
-            seen: "HTTP 200 without a usable token".to_owned(),
+            response: "HTTP 200 without a usable token".to_owned(),
         })
     }
 
-    /// Gets a resource sealed to the token's user and to the hardware id, which
-    /// is 64 hexadecimal digits. At most [`RESOURCE_MAX`] bytes; wiped on drop.
+    /// Gets a resource sealed to the token's user and to the hardware id `hardware`
+    /// (64 hexadecimal digits). Returns at most [`RESOURCE_MAX`] bytes, wiped on drop.
     ///
     /// # Errors
     /// [`Error::Unauthorized`], [`Error::Clock`], [`Error::Forbidden`], [`Error::Denied`],
@@ -167,65 +166,65 @@ impl<'n> Client<'n> {
         password: &str,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let body = json(&GetResource { file_name: name.file_name(), hardware, password });
-        let call = Call::new(Method::POST, self.folder_url(&self.paths.get, name.folder()))
+        let call = HttpRequest::new(Method::POST, self.folder_url(&self.paths.get, name.folder()))
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(&body);
-        let answer = self.authorized(call, token, RESOURCE_MAX)?;
-        Ok(accept(answer, token, name.as_str(), &[password])?.body)
+        let response = self.authorized(call, token, RESOURCE_MAX)?;
+        Ok(check_status(response, token, name.as_str(), &[password])?.body)
     }
 
-    /// Gets the server's fragment of the key, in whatever form the server keeps
-    /// it. At most 64 KiB; wiped on drop.
+    /// Gets the server's fragment of the key, in the form that the server uses.
+    /// Returns at most 64 KiB, wiped on drop.
     ///
     /// # Errors
-    /// As [`Client::get_resource`].
+    /// Those of [`Client::get_resource`].
     pub fn key_fragment(&self, token: &Token) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let call = Call::new(Method::GET, self.base.join(&self.paths.key_fragment));
-        Ok(accept(self.authorized(call, token, FRAGMENT_MAX)?, token, "key-fragment", &[])?.body)
+        let call = HttpRequest::new(Method::GET, self.base.join(&self.paths.key_fragment));
+        Ok(check_status(self.authorized(call, token, FRAGMENT_MAX)?, token, "key-fragment", &[])?.body)
     }
 
-    /// Puts a resource in place of the one with this name, if any: `content` as
-    /// the multipart field `data` (RFC 7578).
+    /// Uploads a resource as the multipart field `data` (RFC 7578). Replaces an
+    /// existing resource with this name.
     ///
     /// # Errors
-    /// As [`Client::get_resource`], and [`Error::Taken`] in place of
+    /// Those of [`Client::get_resource`], with [`Error::Conflict`] instead of
     /// [`Error::OtherHardware`].
     pub fn put_resource(&self, token: &Token, name: &ResourceName, content: &[u8]) -> Result<(), Error> {
         let form = Form::new(name, content);
-        let call = Call::new(Method::POST, self.folder_url(&self.paths.put, name.folder()))
+        let call = HttpRequest::new(Method::POST, self.folder_url(&self.paths.put, name.folder()))
             .header(CONTENT_TYPE, form.content_type)
             .body(&form.body);
-        let answer = self.authorized(call, token, JSON_MAX)?;
-        if answer.status == 409 {
-            let why = seen::server_words(&answer, &[token.as_str()]).map(|(_, why)| why);
-            let why = why.unwrap_or_else(|| "something else is there".to_owned());
-            return Err(Error::Taken { what: name.to_string(), why });
+        let response = self.authorized(call, token, JSON_MAX)?;
+        if response.status == 409 {
+            let why = describe_response::server_error(&response, &[token.as_str()]).map(|(_, why)| why);
+            let why = why.unwrap_or_else(|| "another resource is in the way".to_owned());
+            return Err(Error::Conflict { what: name.to_string(), why });
         }
-        match accept(answer, token, name.as_str(), &[]) {
+        match check_status(response, token, name.as_str(), &[]) {
             Err(Error::Forbidden { role, .. }) => Err(Error::Forbidden { role, what: format!("upload {name}") }),
             outcome => outcome.map(drop),
         }
     }
 
-    /// Lists a folder, of which `search` picks names. The empty folder is the
-    /// one above all.
+    /// Lists the resources in the directory `folder`; the empty string is the root.
+    /// `search` selects the names that contain it.
     ///
     /// # Errors
-    /// As [`Client::get_resource`].
-    pub fn list(&self, token: &Token, folder: &str, search: Option<&str>) -> Result<Vec<Listed>, Error> {
+    /// Those of [`Client::get_resource`].
+    pub fn list(&self, token: &Token, folder: &str, search: Option<&str>) -> Result<Vec<ResourceEntry>, Error> {
         let mut url = self.folder_url(&self.paths.list, folder);
         if let Some(search) = search {
             url.push_str(if url.contains('?') { "&search=" } else { "?search=" });
             url.push_str(&percent_encode(search));
         }
-        let answer = self.authorized(Call::new(Method::GET, url), token, JSON_MAX)?;
-        let answer = accept(answer, token, folder, &[])?;
-        serde_json::from_slice(&answer.body).map_err(|_| protocol("list", &answer, &[token.as_str()]))
+        let response = self.authorized(HttpRequest::new(Method::GET, url), token, JSON_MAX)?;
+        let response = check_status(response, token, folder, &[])?;
+        serde_json::from_slice(&response.body).map_err(|_| protocol_error("list", &response, &[token.as_str()]))
     }
 
-    fn authorized(&self, call: Call<'_>, token: &Token, cap: u64) -> Result<Answer, Error> {
+    fn authorized(&self, call: HttpRequest<'_>, token: &Token, cap: u64) -> Result<BufferedResponse, Error> {
         let bearer = Zeroizing::new(["Bearer ", token.as_str()].concat());
-        // A token is base64url and dots, which every header may hold.
+        // A token consists of base64url and dots, so it is always a valid header value.
         let mut value = HeaderValue::from_str(&bearer).unwrap_or_else(|_| HeaderValue::from_static(""));
         value.set_sensitive(true);
         Ok(self.http.exchange(&call.header(AUTHORIZATION, value), cap, self.notify)?)
@@ -244,31 +243,36 @@ impl fmt::Debug for Client<'_> {
     }
 }
 
-/// The answer where its status is 200, else the error it stands for.
-fn accept(answer: Answer, token: &Token, what: &str, secrets: &[&str]) -> Result<Answer, Error> {
+/// Returns the response if its status is 200, otherwise the matching error.
+fn check_status(
+    response: BufferedResponse,
+    token: &Token,
+    what: &str,
+    secrets: &[&str],
+) -> Result<BufferedResponse, Error> {
     let mut all = vec![token.as_str()];
     all.extend(secrets);
     let what = what.to_owned();
-    match (answer.status, seen::server_words(&answer, &all)) {
-        (200, _) => Ok(answer),
-        (401, _) => Err(token.refusal(SystemTime::now())),
+    match (response.status, describe_response::server_error(&response, &all)) {
+        (200, _) => Ok(response),
+        (401, _) => Err(token.unauthorized_error(SystemTime::now())),
         (403, Some((code, why))) if code != "role" => Err(Error::Denied { what, why }),
         (403, _) => Err(Error::Forbidden { role: token.role().to_string(), what: format!("read {what}") }),
         (404, _) => Err(Error::NotFound(what)),
         (409, Some((_, why))) => Err(Error::OtherHardware { what, why }),
         (409, None) => Err(Error::OtherHardware { what, why: "the user belongs to other hardware".to_owned() }),
-        _ => Err(protocol(&what, &answer, &all)),
+        _ => Err(protocol_error(&what, &response, &all)),
     }
 }
 
-fn protocol(call: &str, answer: &Answer, secrets: &[&str]) -> Error {
-    Error::Protocol { call: call.to_owned(), seen: seen::describe(answer, secrets) }
+fn protocol_error(call: &str, response: &BufferedResponse, secrets: &[&str]) -> Error {
+    Error::Protocol { call: call.to_owned(), response: describe_response::describe(response, secrets) }
 }
 
 fn json(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
-    // Room for the longest password, so that no growing leaves a copy behind.
+    // Large enough for the longest password: a reallocation would leave an unwiped copy.
     let mut body = Zeroizing::new(Vec::with_capacity(8 * 1024));
-    // Strings into memory cannot fail.
+    // Writing strings to memory cannot fail.
     let _ = serde_json::to_writer(&mut *body, value);
     body
 }

@@ -1,78 +1,78 @@
-//! Why the API did not give what was asked for.
+//! Errors of API calls.
 
 use loader_model::ErrorCode;
 
-/// A failed call, one variant for each thing a caller would do differently.
+/// Error of an API call, with a variant for each case that callers handle differently.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The connection, not the answer, is at fault.
+    /// The request failed without a usable response.
     #[error(transparent)]
     Http(#[from] loader_http::Error),
-    /// 401 on login: the pair of email and password is wrong.
+    /// 401 on login: the email or the password is wrong.
     #[error("login refused for {email}")]
     LoginRefused {
-        /// Who tried.
+        /// Email address of the user.
         email: String,
     },
     /// 403 or 409 on login: the account is locked.
     #[error("account locked: {email}")]
     Locked {
-        /// Who tried.
+        /// Email address of the user.
         email: String,
     },
-    /// 401: the server does not take this token.
+    /// 401: the server does not accept this token.
     #[error("HTTP 401, {0}")]
     Unauthorized(String),
-    /// 401, and the clock of this machine is suspect, so that the reason cannot be told.
+    /// 401 while the clock of this machine is wrong, so that the reason is unknown.
     #[error("HTTP 401, {0}")]
     Clock(String),
-    /// 403: the role is too low.
+    /// 403: the role does not have the permission.
     #[error("HTTP 403, role {role} may not {what}")]
     Forbidden {
-        /// The role in the token.
+        /// Role in the token.
         role: String,
-        /// What was tried, such as `read key-fragment`.
+        /// Attempted action, such as `read key-fragment`.
         what: String,
     },
-    /// 403 for another reason than the role, in the server's words.
+    /// 403 for another reason than the role.
     #[error("HTTP 403 for {what}: {why}")]
     Denied {
-        /// What was asked for.
+        /// Name of the requested resource.
         what: String,
-        /// The server's message.
+        /// Error message of the server.
         why: String,
     },
-    /// 409: the user belongs to other hardware.
+    /// 409: the user is bound to other hardware.
     #[error("HTTP 409 for {what}: {why}")]
     OtherHardware {
-        /// What was asked for.
+        /// Name of the requested resource.
         what: String,
-        /// The server's message.
+        /// Error message of the server.
         why: String,
     },
-    /// 409 to an upload: what is there does not give way.
+    /// 409 for an upload: an existing resource or directory is in the way.
     #[error("HTTP 409 for {what}: {why}")]
-    Taken {
-        /// What was sent.
+    Conflict {
+        /// Name of the uploaded resource.
         what: String,
-        /// The server's message.
+        /// Error message of the server.
         why: String,
     },
-    /// 404: there is no such thing on the server.
+    /// 404: the resource does not exist on the server.
     #[error("{0}: not on the server")]
     NotFound(String),
-    /// An answer outside the protocol, and what it looked like.
-    #[error("{call}: {seen}")]
+    /// A response that does not follow the protocol.
+    #[error("{call}: {response}")]
     Protocol {
-        /// The call, such as `login`.
+        /// Name of the API call, such as `login`.
         call: String,
-        /// Status, content type and the first characters.
-        seen: String,
+        /// Status, content type and the first characters of the response.
+        response: String,
     },
 }
 
 impl Error {
-    /// The class of the failure.
+    /// Returns the error code.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Http(error) => error.code(),
@@ -83,21 +83,21 @@ impl Error {
             | Self::Denied { .. } => ErrorCode::NotPermitted,
             Self::Clock(_) => ErrorCode::Clock,
             Self::OtherHardware { .. } => ErrorCode::WrongDevice,
-            Self::Taken { .. } => ErrorCode::CannotCreate,
+            Self::Conflict { .. } => ErrorCode::CannotCreate,
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::Protocol { .. } => ErrorCode::Protocol,
         }
     }
 
-    /// What the user can do about it, where that is known.
+    /// Returns a hint for the user, if there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Http(error) => error.hint(),
             Self::LoginRefused { .. } => Some("check email and password in the credentials".to_owned()),
             Self::Locked { .. } => Some("ask an administrator to unlock the account".to_owned()),
-            Self::Unauthorized(_) => Some("log in again, or name --credentials-file".to_owned()),
+            Self::Unauthorized(_) => Some("log in again, or use --credentials-file".to_owned()),
             Self::Clock(_) => Some("set the clock, then log in again".to_owned()),
-            Self::Taken { .. } => Some("choose another name".to_owned()),
+            Self::Conflict { .. } => Some("choose another name".to_owned()),
             _ => None,
         }
     }

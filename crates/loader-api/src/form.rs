@@ -1,17 +1,17 @@
-//! A form with one file (RFC 7578).
+//! Multipart form with one file (RFC 7578).
 
 use loader_http::HeaderValue;
 use loader_model::ResourceName;
 
-/// The form as the body of a request.
+/// Body and content type of a request with one file.
 pub(crate) struct Form {
     pub(crate) content_type: HeaderValue,
     pub(crate) body: Vec<u8>,
 }
 
 impl Form {
-    /// `content` as the field `data` under the file name of `name`, which needs
-    /// no escape.
+    /// Creates a form with `content` as the field `data`. The file name of `name` needs
+    /// no escaping.
     pub(crate) fn new(name: &ResourceName, content: &[u8]) -> Self {
         let boundary = boundary(content);
         let head = format!(
@@ -20,7 +20,7 @@ impl Form {
             name.file_name()
         );
         let content_type = format!("multipart/form-data; boundary={boundary}");
-        // Letters and digits, which every header may hold.
+        // Letters and digits are always a valid header value.
         let content_type =
             HeaderValue::from_str(&content_type).unwrap_or(HeaderValue::from_static("multipart/form-data"));
         let body = [head.as_bytes(), content, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
@@ -28,14 +28,13 @@ impl Form {
     }
 }
 
-/// The first of `azaion0`, `azaion1` and so on that `content` does not hold: no
-/// content can hold them all.
+/// Returns the first of `azaion0`, `azaion1` and so on that `content` does not contain.
 fn boundary(content: &[u8]) -> String {
-    let holds = |text: &str| content.windows(text.len()).any(|window| window == text.as_bytes());
+    let contains = |text: &str| content.windows(text.len()).any(|window| window == text.as_bytes());
     let mut number = 0_u64;
     loop {
         let boundary = format!("azaion{number}");
-        if !holds(&boundary) {
+        if !contains(&boundary) {
             return boundary;
         }
         number += 1;
@@ -47,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_boundary_never_stands_in_the_content() {
+    fn the_boundary_never_occurs_in_the_content() {
         assert_eq!(boundary(b"x--azaion0--azaion1"), "azaion2");
         let form = Form::new(&"models/a.bin".parse().unwrap(), b"azaion0");
         let text = String::from_utf8(form.body).unwrap();

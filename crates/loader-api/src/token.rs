@@ -1,5 +1,4 @@
-//! A token as the API issues it: a compact JWT, read but not verified; [`crate::jwt`]
-//! verifies.
+//! Tokens of the API: compact JWTs, parsed but not verified. [`crate::jwt`] verifies them.
 
 use crate::Error;
 use crate::claims::Claims;
@@ -10,15 +9,14 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 use zeroize::Zeroizing;
 
-/// A bearer token and what it says. The text is wiped on drop and never shown
-/// by `Debug`.
+/// A bearer token and its claims. The text is wiped on drop and never shown by `Debug`.
 #[derive(Clone)]
 pub struct Token {
     text: Zeroizing<String>,
     claims: Claims,
 }
 
-/// Why a text is not a token. No variant quotes it.
+/// Reason why a text is not a token. No variant quotes the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Longer than [`Token::MAX_BYTES`].
@@ -36,19 +34,19 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// The class of the failure, where the token was an input.
+    /// Returns the error code for a token from the user.
     pub fn code(&self) -> ErrorCode {
         ErrorCode::Malformed
     }
 }
 
 impl Token {
-    /// Longest token in bytes.
+    /// Maximum length of a token in bytes.
     pub const MAX_BYTES: usize = 16 * 1024;
 
-    /// Reads a compact JWT (RFC 7519), white space around it ignored. The
-    /// signature is not verified: the server decides what the token is worth,
-    /// and the claims serve to display and to refuse early.
+    /// Parses a compact JWT (RFC 7519), ignoring white space around it. Does not verify
+    /// the signature: the server does that, and the claims are only displayed or used
+    /// to report an error early.
     ///
     /// # Errors
     /// See [`TokenError`].
@@ -66,12 +64,12 @@ impl Token {
         Ok(Self { text: Zeroizing::new(text.to_owned()), claims })
     }
 
-    /// The text, for the `Authorization` header or the next stage.
+    /// Returns the text, for the `Authorization` header or the next stage.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whom the token speaks of, not verified.
+    /// Returns the user of the token, not verified.
     pub fn user(&self) -> User {
         User {
             id: self.claims.id.clone(),
@@ -82,35 +80,34 @@ impl Token {
         }
     }
 
-    /// The highest role in the token.
+    /// Returns the highest role in the token.
     pub fn role(&self) -> &Role {
         &self.claims.role
     }
 
-    /// The end of the token's life; `None` where it names none.
+    /// Returns the expiry time (`exp`), if the token has one.
     pub fn expires(&self) -> Option<SystemTime> {
         self.claims.expires.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
     }
 
-    /// The beginning of the token's life; `None` where it names none.
+    /// Returns the start of validity (`nbf`), if the token has one.
     pub fn not_before(&self) -> Option<SystemTime> {
         self.claims.not_before.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
     }
 
-    /// True where the token's life is over at `now`.
+    /// Returns true if the token has expired at `now`.
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.expires().is_some_and(|end| end <= now)
     }
 
-    /// Why a server may have refused the token at `now`: `token expired at …`,
-    /// `token not valid before …`, that the clock was not set, or that the server
-    /// does not accept it.
-    pub(crate) fn refusal(&self, now: SystemTime) -> Error {
+    /// Returns the most likely reason why a server refused the token at `now`: it has
+    /// expired, it is not valid yet, the clock was not set, or another reason.
+    pub(crate) fn unauthorized_error(&self, now: SystemTime) -> Error {
         let text = humantime::format_rfc3339_seconds;
         match (self.expires(), self.not_before(), unset_clock(now)) {
             (Some(end), _, _) if end <= now => Error::Unauthorized(format!("token expired at {}", text(end))),
             (.., Some(says)) => {
-                let why = "whether the token has expired cannot be told";
+                let why = "whether the token has expired is unknown";
                 Error::Clock(format!("the clock of this machine says {says}, and {why}"))
             }
             (_, Some(start), _) if start > now + LEEWAY => {
@@ -166,16 +163,19 @@ mod tests {
         assert!(user.id_bytes().is_some());
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         assert!(token.is_expired(end) && !token.is_expired(end - Duration::from_secs(1)));
-        assert_eq!(token.refusal(end), Error::Unauthorized("token expired at 2023-11-14T22:13:20Z".to_owned()));
+        assert_eq!(
+            token.unauthorized_error(end),
+            Error::Unauthorized("token expired at 2023-11-14T22:13:20Z".to_owned())
+        );
         assert!(!format!("{token:?}").contains(HEADER));
     }
 
     #[test]
-    fn a_refusal_under_a_suspect_clock_says_so() {
+    fn an_unset_clock_is_the_reason_of_a_refusal() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         // 2027-01-15, for 1000 seconds
         let token = token(r#"{"nbf":1800000000,"exp":1800001000}"#).unwrap();
-        let why = |now| match token.refusal(at(now)) {
+        let why = |now| match token.unauthorized_error(at(now)) {
             Error::Unauthorized(why) => (ErrorCode::NotPermitted, why),
             error => (error.code(), error.to_string()),
         };
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_token_is_refused_without_being_quoted() {
+    fn an_invalid_token_is_refused_and_not_quoted() {
         for (text, error) in [
             ("", TokenError::Shape),
             ("a.b", TokenError::Shape),

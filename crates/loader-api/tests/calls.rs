@@ -1,4 +1,4 @@
-//! The client against an API that answers by the book, and against ones that do not.
+//! The client against an API that follows the protocol, and against APIs that do not.
 #![allow(clippy::unwrap_used)]
 
 use loader_api::{ApiConfig, ApiPaths, Client, Error, Session, Token};
@@ -9,16 +9,16 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-// nameid 1, unique_name a@b, role Operator, exp 2023-11-14T22:13:20Z; then the same without exp.
+// nameid 1, unique_name a@b, role Operator; EXPIRED has exp 2023-11-14T22:13:20Z.
 const EXPIRED: &str =
     "e30.eyJuYW1laWQiOiIxIiwidW5pcXVlX25hbWUiOiJhQGIiLCJyb2xlIjoiT3BlcmF0b3IiLCJleHAiOjE3MDAwMDAwMDB9.c2ln";
 const FRESH: &str = "e30.eyJuYW1laWQiOiIxIiwidW5pcXVlX25hbWUiOiJhQGIiLCJyb2xlIjoiT3BlcmF0b3IifQ.c2ln";
 
-fn serve(answers: Vec<(u16, &'static str)>) -> (ApiConfig, JoinHandle<Vec<String>>) {
+fn serve(responses: Vec<(u16, &'static str)>) -> (ApiConfig, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base_url = format!("http://{}/v1/", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
-        answers
+        responses
             .into_iter()
             .map(|(status, body)| {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -60,7 +60,7 @@ fn credentials() -> Credentials {
 }
 
 #[test]
-fn login_gives_the_token() {
+fn login_returns_the_token() {
     let (config, server) = serve(vec![(200, r#"{"token":"e30.e30.c2ln"}"#)]);
     assert_eq!(client(config).login(&credentials()).unwrap().as_str(), "e30.e30.c2ln");
     let request = server.join().unwrap().remove(0);
@@ -69,7 +69,7 @@ fn login_gives_the_token() {
 }
 
 #[test]
-fn a_refused_login_names_the_email_and_no_more() {
+fn a_refused_login_names_only_the_email() {
     for (status, code, text) in [
         (401, ErrorCode::NotPermitted, "login refused for a@b"),
         (409, ErrorCode::NotPermitted, "account locked: a@b"),
@@ -82,10 +82,10 @@ fn a_refused_login_names_the_email_and_no_more() {
 }
 
 #[test]
-fn what_may_hold_a_secret_is_not_quoted() {
+fn a_body_that_may_contain_a_secret_is_not_quoted() {
     let secret = r#"{"refresh_token":"opaque-refresh","token":"e30.e30.c2ln"}"#;
     let echo = r#"{"title":"bad","you_sent":{"password":"hunter2\u0022"}}"#;
-    for (status, body, told) in [
+    for (status, body, expected) in [
         (201, secret, "may be secret"),
         (206, secret, "may be secret"),
         (400, echo, "may repeat the request"),
@@ -96,12 +96,12 @@ fn what_may_hold_a_secret_is_not_quoted() {
         let error = client(config).login(&credentials()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Protocol);
         let text = error.to_string();
-        assert!(text.contains(told) && !text.contains("opaque") && !text.contains("hunter2"), "{text}");
+        assert!(text.contains(expected) && !text.contains("opaque") && !text.contains("hunter2"), "{text}");
     }
 }
 
 #[test]
-fn login_waits_out_a_limit_and_gives_up_in_the_end() {
+fn login_retries_429_and_gives_up_after_five_attempts() {
     let (config, server) = serve(vec![(429, ""), (200, r#"{"token":"e30.e30.c2ln"}"#)]);
     client(config).login(&credentials()).unwrap();
     assert_eq!(server.join().unwrap().len(), 2);
@@ -112,7 +112,7 @@ fn login_waits_out_a_limit_and_gives_up_in_the_end() {
 }
 
 #[test]
-fn what_is_outside_the_protocol_is_shown_without_secrets() {
+fn an_unexpected_response_is_quoted_without_secrets() {
     let (config, _server) = serve(vec![(418, "short\x1b and stout")]);
     let error = client(config).login(&credentials()).unwrap_err();
     assert_eq!(error.code(), ErrorCode::Protocol);
@@ -127,7 +127,7 @@ fn what_is_outside_the_protocol_is_shown_without_secrets() {
 }
 
 #[test]
-fn a_resource_is_asked_for_by_folder_name_and_hardware() {
+fn a_resource_request_contains_directory_name_and_hardware() {
     let (config, server) = serve(vec![(200, "sealed"), (200, "sealed")]);
     let (client, token) = (client(config), Token::parse(FRESH).unwrap());
     let hardware = "ab".repeat(32);
@@ -144,18 +144,13 @@ fn a_resource_is_asked_for_by_folder_name_and_hardware() {
 }
 
 #[test]
-fn refusals_say_what_and_why() {
+fn a_refusal_names_the_resource_and_the_reason() {
     for (status, token, code, text) in [
         (401, EXPIRED, ErrorCode::NotPermitted, "HTTP 401, token expired at 2023-11-14T22:13:20Z"),
         (401, FRESH, ErrorCode::NotPermitted, "HTTP 401, the server does not accept this token"),
         (403, FRESH, ErrorCode::NotPermitted, "HTTP 403, role Operator may not read key-fragment"),
         (404, FRESH, ErrorCode::NotFound, "key-fragment: not on the server"),
-        (
-            302,
-            FRESH,
-            ErrorCode::Protocol,
-            "key-fragment: HTTP 302, redirects are not followed here, text/plain, no text",
-        ),
+        (302, FRESH, ErrorCode::Protocol, "key-fragment: HTTP 302, redirects are not followed, text/plain, empty body"),
     ] {
         let (config, _server) = serve(vec![(status, "")]);
         let error = client(config).key_fragment(&Token::parse(token).unwrap()).unwrap_err();
@@ -164,7 +159,7 @@ fn refusals_say_what_and_why() {
 }
 
 #[test]
-fn other_refusals_are_told_in_the_words_of_the_server() {
+fn other_refusals_quote_the_message_of_the_server() {
     let role = r#"{"error":"role","message":"role X may not"}"#;
     let password = r#"{"error":"password_mismatch","message":"the password is not the user's"}"#;
     let leak = r#"{"error":"e","message":"pw is wrong"}"#;
@@ -183,10 +178,10 @@ fn other_refusals_are_told_in_the_words_of_the_server() {
 }
 
 #[test]
-fn an_upload_for_which_there_is_no_place_is_told() {
+fn a_conflicting_upload_is_refused() {
     let folder = r#"{"error":"is_a_folder","message":"m/a: is a folder"}"#;
     for (body, text) in
-        [(folder, "HTTP 409 for m/a: m/a: is a folder"), ("", "HTTP 409 for m/a: something else is there")]
+        [(folder, "HTTP 409 for m/a: m/a: is a folder"), ("", "HTTP 409 for m/a: another resource is in the way")]
     {
         let (config, _server) = serve(vec![(409, body)]);
         let token = Token::parse(FRESH).unwrap();
@@ -196,7 +191,7 @@ fn an_upload_for_which_there_is_no_place_is_told() {
 }
 
 #[test]
-fn a_session_logs_in_again_once_a_call() {
+fn a_session_logs_in_again_at_most_once_per_call() {
     let login = (200, r#"{"token":"e30.e30.c2ln"}"#);
     let (config, server) =
         serve(vec![(401, ""), login, (200, "f"), (401, ""), login, (200, "g"), (401, ""), login, (401, "")]);
@@ -210,7 +205,7 @@ fn a_session_logs_in_again_once_a_call() {
 }
 
 #[test]
-fn a_list_is_typed() {
+fn a_list_is_parsed() {
     let (config, server) = serve(vec![(200, r#"[{"name":"a","size":3,"sha256":"00","more":1}]"#), (200, "nonsense")]);
     let (client, token) = (client(config), Token::parse(FRESH).unwrap());
     let list = client.list(&token, "models", Some("a b&c")).unwrap();

@@ -149,14 +149,14 @@ fn first_response(
             Ok(response) if start.etag.as_deref().is_none_or(|etag| response.strong_etag() == Some(etag)) => {
                 match response.skip_to(start.offset) {
                     Ok(response) => return Ok(response),
-                    Err(error) => attempts.again(error)?,
+                    Err(error) => attempts.wait_for_retry(error)?,
                 }
             }
             Ok(_) => return Err(store.changed_error(name)),
             // An empty object satisfies no range.
             Err(Error::OutOfRange { .. }) if start.offset == 0 && request.range.is_some() => request.range = None,
             Err(Error::OutOfRange { .. }) if start.offset > 0 => return Err(store.changed_error(name)),
-            Err(Error::Http(error)) => attempts.again(error)?,
+            Err(Error::Http(error)) => attempts.wait_for_retry(error)?,
             Err(error) => return Err(error),
         }
     }

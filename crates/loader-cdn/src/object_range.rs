@@ -1,7 +1,7 @@
 //! Request for an object or a range of it, and the response.
 
 use crate::store::{SPLIT_ID, header_text};
-use loader_http::{Body, Error as HttpError, HeaderMap, header};
+use loader_http::{Error as HttpError, HeaderMap, ResponseBody, header};
 use std::fmt;
 
 /// GET or HEAD request for an object or a range of it.
@@ -52,7 +52,7 @@ pub struct ObjectRange {
     /// Split id that was passed to [`crate::Push::begin`].
     pub split_id: Option<String>,
     /// Body of the response.
-    pub body: Body,
+    pub body: ResponseBody,
 }
 
 impl ObjectRange {
@@ -64,7 +64,7 @@ impl ObjectRange {
         request: &GetRequest,
         status: u16,
         headers: &HeaderMap,
-        mut body: Body,
+        mut body: ResponseBody,
     ) -> Result<Self, String> {
         let etag = header_text(headers, header::ETAG).map(str::to_owned);
         let split_id = header_text(headers, SPLIT_ID).map(str::to_owned);

@@ -245,12 +245,12 @@ fn fetch(
             };
         spent += before.elapsed();
         if let Err(Error::Http(error)) = &outcome
-            && !error.is_passing()
+            && !error.is_transient()
         {
             // Do not pass on bytes of an invalid response.
             return outcome.map(|()| None);
         }
-        attempts.progressed(filled as u64);
+        attempts.record_progress(filled as u64);
         buffer.truncate(filled);
         if filled > 0 && messages.send(FetchMessage::Bytes { offset: position, bytes: buffer }).is_err() {
             return Ok(None);
@@ -264,7 +264,7 @@ fn fetch(
                     // Nothing could prove that the rest is of the same version.
                     return Err(Error::Http(error));
                 }
-                attempts.again(error)?;
+                attempts.wait_for_retry(error)?;
             }
             Err(error) => return Err(error),
         }

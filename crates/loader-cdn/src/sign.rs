@@ -3,7 +3,7 @@
 
 use crate::expected::hex;
 use crate::{Error, GetRequest};
-use loader_http::{BaseUrl, Call, HeaderMap, HeaderName, HeaderValue, Method, Origin, Uri, header};
+use loader_http::{BaseUrl, HeaderMap, HeaderName, HeaderValue, HttpRequest, Method, Origin, Uri, header};
 use loader_model::{CdnCredentials, ResourceName};
 use ring::hmac;
 use s3::command::Command;
@@ -109,7 +109,7 @@ impl Signer {
     }
 
     /// Signs a request for `location` with the current time.
-    pub(crate) fn sign(&self, location: &ObjectLocation, request: &GetRequest) -> Result<Call<'static>, Error> {
+    pub(crate) fn sign(&self, location: &ObjectLocation, request: &GetRequest) -> Result<HttpRequest<'static>, Error> {
         let bucket = self.bucket(location)?;
         let command = match (&request.range, request.head) {
             (_, true) => Command::HeadObject,
@@ -120,7 +120,7 @@ impl Signer {
         };
         let s3_request = AttoRequest::new(&bucket, &location.key, command).map_err(signing_error)?;
         let method = if request.head { Method::HEAD } else { Method::GET };
-        let mut call = Call::new(method, s3_request.url().map_err(signing_error)?.as_str());
+        let mut call = HttpRequest::new(method, s3_request.url().map_err(signing_error)?.as_str());
         call.headers = s3_request.headers().map_err(signing_error)?;
         for name in [header::AUTHORIZATION, TOKEN] {
             if let Some(value) = call.headers.get_mut(name) {
@@ -144,7 +144,7 @@ impl Signer {
         query: &[(&str, &str)],
         payload: &str,
         mut headers: HeaderMap,
-    ) -> Result<Call<'static>, Error> {
+    ) -> Result<HttpRequest<'static>, Error> {
         let bucket = self.bucket(location)?;
         let request = AttoRequest::new(&bucket, &location.key, Command::HeadObject).map_err(signing_error)?;
         let mut url = request.url().map_err(signing_error)?;
@@ -171,7 +171,7 @@ impl Signer {
         let mut authorization = header_value(&authorization)?;
         authorization.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, authorization);
-        let mut call = Call::new(method, url.as_str());
+        let mut call = HttpRequest::new(method, url.as_str());
         call.headers = headers;
         Ok(call)
     }
@@ -183,8 +183,8 @@ impl Signer {
     }
 
     /// Returns an unsigned request for another URL, which has to grant access by itself.
-    pub(crate) fn unsigned(url: String, request: &GetRequest) -> Call<'static> {
-        let mut call = Call::new(if request.head { Method::HEAD } else { Method::GET }, url);
+    pub(crate) fn unsigned(url: String, request: &GetRequest) -> HttpRequest<'static> {
+        let mut call = HttpRequest::new(if request.head { Method::HEAD } else { Method::GET }, url);
         if let Some(range) = &request.range
             && let Ok(value) = range.to_string().parse()
         {
@@ -216,7 +216,7 @@ fn header_value(text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(text).map_err(|_| Error::Config("the request for the CDN cannot be signed".to_owned()))
 }
 
-fn add_if_range(call: &mut Call<'_>, request: &GetRequest) {
+fn add_if_range(call: &mut HttpRequest<'_>, request: &GetRequest) {
     if let Some(etag) = &request.if_range
         && let Ok(value) = etag.parse()
     {

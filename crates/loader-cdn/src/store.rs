@@ -4,7 +4,9 @@ use crate::object_range::ByteRange;
 use crate::sign::{KeyRole, ObjectLocation, Signer};
 use crate::xml::XmlBody;
 use crate::{Error, ExpectedPart, GetRequest, ObjectRange, ObjectReader, ReadPlan, ResumePoint};
-use loader_http::{Call, HeaderMap, HeaderName, Http, Notify, Origin, Reached, Response, Uri, header, server_time};
+use loader_http::{
+    HeaderMap, HeaderName, Http, HttpRequest, Notify, Origin, ProbeResult, Response, Uri, header, server_time,
+};
 use loader_model::{CdnCredentials, ResourceName, printable};
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -88,8 +90,8 @@ impl ObjectStore {
     ///
     /// # Errors
     /// [`Error::Http`].
-    pub fn reach(&self, notify: Notify<'_>) -> Result<Reached, Error> {
-        Ok(self.http.reach(self.signer.endpoint(), notify)?)
+    pub fn probe(&self, notify: Notify<'_>) -> Result<ProbeResult, Error> {
+        Ok(self.http.probe(self.signer.endpoint(), notify)?)
     }
 
     /// Opens the big part of a resource and reads it in order from `start`. The caller has to
@@ -125,7 +127,7 @@ impl ObjectStore {
                     Err(error) if !request.head => return Err(error),
                     Err(_) => request = first_byte(),
                 },
-                Err(Error::Http(error)) => attempts.again(error)?,
+                Err(Error::Http(error)) => attempts.wait_for_retry(error)?,
                 // Some proxies do not forward HEAD.
                 Err(Error::Protocol { .. }) if request.head => request = first_byte(),
                 Err(error) => return Err(error),
@@ -183,9 +185,9 @@ impl ObjectStore {
         name: &ResourceName,
         location: &ObjectLocation,
         request: &GetRequest,
-        from: &Call<'_>,
+        from: &HttpRequest<'_>,
         headers: &HeaderMap,
-    ) -> Result<Call<'static>, Error> {
+    ) -> Result<HttpRequest<'static>, Error> {
         let target = header_text(headers, header::LOCATION)
             .ok_or_else(|| self.protocol_error(name, "redirect without a Location header"))?;
         let invalid = || self.protocol_error(name, "redirect to an invalid location");
@@ -214,7 +216,7 @@ impl ObjectStore {
     }
 
     pub(crate) fn refusal_error(&self, name: &ResourceName, mut response: Response) -> Error {
-        let document = XmlBody::read(&response.body.read_front(ERROR_BODY_MAX));
+        let document = XmlBody::read(&response.body.read_prefix(ERROR_BODY_MAX));
         let code = document.code.clone();
         let region = header_text(&response.headers, REGION).or(document.region()).map(printable);
         let (host, key, status) = (self.host(), name.big_key(), response.status);

@@ -7,7 +7,7 @@ use crate::xml::XmlBody;
 use crate::{Error, ObjectStore};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use loader_http::{Answer, Error as HttpError, HeaderMap, HeaderName, HeaderValue, Method, Notify, header};
+use loader_http::{BufferedResponse, Error as HttpError, HeaderMap, HeaderName, HeaderValue, Method, Notify, header};
 use loader_model::ResourceName;
 
 /// Maximum size of an XML response in bytes: a list of 1000 parts has about 300 KiB.
@@ -73,7 +73,7 @@ impl<'a> MultipartUpload<'a> {
         let mut attempts = store.http.attempts(notify);
         let answer = loop {
             match send(store, name, &S3Operation::new(Method::POST, &[("uploads", "")], b""), &headers) {
-                Err(Error::Http(error)) => attempts.again(error)?,
+                Err(Error::Http(error)) => attempts.wait_for_retry(error)?,
                 Err(Error::Protocol { .. }) if headers.remove(CHECKSUM_ALGORITHM).is_some() => {}
                 other => break other?,
             }
@@ -146,10 +146,10 @@ impl<'a> MultipartUpload<'a> {
                     }
                     // The next attempt shows the outcome.
                     let cause = "the response is empty".to_owned();
-                    attempts.again(HttpError::Broken { host: self.store.host(), cause })?;
+                    attempts.wait_for_retry(HttpError::Broken { host: self.store.host(), cause })?;
                 }
                 Err(Error::NotFound { .. }) if is_repeated => return Ok(None),
-                Err(Error::Http(error)) => attempts.again(error)?,
+                Err(Error::Http(error)) => attempts.wait_for_retry(error)?,
                 Err(error) => return Err(error),
             }
             is_repeated = true;
@@ -185,11 +185,11 @@ fn send_with_retries(
     operation: &S3Operation<'_>,
     headers: &HeaderMap,
     notify: Notify<'_>,
-) -> Result<Answer, Error> {
+) -> Result<BufferedResponse, Error> {
     let mut attempts = store.http.attempts(notify);
     loop {
         match send(store, name, operation, headers) {
-            Err(Error::Http(error)) => attempts.again(error)?,
+            Err(Error::Http(error)) => attempts.wait_for_retry(error)?,
             other => return other,
         }
     }
@@ -202,7 +202,7 @@ fn send(
     name: &ResourceName,
     operation: &S3Operation<'_>,
     headers: &HeaderMap,
-) -> Result<Answer, Error> {
+) -> Result<BufferedResponse, Error> {
     let S3Operation { method, query, body, sha256 } = operation;
     let location = store.signer.location(name)?;
     let mut call = store.signer.sign_query(&location, method.clone(), query, sha256, headers.clone())?;
@@ -218,7 +218,7 @@ fn send(
     if let Some(status) = XmlBody::read(&body).late_status() {
         return Err(HttpError::Busy { host: store.host(), status, retry_after: None }.into());
     }
-    Ok(Answer { status: response.status, headers: response.headers, body })
+    Ok(BufferedResponse { status: response.status, headers: response.headers, body })
 }
 
 fn late_failure_text(document: &XmlBody) -> String {

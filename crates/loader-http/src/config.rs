@@ -1,4 +1,4 @@
-//! What can be set about connections.
+//! Connection settings.
 
 use crate::Retry;
 use std::fmt;
@@ -6,38 +6,42 @@ use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// Settings of the agent. The default is what the product ships with.
+/// Multiple of [`HttpConfig::idle_timeout`] within which a complete response header, or
+/// 4 KiB of a body, must arrive: two minutes by default.
+pub(crate) const MAX_IDLE_PERIODS: u32 = 4;
+
+/// Settings of the HTTP client. The default values are those of the released programs.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// Longest time until a connection stands, TLS included, and separately for
-    /// the name to resolve. 10 s.
+    /// Maximum time to establish a connection, including TLS, and separately to
+    /// resolve the host name. 10 s by default.
     pub connect_timeout: Duration,
-    /// Longest wait for the next byte in either direction. 30 s. There is no
-    /// deadline for a whole transfer.
+    /// Maximum wait for the next byte in either direction. 30 s by default. There is
+    /// no limit for a whole transfer.
     pub idle_timeout: Duration,
-    /// True to accept plain http to hosts other than this one.
+    /// Allows plain http to other machines.
     pub insecure_http: bool,
-    /// PEM file with the only certificates to trust, instead of the system's.
+    /// PEM file with the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Certificate this client shows to servers that ask for one.
+    /// Certificate for servers that request a client certificate.
     pub client_cert: Option<ClientCert>,
-    /// True to use the proxy in `HTTPS_PROXY`, `ALL_PROXY` or `HTTP_PROXY`, save
-    /// for loopback hosts and those in `NO_PROXY`.
+    /// Uses the proxy in `HTTPS_PROXY`, `ALL_PROXY` or `HTTP_PROXY`, except for
+    /// loopback hosts and those in `NO_PROXY`.
     pub proxy_from_env: bool,
     /// Value of the `User-Agent` header.
     pub user_agent: String,
-    /// When and how often a request is repeated.
+    /// Retry policy.
     pub retry: Retry,
 }
 
 /// A client certificate and its key.
 #[derive(Clone)]
 pub struct ClientCert {
-    /// PEM file with the certificate chain, the client's own first.
+    /// PEM file with the certificate chain, beginning with the client's own certificate.
     pub cert: PathBuf,
-    /// The private key as PEM, without a passphrase.
+    /// Private key as PEM, without a passphrase.
     pub key: Zeroizing<Vec<u8>>,
-    /// What messages call the key: where it came from.
+    /// Origin of the key, for error messages.
     pub key_name: String,
 }
 

@@ -1,117 +1,117 @@
-//! What can go wrong between this machine and a server.
+//! Errors of HTTP requests.
 
 use loader_model::ErrorCode;
 use std::time::Duration;
 use ureq::http::StatusCode;
 
-/// Why a request has no usable answer. `host` is `host` or `host:port`, with
-/// ` by proxy host:port` where one is on the way; no text holds a path, a query
-/// string or a header.
+/// Reason why a request has no usable response. `host` is `host` or `host:port`,
+/// followed by ` by proxy host:port` if a proxy is used. No text contains a path, a
+/// query string or a header.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A setting cannot be used; the second text says how to mend it.
+    /// A setting is unusable. The second text is a hint.
     #[error("{0}")]
     Config(String, Option<&'static str>),
-    /// Nobody listens there.
+    /// No process listens on the port.
     #[error("{host}: connection refused")]
     Refused {
-        /// The server.
+        /// Host of the server.
         host: String,
     },
-    /// The name does not resolve.
+    /// The host name does not resolve.
     #[error("{host}: name does not resolve")]
     NoSuchHost {
-        /// The server.
+        /// Host of the server.
         host: String,
     },
-    /// A wait was too long.
+    /// A timeout expired.
     #[error("{host}: {what}")]
     TimedOut {
-        /// The server.
+        /// Host of the server.
         host: String,
-        /// Which wait, such as `no byte for 30 s`.
+        /// Which timeout, such as `no byte for 30 s`.
         what: String,
     },
     /// The connection broke.
     #[error("{host}: connection broke: {cause}")]
     Broken {
-        /// The server.
+        /// Host of the server.
         host: String,
-        /// What the system says.
+        /// Error text of the operating system.
         cause: String,
     },
     /// The body ended early.
     #[error("{host}: body ended after {got} of {expected} bytes")]
     Short {
-        /// The server.
+        /// Host of the server.
         host: String,
-        /// Bytes that came.
+        /// Number of bytes received.
         got: u64,
-        /// Bytes that were announced.
+        /// Number of bytes announced.
         expected: u64,
     },
-    /// The server asks to come back later: 408, 429 or 5xx.
+    /// The server is temporarily unable to respond: 408, 429 or 5xx.
     #[error("{host}: HTTP {status}{}", busy(*status, *retry_after))]
     Busy {
-        /// The server.
+        /// Host of the server.
         host: String,
-        /// The status.
+        /// Status code.
         status: u16,
-        /// What `Retry-After` asks for.
+        /// Value of `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// The proxy does not let the connection through.
+    /// The proxy failed to connect to the server.
     #[error("{host}: {cause}")]
     Proxy {
-        /// The server behind the proxy.
+        /// Host of the server.
         host: String,
-        /// What the proxy said.
+        /// Error text of the proxy.
         cause: String,
     },
-    /// The proxy refuses the connection, and will refuse it again: a status of 4xx.
-    #[error("{host}: the proxy answers HTTP {status}{}", busy(*status, None))]
+    /// The proxy refuses the connection permanently: a 4xx status.
+    #[error("{host}: the proxy responded with HTTP {status}{}", busy(*status, None))]
     ProxyRefused {
-        /// The server behind the proxy.
+        /// Host of the server.
         host: String,
-        /// The status; 407 if the proxy asks for a user and a password.
+        /// Status code; 407 if the proxy requires a user and a password.
         status: u16,
     },
     /// The server's certificate is not accepted.
     #[error("{host}: {cause}")]
     Certificate {
-        /// The server.
+        /// Host of the server.
         host: String,
-        /// What is wrong with it.
+        /// Reason.
         cause: String,
     },
     /// The body is longer than the caller accepts.
-    #[error("{host}: answer is longer than {cap} bytes")]
+    #[error("{host}: response is longer than {cap} bytes")]
     TooLong {
-        /// The server.
+        /// Host of the server.
         host: String,
-        /// Most bytes that are accepted.
+        /// Maximum number of bytes accepted.
         cap: u64,
     },
-    /// What came is not HTTP, or not HTTP that can be trusted to be whole.
+    /// The response is not valid HTTP, or a truncated body could not be detected.
     #[error("{host}: {what}")]
     Protocol {
-        /// The server.
+        /// Host of the server.
         host: String,
-        /// What was seen.
+        /// Description of the response.
         what: String,
     },
-    /// All attempts were used up.
+    /// All attempts failed.
     #[error("{last}, after {attempts} attempts")]
     GaveUp {
-        /// How many were made since the last progress.
+        /// Number of attempts since the last progress.
         attempts: u32,
-        /// How the last one ended.
+        /// Error of the last attempt.
         last: Box<Error>,
     },
 }
 
 impl Error {
-    /// The class of the failure.
+    /// Returns the error code.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Certificate { cause, .. } if cause.contains("not valid yet") => ErrorCode::Clock,
@@ -124,14 +124,12 @@ impl Error {
         }
     }
 
-    /// What the user can do about it, where that is known.
+    /// Returns a hint for the user, if there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(_, hint) => hint.map(str::to_owned),
-            Self::Refused { .. } => {
-                Some("nothing listens there: is the address right, does the server run?".to_owned())
-            }
-            Self::NoSuchHost { .. } => Some("is the name right, does this machine have a network and DNS?".to_owned()),
+            Self::Refused { .. } => Some("check the address, and that the server is running".to_owned()),
+            Self::NoSuchHost { .. } => Some("check the host name, and the network and DNS of this machine".to_owned()),
             Self::Certificate { cause, .. } if cause.contains("UnknownIssuer") => {
                 Some("name the certificate authority with --ca-file".to_owned())
             }
@@ -145,18 +143,16 @@ impl Error {
                 Some("the server asks for a client certificate: --client-cert-file and --client-key-file".to_owned())
             }
             Self::ProxyRefused { status: 407, .. } => {
-                Some("name the user and password of the proxy: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT".to_owned())
+                Some("set the user and password of the proxy: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT".to_owned())
             }
-            Self::ProxyRefused { .. } => {
-                Some("ask for the server to be allowed on the proxy, or name it in NO_PROXY".to_owned())
-            }
+            Self::ProxyRefused { .. } => Some("allow the server on the proxy, or list it in NO_PROXY".to_owned()),
             Self::GaveUp { last, .. } => last.hint(),
             _ => None,
         }
     }
 
-    /// True where the same request may end better a little later.
-    pub fn is_passing(&self) -> bool {
+    /// Returns true if the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
         matches!(
             self,
             Self::Refused { .. }
@@ -169,7 +165,8 @@ impl Error {
         )
     }
 
-    /// The error itself, or the last one where all attempts were used up.
+    /// Returns the error of the last attempt if all attempts failed, otherwise the
+    /// error itself.
     pub fn cause(&self) -> &Self {
         match self {
             Self::GaveUp { last, .. } => last.cause(),
@@ -182,7 +179,7 @@ impl Error {
     }
 }
 
-/// The reason phrase of a status, and the wait if the server asks for one.
+/// Returns the reason phrase of a status, and the requested wait, if any.
 fn busy(status: u16, retry_after: Option<Duration>) -> String {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     let reason = reason.map_or(String::new(), |reason| format!(", {}", reason.to_lowercase()));

@@ -1,25 +1,25 @@
-//! HTTP as every networked stage needs it: https only (plain http on loopback or
-//! when insisted on), no redirect followed, each wait bounded and the whole
-//! transfer not, bodies capped and never short, idempotent requests repeated
-//! with back-off and jitter.
+//! The HTTP client of every networked stage. It uses https only (plain http on
+//! loopback or if allowed), follows no redirects, limits each wait but not the whole
+//! transfer, limits the size of a body, detects truncated bodies, and retries
+//! idempotent requests with back-off and jitter.
 
 mod agent;
 mod body;
 mod config;
 mod error;
-mod fault;
+mod probe;
 mod proxy;
-mod reach;
 mod resolve;
 mod retry;
-mod target;
 mod tls;
+mod ureq_error;
+mod url;
 
-pub use agent::{Answer, Call, Http, Response, server_time};
-pub use body::Body;
+pub use agent::{BufferedResponse, Http, HttpRequest, Response, server_time};
+pub use body::ResponseBody;
 pub use config::{ClientCert, HttpConfig};
 pub use error::Error;
-pub use reach::Reached;
+pub use probe::ProbeResult;
 pub use retry::{Attempts, Notify, Retry, RetryNotice};
-pub use target::{BaseUrl, Origin};
 pub use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+pub use url::{BaseUrl, Origin};

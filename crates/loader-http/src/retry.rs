@@ -1,25 +1,25 @@
-//! When a request is repeated, and how long to wait before.
+//! Retries and the wait before each one.
 
 use crate::Error;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// The rule of repetition, for idempotent requests: capped exponential back-off
-/// with full jitter, `Retry-After` honoured.
+/// Retry policy for idempotent requests: capped exponential back-off with full jitter.
+/// `Retry-After` is honoured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Most attempts without progress in between, the first included. 5.
+    /// Maximum number of attempts without progress, including the first. 5 by default.
     pub attempts: u32,
-    /// Upper bound of the first wait; it doubles from one to the next. 1.5 s: a
-    /// server that is down costs some 11 s on average, 22 s at worst.
+    /// Maximum first wait; it doubles with each retry. 1.5 s by default: a server
+    /// that is down costs about 11 s on average, 22 s at most.
     pub first_wait: Duration,
-    /// Upper bound of the first wait after bytes have come: a line that breaks now
-    /// and then is taken up at once. 0.1 s.
+    /// Maximum first wait after progress, so that a transfer over an unreliable
+    /// connection resumes quickly. 0.1 s by default.
     pub wait_after_progress: Duration,
-    /// Upper bound of any wait that the server did not ask for. 8 s.
+    /// Maximum wait without `Retry-After`. 8 s by default.
     pub longest_wait: Duration,
-    /// Longest wait the server may ask for; where it asks for more, nothing is
-    /// repeated. 60 s.
+    /// Maximum wait that the server may request. If it requests more, the request is
+    /// not retried. 60 s by default.
     pub longest_retry_after: Duration,
 }
 
@@ -36,9 +36,9 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The wait after failure number `failures`, counted from 1. `random` is a
-    /// uniform fraction in 0..=1; full jitter keeps a fleet that lost its
-    /// server from coming back in step.
+    /// Returns the wait after failure number `failures`, counted from 1. `random` is
+    /// a uniform fraction in 0..=1: full jitter prevents a fleet from retrying at the
+    /// same moment.
     fn wait(&self, failures: u32, asked: Option<Duration>, random: f64) -> Duration {
         let bound = self.first_wait.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(self.longest_wait);
         let jitter = bound.mul_f64(random.clamp(0.0, 1.0));
@@ -46,57 +46,55 @@ impl Retry {
     }
 }
 
-/// Bytes without a failure that count as progress. A line that passes less each
-/// time it is opened is as good as down.
+/// Number of bytes without a failure that counts as progress. A connection that
+/// always breaks earlier is treated as down.
 const PROGRESS_MIN: u64 = 16 * 1024;
 
-/// Says that a request will be made again.
+/// Notice that a request will be retried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryNotice {
-    /// The attempt that failed, counted from 1 since the last progress.
+    /// Number of the failed attempt, counted from 1 since the last progress.
     pub attempt: u32,
-    /// Most attempts that will be made.
+    /// Maximum number of attempts.
     pub attempts: u32,
-    /// How long the stage waits now.
+    /// Wait before the next attempt.
     pub wait: Duration,
-    /// How the attempt failed, one line.
+    /// Error of the attempt, one line.
     pub reason: String,
 }
 
-/// Is told before each repetition.
+/// Callback that is called before each retry.
 pub type Notify<'a> = &'a dyn Fn(&RetryNotice);
 
 /// Counts the attempts of one request.
 pub struct Attempts<'a> {
-    rule: &'a Retry,
+    policy: &'a Retry,
     notify: Notify<'a>,
     failures: u32,
-    passed: u64,
-    /// True where enough has passed since the last failure.
-    moved: bool,
+    received: u64,
+    /// True if there was progress since the last failure.
+    has_progress: bool,
 }
 
 impl<'a> Attempts<'a> {
-    pub(crate) fn new(rule: &'a Retry, notify: Notify<'a>) -> Self {
-        Self { rule, notify, failures: 0, passed: 0, moved: false }
+    pub(crate) fn new(policy: &'a Retry, notify: Notify<'a>) -> Self {
+        Self { policy, notify, failures: 0, received: 0, has_progress: false }
     }
 
-    /// Takes the failure of one attempt. `Ok` after the wait, when another may
-    /// be made.
+    /// Records the error of one attempt and waits until the next attempt may be made.
     ///
     /// # Errors
-    /// `error` itself where repetition does not help; [`Error::GaveUp`] where
-    /// all attempts are used up.
-    pub fn again(&mut self, error: Error) -> Result<(), Error> {
-        if !error.is_passing() {
+    /// `error` itself if a retry cannot help, [`Error::GaveUp`] after the last attempt.
+    pub fn wait_for_retry(&mut self, error: Error) -> Result<(), Error> {
+        if !error.is_transient() {
             return Err(error);
         }
         self.failures += 1;
-        self.passed = 0;
-        let moved = std::mem::take(&mut self.moved);
+        self.received = 0;
+        let had_progress = std::mem::take(&mut self.has_progress);
         let asked = if let Error::Busy { retry_after, .. } = &error { *retry_after } else { None };
-        let too_long = asked.is_some_and(|asked| asked > self.rule.longest_retry_after);
-        if too_long || self.failures >= self.rule.attempts {
+        let too_long = asked.is_some_and(|asked| asked > self.policy.longest_retry_after);
+        if too_long || self.failures >= self.policy.attempts {
             return Err(match self.failures {
                 1 => error,
                 attempts => Error::GaveUp { attempts, last: Box::new(error) },
@@ -104,12 +102,12 @@ impl<'a> Attempts<'a> {
         }
         let random = random_fraction();
         let wait = match asked {
-            None if moved => self.rule.wait_after_progress.mul_f64(random),
-            _ => self.rule.wait(self.failures, asked, random),
+            None if had_progress => self.policy.wait_after_progress.mul_f64(random),
+            _ => self.policy.wait(self.failures, asked, random),
         };
         (self.notify)(&RetryNotice {
             attempt: self.failures,
-            attempts: self.rule.attempts,
+            attempts: self.policy.attempts,
             wait,
             reason: error.to_string(),
         });
@@ -117,13 +115,13 @@ impl<'a> Attempts<'a> {
         Ok(())
     }
 
-    /// Takes note of `bytes` that came. Enough of them since the last failure,
-    /// 16 KiB, and the failures so far are forgotten.
-    pub fn progressed(&mut self, bytes: u64) {
-        self.passed = self.passed.saturating_add(bytes);
-        if self.passed >= PROGRESS_MIN {
+    /// Records `bytes` received. After 16 KiB without a failure the count of failures
+    /// restarts.
+    pub fn record_progress(&mut self, bytes: u64) {
+        self.received = self.received.saturating_add(bytes);
+        if self.received >= PROGRESS_MIN {
             self.failures = 0;
-            self.moved = true;
+            self.has_progress = true;
         }
     }
 }
@@ -135,11 +133,11 @@ impl fmt::Debug for Attempts<'_> {
 }
 
 fn random_fraction() -> f64 {
-    // Without entropy the longest wait is the safe one.
+    // Without random numbers the longest wait is the safe choice.
     getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX))
 }
 
-/// The value of `Retry-After`: seconds, or an HTTP date (RFC 9110 section 10.2.3).
+/// Parses the value of `Retry-After`: seconds, or an HTTP date (RFC 9110 section 10.2.3).
 pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
@@ -155,56 +153,56 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_cap() {
-        let rule = Retry::default();
-        let longest: Vec<u64> = (1..=5).map(|n| rule.wait(n, None, 1.0).as_millis() as u64).collect();
+        let policy = Retry::default();
+        let longest: Vec<u64> = (1..=5).map(|n| policy.wait(n, None, 1.0).as_millis() as u64).collect();
         assert_eq!(longest, [1500, 3000, 6000, 8000, 8000]);
-        assert_eq!(rule.wait(3, None, 0.0), Duration::ZERO);
-        assert_eq!(rule.wait(u32::MAX, None, 1.0), rule.longest_wait);
+        assert_eq!(policy.wait(3, None, 0.0), Duration::ZERO);
+        assert_eq!(policy.wait(u32::MAX, None, 1.0), policy.longest_wait);
     }
 
     #[test]
-    fn only_real_progress_resets_the_count() {
+    fn only_16_kib_without_a_failure_reset_the_count() {
         let broken = || Error::Broken { host: "h".to_owned(), cause: "c".to_owned() };
-        let rule = Retry { first_wait: Duration::ZERO, attempts: 3, ..Retry::default() };
-        let mut attempts = Attempts::new(&rule, &|_| {});
+        let policy = Retry { first_wait: Duration::ZERO, attempts: 3, ..Retry::default() };
+        let mut attempts = Attempts::new(&policy, &|_| {});
         for _ in 0..10 {
-            attempts.again(broken()).unwrap();
-            attempts.progressed(PROGRESS_MIN);
+            attempts.wait_for_retry(broken()).unwrap();
+            attempts.record_progress(PROGRESS_MIN);
         }
-        attempts.again(broken()).unwrap();
-        attempts.progressed(PROGRESS_MIN - 1);
-        attempts.again(broken()).unwrap();
-        attempts.progressed(1);
-        assert!(matches!(attempts.again(broken()), Err(Error::GaveUp { attempts: 3, .. })));
+        attempts.wait_for_retry(broken()).unwrap();
+        attempts.record_progress(PROGRESS_MIN - 1);
+        attempts.wait_for_retry(broken()).unwrap();
+        attempts.record_progress(1);
+        assert!(matches!(attempts.wait_for_retry(broken()), Err(Error::GaveUp { attempts: 3, .. })));
     }
 
     #[test]
-    fn a_line_that_moved_is_taken_up_at_once() {
+    fn the_wait_after_progress_is_short() {
         let waits = std::cell::RefCell::new(Vec::new());
         let notify = |notice: &RetryNotice| waits.borrow_mut().push(notice.wait);
         let broken = || Error::Broken { host: "h".to_owned(), cause: "c".to_owned() };
-        let rule = Retry {
+        let policy = Retry {
             first_wait: Duration::ZERO,
             wait_after_progress: Duration::from_nanos(1 << 20),
             ..Retry::default()
         };
-        let mut attempts = Attempts::new(&rule, &notify);
+        let mut attempts = Attempts::new(&policy, &notify);
         for bytes in [0, PROGRESS_MIN, 0] {
-            attempts.progressed(bytes);
-            attempts.again(broken()).unwrap();
+            attempts.record_progress(bytes);
+            attempts.wait_for_retry(broken()).unwrap();
         }
         let busy = Error::Busy { host: "h".to_owned(), status: 503, retry_after: Some(Duration::from_millis(2)) };
-        attempts.progressed(PROGRESS_MIN);
-        attempts.again(busy).unwrap();
+        attempts.record_progress(PROGRESS_MIN);
+        attempts.wait_for_retry(busy).unwrap();
         let waits = waits.into_inner();
-        assert!(waits[0].is_zero() && waits[1] <= rule.wait_after_progress, "{waits:?}");
+        assert!(waits[0].is_zero() && waits[1] <= policy.wait_after_progress, "{waits:?}");
         assert_eq!(waits[3], Duration::from_millis(2), "{waits:?}");
     }
 
     #[test]
-    fn retry_after_is_honoured_or_nothing_is_asked_again() {
-        let rule = Retry::default();
-        assert_eq!(rule.wait(1, Some(Duration::from_secs(7)), 0.5), Duration::from_secs(7));
+    fn retry_after_is_honoured_or_there_is_no_retry() {
+        let policy = Retry::default();
+        assert_eq!(policy.wait(1, Some(Duration::from_secs(7)), 0.5), Duration::from_secs(7));
         let asked = |seconds| Error::Busy {
             host: "h".to_owned(),
             status: 429,
@@ -212,7 +210,7 @@ mod tests {
         };
         let waits = std::cell::Cell::new(0);
         let notify = |_: &RetryNotice| waits.set(waits.get() + 1);
-        let refused = Attempts::new(&rule, &notify).again(asked(61)).unwrap_err();
+        let refused = Attempts::new(&policy, &notify).wait_for_retry(asked(61)).unwrap_err();
         assert!(matches!(refused, Error::Busy { .. }) && refused.to_string().contains("61 s"), "{refused}");
         assert_eq!(waits.get(), 0);
     }

@@ -1,4 +1,4 @@
-//! Which certificates are trusted and which one is shown.
+//! Trusted certificates and the client certificate.
 
 use crate::{ClientCert, Error, HttpConfig};
 use rustls::pki_types::pem::PemObject;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use ureq::tls::{Certificate, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use zeroize::Zeroizing;
 
-/// TLS for the agent: the system's roots or those of the CA file, one crypto
-/// provider (ring) for the whole process.
+/// Returns the TLS settings: root certificates of the system or of the CA file, and the
+/// client certificate.
 pub(crate) fn tls_config(config: &HttpConfig) -> Result<TlsConfig, Error> {
     let roots = match &config.ca_file {
         Some(path) => RootCerts::new_with_certs(&read_roots(path)?),
@@ -33,16 +33,16 @@ fn read_roots(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
 
 fn read_client(client: &ClientCert) -> Result<ureq::tls::ClientCert, Error> {
     let certs = read_certs(&client.cert)?;
-    let no_key = |_| Error::config(format!("{}: holds no PEM private key", client.key_name));
+    let no_key = |_| Error::config(format!("{}: contains no PEM private key", client.key_name));
     let key = PrivateKey::from_pem(&client.key).map_err(|_| no_key(()))?;
     let der = PrivateKeyDer::from_pem_slice(&client.key).map_err(|_| no_key(()))?;
     check_pair(&certs, der)
-        .map_err(|error| Error::config(format!("{}: does not fit its key: {error}", client.cert.display())))?;
+        .map_err(|error| Error::config(format!("{}: does not match its key: {error}", client.cert.display())))?;
     Ok(ureq::tls::ClientCert::new_with_certs(&certs, key))
 }
 
-/// ureq panics at the first connection where certificate and key do not belong
-/// together, so the same check is made here, where it can be reported.
+/// Checks that certificate and key match. ureq would panic at the first connection if
+/// they do not.
 fn check_pair(certs: &[Certificate<'static>], key: PrivateKeyDer<'static>) -> Result<(), rustls::Error> {
     let chain = certs.iter().map(|cert| CertificateDer::from(cert.der()).into_owned()).collect();
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -62,7 +62,7 @@ fn read_certs(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
         }
     }
     if certs.is_empty() {
-        return Err(Error::config(format!("{}: holds no PEM certificate", path.display())));
+        return Err(Error::config(format!("{}: contains no PEM certificate", path.display())));
     }
     Ok(certs)
 }

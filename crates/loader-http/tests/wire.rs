@@ -1,7 +1,7 @@
-//! The agent against servers that answer, lie, cut, stall and refuse.
+//! The HTTP client against servers that respond, truncate, stall, refuse or send invalid data.
 #![allow(clippy::unwrap_used)]
 
-use loader_http::{BaseUrl, Call, Error, Http, HttpConfig, Method, Retry, RetryNotice};
+use loader_http::{BaseUrl, Error, Http, HttpConfig, HttpRequest, Method, Retry, RetryNotice};
 use loader_model::ErrorCode;
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -9,18 +9,18 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Answers one connection after the other with the given bytes, then closes it;
-/// `None` holds the connection open without a byte. Gives the requests seen.
-fn serve(answers: Vec<Option<Vec<u8>>>) -> (String, JoinHandle<Vec<String>>) {
+/// Sends the given bytes to one connection after the other, then closes it. `None`
+/// keeps the connection open without sending a byte. Returns the received requests.
+fn serve(responses: Vec<Option<Vec<u8>>>) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/x?secret=1", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
-        answers
+        responses
             .into_iter()
-            .map(|answer| {
+            .map(|response| {
                 let (mut stream, _) = listener.accept().unwrap();
                 let request = read_head(&mut stream);
-                match answer {
+                match response {
                     Some(bytes) => stream.write_all(&bytes).unwrap(),
                     None => drop(stream.read(&mut [0; 1])),
                 }
@@ -58,12 +58,12 @@ fn quick() -> HttpConfig {
     HttpConfig { idle_timeout: Duration::from_secs(60), retry, ..HttpConfig::default() }
 }
 
-fn get(url: &str) -> Call<'static> {
-    Call::new(Method::GET, url)
+fn get(url: &str) -> HttpRequest<'static> {
+    HttpRequest::new(Method::GET, url)
 }
 
 #[test]
-fn a_body_within_the_cap_is_whole() {
+fn a_body_within_the_limit_is_complete() {
     let (url, server) = serve(vec![ok("hello")]);
     let answer = Http::new(quick()).unwrap().exchange(&get(&url), 5, &|_| {}).unwrap();
     assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
@@ -73,7 +73,7 @@ fn a_body_within_the_cap_is_whole() {
 }
 
 #[test]
-fn a_body_beyond_the_cap_is_refused_by_length_and_by_count() {
+fn a_body_above_the_limit_is_refused_by_announced_and_actual_length() {
     let chunked = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n6\nhello!\n0\n\n";
     for answer in [ok("hello!"), raw(chunked)] {
         let (url, _server) = serve(vec![answer]);
@@ -99,14 +99,14 @@ fn a_short_body_is_an_error_after_all_attempts() {
 }
 
 #[test]
-fn a_cut_chunked_body_is_an_error() {
+fn a_truncated_chunked_body_is_retried() {
     let cut = raw("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n10\nhello");
     let (url, _server) = serve(vec![cut, ok("well")]);
     assert_eq!(&Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).unwrap().body[..], b"well");
 }
 
 #[test]
-fn an_end_that_cannot_be_seen_is_refused() {
+fn a_body_without_an_announced_end_is_refused() {
     for answer in [
         "HTTP/1.1 200 OK\n\nhello",
         "HTTP/1.1 200 OK\nTransfer-Encoding: identity\n\nhello",
@@ -119,7 +119,7 @@ fn an_end_that_cannot_be_seen_is_refused() {
 }
 
 #[test]
-fn a_busy_server_is_asked_again() {
+fn a_busy_server_is_retried() {
     let busy = |status: u16| {
         Some(
             format!("HTTP/1.1 {status} X\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -136,7 +136,7 @@ fn a_busy_server_is_asked_again() {
 }
 
 #[test]
-fn a_server_that_asks_for_a_longer_wait_than_any_is_not_asked_again() {
+fn a_retry_after_above_the_limit_is_not_retried() {
     for value in ["3600", "Fri, 01 Jan 2100 01:00:00 GMT\r\nDate: Fri, 01 Jan 2100 00:00:00 GMT"] {
         let answer =
             format!("HTTP/1.1 429 X\r\nRetry-After: {value}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
@@ -149,8 +149,8 @@ fn a_server_that_asks_for_a_longer_wait_than_any_is_not_asked_again() {
 }
 
 #[test]
-fn a_silent_server_times_out_and_a_slow_one_does_not() {
-    // A busy machine may be silent once more.
+fn a_silent_server_times_out_but_a_slow_one_does_not() {
+    // On a busy machine a later response may time out too.
     let (url, _server) = serve([vec![None], vec![ok("well"); 4]].concat());
     let short = || HttpConfig { idle_timeout: Duration::from_millis(500), ..quick() };
     assert_eq!(&Http::new(short()).unwrap().exchange(&get(&url), 100, &|_| {}).unwrap().body[..], b"well");
@@ -166,13 +166,13 @@ fn a_silent_server_times_out_and_a_slow_one_does_not() {
             stream.write_all(&[*byte]).unwrap();
         }
     });
-    // 2.4 s in all, more than the 2 s allowed for one silence.
+    // 2.4 s in total, more than the idle timeout of 2 s.
     let longer = HttpConfig { idle_timeout: Duration::from_secs(2), ..quick() };
     assert_eq!(&Http::new(longer).unwrap().exchange(&get(&url), 100, &|_| {}).unwrap().body[..], b"trickles");
 }
 
 #[test]
-fn a_server_that_crawls_is_left() {
+fn a_transfer_that_is_too_slow_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let _server = std::thread::spawn(move || {
@@ -200,7 +200,7 @@ fn a_refused_connection_is_temporary() {
 }
 
 #[test]
-fn plain_http_leaves_only_for_loopback() {
+fn plain_http_is_allowed_only_for_loopback() {
     let http = Http::new(quick()).unwrap();
     let error = http.exchange(&get("http://192.0.2.1/"), 1, &|_| {}).err().unwrap();
     assert_eq!(error.code(), ErrorCode::Config);
@@ -210,14 +210,14 @@ fn plain_http_leaves_only_for_loopback() {
 }
 
 #[test]
-fn a_redirect_is_an_answer_like_any_other() {
+fn a_redirect_is_returned_not_followed() {
     let (url, server) = serve(vec![raw("HTTP/1.1 302 Found\nLocation: http://127.0.0.1:1/\nContent-Length: 0\n\n")]);
     assert_eq!(Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).unwrap().status, 302);
     assert_eq!(server.join().unwrap().len(), 1);
 }
 
 #[test]
-fn what_is_not_tls_is_not_retried() {
+fn a_server_without_tls_is_not_retried() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}/", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
@@ -231,7 +231,7 @@ fn what_is_not_tls_is_not_retried() {
 }
 
 #[test]
-fn certificate_files_that_cannot_be_used_are_named() {
+fn an_unusable_certificate_file_is_named_in_the_error() {
     let missing = HttpConfig { ca_file: Some("/nonexistent/ca.pem".into()), ..quick() };
     let error = Http::new(missing).err().unwrap();
     assert!(error.to_string().starts_with("/nonexistent/ca.pem: "), "{error}");

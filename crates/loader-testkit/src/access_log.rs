@@ -1,4 +1,4 @@
-//! What was asked and answered: kept for tests, printed with `--log`.
+//! Access log: recorded for tests, printed with `--log`.
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
@@ -14,27 +14,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-/// Most requests that are kept.
-const KEPT_MAX: usize = 4096;
+/// Maximum number of recorded requests.
+const RECORDED_MAX: usize = 4096;
 
-/// One request and the status of its answer. Query, headers that hold secrets
-/// and bodies are not kept.
+/// A request and the status of its response. Query, bodies and headers with secrets
+/// are not recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RequestLine {
     /// `api` or `s3`.
     pub server: &'static str,
-    /// Method.
+    /// Request method.
     pub method: String,
-    /// Path without the query, percent-encoded as it came.
+    /// Path without the query, percent-encoded as received.
     pub path: String,
-    /// The header `Range`.
+    /// Value of the `Range` header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
-    /// Status of the answer.
+    /// Status of the response.
     pub status: u16,
 }
 
-/// A [`RequestLine`] when its answer has ended.
+/// A [`RequestLine`] with the data known after the end of the response.
 #[derive(Serialize)]
 struct LogLine<'a> {
     ts: String,
@@ -43,42 +43,42 @@ struct LogLine<'a> {
     bytes: u64,
 }
 
-/// The requests of both listeners, oldest first.
+/// Requests of both listeners, oldest first.
 #[derive(Default)]
 pub(crate) struct AccessLog {
     print: bool,
-    kept: Mutex<VecDeque<RequestLine>>,
+    recorded: Mutex<VecDeque<RequestLine>>,
 }
 
 impl AccessLog {
-    /// A log that prints a line for each answer where `print` is set.
+    /// Creates a log. If `print` is set, it prints a line for each response.
     pub(crate) fn new(print: bool) -> Self {
         Self { print, ..Self::default() }
     }
 
-    /// The last requests, at most [`KEPT_MAX`].
+    /// Returns the last requests, at most [`RECORDED_MAX`].
     pub(crate) fn requests(&self) -> Vec<RequestLine> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    fn keep(&self, line: RequestLine) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == KEPT_MAX {
-            kept.pop_front();
+    fn record(&self, line: RequestLine) {
+        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        if recorded.len() == RECORDED_MAX {
+            recorded.pop_front();
         }
-        kept.push_back(line);
+        recorded.push_back(line);
     }
 }
 
-/// A layer's state: the log and the name of the listener.
+/// State of the middleware: the log and the name of the listener.
 #[derive(Clone)]
 pub(crate) struct Observer {
     pub(crate) log: Arc<AccessLog>,
     pub(crate) server: &'static str,
 }
 
-/// The layer: keeps the request before its answer leaves, prints it once the
-/// last byte has left or the client has gone.
+/// Middleware that records a request before its response is sent, and prints it when
+/// the response is complete or the client has disconnected.
 pub(crate) async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
     let mut line = RequestLine {
         server: observer.server,
@@ -89,7 +89,7 @@ pub(crate) async fn observe(State(observer): State<Observer>, request: Request, 
     };
     let response = next.run(request).await;
     line.status = response.status().as_u16();
-    observer.log.keep(line.clone());
+    observer.log.record(line.clone());
     if !observer.log.print {
         return response;
     }
@@ -128,7 +128,7 @@ impl Drop for CountedBody {
         let ts = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let mut line = serde_json::to_vec(&LogLine { ts, request: &self.line, bytes: self.bytes }).unwrap_or_default();
         line.push(b'\n');
-        // a log that nobody reads must not stop the server
+        // A closed standard error must not stop the server.
         let _ = std::io::stderr().lock().write_all(&line);
     }
 }

@@ -1,29 +1,29 @@
-//! Docker archives made from nothing: no engine, no registry.
+//! Docker archives created without an engine or registry.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 
-/// An image to put into an archive.
+/// Description of an image to write into an archive.
 #[derive(Clone, Debug, Default)]
-pub struct Image {
-    /// Names such as `app:1.4`; may be empty.
+pub struct ImageSpec {
+    /// Tags such as `app:1.4`; may be empty.
     pub tags: Vec<String>,
-    /// Layers from the base up.
-    pub layers: Vec<Layer>,
+    /// Layers, base layer first.
+    pub layers: Vec<LayerFiles>,
 }
 
-/// The files of one layer: path below the root, content.
-pub type Layer = Vec<(String, Vec<u8>)>;
+/// Files of one layer: path relative to the root, and content.
+pub type LayerFiles = Vec<(String, Vec<u8>)>;
 
-/// Writes a docker-archive (the legacy layout of `docker save`: a folder with
-/// `layer.tar` for each layer, a config for each image, `manifest.json` last) of
-/// `images`. The same images give the same bytes. Gives the id of each image, the
-/// SHA-256 of its config as `sha256:` and 64 digits.
+/// Writes `images` as a docker-archive, in the legacy layout of `docker save`: a
+/// directory with `layer.tar` for each layer, a config for each image, `manifest.json`
+/// last. The same images produce the same bytes. Returns the id of each image: the
+/// SHA-256 of its config as `sha256:` and 64 hexadecimal digits.
 ///
 /// # Errors
 /// Those of `output`.
-pub fn docker_archive(images: &[Image], output: impl Write) -> io::Result<Vec<String>> {
+pub fn docker_archive(images: &[ImageSpec], output: impl Write) -> io::Result<Vec<String>> {
     let mut archive = tar::Builder::new(output);
     let mut manifest = Vec::new();
     let mut ids = Vec::new();
@@ -53,11 +53,11 @@ pub fn docker_archive(images: &[Image], output: impl Write) -> io::Result<Vec<St
     Ok(ids)
 }
 
-/// The tar of one layer.
+/// Returns the tar archive of one layer.
 ///
 /// # Errors
-/// Those of writing to memory: none.
-pub fn layer_tar(layer: &Layer) -> io::Result<Vec<u8>> {
+/// Those of writing to memory, which do not occur.
+pub fn layer_tar(layer: &LayerFiles) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut tar = tar::Builder::new(&mut bytes);
     for (path, content) in layer {

@@ -1,4 +1,4 @@
-//! What a server is started with.
+//! Server configuration.
 
 use crate::{Faults, Tls};
 use loader_model::Role;
@@ -7,28 +7,27 @@ use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-/// Where a server listens and what it serves.
+/// Addresses and content of a server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Folder to take users, resources and objects from; `None` serves the
-    /// default users and nothing else.
+    /// Seed directory with users, resources and objects. `None` serves only the
+    /// default users.
     pub seed: Option<PathBuf>,
-    /// A loopback address.
+    /// Loopback address to listen on.
     pub bind: IpAddr,
-    /// Port of the API; 0 lets the system choose.
+    /// Port of the API; 0 for any free port.
     pub port: u16,
-    /// Port of the S3 store; 0 lets the system choose.
+    /// Port of the S3 store; 0 for any free port.
     pub s3_port: u16,
-    /// The one bucket of the store.
+    /// Name of the only bucket of the store.
     pub bucket: String,
-    /// True to write one JSON line for each answer to standard error.
+    /// Writes one JSON line for each response to standard error.
     pub log: bool,
-    /// Settings that stand in for the seed's `devserver.json`.
+    /// Settings used instead of the seed's `devserver.json`.
     pub settings: Option<Settings>,
-    /// What a proxy in front of both servers does to requests; no proxy where
-    /// absent.
+    /// Faults that a proxy before both servers injects. `None` starts no proxy.
     pub faults: Option<Faults>,
-    /// Certificates, where both servers speak https; plain http where absent.
+    /// Certificates for https on both servers. `None` uses plain http.
     pub tls: Option<Tls>,
 }
 
@@ -49,31 +48,31 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The defaults with the seed folder `seed`.
+    /// Returns the defaults with the seed directory `seed`.
     pub fn seeded(seed: impl Into<PathBuf>) -> Self {
         Self { seed: Some(seed.into()), ..Self::default() }
     }
 }
 
-/// The document `devserver.json`: every field may be absent.
+/// The document `devserver.json`. Every field is optional.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// How the fragment is handed out.
+    /// Form in which the fragment is delivered.
     pub fragment_form: FragmentForm,
-    /// Least role, by name or rank, that may read the fragment; else 403.
+    /// Lowest role that may read the fragment, by name or rank. Other roles get 403.
     pub fragment_min_role: Value,
-    /// Life of a token in seconds; 0 or less makes tokens that are expired at once.
+    /// Lifetime of a token in seconds. With 0 or less, tokens are already expired when issued.
     pub token_seconds: i64,
-    /// Name of the claim that holds the role.
+    /// Name of the claim with the role.
     pub role_claim: String,
-    /// Secret of the HS256 signature; random where it is absent.
+    /// Secret of the HS256 signature; random by default.
     pub jwt_secret: Option<String>,
-    /// Keys that may read the store; else those of the seed's `cdn.yaml`, else random.
+    /// Keys with read access to the store. By default those of the seed's `cdn.yaml`, or random.
     pub downloader: Option<KeyPair>,
-    /// Keys that may read and write the store; else as above.
+    /// Keys with read and write access to the store. Same default as `downloader`.
     pub uploader: Option<KeyPair>,
-    /// Price of opening what is sealed to user and hardware.
+    /// Argon2id cost of resources sealed to user and hardware.
     pub seal_cost: SealCost,
 }
 
@@ -93,20 +92,20 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The rank behind `fragment_min_role`: any number as it stands, a name by
-    /// the table of roles.
+    /// Returns the rank of `fragment_min_role`: a number as given, a name by the table
+    /// of roles.
     pub(crate) fn fragment_min_rank(&self) -> u64 {
         self.fragment_min_role.as_u64().unwrap_or_else(|| Role::from_claim(&self.fragment_min_role).rank().into())
     }
 }
 
-/// The forms of a fragment that a client must recognise.
+/// Forms of a fragment that a client must recognise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FragmentForm {
-    /// The file as it is, as `text/plain`.
+    /// Unchanged file, as `text/plain`.
     Text,
-    /// The file as it is, as `application/octet-stream`.
+    /// Unchanged file, as `application/octet-stream`.
     Raw,
     /// Sealed to the password and the hardware of the user in `users.json`.
     Sealed,
@@ -118,7 +117,7 @@ pub enum FragmentForm {
 pub struct KeyPair {
     /// Access key id.
     pub access_key: String,
-    /// Its secret.
+    /// Secret access key.
     pub access_secret: String,
 }
 

@@ -1,4 +1,5 @@
-//! Small resources sealed to user and hardware (spec/format.md section 4).
+//! Sealing of small resources to user and hardware, in the device format of
+//! crates/loader-seal/README.md.
 
 use crate::SealCost;
 use loader_model::ResourceName;
@@ -6,25 +7,25 @@ use loader_seal::device::{Binding, Cost, Kind, seal};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-/// Things that are sealed at a time.
-const AT_A_TIME: usize = 2;
+/// Number of sealing threads.
+const THREADS: usize = 2;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads that seal, and live as long as this. They are always the same ones:
-/// the memory that Argon2id took of one thread is not given to another, so a
-/// thread for each request would keep that of all of them.
-pub(crate) struct Sealers(mpsc::Sender<Job>);
+/// Pool of sealing threads. The allocator does not reuse the memory of one thread in
+/// another, so a new thread for each request would keep the Argon2id memory of every
+/// request.
+pub(crate) struct SealingPool(mpsc::Sender<Job>);
 
-impl Sealers {
+impl SealingPool {
     /// Starts the threads.
     ///
     /// # Errors
-    /// The system's, where it has no thread to give.
+    /// Those of starting a thread.
     pub(crate) fn start() -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..AT_A_TIME {
+        for _ in 0..THREADS {
             let queue = queue.clone();
             let next = move || queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
             std::thread::Builder::new().name("sealer".to_owned()).spawn(move || {
@@ -36,9 +37,9 @@ impl Sealers {
         Ok(Self(jobs))
     }
 
-    /// What `work` gives, once its turn has come; `None` where it panicked. It is
-    /// not done where nobody waits for it any more: a client that went away and
-    /// asks again would else make the next ones wait longer, until all go away.
+    /// Runs `work` on a sealing thread and returns its result; `None` if it panicked.
+    /// `work` is skipped if the caller no longer waits for it. Otherwise clients that
+    /// time out and retry would make the queue longer and longer.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (done, result) = tokio::sync::oneshot::channel();
         let job = move || {
@@ -51,12 +52,12 @@ impl Sealers {
     }
 }
 
-/// The kind of a resource: `cdn.yaml` or a small part.
+/// Returns the kind of a resource: `cdn.yaml` or a small part.
 pub(crate) fn kind_of(name: &ResourceName) -> Kind {
     if name.file_name() == "cdn.yaml" { Kind::Cdn } else { Kind::SmallPart }
 }
 
-/// To whom something is sealed.
+/// User and hardware that a resource is sealed to.
 pub(crate) struct Recipient {
     pub(crate) user: [u8; 16],
     pub(crate) password: String,
@@ -64,7 +65,7 @@ pub(crate) struct Recipient {
     pub(crate) secret: Option<[u8; 32]>,
 }
 
-/// `plaintext` sealed to `to`. Takes the memory and time that `cost` says.
+/// Seals `plaintext` to `to` with the Argon2id parameters `cost`.
 pub(crate) fn seal_to(
     to: &Recipient,
     plaintext: &[u8],
@@ -84,11 +85,11 @@ mod tests {
     use tokio::time::timeout;
 
     #[test]
-    fn what_nobody_waits_for_is_not_done() {
-        let sealers = Sealers::start().unwrap();
+    fn work_without_a_waiting_caller_is_skipped() {
+        let sealers = SealingPool::start().unwrap();
         let (go_on, waiting) = mpsc::channel::<()>();
         let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..AT_A_TIME {
+        for _ in 0..THREADS {
             let waiting = waiting.clone();
             let held = move || {
                 let _ = waiting.lock().unwrap().recv();

@@ -1,4 +1,4 @@
-//! The seed folder, read once at the start.
+//! The seed directory, read once at the start.
 
 use crate::{Config, KeyPair, Settings, UserRecord, default_users};
 use loader_model::{CdnCredentials, ResourceName};
@@ -6,27 +6,27 @@ use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a seed cannot be served. No variant quotes a secret.
+/// Reason why a seed cannot be served. No variant quotes a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
-    /// A file or folder cannot be read or copied.
+    /// A file or directory cannot be read or copied.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
-    /// A document is not JSON of the expected shape.
+    /// A document is not valid JSON or has unexpected fields.
     #[error("{0}: line {1}: not the expected JSON")]
     Json(PathBuf, usize),
-    /// A user has an unusable field.
+    /// A user has an invalid field.
     #[error("users.json: {0}: {1}")]
     User(String, &'static str),
-    /// A file has a name that no client can ask for.
-    #[error("{0}: not a name of a resource")]
+    /// A file name is not a valid resource name.
+    #[error("{0}: not a valid resource name")]
     Name(PathBuf),
-    /// The store does not take an object.
+    /// The store refuses an object.
     #[error("{0}: the store refuses it: {1}")]
     Object(PathBuf, String),
 }
 
-/// What a seed holds besides its resources and objects.
+/// Content of a seed without its resources and objects.
 pub(crate) struct Seed {
     pub(crate) settings: Settings,
     pub(crate) users: Vec<UserRecord>,
@@ -64,8 +64,8 @@ fn json<T: DeserializeOwned>(dir: Option<&Path>, name: &str) -> Result<Option<T>
     serde_json::from_slice(&bytes).map(Some).map_err(|error| SeedError::Json(path, error.line()))
 }
 
-/// The files below `dir` with their names relative to it, in order; none where
-/// the folder does not exist.
+/// Returns the files below `dir`, sorted by their relative names. Returns none if the
+/// directory does not exist.
 pub(crate) fn files(dir: &Path) -> Result<Vec<(ResourceName, PathBuf)>, SeedError> {
     let mut found = Vec::new();
     if dir.exists() {
@@ -93,7 +93,7 @@ fn walk(dir: &Path, prefix: &str, found: &mut Vec<(ResourceName, PathBuf)>) -> R
     Ok(())
 }
 
-/// Copies the resources of the seed below `to`.
+/// Copies the resources of the seed to `to`.
 pub(crate) fn copy_resources(seed: Option<&Path>, to: &Path) -> Result<(), SeedError> {
     let Some(seed) = seed else { return Ok(()) };
     for (name, from) in files(&seed.join("resources"))? {
@@ -106,8 +106,8 @@ pub(crate) fn copy_resources(seed: Option<&Path>, to: &Path) -> Result<(), SeedE
     Ok(())
 }
 
-/// The keys of the store and, where the resources have none, a `cdn.yaml` that
-/// names the store at `s3_url`.
+/// Returns the credentials of the store at `s3_url`. Writes them to `cdn.yaml` if the
+/// resources do not contain that file.
 pub(crate) fn cdn(
     resources: &Path,
     settings: &Settings,
@@ -150,7 +150,7 @@ fn random_pair(prefix: &str) -> KeyPair {
     KeyPair { access_key: format!("{prefix}{}", random_hex(7).to_ascii_uppercase()), access_secret: random_hex(20) }
 }
 
-/// `len` random bytes in hexadecimal digits.
+/// Returns `len` random bytes in hexadecimal.
 pub(crate) fn random_hex(len: usize) -> String {
     let mut bytes = vec![0; len];
     #[expect(clippy::expect_used, reason = "a server without random keys must not start")]
@@ -158,12 +158,12 @@ pub(crate) fn random_hex(len: usize) -> String {
     hex(&bytes)
 }
 
-/// `bytes` in lower-case hexadecimal digits.
+/// Returns `bytes` in lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// One `key: "value"` line a field: a JSON scalar is a YAML scalar.
+/// Returns one `key: "value"` line for each field. A JSON scalar is a valid YAML scalar.
 fn yaml(cdn: &CdnCredentials) -> String {
     let fields = serde_json::to_value(cdn).unwrap_or_default();
     fields.as_object().into_iter().flatten().map(|(key, value)| format!("{key}: {value}\n")).collect()
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_files_are_passed_over_and_odd_names_refused() {
+    fn hidden_files_are_skipped_and_invalid_names_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("models")).unwrap();
         for name in ["models/b", "models/.keep", "a"] {

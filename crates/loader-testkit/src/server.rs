@@ -1,11 +1,11 @@
-//! Starting and stopping both listeners.
+//! Start and stop of both servers.
 
 use crate::access_log::AccessLog;
 use crate::api::{self, App};
 use crate::faults::{FaultLog, Proxy, Side};
 use crate::seed::{self, Seed, SeedError};
 use crate::tls::{TlsError, TlsListener};
-use crate::token::Signer;
+use crate::token::TokenSigner;
 use crate::users::Users;
 use crate::{Config, RequestLine, Tls, s3};
 use axum::Router;
@@ -24,10 +24,10 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-/// How long open answers may go on after a stop was asked for.
+/// Maximum time for open responses to complete after a stop request.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Why a server did not start.
+/// Reason why a server did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -37,8 +37,8 @@ pub enum StartError {
     /// The address or port cannot be bound.
     #[error("{0}: {1}")]
     Bind(String, #[source] io::Error),
-    /// The name of the bucket is not one path component.
-    #[error("{0:?}: not a name of a bucket")]
+    /// The bucket name is not a single path component.
+    #[error("{0:?}: not a valid bucket name")]
     Bucket(String),
     /// The seed cannot be served.
     #[error(transparent)]
@@ -46,32 +46,32 @@ pub enum StartError {
     /// A certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// A thread or the temporary folder cannot be made.
+    /// A thread or the temporary directory cannot be created.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// Where a server can be reached.
+/// URLs of a server.
 #[derive(Clone, Debug, Serialize)]
 pub struct Urls {
-    /// Base URL of the API, without a slash at the end.
+    /// Base URL of the API, without a trailing slash.
     pub api: String,
-    /// Base URL of the S3 store, without a slash at the end.
+    /// Base URL of the S3 store, without a trailing slash.
     pub s3: String,
-    /// The bucket.
+    /// Bucket name.
     pub bucket: String,
-    /// Id of the process.
+    /// Process id.
     pub pid: u32,
 }
 
-/// A running server. Dropping it closes both listeners, waits at most half a
-/// second for open answers, and removes the temporary folder.
+/// A running server. A drop closes both listeners, waits at most half a second for open
+/// responses, and removes the temporary directory.
 pub struct DevServer {
     urls: Urls,
     cdn: CdnCredentials,
     app: Arc<App>,
     log: Arc<AccessLog>,
-    folder: TempDir,
+    dir: TempDir,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
     faults: Option<FaultLog>,
@@ -79,11 +79,11 @@ pub struct DevServer {
 }
 
 impl DevServer {
-    /// Starts a server with threads of its own; both listeners are bound and
-    /// every object is in place when it returns.
+    /// Starts a server with its own threads. When it returns, both listeners are bound
+    /// and all objects are in the store.
     ///
     /// # Errors
-    /// [`StartError`]: the address is not on loopback or taken, or the seed is unusable.
+    /// See [`StartError`].
     pub fn start(config: Config) -> Result<Self, StartError> {
         if !config.bind.is_loopback() {
             return Err(StartError::NotLoopback(config.bind));
@@ -99,17 +99,17 @@ impl DevServer {
         let mut proxies = Vec::new();
         for (side, listener) in [(Side::Api, &mut api), (Side::Cdn, &mut s3)] {
             let Some(faults) = faults.clone() else { break };
-            let (behind, server) = listen(config.bind, 0)?;
-            proxies.push(Proxy::start(side, std::mem::replace(listener, behind), server, faults)?);
+            let (backend, server) = listen(config.bind, 0)?;
+            proxies.push(Proxy::start(side, std::mem::replace(listener, backend), server, faults)?);
         }
         let url = |address| format!("{scheme}://{address}");
         let urls =
             Urls { api: url(api_address), s3: url(s3_address), bucket: config.bucket.clone(), pid: std::process::id() };
 
-        let folder = tempfile::Builder::new().prefix("az-devserver-").tempdir()?;
-        let [resources, incoming, store] = ["resources", "incoming", "store"].map(|name| folder.path().join(name));
-        for dir in [&resources, &incoming, &store.join(&config.bucket)] {
-            std::fs::create_dir_all(dir)?;
+        let dir = tempfile::Builder::new().prefix("az-devserver-").tempdir()?;
+        let [resources, incoming, store] = ["resources", "incoming", "store"].map(|name| dir.path().join(name));
+        for path in [&resources, &incoming, &store.join(&config.bucket)] {
+            std::fs::create_dir_all(path)?;
         }
         let seed = Seed::read(&config)?;
         seed::copy_resources(config.seed.as_deref(), &resources)?;
@@ -117,10 +117,11 @@ impl DevServer {
         let secret = seed.settings.jwt_secret.clone().unwrap_or_else(|| seed::random_hex(32));
         let app = Arc::new(App::new(
             Users::new(seed.users)?,
-            Signer::new(secret.into_bytes(), seed.settings.role_claim.clone()),
+            TokenSigner::new(secret.into_bytes(), seed.settings.role_claim.clone()),
             seed.settings,
             seed.fragment,
-            (resources, incoming),
+            resources,
+            incoming,
         )?);
 
         let log = Arc::new(AccessLog::new(config.log));
@@ -131,63 +132,63 @@ impl DevServer {
         let thread = std::thread::Builder::new()
             .name("az-devserver".to_owned())
             .spawn(move || run((api, s3), tls, routers, stopped, &ready))?;
-        let server = Self { urls, cdn, app, log, folder, stop, thread: Some(thread), faults, _proxies: proxies };
+        let server = Self { urls, cdn, app, log, dir, stop, thread: Some(thread), faults, _proxies: proxies };
         wait.recv().map_err(|_| io::Error::other("the server's thread ended"))??;
         Ok(server)
     }
 
-    /// Where the server can be reached.
+    /// Returns the URLs of the server.
     pub fn urls(&self) -> &Urls {
         &self.urls
     }
 
-    /// Base URL of the API.
+    /// Returns the base URL of the API.
     pub fn api_url(&self) -> &str {
         &self.urls.api
     }
 
-    /// Base URL of the S3 store.
+    /// Returns the base URL of the S3 store.
     pub fn s3_url(&self) -> &str {
         &self.urls.s3
     }
 
-    /// The store with both key pairs, as the generated `cdn.yaml` has them.
+    /// Returns the credentials of the store with both key pairs, as in the generated `cdn.yaml`.
     pub fn cdn(&self) -> &CdnCredentials {
         &self.cdn
     }
 
-    /// The secret of the HS256 signatures.
+    /// Returns the secret of the HS256 signatures.
     pub fn jwt_secret(&self) -> &[u8] {
         self.app.signer.secret()
     }
 
-    /// A token for the user with this email that ends `seconds` from now (in the
-    /// past where negative), or `None` where there is no such user.
+    /// Returns a token for the user with this email that expires in `seconds` (negative:
+    /// already expired), or `None` if there is no such user.
     pub fn token(&self, email: &str, seconds: i64) -> Option<String> {
         let account = self.app.users.by_email(email)?;
         Some(self.app.token_for(account, seconds))
     }
 
-    /// The last 4096 requests of both listeners, oldest first. A request is in
-    /// the list before the first byte of its answer leaves.
+    /// Returns the last 4096 requests of both servers, oldest first. A request is recorded
+    /// before the first byte of its response is sent.
     pub fn requests(&self) -> Vec<RequestLine> {
         self.log.requests()
     }
 
-    /// What the proxies do and have counted, where there are any.
+    /// Returns rules and counters of the fault proxies, if there are any.
     pub fn faults(&self) -> Option<&FaultLog> {
         self.faults.as_ref()
     }
 
-    /// The folder of the resources as they are now, uploads included.
+    /// Returns the directory of the current resources, including uploads.
     pub fn resources_dir(&self) -> PathBuf {
-        self.folder.path().join("resources")
+        self.dir.path().join("resources")
     }
 
-    /// The folder of the bucket's objects as they are now, one file an object,
-    /// under its key.
+    /// Returns the directory of the bucket's current objects: one file per object, with
+    /// its key as path.
     pub fn objects_dir(&self) -> PathBuf {
-        self.folder.path().join("store").join(&self.urls.bucket)
+        self.dir.path().join("store").join(&self.urls.bucket)
     }
 }
 
@@ -215,7 +216,7 @@ fn listen(bind: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartErr
     Ok((listener, address))
 }
 
-/// What the thread needs to build its routers.
+/// Parameters of the routers.
 struct Routers {
     app: Arc<App>,
     log: Arc<AccessLog>,
@@ -227,13 +228,13 @@ struct Routers {
 impl Routers {
     async fn build(&self) -> Result<(Router, Router), StartError> {
         let bucket = self.cdn.bucket.as_deref().unwrap_or_default();
-        let store = s3::Store::open(&self.store)?;
+        let store = s3::ObjectStore::open(&self.store)?;
         store.seed(bucket, self.objects.as_deref().unwrap_or(Path::new(""))).await?;
         Ok((api::router(self.app.clone(), self.log.clone()), s3::router(store, &self.cdn, self.log.clone())))
     }
 }
 
-/// The server's thread: reports readiness once, then serves until it is stopped.
+/// Runs the server thread: reports readiness once, then serves until it is stopped.
 fn run(
     listeners: (TcpListener, TcpListener),
     tls: Option<TlsAcceptor>,
@@ -257,7 +258,7 @@ fn run(
             runtime.block_on(async move {
                 let serving = async { tokio::join!(api, s3) };
                 let overdue = async {
-                    asked_to_stop(stopped).await;
+                    wait_for_stop(stopped).await;
                     tokio::time::sleep(GRACE).await;
                 };
                 tokio::select! { _ = serving => {}, () = overdue => {} }
@@ -274,7 +275,7 @@ fn serve(
     stopped: watch::Receiver<bool>,
 ) -> Result<Pin<Box<dyn Future<Output = io::Result<()>>>>, StartError> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let stop = asked_to_stop(stopped);
+    let stop = wait_for_stop(stopped);
     Ok(match tls {
         Some(acceptor) => {
             let listener = TlsListener::new(listener, acceptor)?;
@@ -282,7 +283,7 @@ fn serve(
         }
         None => {
             let listener = listener.tap_io(|stream| {
-                // a small answer must not wait for the acknowledgement of its head
+                // Nagle's algorithm would delay a small body until the header is acknowledged.
                 let _ = stream.set_nodelay(true);
             });
             Box::pin(axum::serve(listener, router).with_graceful_shutdown(stop).into_future())
@@ -290,7 +291,7 @@ fn serve(
     })
 }
 
-async fn asked_to_stop(mut stopped: watch::Receiver<bool>) {
-    // an error says that the handle is gone, which is a stop too
+async fn wait_for_stop(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender was dropped, which is a stop too.
     let _ = stopped.wait_for(|stop| *stop).await;
 }

@@ -1,23 +1,23 @@
-//! Failed logins, counted for each email address.
+//! Limit for failed logins per email address.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Failed logins of one email that are let through in a [`WINDOW`].
+/// Maximum number of failed logins of one email address within [`WINDOW`].
 pub(crate) const FAILURES_MAX: usize = 10;
 
-/// How long a failed login counts.
+/// Time for which a failed login is counted.
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 
-/// Most email addresses that are remembered at a time.
+/// Maximum number of email addresses in memory.
 const EMAILS_MAX: usize = 4096;
 
-/// The times of the last failed logins.
+/// Times of failed logins by email address.
 #[derive(Default)]
 pub(crate) struct Throttle(HashMap<String, Vec<Instant>>);
 
 impl Throttle {
-    /// Seconds until `email` may try again, or `None` where it may try now.
+    /// Returns the seconds until `email` may try again, or `None` if it may try now.
     pub(crate) fn wait_seconds(&mut self, email: &str, now: Instant) -> Option<u64> {
         let failures = self.0.get_mut(&email.to_ascii_lowercase())?;
         failures.retain(|then| now.duration_since(*then) < WINDOW);
@@ -25,7 +25,7 @@ impl Throttle {
         Some((WINDOW - now.duration_since(*oldest)).as_secs() + 1)
     }
 
-    /// Remembers a failed login.
+    /// Records a failed login.
     pub(crate) fn failed(&mut self, email: &str, now: Instant) {
         if self.0.len() >= EMAILS_MAX {
             self.0.retain(|_, failures| failures.last().is_some_and(|then| now.duration_since(*then) < WINDOW));
@@ -35,7 +35,7 @@ impl Throttle {
         }
     }
 
-    /// Forgets the failures of an email that has logged in.
+    /// Clears the failures of an email address after a successful login.
     pub(crate) fn succeeded(&mut self, email: &str) {
         self.0.remove(&email.to_ascii_lowercase());
     }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_eleventh_try_waits_for_the_oldest_to_pass() {
+    fn the_eleventh_try_waits_until_the_oldest_failure_expires() {
         let mut throttle = Throttle::default();
         let start = Instant::now();
         for second in 0..10 {

@@ -1,5 +1,5 @@
-//! TLS for the servers on loopback: a certificate authority of their own, and the
-//! listener that axum serves behind it.
+//! TLS for the servers on loopback: a test certificate authority and a TLS listener for
+//! axum.
 
 use axum::serve::Listener;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// How long a client whose handshake failed may take to leave.
+/// Maximum wait for a client to disconnect after a failed handshake.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Why a certificate cannot be made or used.
+/// Reason why a certificate cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 #[error("tls: {0}")]
 pub struct TlsError(String);
@@ -31,47 +31,46 @@ impl TlsError {
     }
 }
 
-/// A certificate and its key, both PEM.
+/// A certificate and its private key as PEM.
 #[derive(Clone, Debug)]
-pub struct Certified {
-    /// The certificate.
+pub struct CertifiedKey {
+    /// Certificate.
     pub cert: String,
-    /// Its private key, PKCS #8.
+    /// Private key, PKCS #8.
     pub key: String,
 }
 
-/// A certificate authority that lives as long as this value. It is for tests:
-/// its key is in memory only, and its certificates are trusted by nobody.
+/// Certificate authority for tests. Its key exists only in memory.
 pub struct TestCa {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl TestCa {
-    /// A new authority with a key of its own.
+    /// Creates an authority with a new key.
     ///
     /// # Errors
-    /// [`TlsError`]: the system gives no random bytes.
+    /// [`TlsError`] if the kernel returns no random bytes.
     pub fn new() -> Result<Self, TlsError> {
         let mut params = params(&[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().map_err(TlsError::from)?;
-        // two authorities of one name would be taken for each other
+        // Clients distinguish authorities by name, so each needs its own name.
         let name: String = key.public_key_raw().iter().rev().take(4).map(|byte| format!("{byte:02x}")).collect();
         params.distinguished_name.push(DnType::CommonName, format!("az-devserver test authority {name}"));
         CertifiedIssuer::self_signed(params, key).map(|issuer| Self { issuer }).map_err(TlsError::from)
     }
 
-    /// The certificate of the authority, PEM: what `--ca-file` takes.
+    /// Returns the certificate of the authority as PEM, for `--ca-file`.
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// A certificate for a server that is called one of `names`, host names or
-    /// addresses, until the end of the year `until`.
+    /// Issues a server certificate for `names` (host names or addresses), valid until the
+    /// end of the year `until`.
     ///
     /// # Errors
-    /// [`TlsError`]: a name that no certificate can hold.
-    pub fn server(&self, names: &[&str], until: i32) -> Result<Certified, TlsError> {
+    /// [`TlsError`] if a name is invalid.
+    pub fn server(&self, names: &[&str], until: i32) -> Result<CertifiedKey, TlsError> {
         let mut params = params(names)?;
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(until, 12, 31);
@@ -79,11 +78,11 @@ impl TestCa {
         self.sign(params)
     }
 
-    /// A certificate for a server whose time begins with the year `from`.
+    /// Issues a server certificate for `names`, valid during the year `from`.
     ///
     /// # Errors
-    /// As [`TestCa::server`].
-    pub fn server_from(&self, names: &[&str], from: i32) -> Result<Certified, TlsError> {
+    /// Those of [`TestCa::server`].
+    pub fn server_from(&self, names: &[&str], from: i32) -> Result<CertifiedKey, TlsError> {
         let mut params = params(names)?;
         params.not_before = rcgen::date_time_ymd(from, 1, 1);
         params.not_after = rcgen::date_time_ymd(from + 1, 1, 1);
@@ -91,21 +90,21 @@ impl TestCa {
         self.sign(params)
     }
 
-    /// A certificate for the client `name`.
+    /// Issues a certificate for the client `name`.
     ///
     /// # Errors
-    /// As [`TestCa::server`].
-    pub fn client(&self, name: &str) -> Result<Certified, TlsError> {
+    /// Those of [`TestCa::server`].
+    pub fn client(&self, name: &str) -> Result<CertifiedKey, TlsError> {
         let mut params = params(&[])?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Result<Certified, TlsError> {
+    fn sign(&self, params: CertificateParams) -> Result<CertifiedKey, TlsError> {
         let key = KeyPair::generate().map_err(TlsError::from)?;
         let cert = params.signed_by(&key, &self.issuer).map_err(TlsError::from)?;
-        Ok(Certified { cert: cert.pem(), key: key.serialize_pem() })
+        Ok(CertifiedKey { cert: cert.pem(), key: key.serialize_pem() })
     }
 }
 
@@ -114,19 +113,21 @@ fn params(names: &[&str]) -> Result<CertificateParams, TlsError> {
     CertificateParams::new(names).map_err(TlsError::from)
 }
 
-/// How the listeners speak TLS.
+/// TLS settings of the listeners.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// The certificate of the server.
-    pub server: Certified,
-    /// The authority, PEM, that must have signed the client's certificate;
-    /// `None` asks for none.
+    /// Server certificate.
+    pub server: CertifiedKey,
+    /// CA certificate as PEM that client certificates are verified with. `None` requests
+    /// no client certificate.
     pub client_ca: Option<String>,
 }
 
 impl Tls {
+    /// Returns the acceptor for these settings.
+    ///
     /// # Errors
-    /// [`TlsError`]: a certificate or key that cannot be used.
+    /// [`TlsError`] if a certificate or key is unusable.
     pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -151,31 +152,31 @@ fn certificate(pem: &str) -> Result<CertificateDer<'static>, TlsError> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(TlsError::from)
 }
 
-/// Connections whose handshake is done. Handshakes run side by side, so that a
-/// client which never speaks holds up no other.
+/// Listener that returns connections after their handshake. Handshakes run concurrently,
+/// so that a silent client does not block others.
 pub(crate) struct TlsListener {
     address: SocketAddr,
     ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
 }
 
 impl TlsListener {
-    /// Accepts on `listener` until the value is dropped.
+    /// Accepts connections on `listener` until the value is dropped.
     ///
     /// # Errors
-    /// The listener has no address.
+    /// Those of reading the address of `listener`.
     pub(crate) fn new(listener: TcpListener, acceptor: TlsAcceptor) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (sender, ready) = mpsc::channel(64);
         tokio::spawn(async move {
             while !sender.is_closed() {
                 let Ok((stream, peer)) = listener.accept().await else { continue };
-                // a small answer must not wait for the acknowledgement of its head
+                // Nagle's algorithm would delay a small body until the header is acknowledged.
                 let _ = stream.set_nodelay(true);
                 let (acceptor, sender) = (acceptor.clone(), sender.clone());
                 tokio::spawn(async move {
                     match acceptor.accept(stream).into_fallible().await {
                         Ok(stream) => drop(sender.send((stream, peer)).await),
-                        Err((_, stream)) => say_why(stream).await,
+                        Err((_, stream)) => close_after_alert(stream).await,
                     }
                 });
             }
@@ -184,9 +185,9 @@ impl TlsListener {
     }
 }
 
-/// Ends a connection whose handshake failed so that the alert reaches the client:
-/// with bytes of its own still unread here, the system would reset it.
-async fn say_why(mut stream: TcpStream) {
+/// Closes a connection after a failed handshake so that the client receives the alert.
+/// Reads the rest first: closing with unread bytes would reset the connection.
+async fn close_after_alert(mut stream: TcpStream) {
     let _ = stream.shutdown().await;
     let mut nowhere = tokio::io::sink();
     let rest = tokio::io::copy(&mut stream, &mut nowhere);
@@ -200,7 +201,7 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         match self.ready.recv().await {
             Some(connection) => connection,
-            // the thread that accepts is gone: the server is about to stop
+            // The accepting task has ended: the server is stopping.
             None => std::future::pending().await,
         }
     }

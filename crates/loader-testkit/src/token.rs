@@ -7,53 +7,53 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
-/// What a token says.
+/// TokenClaims of an issued token.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Claims {
+pub(crate) struct TokenClaims {
     /// UUID of the user.
     pub(crate) nameid: String,
     /// Email address of the user.
     pub(crate) unique_name: String,
-    /// Role, as it stands in the token.
+    /// Role, unchanged from `users.json`.
     pub(crate) role: Value,
-    /// Start of the token's life in seconds since 1970.
+    /// Start of validity in seconds since 1970.
     pub(crate) nbf: i64,
-    /// End of the token's life in seconds since 1970.
+    /// Expiry time in seconds since 1970.
     pub(crate) exp: i64,
 }
 
-/// Why a token is refused.
+/// Reason why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TokenError {
+pub(crate) enum TokenRejection {
     /// Not three parts, not base64url, not JSON, another algorithm, or a claim is missing.
     Malformed,
-    /// The signature is not the server's.
+    /// The signature does not match.
     Signature,
-    /// Its life is over.
+    /// The token has expired.
     Expired,
-    /// Its life has not begun.
-    NotYet,
+    /// The token is not valid yet.
+    NotYetValid,
 }
 
-/// Makes and checks tokens with one secret.
-pub(crate) struct Signer {
+/// Signs and verifies tokens with one secret.
+pub(crate) struct TokenSigner {
     secret: Vec<u8>,
     role_claim: String,
 }
 
-impl Signer {
-    /// A signer that writes the role under the claim `role_claim`.
+impl TokenSigner {
+    /// Creates a signer that writes the role to the claim `role_claim`.
     pub(crate) fn new(secret: Vec<u8>, role_claim: String) -> Self {
         Self { secret, role_claim }
     }
 
-    /// The secret, for a client that verifies.
+    /// Returns the secret, for clients that verify tokens.
     pub(crate) fn secret(&self) -> &[u8] {
         &self.secret
     }
 
-    /// The token with these claims.
-    pub(crate) fn sign(&self, claims: &Claims) -> String {
+    /// Returns a token with these claims.
+    pub(crate) fn sign(&self, claims: &TokenClaims) -> String {
         let mut payload = Map::new();
         payload.insert("nameid".into(), claims.nameid.clone().into());
         payload.insert("unique_name".into(), claims.unique_name.clone().into());
@@ -66,25 +66,27 @@ impl Signer {
         format!("{signed}.{}", BASE64URL.encode(tag))
     }
 
-    /// The claims of a token that is genuine and alive at `now`, in seconds since 1970.
-    pub(crate) fn verify(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
-        let (signed, tag) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
-        let (header, payload) = signed.split_once('.').ok_or(TokenError::Malformed)?;
+    /// Verifies a token at `now` (seconds since 1970) and returns its claims.
+    pub(crate) fn verify(&self, token: &str, now: i64) -> Result<TokenClaims, TokenRejection> {
+        let (signed, tag) = token.rsplit_once('.').ok_or(TokenRejection::Malformed)?;
+        let (header, payload) = signed.split_once('.').ok_or(TokenRejection::Malformed)?;
         if decode(header)?.get("alg").and_then(Value::as_str) != Some("HS256") {
-            return Err(TokenError::Malformed);
+            return Err(TokenRejection::Malformed);
         }
-        let tag = BASE64URL.decode(tag).map_err(|_| TokenError::Malformed)?;
-        self.mac(signed).verify_slice(&tag).map_err(|_| TokenError::Signature)?;
-        let claims = self.claims(&decode(payload)?).ok_or(TokenError::Malformed)?;
-        match claims {
-            claims if now >= claims.exp => Err(TokenError::Expired),
-            claims if now < claims.nbf => Err(TokenError::NotYet),
-            claims => Ok(claims),
+        let tag = BASE64URL.decode(tag).map_err(|_| TokenRejection::Malformed)?;
+        self.mac(signed).verify_slice(&tag).map_err(|_| TokenRejection::Signature)?;
+        let claims = self.claims(&decode(payload)?).ok_or(TokenRejection::Malformed)?;
+        if now >= claims.exp {
+            Err(TokenRejection::Expired)
+        } else if now < claims.nbf {
+            Err(TokenRejection::NotYetValid)
+        } else {
+            Ok(claims)
         }
     }
 
-    fn claims(&self, payload: &Map<String, Value>) -> Option<Claims> {
-        Some(Claims {
+    fn claims(&self, payload: &Map<String, Value>) -> Option<TokenClaims> {
+        Some(TokenClaims {
             nameid: payload.get("nameid")?.as_str()?.to_owned(),
             unique_name: payload.get("unique_name")?.as_str()?.to_owned(),
             role: payload.get(&self.role_claim).cloned().unwrap_or_default(),
@@ -94,49 +96,49 @@ impl Signer {
     }
 
     fn mac(&self, signed: &str) -> Hmac<Sha256> {
-        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104 section 2)")]
+        #[expect(clippy::expect_used, reason = "HMAC accepts a key of any length (RFC 2104 section 2)")]
         let mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("a key of any length");
         mac.chain_update(signed)
     }
 }
 
-fn decode(part: &str) -> Result<Map<String, Value>, TokenError> {
-    let json = BASE64URL.decode(part).map_err(|_| TokenError::Malformed)?;
-    serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
+fn decode(part: &str) -> Result<Map<String, Value>, TokenRejection> {
+    let json = BASE64URL.decode(part).map_err(|_| TokenRejection::Malformed)?;
+    serde_json::from_slice(&json).map_err(|_| TokenRejection::Malformed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn signer() -> Signer {
-        Signer::new(b"secret".to_vec(), "role".to_owned())
+    fn signer() -> TokenSigner {
+        TokenSigner::new(b"secret".to_vec(), "role".to_owned())
     }
 
-    fn claims() -> Claims {
-        Claims { nameid: "n".into(), unique_name: "a@b".into(), role: json!(["Operator", 40]), nbf: 100, exp: 200 }
+    fn claims() -> TokenClaims {
+        TokenClaims { nameid: "n".into(), unique_name: "a@b".into(), role: json!(["Operator", 40]), nbf: 100, exp: 200 }
     }
 
     #[test]
-    fn a_token_lives_from_nbf_to_exp() {
+    fn a_token_is_valid_from_nbf_to_exp() {
         let token = signer().sign(&claims());
         assert_eq!(signer().verify(&token, 100), Ok(claims()));
-        assert_eq!(signer().verify(&token, 200), Err(TokenError::Expired));
-        assert_eq!(signer().verify(&token, 99), Err(TokenError::NotYet));
+        assert_eq!(signer().verify(&token, 200), Err(TokenRejection::Expired));
+        assert_eq!(signer().verify(&token, 99), Err(TokenRejection::NotYetValid));
     }
 
     #[test]
     fn a_token_of_another_secret_or_algorithm_is_refused() {
         let token = signer().sign(&claims());
-        let other = Signer::new(b"other".to_vec(), "role".to_owned());
-        assert_eq!(other.verify(&token, 150), Err(TokenError::Signature));
+        let other = TokenSigner::new(b"other".to_vec(), "role".to_owned());
+        assert_eq!(other.verify(&token, 150), Err(TokenRejection::Signature));
         let payload = token.split('.').nth(1).unwrap();
         let none = format!("{}.{payload}.", BASE64URL.encode(r#"{"alg":"none"}"#));
-        assert_eq!(signer().verify(&none, 150), Err(TokenError::Malformed));
-        assert_eq!(signer().verify("", 150), Err(TokenError::Malformed));
+        assert_eq!(signer().verify(&none, 150), Err(TokenRejection::Malformed));
+        assert_eq!(signer().verify("", 150), Err(TokenRejection::Malformed));
     }
 
-    /// The example of RFC 7515 appendix A.1: the same tag comes out.
+    /// Example of RFC 7515 appendix A.1.
     #[test]
     fn the_example_of_the_rfc_verifies() {
         let secret = BASE64URL
@@ -144,7 +146,7 @@ mod tests {
             .unwrap();
         let signed = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9\
             .eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
-        let tag = Signer::new(secret, "role".to_owned()).mac(signed).finalize().into_bytes();
+        let tag = TokenSigner::new(secret, "role".to_owned()).mac(signed).finalize().into_bytes();
         assert_eq!(BASE64URL.encode(tag), "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
     }
 }

@@ -1,4 +1,4 @@
-//! The users of the server.
+//! Users of the server.
 
 use crate::seed::SeedError;
 use loader_model::uuid_bytes;
@@ -13,24 +13,24 @@ use subtle::ConstantTimeEq;
 pub struct UserRecord {
     /// UUID, the claim `nameid`.
     pub id: String,
-    /// Email address, the claim `unique_name`; letters of either case are the same.
+    /// Email address, the claim `unique_name`; not case-sensitive.
     pub email: String,
-    /// Password, in plain text: these users are made up.
+    /// Password in plain text: these users are fictitious.
     pub password: String,
-    /// The claim `role` as it goes into the token: text, a number or a list.
+    /// The claim `role`: text, a number or a list.
     pub role: Value,
-    /// True to refuse the login with 409.
+    /// Refuses the login with 409.
     #[serde(default)]
     pub locked: bool,
-    /// Hardware id in 64 hexadecimal digits; a request with another one gets 409.
+    /// Hardware id in 64 hexadecimal digits. Requests with another id get 409.
     #[serde(default)]
     pub hardware: Option<String>,
-    /// Device secret in 64 hexadecimal digits, which answers are sealed with too.
+    /// Device secret in 64 hexadecimal digits, additionally used for sealing.
     #[serde(default)]
     pub device_secret: Option<String>,
 }
 
-/// The users of a server whose seed has no `users.json`: `operator@example.com`
+/// Returns the users of a server whose seed has no `users.json`: `operator@example.com`
 /// (Operator), `uploader@example.com` (ResourceUploader) and `admin@example.com`
 /// (ApiAdmin), with the passwords `operator`, `uploader` and `admin`.
 pub fn default_users() -> Vec<UserRecord> {
@@ -49,7 +49,7 @@ pub fn default_users() -> Vec<UserRecord> {
         .collect()
 }
 
-/// A user with id and hardware as bytes.
+/// A user with decoded id, hardware and device secret.
 pub(crate) struct Account {
     pub(crate) record: UserRecord,
     pub(crate) id: [u8; 16],
@@ -58,7 +58,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// True where `password` is the user's. The time does not tell how much of it is right.
+    /// Returns true if `password` is correct. Runs in constant time.
     pub(crate) fn has_password(&self, password: &str) -> bool {
         same_text(&self.record.password, password)
     }
@@ -68,7 +68,7 @@ impl Account {
 pub(crate) struct Users(Vec<Account>);
 
 impl Users {
-    /// Checks the ids and hardware ids of `records`.
+    /// Decodes the ids, hardware ids and device secrets of `records`.
     pub(crate) fn new(records: Vec<UserRecord>) -> Result<Self, SeedError> {
         let account = |record: UserRecord| {
             let id = uuid_bytes(&record.id).ok_or_else(|| SeedError::User(record.email.clone(), "id is not a UUID"))?;
@@ -83,19 +83,19 @@ impl Users {
         Ok(Self(records.into_iter().map(account).collect::<Result<_, _>>()?))
     }
 
-    /// The user with this email address.
+    /// Returns the user with this email address.
     pub(crate) fn by_email(&self, email: &str) -> Option<&Account> {
         self.0.iter().find(|account| account.record.email.eq_ignore_ascii_case(email))
     }
 
-    /// The user with this email and password; an email nobody has takes as long.
+    /// Returns the user with this email and password. An unknown email takes the same time.
     pub(crate) fn check(&self, email: &str, password: &str) -> Option<&Account> {
         let account = self.by_email(email);
         let right = same_text(account.map_or("", |account| &account.record.password), password);
         account.filter(|_| right)
     }
 
-    /// The user with this UUID.
+    /// Returns the user with this UUID.
     pub(crate) fn by_id(&self, id: &str) -> Option<&Account> {
         let id = uuid_bytes(id)?;
         self.0.iter().find(|account| account.id == id)
@@ -106,7 +106,7 @@ fn same_text(a: &str, b: &str) -> bool {
     Sha256::digest(a).as_slice().ct_eq(Sha256::digest(b).as_slice()).into()
 }
 
-/// The 32 bytes in 64 hexadecimal digits.
+/// Decodes 64 hexadecimal digits.
 pub(crate) fn hex_bytes(text: &str) -> Option<[u8; 32]> {
     let text = text.as_bytes();
     if text.len() != 64 {
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_checked_whole() {
+    fn a_password_must_match_completely() {
         let users = Users::new(default_users()).unwrap();
         assert!(users.check("Operator@example.com", "operator").is_some());
         for (email, password) in [("operator@example.com", "operato"), ("operator@example.com", ""), ("x@y", "")] {

@@ -6,19 +6,19 @@ mod wire;
 use loader_seal::device::{Binding, Kind, open};
 use loader_testkit::{Config, DevServer, OPENAPI};
 use serde_json::{Value, json};
-use wire::{Answer, HARDWARE, call, hex, seed, send, start, start_with};
+use wire::{HARDWARE, TestResponse, call, hex, seed, send, start, start_with};
 
-fn login(server: &DevServer, email: &str, password: &str) -> Answer {
+fn login(server: &DevServer, email: &str, password: &str) -> TestResponse {
     let body = json!({"email": email, "password": password}).to_string();
     send("POST", &format!("{}/login", server.api_url()), &[("content-type", "application/json")], body.as_bytes())
 }
 
-fn get(server: &DevServer, user: &str, folder: &str, file: &str, hardware: &str) -> Answer {
+fn get(server: &DevServer, user: &str, folder: &str, file: &str, hardware: &str) -> TestResponse {
     let body = json!({"fileName": file, "hardware": hardware, "password": format!("{user} pw")}).to_string();
     call(server, user, "POST", &format!("/resources/get{folder}"), body.as_bytes())
 }
 
-fn upload(server: &DevServer, user: &str, folder: &str, field: &str, file: &str, content: &[u8]) -> Answer {
+fn upload(server: &DevServer, user: &str, folder: &str, field: &str, file: &str, content: &[u8]) -> TestResponse {
     let token = server.token(&format!("{user}@example.com"), 60).unwrap();
     let head = format!("--cut\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{file}\"\r\n\r\n");
     let body = [head.as_bytes(), content, b"\r\n--cut--\r\n"].concat();
@@ -27,8 +27,8 @@ fn upload(server: &DevServer, user: &str, folder: &str, field: &str, file: &str,
     send("POST", &format!("{}/resources{folder}", server.api_url()), &headers, &body)
 }
 
-fn opened(answer: &Answer, n: u8, user: &str, kind: Kind) -> Vec<u8> {
-    assert_eq!(answer.status, 200, "{}", answer.text());
+fn opened(response: &TestResponse, n: u8, user: &str, kind: Kind) -> Vec<u8> {
+    assert_eq!(response.status, 200, "{}", response.text());
     let mut id = [0; 16];
     (id[6], id[8], id[15]) = (0x40, 0x80, n);
     let mut hardware = [0; 32];
@@ -36,11 +36,11 @@ fn opened(answer: &Answer, n: u8, user: &str, kind: Kind) -> Vec<u8> {
         chunk.copy_from_slice(&[0xa1, 0xb2, 0xc3, 0xd4]);
     }
     let password = format!("{user} pw");
-    open(&answer.body, kind, &Binding { user: id, password: &password, hardware, secret: None }).unwrap().to_vec()
+    open(&response.body, kind, &Binding { user: id, password: &password, hardware, secret: None }).unwrap().to_vec()
 }
 
 #[test]
-fn login_gives_a_token_for_the_right_pair_only() {
+fn login_returns_a_token_only_for_the_correct_password() {
     let server = start();
     let right = login(&server, "operator@example.com", "operator pw");
     assert_eq!(right.status, 200);
@@ -70,7 +70,7 @@ fn the_eleventh_failed_login_has_to_wait() {
 }
 
 #[test]
-fn a_token_must_be_genuine_and_alive() {
+fn a_forged_or_expired_token_is_refused() {
     let server = start();
     let other = start();
     let url = format!("{}/resources/list", server.api_url());
@@ -87,12 +87,12 @@ fn a_token_must_be_genuine_and_alive() {
 }
 
 #[test]
-fn tokens_can_be_made_to_expire_at_once() {
+fn tokens_with_lifetime_zero_are_expired() {
     let server = start_with(json!({"token_seconds": 0}));
     let token = login(&server, "operator@example.com", "operator pw").json()["token"].as_str().unwrap().to_owned();
     let url = format!("{}/resources/list", server.api_url());
-    let answer = send("GET", &url, &[("authorization", &format!("Bearer {token}"))], b"");
-    assert_eq!(answer.refusal(), (401, "token_expired".into()));
+    let response = send("GET", &url, &[("authorization", &format!("Bearer {token}"))], b"");
+    assert_eq!(response.refusal(), (401, "token_expired".into()));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_resource_is_sealed_to_user_and_hardware() {
 }
 
 #[test]
-fn a_resource_is_refused_with_its_reason() {
+fn a_refused_resource_has_a_reason() {
     let server = start();
     let refusal = |user, folder, file, hardware| get(&server, user, folder, file, hardware).refusal();
     let other = "0".repeat(64);
@@ -122,12 +122,12 @@ fn a_resource_is_refused_with_its_reason() {
     assert_eq!(refusal("bound", "", "top.txt", &other), (409, "hardware_mismatch".into()));
     assert_eq!(refusal("stranger", "", "top.txt", HARDWARE), (403, "role".into()));
     let body = json!({"fileName": "top.txt", "hardware": HARDWARE, "password": "guess"}).to_string();
-    let answer = call(&server, "operator", "POST", "/resources/get", body.as_bytes());
-    assert_eq!(answer.refusal(), (403, "password_mismatch".into()));
+    let response = call(&server, "operator", "POST", "/resources/get", body.as_bytes());
+    assert_eq!(response.refusal(), (403, "password_mismatch".into()));
 }
 
 #[test]
-fn an_upload_is_listed_and_handed_out() {
+fn an_upload_is_listed_and_delivered() {
     let seed = seed();
     let server = DevServer::start(Config::seeded(seed.path())).unwrap();
     assert_eq!(upload(&server, "operator", "/models", "data", "new.bin", b"x").refusal(), (403, "role".into()));
@@ -144,7 +144,7 @@ fn an_upload_is_listed_and_handed_out() {
 }
 
 #[test]
-fn an_upload_that_is_not_whole_changes_nothing() {
+fn an_incomplete_upload_changes_nothing() {
     let server = start();
     assert_eq!(upload(&server, "uploader", "", "file", "top.txt", b"x").refusal(), (400, "bad_request".into()));
     assert_eq!(upload(&server, "uploader", "", "data", "a b", b"x").refusal(), (400, "bad_request".into()));
@@ -155,13 +155,13 @@ fn an_upload_that_is_not_whole_changes_nothing() {
     let headers =
         [("authorization", &*format!("Bearer {token}")), ("content-type", "multipart/form-data; boundary=cut")];
     let cut = b"--cut\r\nContent-Disposition: form-data; name=\"data\"; filename=\"top.txt\"\r\n\r\nhalf";
-    let answer = send("POST", &format!("{}/resources", server.api_url()), &headers, cut);
-    assert_eq!(answer.refusal(), (400, "bad_body".into()));
+    let response = send("POST", &format!("{}/resources", server.api_url()), &headers, cut);
+    assert_eq!(response.refusal(), (400, "bad_body".into()));
     assert_eq!(std::fs::read(server.resources_dir().join("top.txt")).unwrap(), b"top");
 }
 
 #[test]
-fn a_list_has_names_sizes_and_digests() {
+fn a_list_contains_names_sizes_and_digests() {
     let server = start();
     let list = |path: &str| call(&server, "operator", "GET", path, b"").json();
     let sha256 = hex(&<sha2::Sha256 as sha2::Digest>::digest(b"top"));
@@ -175,7 +175,7 @@ fn a_list_has_names_sizes_and_digests() {
 }
 
 #[test]
-fn the_fragment_comes_in_three_forms() {
+fn the_fragment_has_three_forms() {
     let path = "/binary-split/key-fragment";
     let text = call(&start(), "operator", "GET", path, b"");
     assert_eq!((text.status, text.body.as_slice()), (200, &b"AZ-FRAG-1TEST\n"[..]));
@@ -189,7 +189,7 @@ fn the_fragment_comes_in_three_forms() {
 }
 
 #[test]
-fn the_fragment_has_its_own_least_role() {
+fn the_fragment_has_its_own_minimum_role() {
     let path = "/binary-split/key-fragment";
     for min_role in [json!("Validator"), json!(11), json!("11")] {
         let server = start_with(json!({"fragment_min_role": min_role}));
@@ -202,7 +202,7 @@ fn the_fragment_has_its_own_least_role() {
 }
 
 #[test]
-fn every_call_of_the_document_is_served() {
+fn every_path_of_the_openapi_document_is_served() {
     let server = start();
     let served = send("GET", &format!("{}/openapi.json", server.api_url()), &[], b"").json();
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
@@ -210,8 +210,8 @@ fn every_call_of_the_document_is_served() {
     for (path, calls) in document["paths"].as_object().unwrap() {
         for (method, described) in calls.as_object().unwrap() {
             let path = path.replace("{folder}", "models");
-            let answer = call(&server, "operator", &method.to_uppercase(), &path, b"");
-            let status = answer.status.to_string();
+            let response = call(&server, "operator", &method.to_uppercase(), &path, b"");
+            let status = response.status.to_string();
             assert!(described["responses"].get(&status).is_some(), "{method} {path}: {status}");
         }
     }
@@ -221,7 +221,7 @@ fn every_call_of_the_document_is_served() {
 }
 
 #[test]
-fn requests_are_kept_without_query() {
+fn requests_are_recorded_without_their_query() {
     let server = start();
     call(&server, "operator", "GET", "/resources/list?search=secret", b"");
     let requests = server.requests();

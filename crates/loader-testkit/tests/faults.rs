@@ -1,4 +1,4 @@
-//! The proxy: each fault as a client sees it, byte for byte.
+//! The fault proxy: the exact effect of each fault on a client.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod wire;
@@ -6,15 +6,16 @@ mod wire;
 use loader_testkit::{Config, DevServer, Side};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use wire::{BIG, BIG_LEN, Signed, big, seed};
+use wire::{BIG, BIG_LEN, SigningClient, big, seed};
 
 fn start(faults: &str) -> DevServer {
     DevServer::start(Config { faults: Some(faults.parse().unwrap()), ..Config::seeded(seed().path()) }).unwrap()
 }
 
-/// A whole exchange by hand: what came, and whether it ended with a reset.
+/// Sends a request over a plain socket. Returns the response header, the number of body
+/// bytes, and whether the connection was reset.
 fn raw(server: &DevServer, method: &str, headers: &str) -> (String, usize, bool) {
-    let signed = Signed::downloader(server);
+    let signed = SigningClient::downloader(server);
     let url = signed.presigned(BIG, 60);
     let rest = url.strip_prefix(server.s3_url()).unwrap();
     let host = server.s3_url().strip_prefix("http://").unwrap();
@@ -33,7 +34,7 @@ fn raw(server: &DevServer, method: &str, headers: &str) -> (String, usize, bool)
 }
 
 #[test]
-fn a_body_is_cut_where_the_rule_says() {
+fn a_body_is_cut_at_the_offset_of_the_rule() {
     for (faults, len, reset) in [
         ("reset@100000", 100_000, true),
         ("reset@0", 0, true),
@@ -54,7 +55,7 @@ fn a_body_is_cut_where_the_rule_says() {
         let server = start(faults);
         let (head, _, was_reset) = raw(&server, "GET", "");
         assert_eq!((head.as_str(), was_reset), ("", faults == "reset"));
-        assert_eq!(server.requests().len(), 1, "the server has answered");
+        assert_eq!(server.requests().len(), 1, "the server has responded");
     }
 }
 
@@ -72,9 +73,9 @@ fn a_stall_ends_when_it_is_released() {
 }
 
 #[test]
-fn heads_lie() {
+fn response_headers_are_altered() {
     let server = start("503,times=1,retry-after=7;wrong-range,times=1;ignore-range,times=1;gzip,times=1;new-etag");
-    let get = || Signed::downloader(&server).get(BIG, &[("range", "bytes=10-19")]);
+    let get = || SigningClient::downloader(&server).get(BIG, &[("range", "bytes=10-19")]);
     let busy = get();
     assert_eq!((busy.status, busy.header("retry-after"), server.requests().len()), (503, "7", 0));
     let wrong = get();
@@ -96,9 +97,9 @@ fn heads_lie() {
 }
 
 #[test]
-fn a_redirect_leads_to_the_bytes_and_counts_secrets() {
+fn a_redirect_serves_the_object_and_counts_secrets() {
     let server = start("redirect,times=2;redirect-loop");
-    let signed = Signed::downloader(&server);
+    let signed = SigningClient::downloader(&server);
     let there = signed.get(BIG, &[]).header("location").to_owned();
     assert!(!there.starts_with(server.s3_url()), "{there}");
     let got = wire::send("GET", &there, &[], b"");
@@ -112,7 +113,7 @@ fn a_redirect_leads_to_the_bytes_and_counts_secrets() {
 }
 
 #[test]
-fn a_request_is_cut_before_the_server_has_it() {
+fn a_request_body_is_cut() {
     let server = start("reset-upload@1000,times=1");
     let host = server.api_url().strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).unwrap();

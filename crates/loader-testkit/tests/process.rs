@@ -1,4 +1,4 @@
-//! The binary: its line, its ends, its log.
+//! The az-devserver binary: printed URLs, exit and log.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use serde_json::Value;
@@ -27,7 +27,7 @@ fn get(url: &str) -> u16 {
 }
 
 #[test]
-fn one_line_names_the_urls_and_the_end_of_stdin_stops_it() {
+fn it_prints_its_urls_and_stops_at_the_end_of_stdin() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("urls.json");
     let (mut child, mut stdout, line) = spawn(&["--stop-with-stdin", "--urls-file", file.to_str().unwrap()]);
@@ -71,7 +71,7 @@ fn the_log_has_no_query_and_counts_bytes() {
 }
 
 #[test]
-fn what_cannot_be_served_is_refused() {
+fn invalid_arguments_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("users.json"), "[{]").unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -80,7 +80,7 @@ fn what_cannot_be_served_is_refused() {
         (&["--bind", "0.0.0.0"], 78, "not a loopback address"),
         (&["--seed", "/nonexistent-seed"], 78, "/nonexistent-seed"),
         (&["--seed", dir.path().to_str().unwrap()], 78, "users.json: line 1"),
-        (&["--bucket", "a/b"], 78, "not a name of a bucket"),
+        (&["--bucket", "a/b"], 78, "not a valid bucket name"),
         (&["--port", &port], 69, &port),
     ];
     for (args, status, words) in cases {

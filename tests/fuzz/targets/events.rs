@@ -1,5 +1,5 @@
 #![no_main]
-#![allow(dead_code, clippy::unwrap_used, reason = "modules of a program, of which some functions are called")]
+#![allow(dead_code, clippy::unwrap_used, reason = "only some functions of the included modules are used")]
 
 #[path = "../../../crates/az-status/src/processes.rs"]
 mod processes;

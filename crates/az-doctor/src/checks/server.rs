@@ -4,7 +4,7 @@ use crate::cli::CheckName;
 use crate::context::{CdnAccess, Context};
 use crate::finding::Finding;
 use loader_cdn::{ByteRange, Error, GetRequest};
-use loader_http::Reached;
+use loader_http::ProbeResult;
 use loader_model::ResourceName;
 use loader_session::cdn_failure;
 use loader_stage::{ErrorCode, Failure};
@@ -24,7 +24,7 @@ pub(crate) fn api(context: &Context<'_>) -> Result<Finding, Failure> {
 }
 
 /// Returns the finding for a response; a good one says `good` about the host.
-fn response_finding(host: &str, reached: &Reached, good: &str) -> Finding {
+fn response_finding(host: &str, reached: &ProbeResult, good: &str) -> Finding {
     let took_ms = u64::try_from(reached.took.as_millis()).unwrap_or(u64::MAX);
     let finding = match reached.status {
         300..=399 => Finding::warn(

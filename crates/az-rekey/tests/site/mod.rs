@@ -1,19 +1,19 @@
 //! A folder with keys and a sealed file, and az-rekey in it.
 
 use loader_seal::{Header, Key, Metadata, SealOptions, Suite, seal};
-use loader_testkit::folder::Folder;
+use loader_testkit::test_dir::TestDir;
 use serde_json::Value;
 use std::ops::Deref;
 use std::process::{Command, Output};
 
 const AZ_REKEY: &str = env!("CARGO_BIN_EXE_az-rekey");
 
-pub(crate) struct Site(Folder);
+pub(crate) struct Site(TestDir);
 
 impl Deref for Site {
-    type Target = Folder;
+    type Target = TestDir;
 
-    fn deref(&self) -> &Folder {
+    fn deref(&self) -> &TestDir {
         &self.0
     }
 }
@@ -21,9 +21,9 @@ impl Deref for Site {
 impl Site {
     /// A folder with `a.key`, `b.key` and `c.key`.
     pub(crate) fn new() -> Self {
-        let site = Self(Folder::below(env!("CARGO_TARGET_TMPDIR")));
+        let site = Self(TestDir::new_in(env!("CARGO_TARGET_TMPDIR")));
         for name in ["a", "b", "c"] {
-            site.put(&format!("{name}.key"), Key::generate().unwrap().to_text().as_bytes());
+            site.write(&format!("{name}.key"), Key::generate().unwrap().to_text().as_bytes());
         }
         site
     }

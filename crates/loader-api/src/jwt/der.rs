@@ -1,29 +1,29 @@
-//! The few forms of a public key in DER (X.690), read strictly.
+//! Strict parser for public keys in DER (X.690).
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 
-/// The algorithm identifier and the key of a SubjectPublicKeyInfo (RFC 5280
-/// section 4.1.2.7), or `None`.
+/// Returns the algorithm identifier and the key of a SubjectPublicKeyInfo (RFC 5280
+/// section 4.1.2.7).
 pub(super) fn public_key_info(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut inner = whole(SEQUENCE, der)?;
     let algorithm = take(SEQUENCE, &mut inner)?;
     let bits = take(BIT_STRING, &mut inner)?;
-    // The first byte counts unused bits, of which a key has none.
+    // The first byte is the number of unused bits; a key has none.
     let (0, key) = bits.split_first().map(|(unused, key)| (*unused, key))? else { return None };
     inner.is_empty().then_some((algorithm, key))
 }
 
-/// Modulus and exponent of an RSAPublicKey (RFC 8017 appendix A.1.1), big-endian
-/// without leading zeros, or `None`.
+/// Returns modulus and exponent of an RSAPublicKey (RFC 8017 appendix A.1.1),
+/// big-endian without leading zeros.
 pub(super) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut inner = whole(SEQUENCE, der)?;
     let (n, e) = (unsigned(take(INTEGER, &mut inner)?)?, unsigned(take(INTEGER, &mut inner)?)?);
     inner.is_empty().then_some((n, e))
 }
 
-/// True where `bytes` are one SEQUENCE, as all keys and certificates are.
+/// Returns true if `bytes` are one SEQUENCE, as all keys and certificates are.
 pub(super) fn is_sequence(bytes: &[u8]) -> bool {
     whole(SEQUENCE, bytes).is_some()
 }
@@ -33,7 +33,7 @@ fn whole(tag: u8, mut der: &[u8]) -> Option<&[u8]> {
     der.is_empty().then_some(content)
 }
 
-/// The content of the element in front, which must have this tag.
+/// Removes the first element, which must have this tag, and returns its content.
 fn take<'a>(tag: u8, der: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (found, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;

@@ -1,4 +1,4 @@
-//! One key, and the algorithms of its family (RFC 7518 section 3.1, RFC 8037).
+//! A key and the algorithms of its family (RFC 7518 section 3.1, RFC 8037).
 
 use super::{KeyError, der};
 use base64::Engine;
@@ -10,51 +10,51 @@ use ring::signature::{self as algorithms, RsaParameters, RsaPublicKeyComponents,
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-/// Least length of an HMAC secret in bytes: that of the shortest digest.
+/// Minimum length of an HMAC secret in bytes: the length of the shortest digest.
 const SECRET_MIN: usize = 32;
 
-/// Lengths of an RSA modulus in bytes that ring verifies with.
+/// Supported lengths of an RSA modulus in bytes (limits of ring).
 const MODULUS_LEN: std::ops::RangeInclusive<usize> = 256..=1024;
 
 const PEM_BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
 const PEM_END: &str = "-----END PUBLIC KEY-----";
 
-/// Algorithm identifiers of public keys, content of the SEQUENCE: RFC 3279
+/// Algorithm identifiers of public keys, as content of the SEQUENCE: RFC 3279
 /// section 2.3.1, RFC 5480 section 2.1.1, RFC 8410 section 3.
 const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
 const P256: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
 const P384: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
 const ED25519: &[u8] = b"\x06\x03\x2b\x65\x70";
 
-/// What signatures are verified with.
+/// Key material by family.
 enum Material {
     Hmac(Zeroizing<Vec<u8>>),
     Rsa(RsaPublicKeyComponents<Vec<u8>>),
-    /// An uncompressed point: 4, then x and y, 32 bytes each.
+    /// Uncompressed point: the byte 4, then x and y with 32 bytes each.
     P256(Vec<u8>),
-    /// The same with 48 bytes each.
+    /// Uncompressed point: the byte 4, then x and y with 48 bytes each.
     P384(Vec<u8>),
     Ed25519(Vec<u8>),
 }
 
 /// A key of the server.
-pub(super) struct Key {
+pub(super) struct VerifyingKey {
     material: Material,
     /// `kid` of a key in a set.
     id: Option<String>,
-    /// The one algorithm that a key in a set is for, where it names one.
+    /// `alg` of a key in a set: the only algorithm it may be used with.
     alg: Option<String>,
 }
 
-/// Why a key does not take a signature.
-pub(super) enum Refused {
-    /// The algorithm is not for this kind of key.
+/// Reason why a key does not verify a signature.
+pub(super) enum SignatureError {
+    /// The algorithm does not belong to this type of key.
     Algorithm(&'static str),
-    /// It is not the key's.
-    Signature,
+    /// The signature was not made with this key.
+    Mismatch,
 }
 
-impl Key {
+impl VerifyingKey {
     pub(super) fn from_file(bytes: &[u8]) -> Result<Self, KeyError> {
         let text = std::str::from_utf8(bytes).ok().map(str::trim);
         let material = match text {
@@ -64,8 +64,8 @@ impl Key {
         Ok(Self { material, id: None, alg: None })
     }
 
-    /// A key of a set (RFC 7517 section 4); `None` where it is not for signatures,
-    /// or of a kind that is not known here.
+    /// Reads a key of a set (RFC 7517 section 4). Returns `None` if it is not for
+    /// signatures or its type is not supported.
     pub(super) fn from_jwk(jwk: serde_json::Value) -> Option<Self> {
         #[derive(Deserialize)]
         struct Jwk {
@@ -110,19 +110,18 @@ impl Key {
         self.id.as_deref() == Some(id)
     }
 
-    /// Checks the signature of `message` by the algorithm `alg`, if that is one of
-    /// this key's.
-    pub(super) fn verify(&self, alg: &str, message: &[u8], signature: &[u8]) -> Result<(), Refused> {
+    /// Verifies the signature of `message` with the algorithm `alg`.
+    pub(super) fn verify(&self, alg: &str, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
         let kind = self.kind();
         if self.alg.as_ref().is_some_and(|only| only != alg) {
-            return Err(Refused::Algorithm(kind));
+            return Err(SignatureError::Algorithm(kind));
         }
         let verified = match (&self.material, alg) {
             (Material::Hmac(secret), "HS256") => mac(hmac::HMAC_SHA256, secret, message, signature),
             (Material::Hmac(secret), "HS384") => mac(hmac::HMAC_SHA384, secret, message, signature),
             (Material::Hmac(secret), "HS512") => mac(hmac::HMAC_SHA512, secret, message, signature),
             (Material::Rsa(key), alg) => {
-                let parameters = rsa_parameters(alg).ok_or(Refused::Algorithm(kind))?;
+                let parameters = rsa_parameters(alg).ok_or(SignatureError::Algorithm(kind))?;
                 key.verify(parameters, message, signature)
             }
             (Material::P256(key), "ES256") => {
@@ -134,9 +133,9 @@ impl Key {
             (Material::Ed25519(key), "EdDSA" | "Ed25519") => {
                 UnparsedPublicKey::new(&algorithms::ED25519, key).verify(message, signature)
             }
-            _ => return Err(Refused::Algorithm(kind)),
+            _ => return Err(SignatureError::Algorithm(kind)),
         };
-        verified.map_err(|_| Refused::Signature)
+        verified.map_err(|_| SignatureError::Mismatch)
     }
 
     fn kind(&self) -> &'static str {
@@ -166,7 +165,7 @@ fn rsa_parameters(alg: &str) -> Option<&'static RsaParameters> {
     })
 }
 
-/// The bytes of the one block of `text` (RFC 7468), or `None`.
+/// Returns the content of the only PEM block in `text` (RFC 7468).
 fn pem(text: &str) -> Option<Vec<u8>> {
     let (_, rest) = text.split_once(PEM_BEGIN)?;
     let (body, rest) = rest.split_once(PEM_END)?;
@@ -186,7 +185,7 @@ fn from_public_key_info(der: &[u8]) -> Result<Material, KeyError> {
     material.ok_or(KeyError::Kind)
 }
 
-/// An HMAC secret, if it is none of the forms that public keys go by.
+/// Reads an HMAC secret, and refuses the common formats of public keys.
 fn secret(bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let secret = secret.strip_suffix(b"\r").unwrap_or(secret);

@@ -1,4 +1,4 @@
-//! Tokens of every family, and every way to be refused.
+//! Tokens of every key family, and every reason for a refusal.
 
 use super::*;
 use ring::hmac;
@@ -9,7 +9,7 @@ const SECRET: &[u8] = b"a secret of the tests, 32 bytes.";
 const NOW: u64 = 1_800_000_000;
 const RS256: &str = include_str!("tests/rs256.jwt");
 const PS256: &str = include_str!("tests/ps256.jwt");
-/// The public key of both, whose private key is gone.
+/// Public key of both tokens. The private key was deleted.
 const RSA_PEM: &str = include_str!("tests/rsa.pem");
 
 fn at(seconds: u64) -> SystemTime {
@@ -30,12 +30,12 @@ fn hs256(secret: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec()
 }
 
-/// A token of the secret with these claims.
+/// Returns a token with these claims, signed with `SECRET`.
 fn with_claims(claims: &str) -> Token {
     token(r#"{"alg":"HS256"}"#, claims, |message| hs256(SECRET, message))
 }
 
-fn of_secret() -> Verifier {
+fn secret_verifier() -> Verifier {
     Verifier::from_key_file(SECRET).unwrap()
 }
 
@@ -54,7 +54,7 @@ fn ed() -> Ed25519KeyPair {
     Ed25519KeyPair::from_pkcs8(key.as_ref()).unwrap()
 }
 
-/// A public key as PEM, its SubjectPublicKeyInfo made of `start` and the key.
+/// Returns a public key as PEM. Its SubjectPublicKeyInfo is `start` followed by the key.
 fn pem(start: &[u8], key: &[u8]) -> String {
     let body = base64::prelude::BASE64_STANDARD.encode([start, key].concat());
     format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
@@ -88,7 +88,7 @@ fn algorithm(alg: &str, key: &'static str) -> VerifyError {
     VerifyError::Algorithm { alg: alg.to_owned(), key }
 }
 
-/// `token` with other claims under the same signature.
+/// Returns `token` with other claims and the same signature.
 fn tampered(token: &Token) -> Token {
     let mut parts: Vec<_> = token.as_str().split('.').map(str::to_owned).collect();
     let claims = String::from_utf8(BASE64URL.decode(&parts[1]).unwrap()).unwrap();
@@ -98,12 +98,12 @@ fn tampered(token: &Token) -> Token {
     other
 }
 
-/// A key of each family as a file, and a token of it.
+/// Returns a verifier for each key family, and a token signed with its key.
 fn families() -> Vec<(Verifier, Token)> {
     let (ec, ed) = (ec(), ed());
     let file = |text: &str| Verifier::from_key_file(text.as_bytes()).unwrap();
     vec![
-        (of_secret(), with_claims(&claims())),
+        (secret_verifier(), with_claims(&claims())),
         (file(&ec_pem(&ec)), es256(&ec, r#"{"alg":"ES256"}"#)),
         (file(&ed_pem(&ed)), token(r#"{"alg":"EdDSA"}"#, &claims(), |message| ed.sign(message).as_ref().to_vec())),
         (file(RSA_PEM), Token::parse(RS256).unwrap()),
@@ -112,7 +112,7 @@ fn families() -> Vec<(Verifier, Token)> {
 }
 
 #[test]
-fn each_family_verifies_its_own_and_no_other() {
+fn each_family_verifies_only_its_own_tokens() {
     let families = families();
     for (i, (verifier, own)) in families.iter().enumerate() {
         let user = verifier.verify(own, at(NOW)).unwrap();
@@ -144,14 +144,14 @@ fn every_bit_of_a_signature_counts() {
         let mut flipped = signature.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         let token = Token::parse(&format!("{signed}.{}", BASE64URL.encode(flipped))).unwrap();
-        assert_eq!(refusal(&of_secret(), &token), VerifyError::Signature, "{bit}");
+        assert_eq!(refusal(&secret_verifier(), &token), VerifyError::Signature, "{bit}");
     }
     let short = Token::parse(&format!("{signed}.{}", BASE64URL.encode(&signature[..16]))).unwrap();
-    assert_eq!(refusal(&of_secret(), &short), VerifyError::Signature);
+    assert_eq!(refusal(&secret_verifier(), &short), VerifyError::Signature);
 }
 
 #[test]
-fn a_public_key_is_never_a_secret() {
+fn a_public_key_is_never_used_as_a_secret() {
     let key = ec();
     let pems = [RSA_PEM.to_owned(), ec_pem(&key)];
     for (pem, kind) in pems.iter().zip(["an RSA key", "a P-256 key"]) {
@@ -176,21 +176,21 @@ fn an_unsigned_token_is_refused() {
 }
 
 #[test]
-fn a_header_that_cannot_be_read_is_malformed() {
+fn an_invalid_header_is_malformed() {
     for header in ["[]", "{}", r#"{"alg":5}"#, r#"{"alg":"HS256","alg":"none"}"#, "x"] {
-        let error = refusal(&of_secret(), &token(header, &claims(), |message| hs256(SECRET, message)));
+        let error = refusal(&secret_verifier(), &token(header, &claims(), |message| hs256(SECRET, message)));
         assert_eq!((error.code(), error), (ErrorCode::Malformed, VerifyError::Malformed("header")), "{header}");
     }
     let own = with_claims(&claims());
     let odd = Token::parse(&format!("{}AA", own.as_str())).unwrap();
-    assert!(matches!(refusal(&of_secret(), &odd), VerifyError::Malformed("signature")));
+    assert!(matches!(refusal(&secret_verifier(), &odd), VerifyError::Malformed("signature")));
     let critical = r#"{"alg":"HS256","crit":["b64"],"b64":false}"#;
     let token = token(critical, &claims(), |message| hs256(SECRET, message));
-    assert_eq!(refusal(&of_secret(), &token), VerifyError::Extension);
+    assert_eq!(refusal(&secret_verifier(), &token), VerifyError::Extension);
 }
 
 #[test]
-fn a_token_finds_its_key_in_a_set() {
+fn the_key_in_a_set_is_selected_by_its_id() {
     let (first, second) = (ec(), ec());
     let (a, b) = (ec_jwk(&first, "a"), ec_jwk(&second, "b"));
     let both = set(&[&a, r#"{"kty":"future","kid":"c"}"#, &b]).unwrap();
@@ -205,12 +205,12 @@ fn a_token_finds_its_key_in_a_set() {
     assert_eq!(refusal(&both, &nameless), VerifyError::NoKeyId);
     assert!(set(&[&b]).unwrap().verify(&nameless, at(NOW)).unwrap().verified);
     assert_eq!(refusal(&set(&[&a]).unwrap(), &of_b), VerifyError::UnknownKey("b".to_owned()));
-    // Two keys of one id, as while the server changes its key.
+    // Two keys with the same id, as during a key change of the server.
     assert!(set(&[&ec_jwk(&first, "b"), &b]).unwrap().verify(&of_b, at(NOW)).unwrap().verified);
 }
 
 #[test]
-fn a_key_of_a_set_is_for_what_it_says() {
+fn a_key_of_a_set_is_used_only_for_its_purpose() {
     let key = ec();
     let token = es256(&key, r#"{"alg":"ES256","kid":"a"}"#);
     let jwk = ec_jwk(&key, "a");
@@ -228,7 +228,7 @@ fn a_key_of_a_set_is_for_what_it_says() {
 }
 
 #[test]
-fn a_set_may_hold_keys_of_all_kinds() {
+fn a_set_may_contain_keys_of_all_families() {
     let ed = ed();
     let ed_jwk =
         format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"ed","x":"{}"}}"#, BASE64URL.encode(ed.public_key().as_ref()));
@@ -249,32 +249,32 @@ fn a_set_may_hold_keys_of_all_kinds() {
 }
 
 #[test]
-fn a_life_has_a_beginning_and_an_end_with_a_minute_around_them() {
+fn the_validity_period_has_a_tolerance_of_one_minute() {
     let token = with_claims(&claims());
-    let verify = |now| of_secret().verify(&token, at(now)).map(|_| ());
+    let verify = |now| secret_verifier().verify(&token, at(now)).map(|_| ());
     let (start, end) = ("2027-01-15T08:00:00Z".to_owned(), "2027-01-15T08:16:40Z".to_owned());
-    assert_eq!(verify(NOW - 61), Err(VerifyError::NotYet(start)));
+    assert_eq!(verify(NOW - 61), Err(VerifyError::NotYetValid(start)));
     assert_eq!((verify(NOW - 60), verify(NOW + 1059)), (Ok(()), Ok(())));
     assert_eq!(verify(NOW + 1060), Err(VerifyError::Expired(end)));
     assert_eq!(verify(NOW + 1060).unwrap_err().code(), ErrorCode::NotPermitted);
-    assert_eq!(refusal(&of_secret(), &with_claims("{}")), VerifyError::NoEnd);
+    assert_eq!(refusal(&secret_verifier(), &with_claims("{}")), VerifyError::NoExpiry);
     let no_start = with_claims(&format!(r#"{{"exp":{NOW}}}"#));
-    assert!(of_secret().verify(&no_start, at(NOW)).is_ok());
+    assert!(secret_verifier().verify(&no_start, at(NOW)).is_ok());
 }
 
 #[test]
-fn a_clock_that_was_not_set_is_said_instead() {
+fn an_unset_clock_is_reported_instead_of_the_expiry() {
     let token = with_claims(&claims());
     for now in [at(0), at(5), at(1_735_689_599)] {
-        let error = of_secret().verify(&token, now).unwrap_err();
+        let error = secret_verifier().verify(&token, now).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Clock);
         assert!(matches!(&error, VerifyError::Clock(_)));
     }
-    let error = of_secret().verify(&token, at(5)).unwrap_err();
+    let error = secret_verifier().verify(&token, at(5)).unwrap_err();
     assert_eq!(error.to_string(), "the clock of this machine says 1970-01-01T00:00:05Z");
-    assert!(matches!(of_secret().verify(&token, at(1_735_689_600)), Err(VerifyError::NotYet(_))));
-    // A bad signature is one at any time.
-    assert_eq!(of_secret().verify(&tampered(&token), at(0)), Err(VerifyError::Signature));
+    assert!(matches!(secret_verifier().verify(&token, at(1_735_689_600)), Err(VerifyError::NotYetValid(_))));
+    // A bad signature is reported even if the clock is unset.
+    assert_eq!(secret_verifier().verify(&tampered(&token), at(0)), Err(VerifyError::Signature));
 }
 
 #[test]
@@ -304,16 +304,17 @@ fn an_unusable_key_is_refused() {
     for file in [raw.clone(), [&raw[..], b"\n"].concat(), base64(der.clone()), utf_16] {
         assert_eq!(Verifier::from_key_file(&file).unwrap_err(), KeyError::Form);
     }
-    for (jwks, error) in [("", KeyError::NotASet), ("[]", KeyError::NotASet), (r#"{"keys":[]}"#, KeyError::NoneUsable)]
+    for (jwks, error) in
+        [("", KeyError::NotAKeySet), ("[]", KeyError::NotAKeySet), (r#"{"keys":[]}"#, KeyError::NoneUsable)]
     {
         assert_eq!(Verifier::from_jwks(jwks.as_bytes()).unwrap_err(), error);
     }
-    assert_eq!(set(&["0"; 65]).unwrap_err(), KeyError::NotASet);
-    assert!(!format!("{:?}", of_secret()).contains("secret of"));
+    assert_eq!(set(&["0"; 65]).unwrap_err(), KeyError::NotAKeySet);
+    assert!(!format!("{:?}", secret_verifier()).contains("secret of"));
 }
 
 #[test]
-fn a_key_off_its_curve_verifies_nothing() {
+fn a_point_off_the_curve_verifies_nothing() {
     let start =
         b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\0\x04";
     let verifier = Verifier::from_key_file(pem(start, &[9; 64]).as_bytes()).unwrap();

@@ -1,8 +1,8 @@
-//! Who asks: the Bearer token of a request (RFC 6750).
+//! Authentication by the bearer token of a request (RFC 6750).
 
 use super::error::ApiError;
 use super::{App, unix_now};
-use crate::token::TokenError;
+use crate::token::TokenRejection;
 use crate::users::Account;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -10,7 +10,7 @@ use axum::http::{StatusCode, header};
 use loader_model::Role;
 use std::sync::Arc;
 
-/// The user behind a genuine, living token.
+/// The user of a verified token.
 pub(crate) struct Caller {
     app: Arc<App>,
     id: String,
@@ -27,10 +27,10 @@ impl FromRequestParts<Arc<App>> for Caller {
             header.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let (_, token) = token.ok_or_else(|| refused("no_token", "a bearer token is needed"))?;
         let claims = app.signer.verify(token.trim(), unix_now()).map_err(|error| match error {
-            TokenError::Malformed => refused("bad_token", "the token is malformed"),
-            TokenError::Signature => refused("bad_token", "the signature of the token does not match"),
-            TokenError::Expired => refused("token_expired", "the token has expired"),
-            TokenError::NotYet => refused("token_not_yet", "the token is not valid yet"),
+            TokenRejection::Malformed => refused("bad_token", "the token is malformed"),
+            TokenRejection::Signature => refused("bad_token", "the signature of the token does not match"),
+            TokenRejection::Expired => refused("token_expired", "the token has expired"),
+            TokenRejection::NotYetValid => refused("token_not_yet", "the token is not valid yet"),
         })?;
         app.users.by_id(&claims.nameid).ok_or_else(|| refused("bad_token", "the token's user does not exist"))?;
         Ok(Self { app: app.clone(), id: claims.nameid, role: Role::from_claim(&claims.role) })
@@ -38,7 +38,7 @@ impl FromRequestParts<Arc<App>> for Caller {
 }
 
 impl Caller {
-    /// The account; the extractor has seen that it exists.
+    /// Returns the account. The extractor has checked that it exists.
     pub(crate) fn account(&self) -> Result<&Account, ApiError> {
         self.app.users.by_id(&self.id).ok_or_else(|| ApiError::internal("the user is gone"))
     }

@@ -1,11 +1,11 @@
-//! Answers that are not 200.
+//! Error responses.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// An answer `{"error":"code","message":"…"}` with its status.
+/// Error response `{"error":"code","message":"…"}` with its status.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -15,29 +15,29 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    /// The error `code` with a message that holds no secret.
+    /// Creates an error. The message must not contain a secret.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), retry_after_seconds: None }
     }
 
-    /// 400: the request is not what the call takes.
+    /// 400: the request is invalid.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    /// 404: there is no such resource.
+    /// 404: the resource does not exist.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("{what}: not found"))
     }
 
-    /// 429: to be tried again after `seconds`.
+    /// 429: the client may retry after `seconds`.
     pub(crate) fn too_many(seconds: u64) -> Self {
         let message = format!("too many failed logins; try again in {seconds} s");
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_logins", message);
         Self { retry_after_seconds: Some(seconds), ..error }
     }
 
-    /// 500: `cause` hit the server.
+    /// 500: the server failed with `cause`.
     pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", cause.to_string())
     }

@@ -3,7 +3,7 @@
 use super::App;
 use super::auth::Caller;
 use super::error::ApiError;
-use super::resource::{Plaintext, Sealed, seal_answer};
+use super::resource::{Plaintext, SealedResponse, seal_response};
 use crate::FragmentForm;
 use crate::sealing::Recipient;
 use axum::extract::State;
@@ -11,9 +11,9 @@ use axum::http::{StatusCode, header};
 use loader_seal::device::Kind;
 use std::sync::Arc;
 
-/// The server's fragment in the form that the settings name. The sealed form
-/// goes to the password and hardware in `users.json`: the call has neither.
-pub(crate) async fn get(State(app): State<Arc<App>>, caller: Caller) -> Result<Sealed, ApiError> {
+/// Returns the server's fragment in the form set by `fragment_form`. The sealed form
+/// uses the password and hardware in `users.json`, because the request contains neither.
+pub(crate) async fn get(State(app): State<Arc<App>>, caller: Caller) -> Result<SealedResponse, ApiError> {
     caller.needs_rank(app.settings.fragment_min_rank(), "key-fragment")?;
     let fragment = app.fragment.clone().ok_or_else(|| ApiError::not_found("key-fragment"))?;
     match app.settings.fragment_form {
@@ -26,7 +26,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>, caller: Caller) -> Result<S
             })?;
             let password = account.record.password.clone();
             let to = Recipient { user: account.id, password, hardware, secret: account.secret };
-            seal_answer(&app, to, Plaintext::Bytes(fragment), Kind::Fragment).await
+            seal_response(&app, to, Plaintext::Bytes(fragment), Kind::Fragment).await
         }
     }
 }

@@ -20,10 +20,10 @@ pub(crate) struct Filter {
     search: String,
 }
 
-/// One file of a folder, as it is before it is sealed.
+/// A file of a directory, before sealing.
 #[derive(Serialize)]
-pub(crate) struct Listed {
-    /// File name, without the folder.
+pub(crate) struct FileEntry {
+    /// File name, without the directory.
     pub(crate) name: String,
     /// Length in bytes.
     pub(crate) size: u64,
@@ -31,19 +31,19 @@ pub(crate) struct Listed {
     pub(crate) sha256: String,
 }
 
-/// The files of one folder by name, those below it left out; an empty list for a
-/// folder that does not exist. `search` keeps the names that contain it, in
-/// either case.
+/// Lists the files of one directory, sorted by name, without its subdirectories. The
+/// list is empty if the directory does not exist. `search` selects the names that
+/// contain it, ignoring case.
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
     folder: Option<Path<String>>,
     filter: Result<Query<Filter>, QueryRejection>,
-) -> Result<Json<Vec<Listed>>, ApiError> {
+) -> Result<Json<Vec<FileEntry>>, ApiError> {
     caller.needs_rank(Role::Operator.rank().into(), "resources")?;
     let Query(filter) = filter.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
     let search = filter.search.to_lowercase();
-    // any file name shows whether the folder's name is sound
+    // Any valid file name serves to check the name of the directory.
     let dir = app.resources.join(resource_name(folder, "x")?.folder());
     let reading = tokio::task::spawn_blocking(move || {
         let mut listed = Vec::new();
@@ -51,7 +51,7 @@ pub(crate) async fn list(
             let Ok(name) = entry.file_name().into_string() else { continue };
             if entry.path().is_file() && name.to_lowercase().contains(&search) {
                 let (size, sha256) = digest(std::fs::File::open(entry.path())?)?;
-                listed.push(Listed { name, size, sha256 });
+                listed.push(FileEntry { name, size, sha256 });
             }
         }
         listed.sort_by(|a, b| a.name.cmp(&b.name));
@@ -60,7 +60,7 @@ pub(crate) async fn list(
     Ok(Json(reading.await.map_err(ApiError::internal)?.map_err(ApiError::internal)?))
 }
 
-/// Length and SHA-256 of `file`, read to its end.
+/// Returns length and SHA-256 of `file`, read to its end.
 fn digest(mut file: impl Read) -> std::io::Result<(u64, String)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];

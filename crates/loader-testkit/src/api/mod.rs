@@ -1,4 +1,4 @@
-//! The HTTP API (spec/api.md section 1).
+//! The HTTP API, as described in `openapi.json`.
 
 mod auth;
 mod error;
@@ -10,9 +10,9 @@ mod upload;
 
 use crate::Settings;
 use crate::access_log::{AccessLog, Observer, observe};
-use crate::sealing::Sealers;
+use crate::sealing::SealingPool;
 use crate::throttle::Throttle;
-use crate::token::{Claims, Signer};
+use crate::token::{TokenClaims, TokenSigner};
 use crate::users::{Account, Users};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -26,47 +26,47 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Longest JSON body of a request in bytes.
+/// Maximum size of a JSON request body in bytes.
 const JSON_MAX: usize = 64 * 1024;
 
-/// Longest body of an upload in bytes: a small part and its multipart headers.
+/// Maximum size of an upload body in bytes: a small part and its multipart headers.
 const UPLOAD_BODY_MAX: usize = upload::FILE_MAX as usize + 64 * 1024;
 
-/// What the calls share.
+/// State shared by the API handlers.
 pub(crate) struct App {
     pub(crate) users: Users,
-    pub(crate) signer: Signer,
+    pub(crate) signer: TokenSigner,
     settings: Settings,
     fragment: Option<Vec<u8>>,
-    /// Resources as they are handed out.
+    /// Directory of the resources.
     resources: PathBuf,
-    /// Uploads that are not complete, on the same file system.
+    /// Directory of incomplete uploads, on the same filesystem.
     incoming: PathBuf,
     throttle: Mutex<Throttle>,
-    sealers: Sealers,
+    sealers: SealingPool,
 }
 
 impl App {
-    /// `folders` are those of the resources and of unfinished uploads.
+    /// Creates the state and starts the sealing threads.
     ///
     /// # Errors
-    /// The system's, where it has no thread to seal with.
+    /// Those of starting a thread.
     pub(crate) fn new(
         users: Users,
-        signer: Signer,
+        signer: TokenSigner,
         settings: Settings,
         fragment: Option<Vec<u8>>,
-        folders: (PathBuf, PathBuf),
+        resources: PathBuf,
+        incoming: PathBuf,
     ) -> io::Result<Self> {
-        let (resources, incoming) = folders;
-        let (throttle, sealers) = (Mutex::default(), Sealers::start()?);
+        let (throttle, sealers) = (Mutex::default(), SealingPool::start()?);
         Ok(Self { users, signer, settings, fragment, resources, incoming, throttle, sealers })
     }
 
-    /// A token for `account` that ends `seconds` from now.
+    /// Returns a token for `account` that expires in `seconds`.
     pub(crate) fn token_for(&self, account: &Account, seconds: i64) -> String {
         let now = unix_now();
-        self.signer.sign(&Claims {
+        self.signer.sign(&TokenClaims {
             nameid: account.record.id.clone(),
             unique_name: account.record.email.clone(),
             role: account.record.role.clone(),
@@ -76,12 +76,12 @@ impl App {
     }
 }
 
-/// The clock in seconds since 1970.
+/// Returns the current time in seconds since 1970.
 fn unix_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |past| past.as_secs() as i64)
 }
 
-/// The calls of the API. A layer added to the result sees every request.
+/// Returns the router of the API. A layer added to it sees every request.
 pub(crate) fn router(app: Arc<App>, log: Arc<AccessLog>) -> Router {
     let uploads = Router::new()
         .route("/resources", post(upload::upload))
@@ -101,9 +101,9 @@ pub(crate) fn router(app: Arc<App>, log: Arc<AccessLog>) -> Router {
         .route("/openapi.json", get(openapi))
         .layer(DefaultBodyLimit::max(JSON_MAX))
         .merge(uploads)
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no_such_call", "there is no such call"))
+        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no_such_call", "unknown path"))
         .method_not_allowed_fallback(async || {
-            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the call has another method")
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "method not allowed")
         })
         .layer(from_fn_with_state(Observer { log, server: "api" }, observe))
         .with_state(app)

@@ -16,28 +16,28 @@ use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A sealed body with its type.
-pub(crate) type Sealed = ([(HeaderName, &'static str); 1], Vec<u8>);
+/// A sealed body with its content type.
+pub(crate) type SealedResponse = ([(HeaderName, &'static str); 1], Vec<u8>);
 
 #[derive(Deserialize)]
-struct Asked {
+struct ResourceRequest {
     #[serde(rename = "fileName")]
     file_name: String,
     hardware: String,
     password: String,
 }
 
-/// The resource sealed to user and hardware; 409 where the hardware is not the
-/// user's, 403 where the password is not.
+/// Returns the resource sealed to user and hardware; 409 if the hardware does not
+/// match the user, 403 if the password does not.
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
     caller: Caller,
     folder: Option<Path<String>>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Sealed, ApiError> {
+) -> Result<SealedResponse, ApiError> {
     caller.needs_rank(Role::Operator.rank().into(), "resources")?;
-    let asked: Asked = serde_json::from_slice(&json_body(body)?)
-        .map_err(|_| ApiError::bad_request("fileName, hardware and password are needed"))?;
+    let asked: ResourceRequest = serde_json::from_slice(&json_body(body)?)
+        .map_err(|_| ApiError::bad_request("fileName, hardware and password are required"))?;
     let name = resource_name(folder, &asked.file_name)?;
     let hardware =
         hex_bytes(&asked.hardware).ok_or_else(|| ApiError::bad_request("hardware must be 64 hexadecimal digits"))?;
@@ -53,24 +53,24 @@ pub(crate) async fn get(
         return Err(ApiError::not_found(name.as_str()));
     }
     let to = Recipient { user: account.id, password: asked.password, hardware, secret: account.secret };
-    seal_answer(&app, to, Plaintext::File(path), kind_of(&name)).await
+    seal_response(&app, to, Plaintext::File(path), kind_of(&name)).await
 }
 
-/// What is to be sealed.
+/// Data to seal.
 pub(crate) enum Plaintext {
-    /// The content of a file, read when its turn has come.
+    /// Content of a file, read by the sealing thread.
     File(PathBuf),
-    /// These bytes.
+    /// Bytes in memory.
     Bytes(Vec<u8>),
 }
 
-/// `plaintext` sealed, once its turn has come.
-pub(crate) async fn seal_answer(
+/// Seals `plaintext` on a sealing thread.
+pub(crate) async fn seal_response(
     app: &App,
     to: Recipient,
     plaintext: Plaintext,
     kind: Kind,
-) -> Result<Sealed, ApiError> {
+) -> Result<SealedResponse, ApiError> {
     let cost = app.settings.seal_cost;
     let sealing = app.sealers.run(move || {
         let plaintext = match plaintext {
@@ -79,14 +79,14 @@ pub(crate) async fn seal_answer(
         };
         seal_to(&to, &plaintext, kind, cost).map_err(ApiError::internal)
     });
-    let sealed = sealing.await.ok_or_else(|| ApiError::internal("a thread that seals has gone"))??;
+    let sealed = sealing.await.ok_or_else(|| ApiError::internal("a sealing thread has ended"))??;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], sealed))
 }
 
-/// The name `folder/file`; a folder may be absent or end in a slash.
+/// Returns the name `folder/file`. The directory may be missing or end in a slash.
 pub(crate) fn resource_name(folder: Option<Path<String>>, file: &str) -> Result<ResourceName, ApiError> {
     if file.contains('/') {
-        return Err(ApiError::bad_request("a file name has no slash"));
+        return Err(ApiError::bad_request("a file name must not contain a slash"));
     }
     let folder = folder.map(|Path(folder)| folder).unwrap_or_default();
     let folder = folder.strip_suffix('/').unwrap_or(&folder);

@@ -1,6 +1,6 @@
-//! demo-archive: files at hand in, a docker-archive with real layers and tags out.
+//! demo-archive: creates a docker-archive with layers and tags from files.
 
-use loader_testkit::archive::{Image, docker_archive};
+use loader_testkit::archive::{ImageSpec, docker_archive};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,11 +9,11 @@ const EXAMPLES: &str = "\
 Example:
   demo-archive demo/app:1.4,demo/app:latest=README.md,Cargo.lock demo/model:2=README.md,LICENSE-MIT > app.tar";
 
-/// Make a docker-archive from files, without an engine: one layer a file
+/// Create a docker-archive from files without an engine, with one layer per file
 #[derive(clap::Parser)]
 #[command(name = "demo-archive", version, after_help = EXAMPLES)]
 struct Cli {
-    /// An image: its tags, then the files that are its layers
+    /// ImageSpec: its tags and the files of its layers
     #[arg(value_name = "TAG,...=FILE,...", required = true)]
     images: Vec<String>,
 }
@@ -35,7 +35,7 @@ fn run(cli: &Cli) -> io::Result<()> {
     output.flush()
 }
 
-fn image(spec: &str) -> io::Result<Image> {
+fn image(spec: &str) -> io::Result<ImageSpec> {
     let (tags, files) = spec
         .split_once('=')
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{spec}: expected TAG,...=FILE,...")))?;
@@ -45,7 +45,7 @@ fn image(spec: &str) -> io::Result<Image> {
         let content = std::fs::read(&path).map_err(|error| io::Error::new(error.kind(), format!("{file}: {error}")))?;
         Ok(vec![(format!("opt/demo/{name}"), content)])
     };
-    Ok(Image {
+    Ok(ImageSpec {
         tags: tags.split(',').map(str::to_owned).collect(),
         layers: files.split(',').map(layer).collect::<io::Result<_>>()?,
     })

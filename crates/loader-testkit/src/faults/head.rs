@@ -1,11 +1,11 @@
-//! The head of a message of HTTP/1.1, and where its body ends.
+//! HTTP/1.1 message headers and body framing.
 
 use std::io::{self, BufRead, Read, Write};
 
-/// Longest head in bytes.
+/// Maximum length of a header section in bytes.
 const HEAD_MAX: u64 = 64 * 1024;
 
-/// First line and headers, in the order they came.
+/// First line and header fields, in their original order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Head {
     pub(crate) first: String,
@@ -17,7 +17,7 @@ impl Head {
         Self { first: first.to_owned(), fields: Vec::new() }
     }
 
-    /// The next head; `None` where the connection ends before it.
+    /// Reads the next header section. Returns `None` at the end of the connection.
     pub(crate) fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
         let mut from = from.take(HEAD_MAX);
         let mut lines = Vec::new();
@@ -41,7 +41,7 @@ impl Head {
         Ok(Some(head))
     }
 
-    /// True if the store can check the body against a checksum in the head.
+    /// Returns true if a header field contains a checksum of the body.
     pub(crate) fn has_checksum(&self) -> bool {
         self.fields.iter().any(|(name, _)| {
             let name = name.to_ascii_lowercase();
@@ -49,12 +49,12 @@ impl Head {
         })
     }
 
-    /// Word `index` of the first line.
+    /// Returns word `index` of the first line.
     pub(crate) fn word(&self, index: usize) -> &str {
         self.first.split(' ').nth(index).unwrap_or_default()
     }
 
-    /// The status of an answer.
+    /// Returns the status of a response.
     pub(crate) fn status(&self) -> u16 {
         self.word(1).parse().unwrap_or_default()
     }
@@ -74,7 +74,7 @@ impl Head {
         }
     }
 
-    /// Changes a field with `change`, if it is there; without a new value it goes.
+    /// Changes a field with `change`, if it exists. Removes it if `change` returns `None`.
     pub(crate) fn change(&mut self, name: &str, change: impl FnOnce(&str) -> Option<String>) {
         let Some(old) = self.get(name) else { return };
         match change(old) {
@@ -92,51 +92,51 @@ impl Head {
         to.write_all(text.as_bytes())
     }
 
-    /// Where the body of this request ends.
-    pub(crate) fn request_body(&self) -> Framing {
-        self.framing().unwrap_or(Framing::Length(0))
+    /// Returns the framing of the body of this request.
+    pub(crate) fn request_body(&self) -> BodyFraming {
+        self.framing().unwrap_or(BodyFraming::Length(0))
     }
 
-    /// Where the body of this answer to a request with `method` ends.
-    pub(crate) fn answer_body(&self, method: &str) -> Framing {
+    /// Returns the framing of the body of this response to a request with `method`.
+    pub(crate) fn response_body(&self, method: &str) -> BodyFraming {
         match self.status() {
-            100..200 | 204 | 304 => Framing::Length(0),
-            _ if method == "HEAD" => Framing::Length(0),
-            _ => self.framing().unwrap_or(Framing::ToEnd),
+            100..200 | 204 | 304 => BodyFraming::Length(0),
+            _ if method == "HEAD" => BodyFraming::Length(0),
+            _ => self.framing().unwrap_or(BodyFraming::ToEnd),
         }
     }
 
-    fn framing(&self) -> Option<Framing> {
+    fn framing(&self) -> Option<BodyFraming> {
         if self.get("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
-            return Some(Framing::Chunked);
+            return Some(BodyFraming::Chunked);
         }
-        self.get("content-length")?.parse().ok().map(Framing::Length)
+        self.get("content-length")?.parse().ok().map(BodyFraming::Length)
     }
 }
 
-/// How the end of a body is known (RFC 9112 section 6.3).
+/// Message body framing (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(crate) enum BodyFraming {
     Length(u64),
     Chunked,
     ToEnd,
 }
 
-/// The bytes of a body, out of their frame.
-pub(crate) struct Unframed<'a, R> {
+/// Reader for the content of a body, without its framing.
+pub(crate) struct BodyReader<'a, R> {
     from: &'a mut R,
-    framing: Framing,
-    /// Bytes left of the body, or of the chunk.
+    framing: BodyFraming,
+    /// Remaining bytes of the body or of the chunk.
     left: u64,
     ended: bool,
 }
 
-impl<'a, R: BufRead> Unframed<'a, R> {
-    pub(crate) fn new(from: &'a mut R, framing: Framing) -> Self {
+impl<'a, R: BufRead> BodyReader<'a, R> {
+    pub(crate) fn new(from: &'a mut R, framing: BodyFraming) -> Self {
         let left = match framing {
-            Framing::Length(len) => len,
-            Framing::Chunked => 0,
-            Framing::ToEnd => u64::MAX,
+            BodyFraming::Length(len) => len,
+            BodyFraming::Chunked => 0,
+            BodyFraming::ToEnd => u64::MAX,
         };
         Self { from, framing, left, ended: false }
     }
@@ -147,7 +147,7 @@ impl<'a, R: BufRead> Unframed<'a, R> {
         let digits = line.trim().split(';').next().unwrap_or_default();
         self.left = u64::from_str_radix(digits, 16).map_err(io::Error::other)?;
         while self.left == 0 && !line.trim().is_empty() {
-            // Trailers, up to the empty line.
+            // Skip the trailers up to the empty line.
             self.ended = true;
             line.clear();
             self.from.read_line(&mut line)?;
@@ -156,9 +156,9 @@ impl<'a, R: BufRead> Unframed<'a, R> {
     }
 }
 
-impl<R: BufRead> Read for Unframed<'_, R> {
+impl<R: BufRead> Read for BodyReader<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.framing == Framing::Chunked && self.left == 0 && !self.ended {
+        if self.framing == BodyFraming::Chunked && self.left == 0 && !self.ended {
             self.next_chunk()?;
         }
         if self.ended || self.left == 0 {
@@ -166,27 +166,27 @@ impl<R: BufRead> Read for Unframed<'_, R> {
         }
         let want = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
         let read = self.from.read(&mut buf[..want])?;
-        if read == 0 && self.framing != Framing::ToEnd {
+        if read == 0 && self.framing != BodyFraming::ToEnd {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.left -= read as u64;
-        if self.framing == Framing::Chunked && self.left == 0 {
+        if self.framing == BodyFraming::Chunked && self.left == 0 {
             self.from.read_line(&mut String::new())?;
         }
         Ok(read)
     }
 }
 
-/// Puts bytes into chunks.
-pub(crate) struct Chunks<W>(pub(crate) W);
+/// Writer for the chunked transfer coding.
+pub(crate) struct ChunkedWriter<W>(pub(crate) W);
 
-impl<W: Write> Chunks<W> {
+impl<W: Write> ChunkedWriter<W> {
     pub(crate) fn end(mut self) -> io::Result<()> {
         self.0.write_all(b"0\r\n\r\n")
     }
 }
 
-impl<W: Write> Write for Chunks<W> {
+impl<W: Write> Write for ChunkedWriter<W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         if !buf.is_empty() {
             write!(self.0, "{:x}\r\n", buf.len())?;
@@ -206,20 +206,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_taken_apart_and_the_next_message_is_behind_them() {
+    fn chunks_are_decoded_and_the_next_message_follows() {
         let mut wire =
             &b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: 1\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"[..];
         let mut body = Vec::new();
-        Unframed::new(&mut wire, Framing::Chunked).read_to_end(&mut body).unwrap();
+        BodyReader::new(&mut wire, BodyFraming::Chunked).read_to_end(&mut body).unwrap();
         assert_eq!(body, b"abcde");
         let head = Head::read(&mut wire).unwrap().unwrap();
         assert_eq!(
-            (head.status(), head.answer_body("GET"), head.answer_body("HEAD")),
-            (200, Framing::Length(2), Framing::Length(0))
+            (head.status(), head.response_body("GET"), head.response_body("HEAD")),
+            (200, BodyFraming::Length(2), BodyFraming::Length(0))
         );
-        let mut out = Chunks(Vec::new());
+        let mut out = ChunkedWriter(Vec::new());
         out.write_all(b"abc").unwrap();
         assert_eq!(out.0, b"3\r\nabc\r\n");
-        assert!(Unframed::new(&mut &b"ab"[..], Framing::Length(3)).read_to_end(&mut body).is_err());
+        assert!(BodyReader::new(&mut &b"ab"[..], BodyFraming::Length(3)).read_to_end(&mut body).is_err());
     }
 }

@@ -1,25 +1,24 @@
-//! What the proxies have done and counted, shared by all their threads.
+//! Rules and counters of the proxies, shared by all their threads.
 
 use super::rule::{Faults, Rule, Side};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Time between two looks of a thread that stalls.
-const LOOK: Duration = Duration::from_millis(20);
+/// Interval at which a stalled thread checks its connection.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Most tickets that are kept, the newest ones.
+/// Maximum number of tickets; the oldest are dropped.
 const TICKETS_MAX: usize = 256;
 
-/// What the proxies of a server share: the rules, and what has passed. Clones
-/// show the same.
+/// Rules and counters of the proxies of a server. Clones share the same state.
 #[derive(Clone, Debug, Default)]
-pub struct FaultLog(Arc<(Mutex<State>, Condvar)>);
+pub struct FaultLog(Arc<(Mutex<LogState>, Condvar)>);
 
 #[derive(Debug, Default)]
-struct State {
-    rules: Vec<Counted>,
-    /// Bytes by side, [`Side::Api`] first.
+struct LogState {
+    rules: Vec<CountedRule>,
+    /// Bytes for each side, [`Side::Api`] first.
     sent: [u64; 2],
     received: [u64; 2],
     fired: u64,
@@ -27,16 +26,16 @@ struct State {
     stalled: u64,
     released: u64,
     stopped: bool,
-    /// Heads of requests that were sent elsewhere, by the number of their ticket.
+    /// Headers of redirected requests by ticket number.
     tickets: BTreeMap<u64, Vec<u8>>,
     issued: u64,
 }
 
 #[derive(Debug)]
-struct Counted {
+struct CountedRule {
     rule: Rule,
     seen: u64,
-    taken: u64,
+    applied: u64,
 }
 
 impl FaultLog {
@@ -46,66 +45,65 @@ impl FaultLog {
         log
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LogState> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut LogState) -> T) -> T {
         let outcome = change(&mut self.lock());
         self.0.1.notify_all();
         outcome
     }
 
-    fn wait(&self, until: impl Fn(&State) -> bool) {
+    fn wait(&self, until: impl Fn(&LogState) -> bool) {
         let guard = self.0.1.wait_while(self.lock(), |state| !until(state) && !state.stopped);
         drop(guard.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Puts other rules in place of those there are; requests that are under way
-    /// keep theirs.
+    /// Replaces the rules. Requests in progress keep their rule.
     pub fn set(&self, faults: Faults) {
-        let counted = |rule| Counted { rule, seen: 0, taken: 0 };
+        let counted = |rule| CountedRule { rule, seen: 0, applied: 0 };
         self.change(|state| state.rules = faults.0.into_iter().map(counted).collect());
     }
 
-    /// Bytes that left for clients of `side`, heads included.
+    /// Returns the number of bytes sent to clients of `side`, including headers.
     pub fn sent(&self, side: Side) -> u64 {
         self.lock().sent[side as usize]
     }
 
-    /// Bytes of request bodies that came from clients of `side`.
+    /// Returns the number of request body bytes received from clients of `side`.
     pub fn received(&self, side: Side) -> u64 {
         self.lock().received[side as usize]
     }
 
-    /// Requests that a rule took.
+    /// Returns the number of requests with a fault.
     pub fn fired(&self) -> u64 {
         self.lock().fired
     }
 
-    /// Requests to the other port of a redirect that carried secrets.
+    /// Returns the number of requests to the redirect port that contained secrets.
     pub fn leaked(&self) -> u64 {
         self.lock().leaked
     }
 
-    /// Waits until `bytes` in all have left for clients of `side`, or the server
+    /// Waits until `bytes` bytes in total were sent to clients of `side`, or the server
     /// stops.
     pub fn wait_sent(&self, side: Side, bytes: u64) {
         self.wait(|state| state.sent[side as usize] >= bytes);
     }
 
-    /// Waits until `bytes` in all have come from clients of `side`, or the server
-    /// stops.
+    /// Waits until `bytes` bytes in total were received from clients of `side`, or the
+    /// server stops.
     pub fn wait_received(&self, side: Side, bytes: u64) {
         self.wait(|state| state.received[side as usize] >= bytes);
     }
 
-    /// Waits until `count` answers in all have stalled, or the server stops.
+    /// Waits until `count` transfers in total have stalled, or the server stops.
     pub fn wait_stalled(&self, count: u64) {
         self.wait(|state| state.stalled >= count);
     }
 
-    /// Lets all answers go on that stall now.
+    /// Resumes all stalled transfers.
     pub fn release(&self) {
         self.change(|state| state.released = state.stalled);
     }
@@ -130,24 +128,24 @@ impl FaultLog {
         self.change(|state| state.leaked += 1);
     }
 
-    /// The rule that takes this request, if any.
-    pub(crate) fn take(&self, side: Side, method: &str) -> Option<Rule> {
+    /// Selects the rule for this request, if any, and counts the request.
+    pub(crate) fn select_rule(&self, side: Side, method: &str) -> Option<Rule> {
         self.change(|state| {
-            let mut taken = None;
-            for counted in state.rules.iter_mut().filter(|counted| counted.rule.fits(side, method)) {
-                let takes = taken.is_none() && counted.rule.takes(counted.seen, counted.taken);
+            let mut selected = None;
+            for counted in state.rules.iter_mut().filter(|counted| counted.rule.matches(side, method)) {
+                let applies = selected.is_none() && counted.rule.applies_to(counted.seen, counted.applied);
                 counted.seen += 1;
-                if takes {
-                    counted.taken += 1;
-                    taken = Some(counted.rule.clone());
+                if applies {
+                    counted.applied += 1;
+                    selected = Some(counted.rule.clone());
                 }
             }
-            state.fired += u64::from(taken.is_some());
-            taken
+            state.fired += u64::from(selected.is_some());
+            selected
         })
     }
 
-    /// Keeps a head under a new ticket.
+    /// Stores a request header under a new ticket and returns the ticket number.
     pub(crate) fn issue(&self, head: Vec<u8>) -> u64 {
         self.change(|state| {
             state.issued += 1;
@@ -159,20 +157,20 @@ impl FaultLog {
         })
     }
 
-    /// The head of a ticket.
+    /// Returns the request header of a ticket.
     pub(crate) fn redeem(&self, number: u64) -> Option<Vec<u8>> {
         self.lock().tickets.get(&number).cloned()
     }
 
-    /// Stalls until `gone` says that nobody waits any more (`false`), or until it
-    /// is released (`true`).
+    /// Stalls until it is released (returns `true`), or until `gone` returns true or the
+    /// server stops (returns `false`).
     pub(crate) fn stall(&self, mut gone: impl FnMut() -> bool) -> bool {
         let turn = self.change(|state| {
             state.stalled += 1;
             state.stalled
         });
         loop {
-            let state = self.0.1.wait_timeout(self.lock(), LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            let state = self.0.1.wait_timeout(self.lock(), POLL_INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
             if state.released >= turn {
                 return true;
             }

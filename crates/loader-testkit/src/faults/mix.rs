@@ -1,13 +1,13 @@
-//! Faults picked by a seed.
+//! Random faults from a seed.
 
-use super::rule::{Faults, Kind, Rule, Side};
+use super::rule::{FaultKind, Faults, Rule, Side};
 use std::time::Duration;
 
-/// Numbers that look random and are the same for the same seed (SplitMix64).
-struct Dice(u64);
+/// Pseudorandom number generator (SplitMix64).
+struct SplitMix64(u64);
 
-impl Dice {
-    /// A number below `bound`.
+impl SplitMix64 {
+    /// Returns a number below `bound`.
     fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -16,7 +16,7 @@ impl Dice {
         (z ^ (z >> 31)) % bound
     }
 
-    /// An offset below 8 MiB, small ones as likely as large ones.
+    /// Returns an offset below 8 MiB. Each order of magnitude is equally likely.
     fn offset(&mut self) -> u64 {
         let bits = self.below(24);
         self.below(1 << bits)
@@ -24,44 +24,54 @@ impl Dice {
 }
 
 impl Faults {
-    /// One to four rules, always the same for the same seed. Most leave some
-    /// requests alone, so that there is a way through.
+    /// Returns one to four rules, the same for the same seed. Most of them skip some
+    /// requests, so that a client can succeed.
     pub fn mix(seed: u64) -> Self {
-        let mut dice = Dice(seed);
-        let rules = 1 + dice.below(4);
-        Self((0..rules).map(|_| pick(&mut dice)).collect())
+        let mut random = SplitMix64(seed);
+        let rules = 1 + random.below(4);
+        Self((0..rules).map(|_| random_rule(&mut random)).collect())
     }
 }
 
-fn pick(dice: &mut Dice) -> Rule {
-    let kind = match dice.below(24) {
-        0..5 => Kind::Reset,
-        5..9 => Kind::Short,
-        9..11 => Kind::Stall,
-        11 => Kind::Trickle,
-        12..14 => Kind::ResetUpload,
-        14 => Kind::StallUpload,
-        15..19 => Kind::Status([500, 502, 503, 504, 429, 408][dice.below(6) as usize]),
-        19 => Kind::IgnoreRange,
-        20 => Kind::NewEtag,
-        21 => Kind::Redirect,
-        22 => Kind::WrongRange,
-        _ => [Kind::Gzip, Kind::RedirectLoop][dice.below(2) as usize],
+fn random_rule(random: &mut SplitMix64) -> Rule {
+    let kind = match random.below(24) {
+        0..5 => FaultKind::Reset,
+        5..9 => FaultKind::Short,
+        9..11 => FaultKind::Stall,
+        11 => FaultKind::Trickle,
+        12..14 => FaultKind::ResetUpload,
+        14 => FaultKind::StallUpload,
+        15..19 => FaultKind::Status([500, 502, 503, 504, 429, 408][random.below(6) as usize]),
+        19 => FaultKind::IgnoreRange,
+        20 => FaultKind::NewEtag,
+        21 => FaultKind::Redirect,
+        22 => FaultKind::WrongRange,
+        _ => [FaultKind::Gzip, FaultKind::RedirectLoop][random.below(2) as usize],
     };
     let mut rule = Rule::new(kind);
-    let has_place =
-        matches!(kind, Kind::Reset | Kind::Short | Kind::Stall | Kind::Trickle | Kind::ResetUpload | Kind::StallUpload);
-    rule.at = (has_place && dice.below(5) > 0).then(|| dice.offset());
-    rule.every = 1 + dice.below(4);
-    rule.after = dice.below(6);
-    let few = matches!(kind, Kind::WrongRange | Kind::Gzip | Kind::RedirectLoop | Kind::Stall | Kind::StallUpload);
-    rule.times = (few || dice.below(2) == 0).then(|| 1 + dice.below(4));
-    rule.on = [None, None, Some(Side::Cdn), Some(Side::Api)][dice.below(4) as usize];
-    if kind == Kind::Trickle {
-        rule.rate = 64 << (10 + dice.below(6));
+    let has_offset = matches!(
+        kind,
+        FaultKind::Reset
+            | FaultKind::Short
+            | FaultKind::Stall
+            | FaultKind::Trickle
+            | FaultKind::ResetUpload
+            | FaultKind::StallUpload
+    );
+    rule.at = (has_offset && random.below(5) > 0).then(|| random.offset());
+    rule.every = 1 + random.below(4);
+    rule.after = random.below(6);
+    let is_limited = matches!(
+        kind,
+        FaultKind::WrongRange | FaultKind::Gzip | FaultKind::RedirectLoop | FaultKind::Stall | FaultKind::StallUpload
+    );
+    rule.times = (is_limited || random.below(2) == 0).then(|| 1 + random.below(4));
+    rule.on = [None, None, Some(Side::Cdn), Some(Side::Api)][random.below(4) as usize];
+    if kind == FaultKind::Trickle {
+        rule.rate = 64 << (10 + random.below(6));
     }
-    if matches!(kind, Kind::Status(_)) && dice.below(3) == 0 {
-        rule.retry_after = Some(Duration::from_secs(dice.below(2)));
+    if matches!(kind, FaultKind::Status(_)) && random.below(3) == 0 {
+        rule.retry_after = Some(Duration::from_secs(random.below(2)));
     }
     rule
 }

@@ -1,5 +1,5 @@
-//! Links that break: a proxy in front of a server, which cuts, stalls, lies and
-//! sends elsewhere as a [`Faults`] text says, and counts what passes.
+//! Fault injection: a proxy before each server that resets, stalls, alters or redirects
+//! transfers according to a [`Faults`] text, and counts bytes and requests.
 
 mod exchange;
 mod head;

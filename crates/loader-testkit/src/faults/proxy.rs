@@ -1,4 +1,4 @@
-//! The listeners and threads of a proxy.
+//! Listeners and threads of a proxy.
 
 use super::exchange::Connection;
 use super::log::FaultLog;
@@ -7,11 +7,11 @@ use std::io::{self, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
-/// First byte of a TLS connection: a handshake record.
+/// Type of a handshake record: the first byte of a TLS connection.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// A proxy in front of one server. Dropped, it accepts no more; connections that
-/// are open go on until either end leaves.
+/// Proxy before one server. After a drop it accepts no new connections. Open connections
+/// continue until either side closes.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     log: FaultLog,
@@ -19,14 +19,14 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Accepts on `listener` for `server`, and on a port of the same address for
-    /// what is redirected.
+    /// Accepts connections for `server` on `listener`, and redirected requests on another
+    /// port of the same address.
     pub(crate) fn start(side: Side, listener: TcpListener, server: SocketAddr, log: FaultLog) -> io::Result<Self> {
         listener.set_nonblocking(false)?;
-        let elsewhere = TcpListener::bind((listener.local_addr()?.ip(), 0))?;
-        let other = elsewhere.local_addr()?;
+        let redirect_port = TcpListener::bind((listener.local_addr()?.ip(), 0))?;
+        let other = redirect_port.local_addr()?;
         let mut proxy = Self { log, listeners: Vec::new() };
-        for (listener, other) in [(listener, Some(other)), (elsewhere, None)] {
+        for (listener, other) in [(listener, Some(other)), (redirect_port, None)] {
             let (address, log) = (listener.local_addr()?, proxy.log.clone());
             let accepting = move || {
                 for client in listener.incoming() {
@@ -45,10 +45,10 @@ impl Proxy {
     }
 }
 
-fn serve(client: &TcpStream, (side, server, elsewhere): (Side, SocketAddr, Option<SocketAddr>), log: &FaultLog) {
+fn serve(client: &TcpStream, (side, server, redirect_port): (Side, SocketAddr, Option<SocketAddr>), log: &FaultLog) {
     let _ = client.set_nodelay(true);
     let requests = BufReader::with_capacity(64 * 1024, client);
-    let mut connection = Connection { log, side, client, requests, server, elsewhere, upstream: None };
+    let mut connection = Connection { log, side, client, requests, server, redirect_port, upstream: None };
     let mut first = [0];
     if matches!(client.peek(&mut first), Ok(1)) && first[0] == TLS_HANDSHAKE {
         let _ = connection.tunnel();
@@ -61,7 +61,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.log.stop();
         for (address, thread) in &mut self.listeners {
-            // Wakes the thread that accepts.
+            // Wakes the accepting thread.
             let woken = TcpStream::connect(*address).is_ok();
             if let Some(thread) = thread.take().filter(|_| woken) {
                 let _ = thread.join();

@@ -1,10 +1,10 @@
-//! The text that describes faults.
+//! Fault rules and their text format.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What is done to requests, by rules of which the first that applies counts.
+/// Rules that inject faults into requests. The first rule that applies is used.
 ///
 /// ```text
 /// faults = rule *(";" rule)
@@ -12,48 +12,48 @@ use std::time::Duration;
 /// size   = number ["K" | "M" | "G"], also written KiB, MiB, GiB; powers of 1024
 /// ```
 ///
-/// `@size` counts bytes of an answer's body, of a request's for the `-upload`
-/// kinds, and of the connection over TLS, which is passed on unopened. Without it
-/// the answer is lost, head and all, after the server has made it.
+/// `@size` is an offset in bytes: in the response body, in the request body for the
+/// `-upload` kinds, and in the encrypted stream for TLS. Without it the server processes
+/// the request, but the complete response, including its header, is lost.
 ///
-/// | kind | what happens |
+/// | kind | effect |
 /// | --- | --- |
 /// | `reset` | the connection is reset |
-/// | `short` | the connection ends in order, before the announced length; over TLS without close_notify |
-/// | `stall` | nothing more comes, and the connection stays |
-/// | `trickle` | the rest comes at `rate` |
-/// | `reset-upload`, `stall-upload` | the same on the way to the server, which sees a request that is cut |
-/// | `400` to `599` | that status without the server, with `retry-after` where it is given |
+/// | `short` | the connection is closed normally before the announced length; over TLS without close_notify |
+/// | `stall` | nothing more is sent, and the connection stays open |
+/// | `trickle` | the rest is sent at `rate` |
+/// | `reset-upload`, `stall-upload` | the same for the request body; the server receives a truncated request |
+/// | `400` to `599` | response with that status without the server, with `retry-after` if given |
 /// | `wrong-range` | `Content-Range` is off by one |
-/// | `ignore-range` | the whole object comes with 200 where a range was asked for |
+/// | `ignore-range` | 200 and the whole object for a range request |
 /// | `new-etag` | the object has another ETag, also for `If-Range` |
 /// | `no-etag`, `weak-etag`, `bare-etag` | the ETag is absent, weak, or without quotes, the last also in a list of parts |
-/// | `no-length` | the body comes in chunks, without `Content-Length` |
-/// | `no-total` | `Content-Range` does not name the size of the object |
-/// | `less` | a range gets its first bytes only, 64K or `@size` |
-/// | `flip` | one bit of the body, its first or the one at `@size`, is changed |
+/// | `no-length` | the body is chunked, without `Content-Length` |
+/// | `no-total` | `Content-Range` does not contain the size of the object |
+/// | `less` | a range is shortened to its first 64K or `@size` bytes |
+/// | `flip` | one bit is flipped, in the first byte of the body or at `@size` |
 /// | `no-checksum` | a PUT without `x-amz-checksum-…` or `Content-MD5` gets 400, as with Object Lock |
 /// | `late-error` | 200 without the server, with `InternalError` in the body |
-/// | `other-region` | 301 without `Location`, which names the region eu-west-1 |
-/// | `redirect` | 307 to another port, which gives the object without secrets and counts any that come |
+/// | `other-region` | 301 without `Location` and with the region eu-west-1 |
+/// | `redirect` | 307 to another port, which serves the object without credentials and counts requests that contain secrets |
 /// | `redirect-loop` | 307 to the same URL |
-/// | `gzip` | the body is encoded though nobody asked |
-/// | `mix` | rules picked by `seed` |
+/// | `gzip` | the body is compressed although the client did not request it |
+/// | `mix` | random rules from `seed` |
 ///
-/// | option | of the requests that fit a rule |
+/// | option | effect; default |
 /// | --- | --- |
-/// | `every=N` | it takes each Nth; 1 |
-/// | `after=N` | it leaves the first N alone; 0 |
-/// | `times=N` | it takes N at most |
-/// | `on=api`, `on=cdn` | it fits those to one server |
-/// | `method=NAME` | it fits those with this method |
-/// | `rate=SIZE` | bytes a second of a trickle; 64K |
-/// | `retry-after=N` | seconds |
-/// | `seed=N` | of a mix |
+/// | `every=N` | applies to every Nth matching request; 1 |
+/// | `after=N` | skips the first N matching requests; 0 |
+/// | `times=N` | applies to at most N requests |
+/// | `on=api`, `on=cdn` | matches requests to one server |
+/// | `method=NAME` | matches requests with this method |
+/// | `rate=SIZE` | bytes per second of `trickle`; 64K |
+/// | `retry-after=N` | seconds in `Retry-After` |
+/// | `seed=N` | seed of `mix` |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults(pub(crate) Vec<Rule>);
 
-/// What a text of faults cannot mean.
+/// Invalid fault text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule:?}: {why}")]
 pub struct FaultsError {
@@ -71,7 +71,7 @@ pub enum Side {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FaultKind {
     Reset,
     Short,
     Stall,
@@ -90,44 +90,44 @@ pub(crate) enum Kind {
     BareEtag,
     NoLength,
     NoTotal,
-    Less,
+    ShortRange,
     Flip,
     NoChecksum,
     LateError,
     OtherRegion,
 }
 
-const NAMES: [(&str, Kind); 22] = [
-    ("reset", Kind::Reset),
-    ("short", Kind::Short),
-    ("stall", Kind::Stall),
-    ("trickle", Kind::Trickle),
-    ("reset-upload", Kind::ResetUpload),
-    ("stall-upload", Kind::StallUpload),
-    ("wrong-range", Kind::WrongRange),
-    ("ignore-range", Kind::IgnoreRange),
-    ("new-etag", Kind::NewEtag),
-    ("redirect", Kind::Redirect),
-    ("redirect-loop", Kind::RedirectLoop),
-    ("gzip", Kind::Gzip),
-    ("no-etag", Kind::NoEtag),
-    ("weak-etag", Kind::WeakEtag),
-    ("bare-etag", Kind::BareEtag),
-    ("no-length", Kind::NoLength),
-    ("no-total", Kind::NoTotal),
-    ("less", Kind::Less),
-    ("flip", Kind::Flip),
-    ("no-checksum", Kind::NoChecksum),
-    ("late-error", Kind::LateError),
-    ("other-region", Kind::OtherRegion),
+const NAMES: [(&str, FaultKind); 22] = [
+    ("reset", FaultKind::Reset),
+    ("short", FaultKind::Short),
+    ("stall", FaultKind::Stall),
+    ("trickle", FaultKind::Trickle),
+    ("reset-upload", FaultKind::ResetUpload),
+    ("stall-upload", FaultKind::StallUpload),
+    ("wrong-range", FaultKind::WrongRange),
+    ("ignore-range", FaultKind::IgnoreRange),
+    ("new-etag", FaultKind::NewEtag),
+    ("redirect", FaultKind::Redirect),
+    ("redirect-loop", FaultKind::RedirectLoop),
+    ("gzip", FaultKind::Gzip),
+    ("no-etag", FaultKind::NoEtag),
+    ("weak-etag", FaultKind::WeakEtag),
+    ("bare-etag", FaultKind::BareEtag),
+    ("no-length", FaultKind::NoLength),
+    ("no-total", FaultKind::NoTotal),
+    ("less", FaultKind::ShortRange),
+    ("flip", FaultKind::Flip),
+    ("no-checksum", FaultKind::NoChecksum),
+    ("late-error", FaultKind::LateError),
+    ("other-region", FaultKind::OtherRegion),
 ];
 
-/// Bytes a second of a trickle.
+/// Default rate of `trickle` in bytes per second.
 const RATE: u64 = 64 << 10;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FaultKind,
     pub(crate) at: Option<u64>,
     pub(crate) every: u64,
     pub(crate) after: u64,
@@ -139,21 +139,21 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    pub(crate) fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: FaultKind) -> Self {
         Self { kind, at: None, every: 1, after: 0, times: None, on: None, method: None, rate: RATE, retry_after: None }
     }
 
-    /// True for a request that the rule is about.
-    pub(crate) fn fits(&self, side: Side, method: &str) -> bool {
+    /// Returns true if the rule is for such requests.
+    pub(crate) fn matches(&self, side: Side, method: &str) -> bool {
         self.on.is_none_or(|on| on == side) && self.method.as_deref().is_none_or(|wanted| wanted == method)
     }
 
-    /// True where the rule takes request number `seen` of those that fit, counted
-    /// from 0, having taken `taken` before.
-    pub(crate) fn takes(&self, seen: u64, taken: u64) -> bool {
-        let behind = seen.checked_sub(self.after);
-        behind.is_some_and(|behind| (behind + 1).is_multiple_of(self.every))
-            && self.times.is_none_or(|times| taken < times)
+    /// Returns true if the rule applies to matching request number `seen`, counted from
+    /// 0, after it applied to `applied` requests.
+    pub(crate) fn applies_to(&self, seen: u64, applied: u64) -> bool {
+        let index = seen.checked_sub(self.after);
+        index.is_some_and(|index| (index + 1).is_multiple_of(self.every))
+            && self.times.is_none_or(|times| applied < times)
     }
 }
 
@@ -165,7 +165,7 @@ impl FromStr for Faults {
         for text in text.split(';').map(str::trim).filter(|rule| !rule.is_empty()) {
             let fail = |why| FaultsError { rule: text.to_owned(), why };
             if let Some(seed) = text.strip_prefix("mix,seed=") {
-                let seed = seed.parse().map_err(|_| fail("a mix needs its seed alone: mix,seed=7"))?;
+                let seed = seed.parse().map_err(|_| fail("mix takes only a seed: mix,seed=7"))?;
                 rules.extend(Self::mix(seed).0);
                 continue;
             }
@@ -181,7 +181,7 @@ fn rule(text: &str) -> Result<Rule, &'static str> {
     let (name, at) = front.split_once('@').map_or((front, None), |(name, at)| (name, Some(at)));
     let status = name.parse().ok().filter(|status| (400..600).contains(status));
     let known = NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
-    let kind = status.map(Kind::Status).or(known).ok_or("no such kind of fault")?;
+    let kind = status.map(FaultKind::Status).or(known).ok_or("unknown kind of fault")?;
     let mut rule = Rule::new(kind);
     rule.at = at.map(|at| size(at).ok_or("@ needs a size, such as 3MiB")).transpose()?;
     for part in parts {
@@ -193,9 +193,9 @@ fn rule(text: &str) -> Result<Rule, &'static str> {
             "times" => rule.times = Some(number?),
             "rate" => rule.rate = size(value).filter(|rate| *rate > 0).ok_or("rate needs a size, such as 64K")?,
             "retry-after" => rule.retry_after = Some(Duration::from_secs(number?)),
-            "on" => rule.on = Some(side(value).ok_or("on is api or cdn")?),
+            "on" => rule.on = Some(side(value).ok_or("on must be api or cdn")?),
             "method" => rule.method = Some(value.to_owned()),
-            _ => return Err("no such option"),
+            _ => return Err("unknown option"),
         }
     }
     Ok(rule)
@@ -213,7 +213,7 @@ fn size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// A size in the largest unit that it is a whole number of.
+/// Writes a size in the largest unit that divides it.
 fn write_size(f: &mut fmt::Formatter<'_>, size: u64) -> fmt::Result {
     match size {
         1.. if size.is_multiple_of(1 << 20) => write!(f, "{}MiB", size >> 20),
@@ -244,7 +244,7 @@ impl fmt::Display for Faults {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Status(status) => write!(f, "{status}")?,
+            FaultKind::Status(status) => write!(f, "{status}")?,
             kind => f.write_str(NAMES.iter().find(|(_, known)| *known == kind).map_or("", |(name, _)| name))?,
         }
         if let Some(at) = self.at {
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn displayed_faults_parse_to_the_same_faults() {
         for text in [
             "reset@3MiB,every=2",
             "503,after=1,times=2,retry-after=1;trickle@100,rate=8KiB",
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_is_refused() {
+    fn invalid_faults_are_refused() {
         for (text, why) in [
             ("rest", "kind"),
             ("302", "kind"),
@@ -316,21 +316,23 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_takes_each_nth_behind_the_first_few() {
+    fn a_rule_applies_to_every_nth_request_after_the_first() {
         let Faults(rules) = "reset,every=3,after=2,times=2".parse().unwrap();
-        let mut taken = 0;
-        let took: Vec<u64> = (0..20)
+        let mut applied = 0;
+        let selected: Vec<u64> = (0..20)
             .filter(|seen| {
-                let takes = rules[0].takes(*seen, taken);
-                taken += u64::from(takes);
-                takes
+                let applies = rules[0].applies_to(*seen, applied);
+                applied += u64::from(applies);
+                applies
             })
             .collect();
-        assert_eq!(took, [4, 7]);
-        assert!(rules[0].fits(Side::Api, "PUT"));
+        assert_eq!(selected, [4, 7]);
+        assert!(rules[0].matches(Side::Api, "PUT"));
         let Faults(rules) = "reset,on=cdn,method=GET".parse().unwrap();
         assert!(
-            !rules[0].fits(Side::Api, "GET") && !rules[0].fits(Side::Cdn, "PUT") && rules[0].fits(Side::Cdn, "GET")
+            !rules[0].matches(Side::Api, "GET")
+                && !rules[0].matches(Side::Cdn, "PUT")
+                && rules[0].matches(Side::Cdn, "GET")
         );
     }
 }

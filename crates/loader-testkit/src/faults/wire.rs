@@ -1,34 +1,34 @@
-//! The client's end of a connection: counted, cut, stalled, slowed.
+//! The client's connection, with byte counting and faults.
 
 use super::log::FaultLog;
-use super::rule::{Kind, Rule, Side};
+use super::rule::{FaultKind, Rule, Side};
 use rustix::net::sockopt::set_socket_linger;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-/// Bytes passed on at a time.
+/// Number of bytes forwarded at a time.
 const PIECE_LEN: usize = 64 * 1024;
 
-/// Pieces of a trickle in a second.
-const PIECES_A_SECOND: u64 = 20;
+/// Number of pieces per second of `trickle`.
+const PIECES_PER_SECOND: u64 = 20;
 
-/// Times that a thread looks, a millisecond apart, whether all has arrived.
-const LOOKS_MAX: u32 = 5000;
+/// Maximum number of checks, a millisecond apart, whether all bytes have arrived.
+const POLLS_MAX: u32 = 5000;
 
-/// A connection that was ended on purpose.
-pub(crate) fn ended() -> io::Error {
+/// Returns the error of a connection ended by a fault.
+pub(crate) fn ended_by_fault() -> io::Error {
     ErrorKind::ConnectionAborted.into()
 }
 
-/// The way to a client.
-pub(crate) struct Wire<'a> {
+/// Connection to a client.
+pub(crate) struct ClientStream<'a> {
     pub(crate) stream: &'a TcpStream,
     pub(crate) log: &'a FaultLog,
     pub(crate) side: Side,
 }
 
-impl Write for Wire<'_> {
+impl Write for ClientStream<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let written = self.stream.write(buf)?;
         self.log.add_sent(self.side, written as u64);
@@ -40,48 +40,47 @@ impl Write for Wire<'_> {
     }
 }
 
-impl Wire<'_> {
-    /// Ends the connection, or halts it, as `rule` says; `Ok` where what follows
-    /// may pass.
-    pub(crate) fn hit(&mut self, rule: &Rule) -> io::Result<()> {
+impl ClientStream<'_> {
+    /// Ends or stalls the connection according to `rule`. Returns `Ok` if the transfer
+    /// may continue.
+    pub(crate) fn inject(&mut self, rule: &Rule) -> io::Result<()> {
         match rule.kind {
-            Kind::Reset | Kind::ResetUpload => reset(self.stream),
-            Kind::Short => {
+            FaultKind::Reset | FaultKind::ResetUpload => reset(self.stream),
+            FaultKind::Short => {
                 let _ = self.stream.shutdown(Shutdown::Write);
-                // What the client still sends must not turn the end into a reset.
+                // Unread bytes from the client would turn the end into a reset.
                 let _ = self.stream.set_read_timeout(Some(Duration::from_secs(1)));
                 let _ = io::copy(&mut &*self.stream, &mut io::sink());
-                Err(ended())
+                Err(ended_by_fault())
             }
-            Kind::Stall | Kind::StallUpload => {
-                let going_on = self.log.stall(|| is_gone(self.stream));
-                if going_on { Ok(()) } else { Err(ended()) }
+            FaultKind::Stall | FaultKind::StallUpload => {
+                let resumed = self.log.stall(|| is_closed(self.stream));
+                if resumed { Ok(()) } else { Err(ended_by_fault()) }
             }
             _ => Ok(()),
         }
     }
 
-    /// Passes `from` on to `to`, which ends at this client, with the fault of
-    /// `rule` behind its first bytes.
-    pub(crate) fn pass(
+    /// Copies `from` to `to` with the fault of `rule` at its offset.
+    pub(crate) fn copy_with_fault(
         &mut self,
         from: &mut impl Read,
         rule: Option<&Rule>,
         mut to: impl FnMut(&mut Self, &[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        let place = rule.and_then(|rule| Some((rule, rule.at.or((rule.kind == Kind::Trickle).then_some(0))?)));
+        let fault = rule.and_then(|rule| Some((rule, rule.at.or((rule.kind == FaultKind::Trickle).then_some(0))?)));
         let mut buffer = vec![0; PIECE_LEN];
         let mut done = 0;
         loop {
-            let to_place = place.filter(|(_, at)| done <= *at).map(|(rule, at)| (rule, at - done));
-            let want = match to_place {
+            let before_fault = fault.filter(|(_, at)| done <= *at).map(|(rule, at)| (rule, at - done));
+            let want = match before_fault {
                 Some((rule, 0)) => {
-                    // Only a body that goes on is cut.
+                    // The fault occurs only if the body continues.
                     let read = from.read(&mut buffer[..1])?;
                     if read == 0 {
                         return Ok(());
                     }
-                    self.hit(rule)?;
+                    self.inject(rule)?;
                     to(self, &buffer[..1])?;
                     done += 1;
                     continue;
@@ -89,8 +88,8 @@ impl Wire<'_> {
                 Some((_, left)) => left.min(PIECE_LEN as u64) as usize,
                 None => PIECE_LEN,
             };
-            let slow = place.filter(|(rule, at)| rule.kind == Kind::Trickle && done > *at);
-            let want = slow.map_or(want, |(rule, _)| want.min((rule.rate / PIECES_A_SECOND).max(1) as usize));
+            let slow = fault.filter(|(rule, at)| rule.kind == FaultKind::Trickle && done > *at);
+            let want = slow.map_or(want, |(rule, _)| want.min((rule.rate / PIECES_PER_SECOND).max(1) as usize));
             let read = from.read(&mut buffer[..want])?;
             if read == 0 {
                 return Ok(());
@@ -98,28 +97,28 @@ impl Wire<'_> {
             to(self, &buffer[..read])?;
             done += read as u64;
             if slow.is_some() {
-                std::thread::sleep(Duration::from_millis(1000 / PIECES_A_SECOND));
+                std::thread::sleep(Duration::from_millis(1000 / PIECES_PER_SECOND));
             }
         }
     }
 }
 
-/// Ends a connection with RST, once what was sent has arrived: what a reset throws
-/// away was counted, and never on the wire.
+/// Ends a connection with RST after all sent bytes have arrived. An earlier reset would
+/// discard bytes that are already counted.
 fn reset(stream: &TcpStream) -> io::Result<()> {
-    for _ in 0..LOOKS_MAX {
-        if has_arrived(stream) || is_gone(stream) {
+    for _ in 0..POLLS_MAX {
+        if has_arrived(stream) || is_closed(stream) {
             break;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    // Sent when the last handle is closed, which shutdown would forestall.
+    // The RST is sent when the last handle is closed; a shutdown would prevent it.
     let _ = set_socket_linger(stream, Some(Duration::ZERO));
-    Err(ended())
+    Err(ended_by_fault())
 }
 
-/// True where the client has closed its end, and nothing it sent is left to read.
-fn is_gone(stream: &TcpStream) -> bool {
+/// Returns true if the client has closed the connection and all its bytes were read.
+fn is_closed(stream: &TcpStream) -> bool {
     let _ = stream.set_read_timeout(Some(Duration::from_millis(1)));
     let seen = stream.peek(&mut [0]);
     let _ = stream.set_read_timeout(None);
@@ -129,8 +128,8 @@ fn is_gone(stream: &TcpStream) -> bool {
     }
 }
 
-/// True where the other end has acknowledged every byte, as the system's table of
-/// connections says (proc_net_tcp: `local remote state tx_queue:rx_queue`).
+/// Returns true if the peer has acknowledged every byte, according to /proc/net/tcp
+/// (columns `local remote state tx_queue:rx_queue`).
 fn has_arrived(stream: &TcpStream) -> bool {
     let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return true };
     let table = if local.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };

@@ -4,15 +4,15 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use s3s::dto::{ETag, ETagCondition, GetObjectInput, HeadObjectInput, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-/// What is known of an object before it is read.
-pub(crate) struct Current {
-    /// Its ETag.
+/// Validators of an object.
+pub(crate) struct Validators {
+    /// ETag.
     pub(crate) etag: ETag,
-    /// When it was written.
+    /// Time of the last change.
     pub(crate) modified: Option<Timestamp>,
 }
 
-/// The conditions of a GET or HEAD.
+/// Conditions of a GET or HEAD request.
 pub(crate) struct Conditions<'a> {
     if_match: Option<&'a ETagCondition>,
     if_none_match: Option<&'a ETagCondition>,
@@ -43,8 +43,8 @@ impl<'a> From<&'a HeadObjectInput> for Conditions<'a> {
 }
 
 impl Conditions<'_> {
-    /// Refuses with 412 or 304 what the conditions exclude.
-    pub(crate) fn check(&self, current: &Current) -> S3Result<()> {
+    /// Returns 412 or 304 if a condition is not met.
+    pub(crate) fn check(&self, current: &Validators) -> S3Result<()> {
         let modified_after =
             |then: &Timestamp| current.modified.as_ref().is_some_and(|now| whole_seconds(now) > whole_seconds(then));
         let excluded = match (self.if_match, self.if_unmodified_since) {
@@ -54,7 +54,10 @@ impl Conditions<'_> {
             (None, None) => false,
         };
         if excluded {
-            return Err(S3Error::with_message(S3ErrorCode::PreconditionFailed, "the object is another one"));
+            return Err(S3Error::with_message(
+                S3ErrorCode::PreconditionFailed,
+                "the object does not match the condition",
+            ));
         }
         let unchanged = match (self.if_none_match, self.if_modified_since) {
             (Some(ETagCondition::Any), _) => true,
@@ -66,9 +69,9 @@ impl Conditions<'_> {
     }
 }
 
-/// True where `If-Range` is absent or names the object as it is, so that a range
-/// may be answered (RFC 9110 section 13.1.5).
-pub(crate) fn range_applies(headers: &HeaderMap, current: &Current) -> bool {
+/// Returns true if `If-Range` is absent or matches the object, so that the range
+/// applies (RFC 9110 section 13.1.5).
+pub(crate) fn range_applies(headers: &HeaderMap, current: &Validators) -> bool {
     let Some(asked) = headers.get(header::IF_RANGE) else { return true };
     if let Ok(etag) = ETag::parse_http_header(asked.as_bytes())
         && asked.as_bytes().ends_with(b"\"")
@@ -79,7 +82,7 @@ pub(crate) fn range_applies(headers: &HeaderMap, current: &Current) -> bool {
     date.is_some_and(|date| current.modified.as_ref().map(whole_seconds) == Some(whole_seconds(&date)))
 }
 
-/// The HTTP date of `time`, in seconds since 1970.
+/// Returns `time` in whole seconds since 1970, the resolution of an HTTP date.
 fn whole_seconds(time: &Timestamp) -> i64 {
     let mut text = Vec::new();
     let _ = time.format(TimestampFormat::EpochSeconds, &mut text);
@@ -99,13 +102,13 @@ fn not_modified(etag: &ETag) -> S3Error {
 mod tests {
     use super::*;
 
-    fn current() -> Current {
+    fn current() -> Validators {
         let modified = Timestamp::parse(TimestampFormat::DateTime, "2026-11-23T08:00:00.250Z").unwrap();
-        Current { etag: ETag::Strong("one".to_owned()), modified: Some(modified) }
+        Validators { etag: ETag::Strong("one".to_owned()), modified: Some(modified) }
     }
 
     #[test]
-    fn if_range_takes_a_strong_etag_or_the_exact_date() {
+    fn if_range_matches_a_strong_etag_or_the_exact_date() {
         let applies = |value: &'static str| {
             range_applies(&HeaderMap::from_iter([(header::IF_RANGE, HeaderValue::from_static(value))]), &current())
         };
@@ -117,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn if_match_comes_before_if_none_match() {
+    fn if_match_is_checked_before_if_none_match() {
         let etag = |text: &str| ETagCondition::ETag(ETag::Strong(text.to_owned()));
         let (one, two) = (etag("one"), etag("two"));
         let status = |if_match, if_none_match| {

@@ -1,8 +1,8 @@
-//! The CDN: an S3 store on a folder that verifies SigV4.
+//! The CDN: an S3 store on a directory that verifies SigV4.
 
 mod condition;
+mod object_body;
 mod policy;
-mod reading;
 mod seeding;
 mod store;
 mod uploads;
@@ -19,30 +19,30 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use std::sync::Arc;
 
-pub(crate) use store::Store;
+pub(crate) use store::ObjectStore;
 
-/// The region that the generated `cdn.yaml` names; the store takes any.
+/// Region in the generated `cdn.yaml`. The store accepts any region.
 pub(crate) const REGION: &str = "us-east-1";
 
-/// Longest XML body in bytes: the list of 10 000 parts fits.
+/// Maximum size of an XML body in bytes, enough for a list of 10 000 parts.
 const XML_MAX: usize = 4 * 1024 * 1024;
 
-/// The store behind the key pairs in `cdn`. A layer added to the result sees
+/// Returns the router of the store for the key pairs in `cdn`. A layer added to it sees
 /// every request.
-pub(crate) fn router(store: Store, cdn: &CdnCredentials, log: Arc<AccessLog>) -> Router {
+pub(crate) fn router(store: ObjectStore, cdn: &CdnCredentials, log: Arc<AccessLog>) -> Router {
     let service = service(store, cdn);
-    let answer = move |request: Request| {
+    let handler = move |request: Request| {
         let service = service.clone();
         async move {
-            // A client that leaves does not stop the store halfway in what it asked for.
+            // A request completes even if its client disconnects.
             let serving = tokio::spawn(async move { call(&service, request).await });
             serving.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
         }
     };
-    Router::new().fallback(answer).layer(from_fn_with_state(Observer { log, server: "s3" }, observe))
+    Router::new().fallback(handler).layer(from_fn_with_state(Observer { log, server: "s3" }, observe))
 }
 
-fn service(store: Store, cdn: &CdnCredentials) -> S3Service {
+fn service(store: ObjectStore, cdn: &CdnCredentials) -> S3Service {
     let mut auth = SimpleAuth::new();
     auth.register(cdn.downloader_access_key.clone(), cdn.downloader_access_secret.clone().into());
     if let (Some(key), Some(secret)) = (&cdn.uploader_access_key, &cdn.uploader_access_secret) {
@@ -57,7 +57,7 @@ fn service(store: Store, cdn: &CdnCredentials) -> S3Service {
     builder.build()
 }
 
-/// The store's answer, with `Accept-Ranges` on that for an object.
+/// Calls the store, and adds `Accept-Ranges` to the response for an object.
 async fn call(service: &S3Service, request: Request) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match service.call(request.map(s3s::Body::http_body_unsync)).await {

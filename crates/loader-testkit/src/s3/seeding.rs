@@ -1,18 +1,18 @@
-//! Objects that are there from the start.
+//! Objects from the seed.
 
-use super::Store;
-use super::store::from_inside;
+use super::ObjectStore;
+use super::store::internal_request;
 use crate::seed::{self, SeedError};
 use s3s::S3;
 use s3s::dto::{PutObjectInput, StreamingBlob};
 use std::path::Path;
 use tokio_util::io::ReaderStream;
 
-/// Bytes read from a file at a time.
+/// Number of bytes read at a time.
 const BUFFER_LEN: usize = 256 * 1024;
 
-impl Store {
-    /// Puts every file below `dir` into `bucket` under its relative name.
+impl ObjectStore {
+    /// Copies every file below `dir` into `bucket`, with its relative path as key.
     pub(crate) async fn seed(&self, bucket: &str, dir: &Path) -> Result<(), SeedError> {
         for (name, path) in seed::files(dir)? {
             let file = tokio::fs::File::open(&path).await.map_err(|error| SeedError::Io(path.clone(), error))?;
@@ -22,7 +22,9 @@ impl Store {
                 body: Some(StreamingBlob::wrap(ReaderStream::with_capacity(file, BUFFER_LEN))),
                 ..PutObjectInput::default()
             };
-            self.put_object(from_inside(input)).await.map_err(|error| SeedError::Object(path, error.to_string()))?;
+            self.put_object(internal_request(input))
+                .await
+                .map_err(|error| SeedError::Object(path, error.to_string()))?;
         }
         Ok(())
     }

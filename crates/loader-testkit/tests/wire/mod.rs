@@ -1,6 +1,6 @@
-//! A seed, a client that follows nothing and retries nothing, and SigV4 written
-//! from its specification, so that the server is not its own judge.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+//! A seed, an HTTP client without redirects and retries, and an independent
+//! implementation of SigV4.
+#![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
 
 use hmac::{Hmac, KeyInit, Mac};
 use loader_testkit::{Config, DevServer, Settings};
@@ -15,7 +15,7 @@ pub const HARDWARE: &str = "a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2
 pub const BIG: &str = "models/yolo.onnx.big";
 pub const BIG_LEN: usize = 300_000;
 
-/// A seed with users of every kind, small resources, one object and a fragment.
+/// Creates a seed with users of every role, small resources, one object and a fragment.
 pub fn seed() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let user = |n: u8, name: &str, role: Value| {
@@ -59,7 +59,7 @@ pub fn big() -> Vec<u8> {
     (0..BIG_LEN).map(|i| (i % 251) as u8).collect()
 }
 
-/// The seed's server, with settings in place of its `devserver.json`.
+/// Starts a server with the seed, and with `settings` instead of its `devserver.json`.
 pub fn start_with(settings: Value) -> DevServer {
     let settings: Settings = serde_json::from_value(settings).unwrap();
     DevServer::start(Config { settings: Some(settings), ..Config::seeded(seed().path()) }).unwrap()
@@ -69,15 +69,15 @@ pub fn start() -> DevServer {
     DevServer::start(Config::seeded(seed().path())).unwrap()
 }
 
-/// An answer with its body read to the end.
+/// A response with its complete body.
 #[derive(Debug)]
-pub struct Answer {
+pub struct TestResponse {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl TestResponse {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -86,7 +86,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// Status and the `error` of a JSON answer.
+    /// Returns the status and the `error` of a JSON response.
     pub fn refusal(&self) -> (u16, String) {
         (self.status, self.json()["error"].as_str().unwrap_or_default().to_owned())
     }
@@ -96,7 +96,7 @@ impl Answer {
     }
 }
 
-pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> TestResponse {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -114,25 +114,25 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> A
         agent.run(request.body(body).unwrap()).unwrap()
     };
     let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
-    Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+    TestResponse { status: response.status().as_u16(), headers: response.headers().clone(), body }
 }
 
-/// A call of the API as the user `name` of the seed.
-pub fn call(server: &DevServer, name: &str, method: &str, path: &str, body: &[u8]) -> Answer {
+/// Calls the API as the user `name` of the seed.
+pub fn call(server: &DevServer, name: &str, method: &str, path: &str, body: &[u8]) -> TestResponse {
     let token = server.token(&format!("{name}@example.com"), 60).unwrap();
     let bearer = format!("Bearer {token}");
     send(method, &format!("{}{path}", server.api_url()), &[("authorization", &bearer)], body)
 }
 
-/// An S3 request, signed in its headers (SigV4), `headers` signed with it.
-pub struct Signed<'a> {
+/// S3 client that signs requests in their headers (SigV4).
+pub struct SigningClient<'a> {
     pub server: &'a DevServer,
     pub key: &'a str,
     pub secret: &'a str,
     pub at: SystemTime,
 }
 
-impl<'a> Signed<'a> {
+impl<'a> SigningClient<'a> {
     pub fn downloader(server: &'a DevServer) -> Self {
         let cdn = server.cdn();
         let (key, secret) = (&cdn.downloader_access_key, &cdn.downloader_access_secret);
@@ -146,11 +146,11 @@ impl<'a> Signed<'a> {
         Self { server, key, secret, at: SystemTime::now() }
     }
 
-    pub fn get(&self, key: &str, headers: &[(&str, &str)]) -> Answer {
+    pub fn get(&self, key: &str, headers: &[(&str, &str)]) -> TestResponse {
         self.send("GET", key, "", headers, b"")
     }
 
-    pub fn send(&self, method: &str, key: &str, query: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub fn send(&self, method: &str, key: &str, query: &str, headers: &[(&str, &str)], body: &[u8]) -> TestResponse {
         let host = self.server.s3_url().strip_prefix("http://").unwrap();
         let path = format!("/{}/{key}", self.server.urls().bucket);
         let (date, digest) = (self.date(), hex(&Sha256::digest(body)));
@@ -170,7 +170,7 @@ impl<'a> Signed<'a> {
         send(method, &format!("{}{path}{mark}{query}", self.server.s3_url()), &all, body)
     }
 
-    /// The path and query of a presigned GET.
+    /// Returns the URL of a presigned GET.
     pub fn presigned(&self, key: &str, seconds: u32) -> String {
         let host = self.server.s3_url().strip_prefix("http://").unwrap();
         let path = format!("/{}/{key}", self.server.urls().bucket);

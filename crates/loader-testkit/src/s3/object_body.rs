@@ -1,5 +1,5 @@
-//! The bytes of an object in large pieces: the file layer reads 4096 at a time,
-//! each on a trip to another thread.
+//! Object bodies read in large blocks. s3s-fs reads only 4096 bytes for each switch to
+//! another thread.
 
 use s3s::dto::{GetObjectOutput, Range, StreamingBlob, Timestamp};
 use std::io::SeekFrom;
@@ -8,34 +8,34 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-/// Bytes read at a time; each client holds two such pieces.
-const PIECE_LEN: usize = 64 * 1024;
+/// Number of bytes read at a time. Each client uses two such blocks.
+const BLOCK_LEN: usize = 64 * 1024;
 
-/// An object's file, opened before its answer is made.
-pub(crate) struct Opened {
+/// File of an object, opened before the response is created.
+pub(crate) struct ObjectBody {
     file: File,
     len: u64,
     modified: Timestamp,
 }
 
-impl Opened {
-    /// The file at `path`, or `None` where it is none.
-    pub(crate) async fn at(path: &Path) -> Option<Self> {
+impl ObjectBody {
+    /// Opens the file at `path`. Returns `None` if it is not a regular file.
+    pub(crate) async fn open(path: &Path) -> Option<Self> {
         let file = File::open(path).await.ok()?;
         let metadata = file.metadata().await.ok().filter(|metadata| metadata.is_file())?;
         Some(Self { len: metadata.len(), modified: metadata.modified().ok()?.into(), file })
     }
 
-    /// Puts its own body into an answer for `range`, unless the object was
-    /// replaced in between: then the answer is left as it is.
-    pub(crate) async fn give_body(mut self, range: Option<Range>, output: &mut GetObjectOutput) -> Option<()> {
+    /// Replaces the body of a response for `range`. Leaves the response unchanged if the
+    /// object was replaced after it was opened.
+    pub(crate) async fn replace_body(mut self, range: Option<Range>, output: &mut GetObjectOutput) -> Option<()> {
         let asked = range.map_or(Ok(0..self.len), |range| range.check(self.len)).ok()?;
         let same = output.last_modified.as_ref() == Some(&self.modified)
             && output.content_length == i64::try_from(asked.end - asked.start).ok();
         if same {
             self.file.seek(SeekFrom::Start(asked.start)).await.ok()?;
             let bytes = self.file.take(asked.end - asked.start);
-            output.body = Some(StreamingBlob::wrap(ReaderStream::with_capacity(bytes, PIECE_LEN)));
+            output.body = Some(StreamingBlob::wrap(ReaderStream::with_capacity(bytes, BLOCK_LEN)));
         }
         Some(())
     }

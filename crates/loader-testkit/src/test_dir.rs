@@ -1,5 +1,5 @@
-//! A folder to run a filter in.
-#![allow(clippy::unwrap_used, reason = "what cannot be set up is a failed test")]
+//! Temporary directory to run a filter in.
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -8,53 +8,52 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
-/// A folder that goes away when dropped.
+/// Directory that is removed on drop.
 ///
 /// # Panics
-/// Every method does where the system refuses: a test that cannot be set up has
-/// failed.
+/// Every method panics on an I/O error: a test whose setup fails has failed.
 #[derive(Debug)]
-pub struct Folder(TempDir);
+pub struct TestDir(TempDir);
 
-impl Folder {
-    /// A folder below `place`, for which a test takes `CARGO_TARGET_TMPDIR`: the
-    /// system's temporary folder may be in memory.
-    pub fn below(place: &str) -> Self {
-        Self(tempfile::tempdir_in(place).unwrap())
+impl TestDir {
+    /// Creates a directory in `parent`. Tests use `CARGO_TARGET_TMPDIR`, because the
+    /// system's temporary directory may be in memory.
+    pub fn new_in(parent: &str) -> Self {
+        Self(tempfile::tempdir_in(parent).unwrap())
     }
 
-    /// The folder itself.
+    /// Returns the path of the directory.
     pub fn root(&self) -> &Path {
         self.0.path()
     }
 
-    /// What is called `name` in it.
+    /// Returns the path of the entry `name`.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root().join(name)
     }
 
-    /// A file that its owner alone may open, as secrets must be.
-    pub fn put(&self, name: &str, bytes: &[u8]) {
+    /// Writes a file that only its owner may read, as required for secrets.
+    pub fn write(&self, name: &str, bytes: &[u8]) {
         fs::write(self.path(name), bytes).unwrap();
         self.set_mode(name, 0o600);
     }
 
-    /// Gives the file called `name` these permissions.
+    /// Sets the permissions of the file `name`.
     pub fn set_mode(&self, name: &str, mode: u32) {
         fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
     }
 
-    /// The permissions of the file called `name`, without its type.
+    /// Returns the permission bits of the file `name`.
     pub fn mode(&self, name: &str) -> u32 {
         fs::metadata(self.path(name)).unwrap().permissions().mode() & 0o777
     }
 
-    /// The content of the file called `name`.
+    /// Returns the content of the file `name`.
     pub fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap()
     }
 
-    /// All names in it, in order.
+    /// Returns all names in the directory, sorted.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.root()).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -62,8 +61,8 @@ impl Folder {
         names
     }
 
-    /// `program` in the folder, in an environment that holds a home without
-    /// anything in it, its three standard streams pipes.
+    /// Returns a command for `program` that runs in the directory, with pipes as standard
+    /// streams and an environment that contains only a nonexistent home directory.
     pub fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(args).current_dir(self.root()).env_clear().env("HOME", "/nonexistent");
@@ -71,8 +70,8 @@ impl Folder {
         command
     }
 
-    /// Runs it with `stdin` to its end. A filter that leaves before it read all of
-    /// that is no failure.
+    /// Runs `program` to its end with `stdin` as standard input. A filter that ends before
+    /// it has read all of it is not an error.
     pub fn run(&self, program: &str, args: &[&str], stdin: &[u8]) -> Output {
         let mut child = self.command(program, args).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
@@ -83,13 +82,13 @@ impl Folder {
     }
 }
 
-/// Checks that a filter ended with `status` and an error of this `code`, gave
-/// nothing out and told no secret. Gives its standard error.
+/// Asserts that a filter ended with `status` and an error event with this `code`, wrote
+/// nothing to standard output, and printed no secret. Returns its standard error.
 ///
 /// # Panics
-/// Where it did otherwise.
+/// If an assertion fails.
 #[track_caller]
-pub fn refused(output: &Output, status: i32, code: &str) -> String {
+pub fn assert_refused(output: &Output, status: i32, code: &str) -> String {
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(status), "{stderr}");
     assert!(stderr.contains(&format!("\"code\":\"{code}\"")), "{stderr}");

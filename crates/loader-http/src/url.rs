@@ -1,4 +1,4 @@
-//! URLs: which server, and whether it may be spoken to.
+//! URLs and their origins.
 
 use crate::Error;
 use loader_model::printable;
@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use ureq::http::Uri;
 
-/// Scheme, host and port of a URL. Secrets given to one origin go to no other.
+/// Scheme, host and port of a URL. Secrets of one origin are never sent to another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     https: bool,
@@ -15,60 +15,60 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The origin of `uri`.
+    /// Returns the origin of `uri`.
     ///
     /// # Errors
-    /// [`Error::Config`]: the scheme is neither http nor https, there is no
-    /// host, or a user name stands before it.
+    /// [`Error::Config`] if the scheme is neither http nor https, there is no host, or
+    /// the URL contains a user name.
     pub fn of(uri: &Uri) -> Result<Self, Error> {
         let https = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
             _ => return Err(Error::config("a URL must begin with https:// or http://")),
         };
-        let authority = uri.authority().ok_or_else(|| Error::config("a URL names no host"))?;
+        let authority = uri.authority().ok_or_else(|| Error::config("a URL has no host"))?;
         if authority.as_str().contains('@') {
-            return Err(Error::config("a URL must not hold a user name or password"));
+            return Err(Error::config("a URL must not contain a user name or password"));
         }
         let host = authority.host().to_ascii_lowercase();
         if host.is_empty() {
-            return Err(Error::config("a URL names no host"));
+            return Err(Error::config("a URL has no host"));
         }
-        let no_port = || Error::config("a URL names a port that is none");
+        let invalid_port = || Error::config("a URL has an invalid port");
         let written = authority.as_str()[authority.host().len()..].trim_start_matches(':');
         let port = match written {
             "" if https => 443,
             "" => 80,
-            // A sign in front is one more thing that parses.
-            text if text.starts_with('+') => return Err(no_port()),
-            text => text.parse().map_err(|_| no_port())?,
+            // Rust parses +443 as a number.
+            text if text.starts_with('+') => return Err(invalid_port()),
+            text => text.parse().map_err(|_| invalid_port())?,
         };
         Ok(Self { https, host, port })
     }
 
-    /// True for https.
+    /// Returns true for https.
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// The host as the URL writes it, IPv6 addresses in brackets.
+    /// Returns the host in lower case, IPv6 addresses in brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The host's IP address, where it is written as one.
+    /// Returns the IP address if the host is one.
     pub fn ip(&self) -> Option<IpAddr> {
         self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
     }
 
-    /// True for 127.0.0.0/8, ::1 and `localhost`.
+    /// Returns true for 127.0.0.0/8, ::1 and `localhost`.
     pub fn is_loopback(&self) -> bool {
         self.ip().map_or(self.host == "localhost", |ip| ip.is_loopback())
     }
 }
 
-/// The host, with the port where it is not the scheme's own: what stands in a
-/// `Host` header and in messages.
+/// Writes the host, and the port unless it is the default of the scheme, as in a
+/// `Host` header.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.host)?;
@@ -77,8 +77,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The URL below which a service lives: `scheme://host[:port][/prefix]`, without
-/// a slash at the end, without a port that the scheme implies.
+/// Base URL of a service: `scheme://host[:port][/prefix]`, without a trailing slash
+/// and without the default port of the scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     origin: Origin,
@@ -86,33 +86,33 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Reads a base URL; `https://` is put in front where no scheme stands, which
-    /// only `localhost` and what has a dot or a port can do without.
+    /// Parses a base URL. `https://` is the default scheme for `localhost` and for
+    /// hosts with a dot or a port.
     ///
     /// # Errors
-    /// [`Error::Config`]: not a URL, or one with a user name, a query string or
-    /// a fragment.
+    /// [`Error::Config`] if the text is not a URL, or contains a user name, a query
+    /// string or a fragment.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         let bare = !text.contains("://");
         if bare && !text.eq_ignore_ascii_case("localhost") && !text.contains(['.', ':']) {
-            // Looked up and tried again, a slip of the pen would cost minutes.
+            // Resolving a mistyped word, with retries, would take minutes.
             return Err(Error::config(format!("\"{}\" is not a URL: no https:// and no dot", printable(text))));
         }
         let text = if bare { format!("https://{text}") } else { text.to_owned() };
         if text.contains(['?', '#']) {
-            return Err(Error::config("a base URL must not hold a query string or a fragment"));
+            return Err(Error::config("a base URL must not contain a query string or a fragment"));
         }
         let uri: Uri = text.parse().map_err(|_| Error::config("a base URL cannot be parsed"))?;
         Ok(Self { origin: Origin::of(&uri)?, prefix: uri.path().trim_end_matches('/').to_owned() })
     }
 
-    /// The server.
+    /// Returns the origin.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// The URL of `path`, which begins with a slash, below this base.
+    /// Returns the URL of `path` below this base. `path` begins with a slash.
     pub fn join(&self, path: &str) -> String {
         format!("{self}{path}")
     }
