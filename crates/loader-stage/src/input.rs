@@ -26,7 +26,7 @@ pub struct Input {
 impl Input {
     pub(crate) fn stdin() -> Result<Self, Failure> {
         let name = "standard input".to_owned();
-        if loader_pipe::was_closed(io::stdin().as_raw_fd()) {
+        if loader_pipe::was_closed_at_start(io::stdin().as_raw_fd()) {
             return Err(Failure::new(ErrorCode::Io, format_args!("{name} is closed")));
         }
         let file = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Failure::io(&name, &error))?;

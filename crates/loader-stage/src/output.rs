@@ -3,7 +3,7 @@
 use crate::tempfile::{Existing, TempFile, dir_of};
 use crate::{Failure, OutputArgs, access, input::PIPE_LEN, terminal};
 use loader_model::ErrorCode;
-use loader_pipe::{Buffer, Memory, was_closed};
+use loader_pipe::{Buffer, Memory, was_closed_at_start};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, fchmod, fstatvfs};
 use rustix::io::Errno;
@@ -242,7 +242,7 @@ impl Output {
 /// # Errors
 /// `io`: what is written to a descriptor that was closed would be lost.
 pub fn stdout_is_open() -> Result<(), Failure> {
-    if was_closed(io::stdout().as_raw_fd()) {
+    if was_closed_at_start(io::stdout().as_raw_fd()) {
         return Err(Failure::new(ErrorCode::Io, "standard output is closed"));
     }
     Ok(())
@@ -327,7 +327,7 @@ impl loader_pipe::Sink for Output {
 
     fn write_from(&mut self, buffer: &mut Buffer, mut range: Range<usize>) -> io::Result<()> {
         if let Sink::Pipe(pipe) = &self.sink {
-            let taken = buffer.hand_over(pipe, range.clone())?;
+            let taken = buffer.vmsplice_to(pipe, range.clone())?;
             self.written += taken as u64;
             range.start += taken;
         }
