@@ -1,6 +1,6 @@
 //! The command line of az-fetch.
 
-use loader_model::{NameError, ResourceName};
+use loader_model::{ResourceNameError, ResourceName};
 use loader_session::{ApiArgs, BindingArgs, CdnArgs, parse_size};
 use loader_stage::{ErrorCode, Failure, OutputArgs, StageArgs, TokenArgs};
 use std::path::{Path, PathBuf};
@@ -153,9 +153,9 @@ pub(crate) enum Name {
 }
 
 impl FromStr for Name {
-    type Err = NameError;
+    type Err = ResourceNameError;
 
-    fn from_str(text: &str) -> Result<Self, NameError> {
+    fn from_str(text: &str) -> Result<Self, ResourceNameError> {
         match text {
             "key-fragment" => Ok(Self::KeyFragment),
             "list" => Ok(Self::List),

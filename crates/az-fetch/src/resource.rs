@@ -144,7 +144,7 @@ impl One<'_> {
     pub(crate) fn promised_before(&self, cache: &Cache) -> Option<Expected> {
         let sealed = cache.small(self.name, RESOURCE_MAX).ok()??;
         let opened = self.fetch.device.open(&self.user, kind_of(self.name), &sealed, self.name.as_str()).ok()?;
-        Some(Expected::from(&PartsReceipt::take_from(&opened)?.ok()?.0.big))
+        Some(Expected::from(&PartsReceipt::split_prefix(&opened)?.ok()?.0.big))
     }
 
     /// The small part as it was sealed to this user and device in an earlier run.
@@ -169,7 +169,7 @@ impl One<'_> {
     /// receipt in front of them, else by the length in a sealed header.
     fn plan<'p>(&self, published: &'p [u8]) -> Result<(&'p [u8], Big), Failure> {
         let place = format!("{}: small part", self.name);
-        if let Some(taken) = PartsReceipt::take_from(published) {
+        if let Some(taken) = PartsReceipt::split_prefix(published) {
             let (receipt, small) = taken.map_err(|_| {
                 Failure::new(ErrorCode::Malformed, format_args!("{place}: its receipt cannot be parsed"))
             })?;

@@ -132,7 +132,7 @@ fn exit_status(roff: &mut Roff, after: &After) {
             false => roff.control("TP", []).text([bold(code.exit().to_string())]),
         };
         last = code.exit();
-        let again = if code.is_worth_a_retry() { " Worth another try." } else { "" };
+        let again = if code.is_retryable() { " Worth another try." } else { "" };
         roff.text([roman(format!("{} ({code}).{again}", code.meaning().trim_end_matches('.')))]);
     }
 }

@@ -117,7 +117,7 @@ fn judge(dir: &Path, entries: &[ResourceName], token: &Token, device: &Device) -
     for name in entries {
         let sealed = cache.small(name, RESOURCE_MAX).map_err(|error| failure(&error))?;
         let opened = sealed.and_then(|sealed| device.open(&token.user(), kind_of(name), &sealed, name.as_str()).ok());
-        let receipt = opened.and_then(|opened| Some(PartsReceipt::take_from(&opened)?.ok()?.0));
+        let receipt = opened.and_then(|opened| Some(PartsReceipt::split_prefix(&opened)?.ok()?.0));
         match receipt.map(|receipt| cache.entry(name, &Expected::from(&receipt.big))) {
             None => judged.untold.push(name.to_string()),
             Some(Ok(Some(_))) => judged.good += 1,

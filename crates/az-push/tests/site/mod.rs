@@ -94,7 +94,7 @@ impl Site {
     /// What the API and the CDN have under the name, as one stream.
     pub(crate) fn published(&self) -> Vec<u8> {
         let small = std::fs::read(self.server.resources_dir().join(NAME)).unwrap();
-        let (_, small) = loader_model::PartsReceipt::take_from(&small).unwrap().unwrap();
+        let (_, small) = loader_model::PartsReceipt::split_prefix(&small).unwrap().unwrap();
         [small, &std::fs::read(self.object()).unwrap()].concat()
     }
 
