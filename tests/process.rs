@@ -235,7 +235,7 @@ fn binary_data_and_secrets_are_not_written_to_a_terminal() {
         // Under az-status they write to a pipe, which it shows above its bars.
         for command in [command.clone(), format!("TERM=xterm az-status -- {command}")] {
             let shown = in_terminal(&format!("{command}; echo status $?"));
-            assert!(shown.contains(&format!("{what} is not written to a terminal")), "{command}: {shown}");
+            assert!(shown.contains(&format!("refusing to write {what} to a terminal")), "{command}: {shown}");
             assert!(shown.contains("status 2"), "{command}: {shown}");
             assert!(!shown.contains("AZ-"), "{command}: {shown}");
         }

@@ -73,8 +73,10 @@ pub(super) fn cdn_yaml(input: &[u8]) {
         assert!(!credentials.email.is_empty() && !credentials.password.is_empty());
     }
     if let Some(Ok((receipt, rest))) = PartsReceipt::split_prefix(input) {
-        let (again, after) =
-            PartsReceipt::split_prefix(&receipt.to_line()).map(Result::unwrap).map(|(r, rest)| (r, rest.len())).unwrap();
+        let (again, after) = PartsReceipt::split_prefix(&receipt.to_line())
+            .map(Result::unwrap)
+            .map(|(r, rest)| (r, rest.len()))
+            .unwrap();
         assert_eq!((&again, after), (&receipt, 0));
         assert!(input.ends_with(rest));
     }

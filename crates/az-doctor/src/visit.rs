@@ -13,7 +13,7 @@ use loader_seal::fragment::Fragment;
 use loader_seal::rekey::Journal;
 use loader_seal::{Header, Key};
 use loader_session::{api_failure, cdn_failure, device_secret, hardware_failure, named_hardware};
-use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
+use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::cell::OnceCell;
 use zeroize::Zeroizing;
 
@@ -81,7 +81,7 @@ impl<'a> Visit<'a> {
 
     pub(crate) fn fragment(&self) -> Result<Option<&Vec<Fragment>>, Failure> {
         seen(&self.fragment, || {
-            let from = SecretFrom::new("fragment", self.cli.fragment_file.as_deref(), None);
+            let from = SecretSource::new("fragment", self.cli.fragment_file.as_deref(), None);
             let Some(bytes) = self.stage.secret(from)? else { return Ok(None) };
             let place = self.cli.fragment_file.as_deref().unwrap_or("-".as_ref()).display();
             let text = str::from_utf8(&bytes).map_err(|_| {

@@ -1,6 +1,6 @@
 //! The command line of az-fetch.
 
-use loader_model::{ResourceNameError, ResourceName};
+use loader_model::{ResourceName, ResourceNameError};
 use loader_session::{ApiArgs, BindingArgs, CdnArgs, parse_size};
 use loader_stage::{ErrorCode, Failure, OutputArgs, StageArgs, TokenArgs};
 use std::path::{Path, PathBuf};

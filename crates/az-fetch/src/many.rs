@@ -94,7 +94,7 @@ fn resource(
             Ok(path)
         }
         Target::Export(dir) => {
-            fetch.run(name, origin, &mut Output::nowhere()?)?;
+            fetch.run(name, origin, &mut Output::null()?)?;
             Ok(dir.join(name.as_str()))
         }
     }

@@ -63,7 +63,7 @@ fn a_folder_is_no_output() {
     for folder in [site.path("").to_str().unwrap(), &format!("{}/", site.path("none").display())] {
         let run = site.run(&[NAME, "-o", folder]);
         assert_eq!(run.status.code(), Some(73));
-        assert!(text(&run.stderr).contains("is a folder"), "{}", text(&run.stderr));
+        assert!(text(&run.stderr).contains("is a directory"), "{}", text(&run.stderr));
     }
     assert!(site.server.requests().is_empty());
 }

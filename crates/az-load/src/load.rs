@@ -81,13 +81,13 @@ impl Load<'_> {
             None => self.target.open().map_err(failure)?,
         };
         let Some(engine) = self.target.engine() else {
-            self.stage.before_commit();
+            self.stage.stop_if_signalled();
             let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
             return committed.map(|()| found_without_engine(record.images)).map_err(failure);
         };
         let before = engine.list().map_err(failure)?;
         let kept = engine.keep_replaced(&before, &record.images).map_err(failure)?;
-        self.stage.before_commit();
+        self.stage.stop_if_signalled();
         let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
         let outcome = self.check(committed, engine, &record.images);
         let outcome = outcome.map_err(|cause| undo(engine, &before, &record.images, cause));

@@ -3,7 +3,7 @@
 
 use crate::cli::Cli;
 use crate::producer::Producer;
-use loader_stage::{Ending, Failure, RunDir};
+use loader_stage::{Failure, UpstreamEvents, UpstreamOutcome};
 
 /// The stage whose plaintext this is, unless told otherwise.
 const USUAL_STAGE: &str = "az-decrypt";
@@ -13,7 +13,7 @@ pub(crate) enum Upstream {
     /// A command of our own.
     Producer(Producer),
     /// A stage that reports to the folder of the run.
-    RunDir(RunDir),
+    RunDir(UpstreamEvents),
     /// Nobody who could be asked.
     Unknown,
 }
@@ -24,7 +24,7 @@ impl Upstream {
         match Producer::start(&cli.producer)? {
             Some(producer) => Ok(Self::Producer(producer)),
             None => {
-                let before = RunDir::find(cli.after.as_deref(), USUAL_STAGE, "nothing was loaded")?;
+                let before = UpstreamEvents::find(cli.after.as_deref(), USUAL_STAGE, "nothing was loaded")?;
                 Ok(before.map_or(Self::Unknown, Self::RunDir))
             }
         }
@@ -34,11 +34,11 @@ impl Upstream {
     ///
     /// # Errors
     /// Its failure.
-    pub(crate) fn ending(&mut self) -> Result<Ending, Failure> {
+    pub(crate) fn ending(&mut self) -> Result<UpstreamOutcome, Failure> {
         match self {
-            Self::Producer(producer) => producer.ending().map(|()| Ending::Ready),
-            Self::RunDir(run_dir) => run_dir.ending(),
-            Self::Unknown => Ok(Ending::Unknown),
+            Self::Producer(producer) => producer.ending().map(|()| UpstreamOutcome::Ready),
+            Self::RunDir(run_dir) => run_dir.wait_for_exit(),
+            Self::Unknown => Ok(UpstreamOutcome::Unknown),
         }
     }
 

@@ -49,7 +49,7 @@ pub(crate) struct Cli {
     pub(crate) release: Option<u64>,
 
     /// Stage in AZ_RUN_DIR that must have ended well [default: az-encrypt]
-    #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage)]
+    #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage_name)]
     pub(crate) after: Option<String>,
 
     /// Keep what was sent in DIR, so that a later run with the same file goes on there

@@ -9,7 +9,7 @@ use loader_cdn::{Journal, PARTS_MAX, Push, PushPlan, Sent, Store};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt, Role, json_line};
 use loader_session::{RetryStep, api_failure, cdn_failure, open_session, read_token};
-use loader_stage::{Content, Ending, ErrorCode, Failure, Input, OrFail, RunDir, Stage, lock_holder};
+use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Stage, UpstreamEvents, UpstreamOutcome, lock_holder};
 use serde::Serialize;
 use std::io::Seek;
 
@@ -40,7 +40,7 @@ struct Release<'a> {
     /// True where the input can be read twice.
     rewinds: bool,
     /// The stage that writes the input, where it reports to the folder of the run.
-    before: Option<RunDir>,
+    before: Option<UpstreamEvents>,
 }
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
@@ -70,7 +70,8 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     }
     let rewinds = input.known_len().is_some();
     let after = cli.after.as_deref();
-    let before = if input.is_seekable() { None } else { RunDir::find(after, "az-encrypt", "nothing was published")? };
+    let before =
+        if input.is_seekable() { None } else { UpstreamEvents::find(after, "az-encrypt", "nothing was published")? };
     let cut = Cut::read(&mut input)?;
     check_release(cli, &cut, input.name())?;
     stage.begin();
@@ -234,9 +235,9 @@ impl Release<'_> {
     /// than it wanted to write. Says so where nobody can tell.
     fn check_before(&self) -> Result<(), Failure> {
         let ending = match &self.before {
-            Some(before) => before.ending()?,
+            Some(before) => before.wait_for_exit()?,
             None if self.input.is_seekable() || self.cut.header.sealed_len().is_some() => return Ok(()),
-            None => Ending::Unknown,
+            None => UpstreamOutcome::Unknown,
         };
         self.stage.step("complete", &[("upstream", ending.as_str().into())]);
         Ok(())

@@ -118,7 +118,7 @@ fn what_appears_meanwhile_is_not_replaced() {
         let name = format!("fragment-{n}-of-3.frag");
         let output = az_split_while(&folder, &["-n", "3", "-d", "."], || folder.put(&name, b"mine"));
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(status(&output) == 73 && stderr.contains("appeared meanwhile"), "{stderr}");
+        assert!(status(&output) == 73 && stderr.contains("was created by another process"), "{stderr}");
         assert_eq!((folder.names(), folder.read(&name)), (vec![name], b"mine".to_vec()));
     }
     let folder = empty_folder();

@@ -22,5 +22,5 @@ mod verdict;
 mod wording;
 
 fn main() -> std::process::ExitCode {
-    loader_stage::watch(run::run)
+    loader_stage::run_watcher(run::run)
 }

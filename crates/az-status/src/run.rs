@@ -16,7 +16,7 @@ use crate::source::{Message, Source};
 use crate::verdict::{Ending, Verdict};
 use loader_model::{is_clock_unset, json_line};
 use loader_stage::{
-    Content, ErrorCode, Failure, OrFail, Output, die_of, is_on_command_line, signal_came, stdout_is_open,
+    Content, ErrorCode, Failure, OrFail, Output, die_by_signal, is_on_command_line, received_signal, stdout_is_open,
 };
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -78,7 +78,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     drop(to);
     watch.follow(&messages, inputs, is_command);
     // Stages may end of Ctrl-C before the thread that waits for it here is woken.
-    watch.ending.signal = watch.ending.signal.or_else(|| Some((signal_came()?, watch.board.events())));
+    watch.ending.signal = watch.ending.signal.or_else(|| Some((received_signal()?, watch.board.events())));
     if is_command {
         watch.ending.seconds = Some(before.0.elapsed().as_secs_f64());
     }
@@ -112,7 +112,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     if let Some((signal, _)) = watch.ending.signal.filter(|_| verdict.exit != 0) {
         // The shell shall see a process that died of the signal.
-        die_of(signal);
+        die_by_signal(signal);
     }
     Ok(ExitCode::from(verdict.exit))
 }

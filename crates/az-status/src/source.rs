@@ -6,7 +6,7 @@ use crate::folder;
 use crate::lines::{Line, next_line};
 use crate::run_dir::RunDir;
 use crate::screen;
-use loader_stage::{ErrorCode, Failure, TERMINAL_PIPE, pipe_name};
+use loader_stage::{ErrorCode, Failure, TERMINAL_PIPE_VAR, pipe_id};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
@@ -142,7 +142,7 @@ impl Source {
 fn pipe_output(command: &mut Command) -> Result<File, Failure> {
     let fail = |error: io::Error| Failure::io("pipe", &error);
     let (reader, writer) = io::pipe().map_err(fail)?;
-    command.env(TERMINAL_PIPE, pipe_name(&writer).map_err(fail)?).stdout(writer);
+    command.env(TERMINAL_PIPE_VAR, pipe_id(&writer).map_err(fail)?).stdout(writer);
     Ok(File::from(OwnedFd::from(reader)))
 }
 

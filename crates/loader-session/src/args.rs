@@ -5,7 +5,7 @@ use clap::builder::FalseyValueParser;
 use loader_api::{ApiConfig, ApiPaths, Client};
 use loader_http::{ClientCert, Http, HttpConfig, Notify, Retry};
 use loader_model::CdnCredentials;
-use loader_stage::{CredentialsArgs, ErrorCode, Failure, SecretFrom, Stage};
+use loader_stage::{CredentialsArgs, ErrorCode, Failure, SecretSource, Stage};
 use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,7 +65,7 @@ impl HttpArgs {
         let client_cert = match (&self.client_cert_file, &self.client_key_file) {
             (None, None) => None,
             (Some(cert), Some(path)) => {
-                let key = stage.secret(SecretFrom::new("key of the client certificate", Some(path), None))?;
+                let key = stage.secret(SecretSource::new("key of the client certificate", Some(path), None))?;
                 let key_name = path.display().to_string();
                 Some(ClientCert { cert: cert.clone(), key: key.unwrap_or_default(), key_name })
             }
@@ -226,7 +226,7 @@ impl CdnArgs {
     /// # Errors
     /// `malformed` where it is not their JSON, and those of [`Stage::secret`].
     pub fn read(&self, stage: &Stage) -> Result<Option<CdnCredentials>, Failure> {
-        let from = SecretFrom::new("CDN credentials", self.cdn_file.as_deref(), self.cdn_fd);
+        let from = SecretSource::new("CDN credentials", self.cdn_file.as_deref(), self.cdn_fd);
         let Some(json) = stage.secret(from)? else { return Ok(None) };
         let cdn = serde_json::from_slice(&json)
             .map_err(|_| Failure::new(ErrorCode::Malformed, "the CDN file is not the JSON that az-cdn-creds prints"))?;

@@ -5,7 +5,7 @@ use loader_device::{Card, Change, id_from_text};
 use loader_model::{Credentials, ResourceName, User};
 use loader_seal::device::{Binding, DeviceMismatch, Kind, open};
 use loader_seal::{Error, MAGIC};
-use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
+use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -159,7 +159,7 @@ pub fn named_hardware(stage: &Stage, args: &BindingArgs) -> Result<Option<[u8; 3
 /// # Errors
 /// `malformed`, and those of [`Stage::secret`].
 pub fn device_secret(stage: &Stage, args: &BindingArgs) -> Result<Option<Zeroizing<[u8; 32]>>, Failure> {
-    let from = SecretFrom::new("device secret", args.device_secret_file.as_deref(), None);
+    let from = SecretSource::new("device secret", args.device_secret_file.as_deref(), None);
     stage.secret(from)?.map(|text| parse_secret(&text)).transpose()
 }
 

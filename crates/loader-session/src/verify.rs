@@ -47,7 +47,7 @@ fn read(stage: &Stage, path: &Path, parse: impl Fn(&[u8]) -> Result<Verifier, Ke
     let verifier = parse(&bytes)
         .map_err(|error| Failure::new(error.code(), format_args!("{}: {error}", input.name())).hint(error.hint()))?;
     if verifier.holds_secret() {
-        stage.refuse_loose(&input, "HMAC secret")?;
+        stage.check_permissions(&input, "HMAC secret")?;
     }
     Ok(verifier)
 }
