@@ -6,7 +6,7 @@ use crate::finding::{Check, Finding, Report, Status};
 use crate::visit::Visit;
 use clap::ValueEnum;
 use loader_model::json_pretty;
-use loader_session::RetryStep;
+use loader_session::ReportRetry;
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 use std::os::unix::ffi::OsStrExt;
 
@@ -20,7 +20,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         return Ok(output.commit()?);
     }
     stage.begin();
-    let notify = |notice: &_| stage.retry_step(notice);
+    let notify = |notice: &_| stage.report_retry(notice);
     let visit = Visit::new(cli, stage, &notify);
     let mut checks = Vec::new();
     for name in Name::value_variants().iter().copied().filter(|name| cli.wants(*name)) {

@@ -12,7 +12,7 @@ use loader_model::{CdnCredentials, Credentials};
 use loader_seal::fragment::Fragment;
 use loader_seal::rekey::Journal;
 use loader_seal::{Header, Key};
-use loader_session::{api_failure, cdn_failure, device_secret, hardware_failure, named_hardware};
+use loader_session::{api_failure, cdn_failure, hardware_failure, read_device_secret, read_hwid_file};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::cell::OnceCell;
 use zeroize::Zeroizing;
@@ -104,12 +104,12 @@ impl<'a> Visit<'a> {
     }
 
     pub(crate) fn device_secret(&self) -> Result<Option<&Zeroizing<[u8; 32]>>, Failure> {
-        seen(&self.device_secret, || device_secret(self.stage, &self.cli.binding))
+        seen(&self.device_secret, || read_device_secret(self.stage, &self.cli.binding))
     }
 
     /// The hardware id in the file that is named for it.
     pub(crate) fn named_hardware(&self) -> Result<Option<&[u8; 32]>, Failure> {
-        seen(&self.named_hardware, || named_hardware(self.stage, &self.cli.binding))
+        seen(&self.named_hardware, || read_hwid_file(self.stage, &self.cli.binding))
     }
 
     pub(crate) fn inventory(&self) -> &Inventory {

@@ -2,7 +2,7 @@
 
 use crate::origin::{Origin, fragment_file};
 use loader_seal::device::Kind;
-use loader_session::{Device, is_sealed};
+use loader_session::{DeviceIdentity, is_sealed};
 use loader_stage::{ErrorCode, Failure, Stage};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -15,7 +15,11 @@ const LINE_START: &[u8] = b"AZ-FRAG-1";
 
 /// The fragment: a line with its newline, or raw bytes. A step says which form
 /// the server sent.
-pub(crate) fn fetch(stage: &Stage, origin: &mut Origin<'_>, device: &Device) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(crate) fn fetch(
+    stage: &Stage,
+    origin: &mut Origin<'_>,
+    device: &DeviceIdentity,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let answer = origin.key_fragment(stage)?;
     let sealed = is_sealed(&answer);
     let bytes = if sealed { device.open(&origin.user(), Kind::Fragment, &answer, PLACE)? } else { answer };
@@ -34,7 +38,12 @@ pub(crate) fn fetch(stage: &Stage, origin: &mut Origin<'_>, device: &Device) -> 
 
 /// Puts the fragment into `dir` as the server sealed it, once it was seen to
 /// open, and gives the path.
-pub(crate) fn export(stage: &Stage, origin: &mut Origin<'_>, device: &Device, dir: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn export(
+    stage: &Stage,
+    origin: &mut Origin<'_>,
+    device: &DeviceIdentity,
+    dir: &Path,
+) -> Result<PathBuf, Failure> {
     let answer = origin.key_fragment(stage)?;
     if !is_sealed(&answer) {
         let what = format_args!("{PLACE}: the server does not seal it, and a copy would lie open");

@@ -9,7 +9,7 @@ use loader_http::Notify;
 use loader_model::{CdnCredentials, PartsReceipt, ResourceName, User};
 use loader_seal::Header;
 use loader_seal::parts::cut_name;
-use loader_session::{Device, is_sealed, kind_of};
+use loader_session::{DeviceIdentity, is_sealed, seal_kind};
 use loader_stage::{ErrorCode, Failure, OrFail, Output, Stage};
 use std::io::Write;
 use std::path::Path;
@@ -22,7 +22,7 @@ const RESTARTS_MAX: u32 = 3;
 pub(crate) struct Fetch<'a> {
     pub(crate) cli: &'a Cli,
     pub(crate) stage: &'a Stage,
-    pub(crate) device: &'a Device,
+    pub(crate) device: &'a DeviceIdentity,
     pub(crate) cdn: Option<CdnCredentials>,
     /// Bytes of the resources in front.
     pub(crate) before: u64,
@@ -129,7 +129,7 @@ impl One<'_> {
         let fetched =
             if self.fetch.cli.is_offline() { None } else { origin.small_part(self.name, self.fetch.device)? };
         let sealed = fetched.map_or_else(|| self.small_from_cache(), Ok)?;
-        let opened = self.fetch.device.open(&self.user, kind_of(self.name), &sealed, self.name.as_str())?;
+        let opened = self.fetch.device.open(&self.user, seal_kind(self.name), &sealed, self.name.as_str())?;
         Ok(Published { sealed, opened })
     }
 
@@ -143,7 +143,7 @@ impl One<'_> {
     /// What the small part in the cache promises of the big one.
     pub(crate) fn promised_before(&self, cache: &Cache) -> Option<Expected> {
         let sealed = cache.small(self.name, RESOURCE_MAX).ok()??;
-        let opened = self.fetch.device.open(&self.user, kind_of(self.name), &sealed, self.name.as_str()).ok()?;
+        let opened = self.fetch.device.open(&self.user, seal_kind(self.name), &sealed, self.name.as_str()).ok()?;
         Some(Expected::from(&PartsReceipt::split_prefix(&opened)?.ok()?.0.big))
     }
 

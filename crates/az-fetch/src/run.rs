@@ -6,15 +6,15 @@ use crate::origin::{self, Origin};
 use crate::{fragment, resource::Fetch};
 use loader_api::Session;
 use loader_model::json_line;
-use loader_session::{Device, RetryStep, api_failure, open_session, read_token};
+use loader_session::{DeviceIdentity, ReportRetry, api_failure, open_session, read_token};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 use std::path::Path;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     cli.check()?;
     let token = if cli.from.is_none() { Some(read_token(stage, &cli.token)?) } else { None };
-    let device = Device::read(stage, &cli.binding)?;
-    let notify = |notice: &_| stage.retry_step(notice);
+    let device = DeviceIdentity::read(stage, &cli.binding)?;
+    let notify = |notice: &_| stage.report_retry(notice);
     let mut origin = match (&cli.from, token) {
         (None, Some(token)) if cli.is_offline() => Origin::Cache { user: token.user() },
         (None, Some(token)) => {

@@ -8,7 +8,7 @@ use loader_api::Session;
 use loader_cdn::{Journal, PARTS_MAX, Push, PushPlan, Sent, Store};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt, Role, json_line};
-use loader_session::{RetryStep, api_failure, cdn_failure, open_session, read_token};
+use loader_session::{ReportRetry, api_failure, cdn_failure, open_session, read_token};
 use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Stage, UpstreamEvents, UpstreamOutcome, lock_holder};
 use serde::Serialize;
 use std::io::Seek;
@@ -56,7 +56,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         let hint = (error.code() == ErrorCode::Config).then(|| "get them with az-cdn-creds --uploader".to_owned());
         cdn_failure(&error).hint(hint)
     })?;
-    let notify = |notice: &_| stage.retry_step(notice);
+    let notify = |notice: &_| stage.report_retry(notice);
     let mut session = open_session(cli.api.client(stage, &notify)?, token, credentials.as_ref());
     let mut output = stage.output(&cli.output, Content::Text)?;
     if cli.small {

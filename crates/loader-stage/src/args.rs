@@ -35,7 +35,7 @@ pub struct KeyArgs {
     #[arg(long, value_name = "PATH", env = "AZ_KEY_FILE")]
     pub key_file: Option<PathBuf>,
 
-    /// File descriptor with the key line; overrides --key-file
+    /// Read the key line from this descriptor instead
     #[arg(long, value_name = "N")]
     pub key_fd: Option<u32>,
 }
@@ -50,11 +50,11 @@ impl KeyArgs {
 /// Options for the token.
 #[derive(Debug, Default, Clone, clap::Args)]
 pub struct TokenArgs {
-    /// File with the JWT of az-login; the default is standard input
+    /// File with the JWT; default: standard input
     #[arg(long, value_name = "PATH", env = "AZ_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// File descriptor with the JWT; overrides --token-file
+    /// Read the JWT from this descriptor instead
     #[arg(long, value_name = "N")]
     pub token_fd: Option<u32>,
 }
@@ -73,7 +73,7 @@ pub struct CredentialsArgs {
     #[arg(long, value_name = "PATH", env = "AZ_CREDENTIALS_FILE")]
     pub credentials_file: Option<PathBuf>,
 
-    /// File descriptor with the credentials; overrides --credentials-file
+    /// Read the credentials from this descriptor instead
     #[arg(long, value_name = "N")]
     pub credentials_fd: Option<u32>,
 }

@@ -7,7 +7,7 @@ use crate::visit::Visit;
 use loader_api::{RESOURCE_MAX, Token};
 use loader_cdn::{Cache, CacheError, Expected, Survey};
 use loader_model::{PartsReceipt, ResourceName};
-use loader_session::{Device, kind_of};
+use loader_session::{DeviceIdentity, seal_kind};
 use loader_stage::{ErrorCode, Failure};
 use std::path::Path;
 
@@ -82,7 +82,7 @@ pub(crate) fn entries(visit: &Visit<'_>) -> Result<Finding, Failure> {
         Ok(hardware) => hardware,
         Err(skipped) => return Ok(skipped),
     };
-    let device = Device::of(credentials.clone(), hardware, visit.device_secret()?.cloned());
+    let device = DeviceIdentity::new(credentials.clone(), hardware, visit.device_secret()?.cloned());
     let judged = judge(dir, &survey.entries, token, &device)?;
     if !judged.damaged.is_empty() {
         let what = format_args!("{}: other bytes than published: {}", dir.display(), listed(&judged.damaged));
@@ -111,12 +111,12 @@ struct Judged {
     untold: Vec<String>,
 }
 
-fn judge(dir: &Path, entries: &[ResourceName], token: &Token, device: &Device) -> Result<Judged, Failure> {
+fn judge(dir: &Path, entries: &[ResourceName], token: &Token, device: &DeviceIdentity) -> Result<Judged, Failure> {
     let cache = Cache::open(dir).map_err(|error| failure(&error))?;
     let mut judged = Judged::default();
     for name in entries {
         let sealed = cache.small(name, RESOURCE_MAX).map_err(|error| failure(&error))?;
-        let opened = sealed.and_then(|sealed| device.open(&token.user(), kind_of(name), &sealed, name.as_str()).ok());
+        let opened = sealed.and_then(|sealed| device.open(&token.user(), seal_kind(name), &sealed, name.as_str()).ok());
         let receipt = opened.and_then(|opened| Some(PartsReceipt::split_prefix(&opened)?.ok()?.0));
         match receipt.map(|receipt| cache.entry(name, &Expected::from(&receipt.big))) {
             None => judged.untold.push(name.to_string()),

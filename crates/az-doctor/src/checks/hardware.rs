@@ -4,7 +4,7 @@ use crate::cli::Name;
 use crate::finding::Finding;
 use crate::visit::Visit;
 use loader_device::{Error, State, Strength};
-use loader_session::{hardware_failure, read_card};
+use loader_session::{hardware_failure, read_enrolment_card};
 use loader_stage::{ErrorCode, Failure};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ pub(crate) fn card(visit: &Visit<'_>) -> Result<Finding, Failure> {
     let Some(path) = &visit.cli.binding.hwid_card else {
         return Ok(Finding::skipped("no enrolment card named", "--hwid-card FILE, which az-hwid --enroll made"));
     };
-    let card = read_card(visit.stage, path)?;
+    let card = read_enrolment_card(visit.stage, path)?;
     if visit.cli.binding.hwid_file.is_some() {
         return Ok(Finding::skipped(
             format_args!("the id comes from a file, not from the hardware ({})", Name::Hardware.to_text()),
