@@ -169,7 +169,7 @@ fn hardware_that_is_the_same_is_said_to_be() {
     device.refused(
         line,
         79,
-        &["sealed to another user, password or hardware", "the hardware is that of the enrolment card"],
+        &["sealed to another user, password or hardware", "the hardware matches the enrolment card"],
     );
 }
 
@@ -189,7 +189,7 @@ fn a_device_secret_is_one_more_thing_to_have() {
     assert_eq!(opened, "tiny\n");
     let without = Device::new(false);
     let line = "az-fetch --device-secret-file device-secret key-fragment";
-    without.refused(line, 79, &["sealed without a device secret, and one is given", "leave out"]);
+    without.refused(line, 79, &["sealed without a device secret, and one is given", "omit"]);
 }
 
 /// Under a limit that leaves no room for 256 MiB: what asks for more is refused

@@ -207,7 +207,7 @@ fn what_is_typed_at_the_prompt_is_judged() {
     for (answers, message, status) in [
         (&[("email: ", &b"\n"[..])][..], "no email was typed", 78),
         (&[email, ("password: ", b"\n")], "no password was typed", 78),
-        (&[email, ("password: ", b"caf\xe9zz\n")], "not UTF-8", 78),
+        (&[email, ("password: ", b"caf\xe9zz\n")], "not valid UTF-8", 78),
         (&[email, ("password: ", b"hunter2\n")], "connection refused", 75),
     ] {
         let shown = typed_in_terminal(&format!("{login}; echo status $?"), answers);
@@ -468,7 +468,7 @@ fn a_run_folder_without_a_run_is_no_gate_and_is_refused() {
     command.env_remove("AZ_RUN").env("AZ_RUN_DIR", dir.path()).args(["--command", "true"]);
     let finished = run(command, b"");
     assert_eq!(finished.status, 78, "{}", finished.stderr);
-    assert!(finished.stderr.contains("AZ_RUN_DIR without AZ_RUN"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("AZ_RUN_DIR is set, but AZ_RUN is not"), "{}", finished.stderr);
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Output {
             return Ok(());
         }
         let what = format_args!("{}: {bytes} bytes are needed and {free} are free", self.name);
-        Err(Failure::new(ErrorCode::Io, what).hint("make room, or write to another filesystem".to_owned()))
+        Err(Failure::new(ErrorCode::Io, what).hint("make room, or write elsewhere".to_owned()))
     }
 
     /// Returns the device number of the filesystem of a file, and `None` for other outputs.

@@ -6,6 +6,7 @@ use loader_model::ErrorCode;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGTERM, SIGXFSZ};
+use signal_hook::low_level::signal_name;
 use std::io;
 use std::panic;
 use std::sync::atomic::AtomicBool;
@@ -59,14 +60,15 @@ pub(crate) fn spawn_signal_thread(emitter: Arc<Emitter>) -> io::Result<()> {
     let mut signals = TerminationSignals::register(ignored_signals())?;
     std::thread::Builder::new().name("signals".to_owned()).stack_size(64 * 1024).spawn(move || {
         let signal = signals.wait();
-        let (code, name) = match signal {
-            SIGTERM => (ErrorCode::Terminated, "SIGTERM"),
-            SIGHUP => (ErrorCode::HungUp, "SIGHUP"),
+        let code = match signal {
+            SIGTERM => ErrorCode::Terminated,
+            SIGHUP => ErrorCode::HungUp,
             _ => {
                 prompt::forward_interrupt();
-                (ErrorCode::Interrupted, "SIGINT")
+                ErrorCode::Interrupted
             }
         };
+        let name = signal_name(signal).unwrap_or("a signal");
         atomic_file::undo_all();
         prompt::restore_terminal();
         emitter.emit_final(&Failure::new(code, format_args!("stopped by {name}")));
