@@ -164,7 +164,7 @@ fn unchanged_hardware_is_reported_as_unchanged() {
     device.refused(
         line,
         79,
-        &["sealed to another user, password or hardware", "the hardware is that of the enrolment card"],
+        &["sealed to another user, password or hardware", "the hardware matches the enrolment card"],
     );
 }
 
@@ -184,7 +184,7 @@ fn a_device_secret_is_an_additional_factor() {
     assert_eq!(opened, "tiny\n");
     let without = Device::new(false);
     let line = "az-fetch --device-secret-file device-secret key-fragment";
-    without.refused(line, 79, &["sealed without a device secret, and one is given", "leave out"]);
+    without.refused(line, 79, &["sealed without a device secret, and one is given", "omit"]);
 }
 
 /// With a memory limit below 256 MiB: a larger Argon2id cost is refused before memory is

@@ -205,7 +205,7 @@ fn input_at_the_prompt_is_checked() {
     for (answers, message, status) in [
         (&[("email: ", &b"\n"[..])][..], "no email was typed", 78),
         (&[email, ("password: ", b"\n")], "no password was typed", 78),
-        (&[email, ("password: ", b"caf\xe9zz\n")], "not UTF-8", 78),
+        (&[email, ("password: ", b"caf\xe9zz\n")], "not valid UTF-8", 78),
         (&[email, ("password: ", b"hunter2\n")], "connection refused", 75),
     ] {
         let shown = typed_in_terminal(&format!("{login}; echo status $?"), answers);
@@ -233,7 +233,7 @@ fn binary_data_and_secrets_are_not_written_to_a_terminal() {
         // Under az-status they write to a pipe, whose content it prints above its bars.
         for command in [command.clone(), format!("TERM=xterm az-status -- {command}")] {
             let shown = in_terminal(&format!("{command}; echo status $?"));
-            assert!(shown.contains(&format!("{what} is not written to a terminal")), "{command}: {shown}");
+            assert!(shown.contains(&format!("refusing to write {what} to a terminal")), "{command}: {shown}");
             assert!(shown.contains("status 2"), "{command}: {shown}");
             assert!(!shown.contains("AZ-"), "{command}: {shown}");
         }
@@ -466,7 +466,7 @@ fn a_run_directory_without_a_run_id_is_refused() {
     command.env_remove("AZ_RUN").env("AZ_RUN_DIR", dir.path()).args(["--command", "true"]);
     let finished = run(command, b"");
     assert_eq!(finished.status, 78, "{}", finished.stderr);
-    assert!(finished.stderr.contains("AZ_RUN_DIR without AZ_RUN"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("AZ_RUN_DIR is set, but AZ_RUN is not"), "{}", finished.stderr);
 }
 
 #[test]

@@ -72,9 +72,11 @@ pub(super) fn cdn_yaml(input: &[u8]) {
     if let Some(credentials) = Credentials::from_json(input) {
         assert!(!credentials.email.is_empty() && !credentials.password.is_empty());
     }
-    if let Some(Ok((receipt, rest))) = PartsReceipt::take_from(input) {
-        let (again, after) =
-            PartsReceipt::take_from(&receipt.to_line()).map(Result::unwrap).map(|(r, rest)| (r, rest.len())).unwrap();
+    if let Some(Ok((receipt, rest))) = PartsReceipt::split_prefix(input) {
+        let (again, after) = PartsReceipt::split_prefix(&receipt.to_line())
+            .map(Result::unwrap)
+            .map(|(r, rest)| (r, rest.len()))
+            .unwrap();
         assert_eq!((&again, after), (&receipt, 0));
         assert!(input.ends_with(rest));
     }

@@ -10,7 +10,7 @@ Examples:
   az-cdn-creds --token-file jwt --hwid-file hwid --uploader -o cdn-upload.json
   credential_process = az-cdn-creds --token-file /run/azaion/jwt --format aws   (in ~/.aws/config)";
 
-/// Get the credentials of the CDN, which the server seals to the user's password and this device
+/// Download the credentials of the CDN, which are sealed to the user's password and this device
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-cdn-creds", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -20,15 +20,15 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) binding: BindingArgs,
 
-    /// Print the keys that may write, too
+    /// Also print the keys with write permission
     #[arg(long)]
     pub(crate) uploader: bool,
 
-    /// json for az-fetch and az-push; aws for awscli, s5cmd, rclone (credential_process)
+    /// json for az-fetch and az-push; aws for tools with a credential_process
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Json)]
     pub(crate) format: Format,
 
-    /// Name of the resource that holds the credentials
+    /// Name of the resource with the credentials
     #[arg(long, value_name = "NAME", env = "AZ_CDN_RESOURCE", hide_env = true, default_value = "cdn.yaml")]
     pub(crate) cdn_resource: ResourceName,
 
@@ -48,7 +48,7 @@ impl AsRef<StageArgs> for Cli {
     }
 }
 
-/// What is printed.
+/// Format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
     Json,

@@ -1,4 +1,4 @@
-//! az-cdn-creds: a JWT in, CDN JSON out.
+//! az-cdn-creds: reads a JWT and writes the credentials of the CDN as JSON.
 
 mod cli;
 mod run;

@@ -32,7 +32,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 fn verify(cli: &Cli, input: &mut Input, keys: &[Key], sink: &mut (impl Sink + Send)) -> Result<(), Failure> {
     let place = input.name().to_owned();
     let unlocked = unlock(input, keys)?;
-    let opened = unlocked.open(&mut input.polled(), sink, loader_stage::threads(cli.threads));
+    let opened = unlocked.open(&mut input.polled(), sink, loader_stage::thread_count(cli.threads));
     opened.map(drop).map_err(|error| explain(error, &place, &place, 0))
 }
 
@@ -62,7 +62,7 @@ fn unlock(input: &mut Input, keys: &[Key]) -> Result<Unlocked, Failure> {
 fn sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mut Output) -> Result<(), Failure> {
     let place = input.name().to_owned();
     let unlocked = unlock(input, keys)?;
-    let threads = loader_stage::threads(cli.threads);
+    let threads = loader_stage::thread_count(cli.threads);
     let progress = stage.progress();
     let (target, to_file) = (output.name().to_owned(), output.is_file());
     let outcome = match cli.range {

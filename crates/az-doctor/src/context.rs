@@ -12,8 +12,8 @@ use loader_model::{CdnCredentials, Credentials};
 use loader_seal::fragment::Fragment;
 use loader_seal::rekey::Journal;
 use loader_seal::{Header, Key};
-use loader_session::{api_failure, cdn_failure, device_secret, hardware_failure, named_hardware};
-use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
+use loader_session::{api_failure, cdn_failure, hardware_failure, read_device_secret, read_hwid_file};
+use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::cell::OnceCell;
 use zeroize::Zeroizing;
 
@@ -83,7 +83,7 @@ impl<'a> Context<'a> {
 
     pub(crate) fn fragment(&self) -> Result<Option<&Vec<Fragment>>, Failure> {
         load_once(&self.fragment, || {
-            let from = SecretFrom::new("fragment", self.cli.fragment_file.as_deref(), None);
+            let from = SecretSource::new("fragment", self.cli.fragment_file.as_deref(), None);
             let Some(bytes) = self.stage.secret(from)? else { return Ok(None) };
             let path = self.cli.fragment_file.as_deref().unwrap_or("-".as_ref()).display();
             let text = str::from_utf8(&bytes).map_err(|_| {
@@ -108,12 +108,12 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) fn device_secret(&self) -> Result<Option<&Zeroizing<[u8; 32]>>, Failure> {
-        load_once(&self.device_secret, || device_secret(self.stage, &self.cli.binding))
+        load_once(&self.device_secret, || read_device_secret(self.stage, &self.cli.binding))
     }
 
     /// Returns the hardware id in the file of --hwid-file.
     pub(crate) fn hardware_from_file(&self) -> Result<Option<&[u8; 32]>, Failure> {
-        load_once(&self.hardware_from_file, || named_hardware(self.stage, &self.cli.binding))
+        load_once(&self.hardware_from_file, || read_hwid_file(self.stage, &self.cli.binding))
     }
 
     pub(crate) fn inventory(&self) -> &Inventory {

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::finding::{CheckReport, CheckStatus, DoctorReport, Finding};
 use clap::ValueEnum;
 use loader_model::json_pretty;
-use loader_session::RetryStep;
+use loader_session::ReportRetry;
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 use std::os::unix::ffi::OsStrExt;
 
@@ -20,7 +20,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         return Ok(output.commit()?);
     }
     stage.begin();
-    let notify = |notice: &_| stage.retry_step(notice);
+    let notify = |notice: &_| stage.report_retry(notice);
     let context = Context::new(cli, stage, &notify);
     let mut checks = Vec::new();
     for name in CheckName::value_variants().iter().copied().filter(|name| cli.is_selected(*name)) {
@@ -51,7 +51,7 @@ fn run_check(name: CheckName, context: &Context<'_>) -> Result<Finding, Failure>
         CheckName::ArchiveKey => checks::archive::key(context),
         CheckName::Engine => checks::engine::engine(context),
         CheckName::Space => checks::engine::space(context),
-        CheckName::RunDir => checks::dirs::run_dir(context),
+        CheckName::UpstreamEvents => checks::dirs::run_dir(context),
         CheckName::Cache => checks::cache::cache(context),
         CheckName::Api => checks::server::api(context),
         CheckName::Login => checks::server::login(context),

@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use crate::images::{self, Recorded, SameReader};
 use loader_seal::{Error, Key, Metadata, SealOptions, seal};
-use loader_stage::{Content, ErrorCode, Failure, OrFail, SecretFrom, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::io;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         segment_log2: cli.segment,
         plaintext_len: input.known_len(),
         metadata: Metadata { content_type: cli.content_type.clone().or(archive), images, ..metadata(cli) },
-        threads: loader_stage::threads(cli.threads),
+        threads: loader_stage::thread_count(cli.threads),
         ..SealOptions::default()
     };
     stage.begin();
@@ -77,7 +77,7 @@ fn keys(cli: &Cli, stage: &Stage) -> Result<Vec<Key>, Failure> {
         sources.push((None, None));
     }
     let read = |(file, fd)| {
-        let line = stage.secret_text(SecretFrom::new("key", file, fd))?;
+        let line = stage.secret_text(SecretSource::new("key", file, fd))?;
         Key::parse(&line).or_fail("the key", |e| ErrorCode::from_name(e.code()))
     };
     sources.into_iter().map(read).collect()

@@ -1,6 +1,6 @@
 //! The command line of az-fetch.
 
-use loader_model::{NameError, ResourceName};
+use loader_model::{ResourceName, ResourceNameError};
 use loader_session::{ApiArgs, BindingArgs, CdnArgs, parse_size};
 use loader_stage::{ErrorCode, Failure, OutputArgs, StageArgs, TokenArgs};
 use std::path::{Path, PathBuf};
@@ -159,9 +159,9 @@ pub(crate) enum RequestedName {
 }
 
 impl FromStr for RequestedName {
-    type Err = NameError;
+    type Err = ResourceNameError;
 
-    fn from_str(text: &str) -> Result<Self, NameError> {
+    fn from_str(text: &str) -> Result<Self, ResourceNameError> {
         match text {
             "key-fragment" => Ok(Self::KeyFragment),
             "list" => Ok(Self::List),

@@ -5,7 +5,7 @@ use loader_api::RESOURCE_MAX;
 use loader_cdn::{Cache, CacheError, ExpectedPart, SmallPartContext};
 use loader_http::Notify;
 use loader_model::{CdnCredentials, PartsReceipt, ResourceName, User};
-use loader_session::{Device, kind_of};
+use loader_session::{Device, seal_kind};
 use loader_stage::{ErrorCode, Failure, Output, Stage};
 use std::io::Write;
 use std::path::Path;
@@ -70,8 +70,8 @@ impl ResourceFetch<'_> {
     /// Returns size and digest of the big part in the cached small part.
     pub(crate) fn cached_expectation(&self, cache: &Cache) -> Option<ExpectedPart> {
         let sealed = cache.small_part(self.name, RESOURCE_MAX).ok()??;
-        let opened = self.run.device.open(&self.user, kind_of(self.name), &sealed, self.name.as_str()).ok()?;
-        Some(ExpectedPart::from(&PartsReceipt::take_from(&opened)?.ok()?.0.big))
+        let opened = self.run.device.open(&self.user, seal_kind(self.name), &sealed, self.name.as_str()).ok()?;
+        Some(ExpectedPart::from(&PartsReceipt::split_prefix(&opened)?.ok()?.0.big))
     }
 
     /// Returns the failure for a part that is neither cached nor exported.

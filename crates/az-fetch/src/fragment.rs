@@ -2,7 +2,7 @@
 
 use crate::sealed_source::{SealedSource, create_fragment_file};
 use loader_seal::device::Kind;
-use loader_session::{Device, is_sealed};
+use loader_session::{DeviceIdentity, is_sealed};
 use loader_stage::{ErrorCode, Failure, Stage};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -18,7 +18,7 @@ const TEXT_PREFIX: &[u8] = b"AZ-FRAG-1";
 pub(crate) fn fetch(
     stage: &Stage,
     source: &mut SealedSource<'_>,
-    device: &Device,
+    device: &DeviceIdentity,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let response = source.key_fragment(stage)?;
     let sealed = is_sealed(&response);
@@ -41,7 +41,7 @@ pub(crate) fn fetch(
 pub(crate) fn export(
     stage: &Stage,
     source: &mut SealedSource<'_>,
-    device: &Device,
+    device: &DeviceIdentity,
     dir: &Path,
 ) -> Result<PathBuf, Failure> {
     let response = source.key_fragment(stage)?;

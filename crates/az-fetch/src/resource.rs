@@ -8,7 +8,7 @@ use loader_cdn::{ExpectedPart, SmallPartContext};
 use loader_model::{PartsReceipt, ResourceName};
 use loader_seal::Header;
 use loader_seal::parts::cut_name;
-use loader_session::{is_sealed, kind_of};
+use loader_session::{is_sealed, seal_kind};
 use loader_stage::{ErrorCode, Failure, OrFail, Output};
 use zeroize::Zeroizing;
 
@@ -106,7 +106,7 @@ impl ResourceFetch<'_> {
     fn small_part(&self, source: &mut SealedSource<'_>) -> Result<Published, Failure> {
         let fetched = if self.run.cli.is_offline() { None } else { source.small_part(self.name, self.run.device)? };
         let sealed = fetched.map_or_else(|| self.cached_small_part(), Ok)?;
-        let opened = self.run.device.open(&self.user, kind_of(self.name), &sealed, self.name.as_str())?;
+        let opened = self.run.device.open(&self.user, seal_kind(self.name), &sealed, self.name.as_str())?;
         Ok(Published { sealed, opened })
     }
 
@@ -114,7 +114,7 @@ impl ResourceFetch<'_> {
     /// length in a sealed header, reveals about the big part.
     fn parse_small_part<'p>(&self, published: &'p [u8]) -> Result<(&'p [u8], BigPartInfo), Failure> {
         let label = format!("{}: small part", self.name);
-        if let Some(taken) = PartsReceipt::take_from(published) {
+        if let Some(taken) = PartsReceipt::split_prefix(published) {
             let (receipt, small) = taken.map_err(|_| {
                 Failure::new(ErrorCode::Malformed, format_args!("{label}: its receipt cannot be parsed"))
             })?;

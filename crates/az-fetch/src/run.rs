@@ -7,7 +7,7 @@ use crate::sealed_source::{self, SealedSource};
 use crate::{fragment, resource};
 use loader_api::Session;
 use loader_model::json_line;
-use loader_session::{Device, RetryStep, api_failure, open_session, read_token};
+use loader_session::{DeviceIdentity, ReportRetry, api_failure, open_session, read_token};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     cli.check()?;
     let token = if cli.from.is_none() { Some(read_token(stage, &cli.token)?) } else { None };
     let device = Device::read(stage, &cli.binding)?;
-    let notify = |notice: &_| stage.retry_step(notice);
+    let notify = |notice: &_| stage.report_retry(notice);
     let mut source = match (&cli.from, token) {
         (None, Some(token)) if cli.is_offline() => SealedSource::Cache { user: token.user() },
         (None, Some(token)) => {

@@ -2,7 +2,7 @@
 
 use loader_api::{RESOURCE_MAX, Session};
 use loader_model::{ResourceName, User};
-use loader_session::{Device, api_failure};
+use loader_session::{DeviceIdentity, api_failure};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Output, Stage};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -67,7 +67,7 @@ impl SealedSource<'_> {
     pub(crate) fn small_part(
         &mut self,
         name: &ResourceName,
-        device: &Device,
+        device: &DeviceIdentity,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
         let Self::Api(session) = self else { return Ok(None) };
         let (password, hardware) = (device.password()?, device.hardware_hex()?);

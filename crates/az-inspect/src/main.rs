@@ -62,7 +62,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut head = Vec::with_capacity(PartsReceipt::LINE_MAX);
     let read = input.by_ref().take(PartsReceipt::LINE_MAX as u64).read_to_end(&mut head);
     read.map_err(|error| Failure::io(&place, &error))?;
-    let (receipt, rest) = match PartsReceipt::take_from(&head) {
+    let (receipt, rest) = match PartsReceipt::split_prefix(&head) {
         None => (None, &head[..]),
         Some(Ok((receipt, rest))) => (Some(receipt), rest),
         Some(Err(_)) => {

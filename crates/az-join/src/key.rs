@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use loader_seal::fragment::{CardError, Fragment, SetCard, join};
 use loader_seal::{Error, Key};
-use loader_stage::{Content, ErrorCode, Failure, OrFail, SecretFrom, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -64,11 +64,11 @@ fn card_code(error: &CardError) -> ErrorCode {
     ErrorCode::from_name(error.code())
 }
 
-fn fragment_at(path: &Path) -> SecretFrom<'_> {
-    SecretFrom::new("fragment", Some(path), None)
+fn fragment_at(path: &Path) -> SecretSource<'_> {
+    SecretSource::new("fragment", Some(path), None)
 }
 
-fn read(stage: &Stage, from: SecretFrom<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn read(stage: &Stage, from: SecretSource<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(stage.secret(from)?.unwrap_or_default())
 }
 

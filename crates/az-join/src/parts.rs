@@ -69,7 +69,7 @@ fn read_head(small: &mut Input) -> Result<Vec<u8>, Failure> {
 }
 
 fn take_receipt<'h>(head: &'h [u8], name: &str) -> Result<(Option<PartsReceipt>, &'h [u8]), Failure> {
-    match PartsReceipt::take_from(head) {
+    match PartsReceipt::split_prefix(head) {
         None => Ok((None, head)),
         Some(Ok((receipt, rest))) => Ok((Some(receipt), rest)),
         Some(Err(_)) => Err(Failure::new(ErrorCode::Malformed, format_args!("{name}: the receipt cannot be read"))),

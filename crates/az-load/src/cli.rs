@@ -34,7 +34,7 @@ pub(crate) struct Cli {
     pub(crate) producer: Vec<OsString>,
 
     /// Stage in AZ_RUN_DIR that must have ended well [default: az-decrypt]
-    #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage, conflicts_with_all = ["producer", "present"])]
+    #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage_name, conflicts_with_all = ["producer", "present"])]
     pub(crate) after: Option<String>,
 
     /// Refuse an archive whose images are not exactly those that az-inspect printed in FILE

@@ -62,7 +62,7 @@ impl Load<'_> {
         let read = self.transfer(input, skip, &mut target, &mut is_at_end);
         // The input is closed by now, so that the previous stage ends.
         let archive = read.map_err(|fault| self.first_cause(fault, is_at_end))?;
-        let ending = self.upstream.ending()?;
+        let ending = self.upstream.wait_for_exit()?;
         let selected = self.select(&archive).map_err(|error| self.archive_failure(&error))?;
         let layout = self.target.layout(&selected);
         let record = CommitRecord::new(&selected, layout, &self.names).map_err(|error| self.archive_failure(&error))?;
@@ -81,13 +81,13 @@ impl Load<'_> {
             None => self.target.open().map_err(failure)?,
         };
         let Some(engine) = self.target.engine() else {
-            self.stage.before_commit();
+            self.stage.begin_commit();
             let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
             return committed.map(|()| found_without_engine(record.images)).map_err(failure);
         };
         let before = engine.list().map_err(failure)?;
         let kept = engine.keep_replaced(&before, &record.images).map_err(failure)?;
-        self.stage.before_commit();
+        self.stage.begin_commit();
         let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
         let outcome = self.check(committed, engine, &record.images);
         let outcome = outcome.map_err(|cause| undo(engine, &before, &record.images, cause));
@@ -185,7 +185,8 @@ impl Load<'_> {
         match fault {
             Fault::Engine(error) => failure(error),
             Fault::Archive(error) => {
-                let upstream = if is_at_end { self.upstream.ending().err() } else { self.upstream.known_failure() };
+                let upstream =
+                    if is_at_end { self.upstream.wait_for_exit().err() } else { self.upstream.known_failure() };
                 upstream.unwrap_or_else(|| self.archive_failure(&error))
             }
         }

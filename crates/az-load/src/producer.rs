@@ -48,7 +48,7 @@ impl Producer {
     ///
     /// # Errors
     /// The code of its exit status; `temporary` if it was killed.
-    pub(crate) fn ending(&mut self) -> Result<(), Failure> {
+    pub(crate) fn wait_for_exit(&mut self) -> Result<(), Failure> {
         let name = &self.name;
         let status = self.child.wait().map_err(|error| Failure::io(name, &error))?;
         self.ended = true;

@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use crate::producer::Producer;
-use loader_stage::{Ending, Failure, RunDir};
+use loader_stage::{Failure, UpstreamEvents, UpstreamOutcome};
 
 /// The previous stage, unless `--after` names another one.
 const USUAL_STAGE: &str = "az-decrypt";
@@ -12,7 +12,7 @@ pub(crate) enum Upstream {
     /// A command that az-load runs.
     Producer(Producer),
     /// A stage that writes its events to the run directory.
-    RunDir(RunDir),
+    UpstreamEvents(UpstreamEvents),
     /// A source that reports nothing.
     Unknown,
 }
@@ -23,8 +23,8 @@ impl Upstream {
         match Producer::start(&cli.producer)? {
             Some(producer) => Ok(Self::Producer(producer)),
             None => {
-                let before = RunDir::find(cli.after.as_deref(), USUAL_STAGE, "nothing was loaded")?;
-                Ok(before.map_or(Self::Unknown, Self::RunDir))
+                let before = UpstreamEvents::find(cli.after.as_deref(), USUAL_STAGE, "nothing was loaded")?;
+                Ok(before.map_or(Self::Unknown, Self::UpstreamEvents))
             }
         }
     }
@@ -33,18 +33,18 @@ impl Upstream {
     ///
     /// # Errors
     /// Its failure.
-    pub(crate) fn ending(&mut self) -> Result<Ending, Failure> {
+    pub(crate) fn wait_for_exit(&mut self) -> Result<UpstreamOutcome, Failure> {
         match self {
-            Self::Producer(producer) => producer.ending().map(|()| Ending::Ready),
-            Self::RunDir(run_dir) => run_dir.ending(),
-            Self::Unknown => Ok(Ending::Unknown),
+            Self::Producer(producer) => producer.wait_for_exit().map(|()| UpstreamOutcome::Ready),
+            Self::UpstreamEvents(run_dir) => run_dir.wait_for_exit(),
+            Self::Unknown => Ok(UpstreamOutcome::Unknown),
         }
     }
 
     /// Returns the failure that is known so far, without waiting.
     pub(crate) fn known_failure(&mut self) -> Option<Failure> {
         match self {
-            Self::RunDir(run_dir) => run_dir.known_failure(),
+            Self::UpstreamEvents(run_dir) => run_dir.known_failure(),
             Self::Producer(_) | Self::Unknown => None,
         }
     }

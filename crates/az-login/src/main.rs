@@ -1,6 +1,6 @@
-//! az-login: nothing in (credentials from a file, a descriptor or a prompt), one JWT and a newline out.
+//! az-login: reads credentials from a file, a descriptor or a prompt, and writes a JWT and a newline.
 
-use loader_session::{ApiArgs, RetryStep, api_failure};
+use loader_session::{ApiArgs, ReportRetry, api_failure};
 use loader_stage::{Content, CredentialsArgs, ErrorCode, Failure, OutputArgs, Stage, StageArgs, UnlockState};
 use zeroize::Zeroizing;
 
@@ -10,7 +10,7 @@ Examples:
   az-login | az-fetch key-fragment | az-join - device.frag -o key
   az-login | az-whoami";
 
-/// Log in and print the token; without credentials in a file, ask for them on the terminal
+/// Log in and print the token (JWT); asks for credentials on the terminal if none are given
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-login", version, after_help = EXAMPLES)]
 struct Cli {
@@ -38,7 +38,7 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
-    let notify = |notice: &_| stage.retry_step(notice);
+    let notify = |notice: &_| stage.report_retry(notice);
     let client = cli.api.client(stage, &notify)?;
     let mut output = stage.output(&cli.output, Content::Secret)?;
     let credentials = match stage.credentials(&cli.credentials)? {
@@ -46,7 +46,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         None => stage.ask_credentials()?,
     };
     let credentials = credentials.ok_or_else(|| {
-        Failure::new(ErrorCode::Config, "no credentials given, and no terminal to ask on")
+        Failure::new(ErrorCode::Config, "no credentials given, and no terminal to ask for them")
             .hint("use --credentials-file PATH, --credentials-fd N or AZ_CREDENTIALS_FILE".to_owned())
     })?;
     stage.begin();

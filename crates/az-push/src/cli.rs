@@ -49,7 +49,7 @@ pub(crate) struct Cli {
     pub(crate) release: Option<u64>,
 
     /// Stage in AZ_RUN_DIR that must succeed first [default: az-encrypt]
-    #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage)]
+    #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage_name)]
     pub(crate) after: Option<String>,
 
     /// Record sent parts in DIR; resume if the file is the same

@@ -8,8 +8,8 @@ use loader_api::Session;
 use loader_cdn::{ObjectStore, PARTS_MAX, Push, PushPlan, PushedFile, SentStream, UploadJournal};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt, Role, json_line};
-use loader_session::{RetryStep, api_failure, cdn_failure, open_session, read_token};
-use loader_stage::{Content, Ending, ErrorCode, Failure, Input, OrFail, RunDir, Stage, lock_holder};
+use loader_session::{ReportRetry, api_failure, cdn_failure, open_session, read_token};
+use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Stage, UpstreamEvents, UpstreamOutcome, lock_holder};
 use serde::Serialize;
 use std::io::Seek;
 
@@ -40,7 +40,7 @@ struct ReleasePush<'a> {
     /// True if the input can be read twice.
     can_rewind: bool,
     /// Stage that writes the input, if it reports to the run directory.
-    upstream: Option<RunDir>,
+    upstream: Option<UpstreamEvents>,
 }
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
@@ -56,7 +56,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         let hint = (error.code() == ErrorCode::Config).then(|| "get them with az-cdn-creds --uploader".to_owned());
         cdn_failure(&error).hint(hint)
     })?;
-    let notify = |notice: &_| stage.retry_step(notice);
+    let notify = |notice: &_| stage.report_retry(notice);
     let mut session = open_session(cli.api.client(stage, &notify)?, token, credentials.as_ref());
     let mut output = stage.output(&cli.output, Content::Text)?;
     if cli.small {
@@ -70,7 +70,8 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     }
     let can_rewind = input.known_len().is_some();
     let after = cli.after.as_deref();
-    let upstream = if input.is_seekable() { None } else { RunDir::find(after, "az-encrypt", "nothing was published")? };
+    let upstream =
+        if input.is_seekable() { None } else { UpstreamEvents::find(after, "az-encrypt", "nothing was published")? };
     let split = SplitStream::read(&mut input)?;
     check_release(cli, &split, input.name())?;
     stage.begin();
@@ -246,9 +247,9 @@ impl ReleasePush<'_> {
     /// event if the outcome is unknown.
     fn check_upstream(&self) -> Result<(), Failure> {
         let ending = match &self.upstream {
-            Some(upstream) => upstream.ending()?,
+            Some(upstream) => upstream.wait_for_exit()?,
             None if self.input.is_seekable() || self.split.header.sealed_len().is_some() => return Ok(()),
-            None => Ending::Unknown,
+            None => UpstreamOutcome::Unknown,
         };
         self.stage.step("complete", &[("upstream", ending.as_str().into())]);
         Ok(())

@@ -30,7 +30,7 @@ impl SmallPart {
         let label = input.name().to_owned();
         let content = input.read_all(LEN_MAX)?.to_vec();
         let malformed = |what| Failure::new(ErrorCode::Malformed, format_args!("{label}: {what}"));
-        let (taken, small) = PartsReceipt::take_from(&content)
+        let (taken, small) = PartsReceipt::split_prefix(&content)
             .ok_or_else(|| {
                 malformed("no receipt before the small part")
                     .hint("get it with az-fetch --part published, and change it with az-rekey".to_owned())

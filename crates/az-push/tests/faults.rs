@@ -212,7 +212,7 @@ fn failed_upstream_stage_publishes_nothing() {
     let cut = &stream[..stream.len() - MIB / 2];
     let failed = line("error", ",\"error\":{\"code\":\"io\",\"exit\":74,\"message\":\"disk\"}");
     for (lines, status, words) in [
-        (line("idle", ""), 75, "az-encrypt has no final line"),
+        (line("idle", ""), 75, "az-encrypt wrote no final event"),
         (line("idle", "") + &failed, 74, "az-encrypt failed: disk; nothing was published"),
         (line("idle", "") + &line("ready", ""), 0, "\"upstream\":\"ready\""),
     ] {

@@ -34,7 +34,7 @@ pub(crate) fn read(head: Vec<u8>, rest: impl Read, place: &str) -> Result<Vec<u8
 
 /// The same with other slots, and a receipt that fits.
 pub(crate) fn rewrite(whole: &[u8], request: &Request, place: &str) -> Result<Rewritten, Failure> {
-    let (mut receipt, small) = match PartsReceipt::take_from(whole) {
+    let (mut receipt, small) = match PartsReceipt::split_prefix(whole) {
         Some(Ok(taken)) => taken,
         _ => return Err(Failure::new(ErrorCode::Malformed, format_args!("{place}: the receipt cannot be read"))),
     };

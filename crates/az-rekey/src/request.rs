@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use loader_seal::rekey::{RekeyError, SlotChange, rekey};
 use loader_seal::{Error, Header, Key, KeyId};
-use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
+use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::io::Read;
 
 /// The key that opens the file, and the change of its slots.
@@ -16,7 +16,7 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn read(cli: &Cli, stage: &Stage) -> Result<Self, Failure> {
         let key = read_key(stage, cli.key.source(), "the key")?;
-        let read_added = |path| read_key(stage, SecretFrom::new("key", Some(path), None), "the key to add");
+        let read_added = |path| read_key(stage, SecretSource::new("key", Some(path), None), "the key to add");
         let add = cli.add.iter().map(|path| read_added(path)).collect::<Result<_, _>>()?;
         let mut drop = cli.drop.clone();
         if cli.replace {
@@ -41,7 +41,7 @@ impl Request {
     }
 }
 
-fn read_key(stage: &Stage, from: SecretFrom<'_>, what: &str) -> Result<Key, Failure> {
+fn read_key(stage: &Stage, from: SecretSource<'_>, what: &str) -> Result<Key, Failure> {
     Key::parse(&stage.secret_text(from)?).or_fail(what, code)
 }
 

@@ -129,7 +129,7 @@ fn a_published_small_part_gets_a_receipt_that_fits() {
     let done = site.step(&["--key-file", "a.key", "--add", "b.key", "published"], "rekeyed");
     assert_eq!(done["stream_moved"], true);
     for bytes in [piped.stdout, site.read("published")] {
-        let (taken, rest) = PartsReceipt::take_from(&bytes).unwrap().unwrap();
+        let (taken, rest) = PartsReceipt::split_prefix(&bytes).unwrap().unwrap();
         assert_eq!(taken, receipt(rest));
         assert_eq!(taken.big, receipt(small).big);
         assert_eq!(rest.len(), small.len() + SLOT_FIELD_LEN);

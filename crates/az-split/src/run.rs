@@ -91,7 +91,7 @@ fn cut_key(cli: &Cli, stage: &Stage) -> Result<Vec<Fragment>, Failure> {
         return Err(Failure::new(ErrorCode::Usage, why).hint(SHAMIR_HINT.to_owned()));
     }
     let key = if cli.new_key {
-        stage.hold_secrets();
+        stage.lock_memory();
         Key::generate().or_fail("", code)?
     } else {
         let text = stage.secret_text(cli.key.source().or_stdin())?;

@@ -118,7 +118,7 @@ fn what_appears_meanwhile_is_not_replaced() {
         let name = format!("fragment-{n}-of-3.frag");
         let output = az_split_while(&folder, &["-n", "3", "-d", "."], || folder.write(&name, b"mine"));
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(status(&output) == 73 && stderr.contains("appeared meanwhile"), "{stderr}");
+        assert!(status(&output) == 73 && stderr.contains("was created by another process"), "{stderr}");
         assert_eq!((folder.names(), folder.read(&name)), (vec![name], b"mine".to_vec()));
     }
     let folder = empty_folder();
@@ -182,7 +182,7 @@ fn both_parts_appear_with_their_receipt_or_neither() {
     let [small, big] = ["a.small", "a.big"].map(|name| folder.read(name));
     assert_eq!(small.len() as u64, parts::small_len(file.len() as u64, 139));
     assert_eq!([&small[..], &big].concat(), file);
-    let (receipt, rest) = loader_model::PartsReceipt::take_from(&output.stdout).unwrap().unwrap();
+    let (receipt, rest) = loader_model::PartsReceipt::split_prefix(&output.stdout).unwrap().unwrap();
     assert!(rest.is_empty());
     assert_eq!(receipt.name.unwrap().as_str(), "models/a");
     let digest = loader_seal::copy_digest(&big[..], std::io::sink()).unwrap();

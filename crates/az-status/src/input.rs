@@ -6,7 +6,7 @@ use crate::event::{is_stage_name, pipeline_position};
 use crate::line_reader::{RawLine, next_line};
 use crate::screen;
 use crate::temp_run_dir::TempRunDir;
-use loader_stage::{ErrorCode, Failure, TERMINAL_PIPE, pipe_name};
+use loader_stage::{ErrorCode, Failure, TERMINAL_PIPE_VAR, pipe_id};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
@@ -142,7 +142,7 @@ impl EventSource {
 fn pipe_output(command: &mut Command) -> Result<File, Failure> {
     let fail = |error: io::Error| Failure::io("pipe", &error);
     let (reader, writer) = io::pipe().map_err(fail)?;
-    command.env(TERMINAL_PIPE, pipe_name(&writer).map_err(fail)?).stdout(writer);
+    command.env(TERMINAL_PIPE_VAR, pipe_id(&writer).map_err(fail)?).stdout(writer);
     Ok(File::from(OwnedFd::from(reader)))
 }
 

@@ -24,5 +24,5 @@ mod text;
 mod verdict;
 
 fn main() -> std::process::ExitCode {
-    loader_stage::watch(run::run)
+    loader_stage::run_watcher(run::run)
 }

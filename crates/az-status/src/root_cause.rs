@@ -61,10 +61,10 @@ pub(crate) fn is_stopped_by_signal(error: &EventError) -> bool {
 /// clock changes, lines of several files do not.
 pub(crate) fn find_root_cause<'a>(processes: &[&'a Process], by_arrival: bool) -> Option<RootCause<'a>> {
     let key = |moment: Moment| (if by_arrival { 0 } else { moment.ms.unwrap_or(u64::MAX) }, moment.seq);
-    let kind_of = |process: &Process| {
+    let seal_kind = |process: &Process| {
         if is_propagated(process, processes) { Some(FailureKind::Propagated) } else { failure_kind(process) }
     };
-    let failed: Vec<_> = processes.iter().filter_map(|process| Some((*process, kind_of(process)?))).collect();
+    let failed: Vec<_> = processes.iter().filter_map(|process| Some((*process, seal_kind(process)?))).collect();
     let earliest = |is_candidate: &dyn Fn(&Process, FailureKind) -> bool| {
         failed
             .iter()

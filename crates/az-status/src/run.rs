@@ -17,7 +17,7 @@ use crate::stderr;
 use crate::verdict::{EndState, Verdict};
 use loader_model::{is_clock_unset, json_line};
 use loader_stage::{
-    Content, ErrorCode, Failure, OrFail, Output, die_of, is_on_command_line, signal_came, stdout_is_open,
+    Content, ErrorCode, Failure, OrFail, Output, die_by_signal, is_on_command_line, received_signal, stdout_is_open,
 };
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -88,7 +88,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     drop(to);
     watcher.follow(&messages, inputs, is_command);
     // The stages may have ended because of Ctrl-C before the signal thread of this process runs.
-    watcher.end.signal = watcher.end.signal.or_else(|| Some((signal_came()?, watcher.processes.events())));
+    watcher.end.signal = watcher.end.signal.or_else(|| Some((received_signal()?, watcher.processes.events())));
     if is_command {
         watcher.end.seconds = Some(started.elapsed().as_secs_f64());
     }
@@ -122,7 +122,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     if let Some((signal, _)) = watcher.end.signal.filter(|_| verdict.exit != 0) {
         // The shell must see that the signal ended this process.
-        die_of(signal);
+        die_by_signal(signal);
     }
     Ok(ExitCode::from(verdict.exit))
 }

@@ -2,7 +2,7 @@
 
 use crate::dir::entry_names;
 use crate::input::Message;
-use loader_stage::{EndSignals, Failure, ignored_signals};
+use loader_stage::{Failure, TerminationSignals, ignored_signals};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use std::sync::mpsc::SyncSender;
 /// `io` if no handler can be registered or no thread started.
 pub(crate) fn watch(to: SyncSender<Message>) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure::io("signals", &error);
-    let mut signals = EndSignals::register(ignored_signals()).map_err(fail)?;
+    let mut signals = TerminationSignals::register(ignored_signals()).map_err(fail)?;
     let run = move || while to.send(Message::Signal(signals.wait())).is_ok() {};
     std::thread::Builder::new().name("signals".to_owned()).stack_size(64 * 1024).spawn(run).map_err(fail)?;
     Ok(())

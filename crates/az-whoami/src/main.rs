@@ -1,7 +1,7 @@
-//! az-whoami: a JWT in, the User as one line of JSON out.
+//! az-whoami: reads a JWT and writes its user as one line of JSON.
 
 use loader_model::json_line;
-use loader_session::{VerifyArgs, read_token, user_of};
+use loader_session::{VerifyArgs, read_token, user_from_token};
 use loader_stage::{Content, ErrorCode, OrFail, OutputArgs, Stage, StageArgs, TokenArgs, UnlockState};
 
 const EXAMPLES: &str = "\
@@ -10,7 +10,7 @@ Examples:
   az-whoami --token-file jwt | jq -r .role
   az-whoami --token-file jwt --jwt-key-file server.pem";
 
-/// Show who a token is for; it is verified only where a key of the server is named
+/// Show the user of a token; verifies the signature only if a key of the server is given
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-whoami", version, after_help = EXAMPLES)]
 struct Cli {
@@ -42,7 +42,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let token = read_token(stage, &cli.token)?;
     let mut output = stage.output(&cli.output, Content::Text)?;
     stage.begin();
-    let user = user_of(&token, verifier.as_ref())?;
+    let user = user_from_token(&token, verifier.as_ref())?;
     output.put(&json_line(&user).or_fail("user", |_| ErrorCode::Bug)?)?;
     output.commit()?;
     Ok(())

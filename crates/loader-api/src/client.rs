@@ -77,7 +77,7 @@ struct Login<'a> {
 
 #[derive(Deserialize)]
 struct LoggedIn {
-    #[serde(deserialize_with = "loader_model::wiped")]
+    #[serde(deserialize_with = "loader_model::deserialize_zeroizing")]
     token: Zeroizing<String>,
 }
 

@@ -1,46 +1,46 @@
-//! The credentials of the CDN, as `cdn.yaml` and as CDN JSON.
+//! Credentials for the CDN, as `cdn.yaml` and as CDN JSON.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Where the big parts are and how to get at them. The same fields stand in
-/// `cdn.yaml` and in the JSON that `az-cdn-creds` prints. Wiped on drop.
+/// Address of the CDN, which stores the big parts, and the keys to access it. `cdn.yaml` and
+/// the JSON that `az-cdn-creds` prints have the same fields. Zeroized on drop.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields)]
 pub struct CdnCredentials {
-    /// Endpoint: a host, with `https://` in front if no scheme stands there.
+    /// Endpoint: a host or a URL. A host without a scheme is accessed with `https://`.
     pub host: String,
-    /// Access key id that may read.
+    /// Id of the access key with read permission.
     pub downloader_access_key: String,
-    /// Secret of the key that may read.
+    /// Secret of the access key with read permission.
     pub downloader_access_secret: String,
-    /// Access key id that may write.
+    /// Id of the access key with write permission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploader_access_key: Option<String>,
-    /// Secret of the key that may write.
+    /// Secret of the access key with write permission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploader_access_secret: Option<String>,
-    /// Token that goes with temporary keys, as AWS STS issues them.
+    /// Session token of temporary keys, as issued by AWS STS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<String>,
-    /// The same for the keys that may write, if it is another; empty if those are not
-    /// temporary.
+    /// Session token of the keys with write permission, if it differs from `session_token`;
+    /// empty if those keys are not temporary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploader_session_token: Option<String>,
-    /// Bucket; the first folder of the object's name where it is absent.
+    /// Bucket; if absent, the first component of the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<String>,
-    /// Region for the signature; `us-east-1` where it is absent.
+    /// Region for the signature; `us-east-1` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// True where the bucket stands in the path, not in the host name.
+    /// True if the bucket is part of the path and not of the host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_style: Option<bool>,
 }
 
 impl CdnCredentials {
-    /// The same without the keys that may write.
+    /// Removes the keys with write permission.
     pub fn without_uploader(mut self) -> Self {
         self.uploader_access_key.zeroize();
         self.uploader_access_secret.zeroize();
@@ -51,12 +51,12 @@ impl CdnCredentials {
         self
     }
 
-    /// The token of the keys that may read, if they are temporary.
+    /// Returns the session token of the keys with read permission, if they are temporary.
     pub fn downloader_token(&self) -> Option<&str> {
         self.session_token.as_deref().filter(|token| !token.is_empty())
     }
 
-    /// The token of the keys that may write, if they are temporary.
+    /// Returns the session token of the keys with write permission, if they are temporary.
     pub fn uploader_token(&self) -> Option<&str> {
         self.uploader_session_token.as_deref().or(self.session_token.as_deref()).filter(|token| !token.is_empty())
     }

@@ -1,11 +1,11 @@
-//! What a user logs in with.
+//! Email and password of a user.
 
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use zeroize::Zeroizing;
 
 /// Email and password, from `{"email":"…","password":"…"}`. The password is
-/// wiped on drop and never shown by `Debug`.
+/// zeroized on drop and never shown by `Debug`.
 #[derive(Clone)]
 pub struct Credentials {
     /// The user's email address.
@@ -15,27 +15,27 @@ pub struct Credentials {
 }
 
 #[derive(Deserialize)]
-struct Wire {
+struct CredentialsJson {
     email: String,
-    #[serde(deserialize_with = "wiped")]
+    #[serde(deserialize_with = "deserialize_zeroizing")]
     password: Zeroizing<String>,
 }
 
-/// A string of a document, wiped on drop: also where the rest of the document
-/// cannot be used.
+/// Deserializes a string that is zeroized on drop, even if the rest of the document is
+/// rejected.
 ///
 /// # Errors
-/// Not a string.
-pub fn wiped<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+/// The error of the deserializer if the value is not a string.
+pub fn deserialize_zeroizing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
     String::deserialize(deserializer).map(Zeroizing::new)
 }
 
 impl Credentials {
-    /// The credentials in a JSON document, or `None` where it is not an object
-    /// with a non-empty `email` and `password`. No part of the document is echoed.
+    /// Parses a JSON object with a non-empty `email` and `password`. Returns `None` for any
+    /// other document, so that no error text can quote it.
     pub fn from_json(json: &[u8]) -> Option<Self> {
-        let wire: Wire = serde_json::from_slice(json).ok()?;
-        let credentials = Self { email: wire.email, password: wire.password };
+        let CredentialsJson { email, password } = serde_json::from_slice(json).ok()?;
+        let credentials = Self { email, password };
         (!credentials.email.is_empty() && !credentials.password.is_empty()).then_some(credentials)
     }
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_no_password() {
+    fn debug_does_not_show_the_password() {
         let credentials = Credentials::from_json(br#"{"email":"a@b","password":"hunter2"}"#).unwrap();
         assert_eq!(credentials.password.as_str(), "hunter2");
         assert!(!format!("{credentials:?}").contains("hunter2"));

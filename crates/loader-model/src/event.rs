@@ -1,53 +1,53 @@
-//! The event line: what a stage says on standard error.
+//! The event line that a stage writes to standard error.
 
 use crate::{ErrorCode, UnlockState, printable};
 use serde::{Deserialize, Serialize};
 
-/// Longest event line in bytes, newline included: one write of this size to a
-/// pipe is atomic (PIPE_BUF on Linux).
+/// Maximum length of an event line in bytes, including the newline: a write of at most this
+/// size to a pipe is atomic (`PIPE_BUF` on Linux, pipe(7)).
 pub const EVENT_LINE_MAX: usize = 4096;
 
 /// The JSON Schema (2020-12) of one event line.
 pub const EVENT_SCHEMA: &str = include_str!("../schema/event.schema.json");
 
-/// One line of a stage's report. The order of the fields is the order on the
-/// wire; fields that are `None` are left out.
+/// One event of a stage. The fields are written in the order of their declaration; fields
+/// that are `None` are not written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Version of the line, 1.
+    /// Version of the format, 1.
     pub v: u32,
-    /// RFC 3339 in UTC with milliseconds.
+    /// Time, RFC 3339 in UTC with milliseconds.
     pub ts: String,
-    /// Names the run that the stages of one pipeline share.
+    /// Name of the run, which all stages of a pipeline share.
     pub run: String,
     /// Name of the binary.
     pub stage: String,
-    /// Process id; left out where the time is fixed.
+    /// Process id; absent if the time is fixed by `SOURCE_DATE_EPOCH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Where the stage stands.
+    /// State of the stage.
     pub state: UnlockState,
-    /// What precisely happens, such as `big-part` or `cache-hit`.
+    /// Name of the current step, such as `big-part` or `cache-hit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// More about the step.
+    /// Details of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<serde_json::Map<String, serde_json::Value>>,
-    /// How much is done, in `unit`.
+    /// Completed amount, in `unit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<u64>,
-    /// How much there is, in `unit`, where it is known.
+    /// Total amount, in `unit`, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// What `done` and `total` count.
+    /// Unit of `done` and `total`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
-    /// Why the stage failed; only with `state` `error`.
+    /// Cause of the failure; only present if `state` is `error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<EventError>,
 }
 
-/// What progress counts.
+/// Unit of progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -64,9 +64,9 @@ pub struct EventError {
     pub code: String,
     /// Exit status of the process.
     pub exit: u8,
-    /// One line: class, place, cause.
+    /// One line that names the affected file or service and the cause.
     pub message: String,
-    /// What the user can do about it.
+    /// Suggestion for the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// Name of the stage whose failure this one reports, such as `az-decrypt`.
@@ -75,7 +75,7 @@ pub struct EventError {
 }
 
 impl EventError {
-    /// The cause `code` with its exit status; `message` and `hint` are made printable.
+    /// Creates the error for `code`; `message` and `hint` are passed through [`printable`].
     pub fn new(code: ErrorCode, message: &str, hint: Option<&str>) -> Self {
         Self {
             code: code.as_str().to_owned(),
@@ -88,8 +88,8 @@ impl EventError {
 }
 
 impl Event {
-    /// The line as JSON with its newline, at most [`EVENT_LINE_MAX`] bytes. What
-    /// does not fit goes in this order: detail, hint, the end of the message.
+    /// Returns the event as JSON with a newline, at most [`EVENT_LINE_MAX`] bytes. A longer
+    /// line is shortened in this order: detail, hint, the end of the message.
     pub fn to_line(&self) -> Vec<u8> {
         let mut event = self.clone();
         loop {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_stand_in_the_fixed_order() {
+    fn fields_are_written_in_a_fixed_order() {
         assert_eq!(
             String::from_utf8(event().to_line()).unwrap(),
             "{\"v\":1,\"ts\":\"2026-11-23T08:23:00.123Z\",\"run\":\"5f0c2a91\",\"stage\":\"az-decrypt\",\
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_never_exceeds_the_pipe_guarantee() {
+    fn a_line_never_exceeds_the_atomic_write_size() {
         let wide = "\"🦀".repeat(600);
         let mut long = event();
         long.state = UnlockState::Error;

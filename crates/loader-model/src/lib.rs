@@ -1,11 +1,11 @@
-//! The words that every stage shares: who logs in, what a role may do, how a
-//! resource is called, the seven states, the event line, and the error codes
-//! with their exit status. No I/O happens here.
+//! Data types that all stages share: credentials, users and roles, resource names, the
+//! states of an unlock, the event line, and the error codes with their exit statuses.
+//! This crate does no I/O.
 
 mod cdn;
 mod clock;
-mod code;
 mod credentials;
+mod error_code;
 mod event;
 mod name;
 mod receipt;
@@ -17,12 +17,12 @@ pub mod yaml;
 
 pub use cdn::CdnCredentials;
 pub use clock::is_clock_unset;
-pub use code::ErrorCode;
-pub use credentials::{Credentials, wiped};
+pub use credentials::{Credentials, deserialize_zeroizing};
+pub use error_code::ErrorCode;
 pub use event::{EVENT_LINE_MAX, EVENT_SCHEMA, Event, EventError, Unit};
-pub use name::{NameError, ResourceName};
+pub use name::{ResourceName, ResourceNameError};
 pub use receipt::{PartReceipt, PartsReceipt};
 pub use role::Role;
 pub use state::UnlockState;
 pub use text::{TEXT_MAX_CHARS, json_line, json_pretty, printable, write_json_line};
-pub use user::{User, uuid_bytes};
+pub use user::{User, parse_uuid};

@@ -1,21 +1,21 @@
-//! The name of a resource: `folder/name`.
+//! Resource names: `folder/name`.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A resource's name: one to eight components of `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`
-/// joined by `/`. Such a name cannot climb out of a folder or a bucket.
+/// Name of a resource: one to eight components of `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`
+/// joined by `/`. Such a name cannot refer to anything outside its directory or bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ResourceName(String);
 
-/// Why a text is not a resource name.
+/// Reason why a text is not a resource name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
+pub enum ResourceNameError {
     /// A component is empty, too long, or has a character outside the allowed set.
     #[error(
-        "name component \"{0}\": one is made of 1 to 128 letters, digits and . _ - and begins with a letter or digit"
+        "invalid name component \"{0}\": expected 1 to 128 letters, digits and . _ - that begin with a letter or digit"
     )]
     Component(String),
     /// More than eight components.
@@ -24,45 +24,46 @@ pub enum NameError {
 }
 
 impl ResourceName {
-    /// Most components a name may have.
+    /// Maximum number of components.
     pub const MAX_DEPTH: usize = 8;
 
-    /// The whole name, `folder/name`.
+    /// Returns the whole name, `folder/name`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Everything before the last `/`; empty where there is none.
+    /// Returns everything before the last `/`, or an empty string if there is none.
     pub fn folder(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
-    /// The last component.
+    /// Returns the last component.
     pub fn file_name(&self) -> &str {
         self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
     }
 
-    /// The components from the first folder to the file name.
+    /// Returns the components from the first folder to the file name.
     pub fn components(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
 
-    /// Key of the big part in the CDN and below the cache: `{folder}/{name}.big`.
+    /// Returns the key of the big part in the CDN, which is also its path below the cache
+    /// directory: `{folder}/{name}.big`.
     pub fn big_key(&self) -> String {
         format!("{}.big", self.0)
     }
 }
 
 impl FromStr for ResourceName {
-    type Err = NameError;
+    type Err = ResourceNameError;
 
-    fn from_str(text: &str) -> Result<Self, NameError> {
+    fn from_str(text: &str) -> Result<Self, ResourceNameError> {
         let depth = text.split('/').count();
         if depth > Self::MAX_DEPTH {
-            return Err(NameError::TooDeep(depth));
+            return Err(ResourceNameError::TooDeep(depth));
         }
         match text.split('/').find(|component| !is_component(component)) {
-            Some(bad) => Err(NameError::Component(crate::printable(bad))),
+            Some(bad) => Err(ResourceNameError::Component(crate::printable(bad))),
             None => Ok(Self(text.to_owned())),
         }
     }
@@ -76,9 +77,9 @@ fn is_component(text: &str) -> bool {
 }
 
 impl TryFrom<String> for ResourceName {
-    type Error = NameError;
+    type Error = ResourceNameError;
 
-    fn try_from(text: String) -> Result<Self, NameError> {
+    fn try_from(text: String) -> Result<Self, ResourceNameError> {
         text.parse()
     }
 }
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_folder_file_and_key() {
+    fn a_name_has_a_folder_a_file_name_and_a_key() {
         let name: ResourceName = "models/v2/yolo.onnx".parse().unwrap();
         assert_eq!((name.folder(), name.file_name()), ("models/v2", "yolo.onnx"));
         assert_eq!(name.big_key(), "models/v2/yolo.onnx.big");
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_climb_or_hide_are_refused() {
+    fn names_with_dot_dot_or_hidden_files_are_refused() {
         let deep = ["a"; 9].join("/");
         let long = "a".repeat(129);
         for bad in ["", "/", "a/", "/a", "..", "a/../b", ".a", "a//b", "a b", "a\0", "ä", "-a", &deep, &long] {

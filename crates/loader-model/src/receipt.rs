@@ -1,17 +1,17 @@
-//! What `az-split --parts` says of the two files it made.
+//! The receipt of `az-split --parts` for the two files that it wrote.
 
 use crate::ResourceName;
 use serde::{Deserialize, Serialize};
 
-/// Sizes and digests of both parts of a sealed file. As one line of JSON in
-/// front of the small part it is what a server publishes, so that the digest of
-/// the big part reaches the device inside what was sealed to it.
+/// Sizes and digests of both parts of a sealed file. A server publishes the receipt as one
+/// line of JSON followed by the small part, sealed to the device; thus the digest of the big
+/// part is authenticated too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartsReceipt {
     /// Version of the receipt, 1.
     pub parts: u32,
-    /// `folder/name` of the resource, where one was given.
+    /// `folder/name` of the resource, if one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<ResourceName>,
     /// The small part: header, stream header and the first segments.
@@ -31,22 +31,22 @@ pub struct PartReceipt {
 }
 
 impl PartsReceipt {
-    /// What every receipt line begins with.
+    /// First bytes of every receipt line.
     pub const LINE_START: &'static [u8] = b"{\"parts\":1,";
 
-    /// Longest receipt line in bytes, newline included.
+    /// Maximum length of a receipt line in bytes, including the newline.
     pub const LINE_MAX: usize = 4096;
 
-    /// The receipt as one line of JSON with its newline.
+    /// Returns the receipt as one line of JSON with a newline.
     pub fn to_line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
         line
     }
 
-    /// Takes the receipt off the front of a published small part. `None` where
-    /// there is none; `Some(Err(_))` where it begins like one and is not.
-    pub fn take_from(published: &[u8]) -> Option<Result<(Self, &[u8]), serde_json::Error>> {
+    /// Splits a published small part into the receipt and the bytes after it. Returns `None`
+    /// if it does not begin with a receipt, and `Some(Err(_))` if the receipt is malformed.
+    pub fn split_prefix(published: &[u8]) -> Option<Result<(Self, &[u8]), serde_json::Error>> {
         if !published.starts_with(Self::LINE_START) {
             return None;
         }
@@ -63,14 +63,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_receipt_is_taken_off_the_front() {
+    fn the_receipt_is_split_from_the_small_part() {
         let part = |size| PartReceipt { size, sha256: "ab".repeat(32) };
         let receipt = PartsReceipt { parts: 1, name: Some("models/a".parse().unwrap()), small: part(4), big: part(9) };
         let mut published = receipt.to_line();
         published.extend(b"tail");
-        let (back, rest) = PartsReceipt::take_from(&published).unwrap().unwrap();
+        let (back, rest) = PartsReceipt::split_prefix(&published).unwrap().unwrap();
         assert_eq!((back, rest), (receipt, &b"tail"[..]));
-        assert!(PartsReceipt::take_from(b"tail").is_none());
-        assert!(PartsReceipt::take_from(b"{\"parts\":1,nonsense\n").unwrap().is_err());
+        assert!(PartsReceipt::split_prefix(b"tail").is_none());
+        assert!(PartsReceipt::split_prefix(b"{\"parts\":1,nonsense\n").unwrap().is_err());
     }
 }

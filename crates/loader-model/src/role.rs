@@ -1,11 +1,11 @@
-//! Roles and what they may do.
+//! Roles of users and their permissions.
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use std::fmt;
 
-/// A user's role. Ranks are the server's; a role it does not list here is kept
-/// as text and has no rights.
+/// Role of a user, with the rank that the server assigns to it. An unknown role is kept as
+/// text and has no permissions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Rank 0.
@@ -22,7 +22,7 @@ pub enum Role {
     ResourceUploader,
     /// Rank 1000.
     ApiAdmin,
-    /// Any other text or number, as it stood in the token.
+    /// Any other text or number in the token.
     Other(String),
 }
 
@@ -37,7 +37,7 @@ const KNOWN: [(Role, &str, u16); 7] = [
 ];
 
 impl Role {
-    /// The role's name as the server writes it.
+    /// Returns the name that the server uses.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Other(text) => text,
@@ -45,18 +45,18 @@ impl Role {
         }
     }
 
-    /// The role's rank; 0 for one that is not known.
+    /// Returns the rank; 0 for an unknown role.
     pub fn rank(&self) -> u16 {
         KNOWN.iter().find(|row| row.0 == *self).map_or(0, |row| row.2)
     }
 
-    /// True for the two roles that may upload.
+    /// Returns true for the two roles with upload permission.
     pub fn may_upload(&self) -> bool {
         matches!(self, Self::ResourceUploader | Self::ApiAdmin)
     }
 
-    /// The role in a token's claim: text, a number, or a list of either, of
-    /// which the highest counts. A missing or empty claim is [`Role::None`].
+    /// Parses the role claim of a token: a text, a number, or a list of them, of which the
+    /// role with the highest rank is used. A missing or empty claim is [`Role::None`].
     pub fn from_claim(claim: &Value) -> Self {
         match claim {
             Value::String(text) => Self::from_text(text),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_role_is_kept_and_has_no_rights() {
+    fn an_unknown_role_is_kept_and_has_no_permissions() {
         let role = Role::from_claim(&json!("Archivist"));
         assert_eq!((role.as_str(), role.rank(), role.may_upload()), ("Archivist", 0, false));
         assert!(!Role::Admin.may_upload());

@@ -1,30 +1,30 @@
-//! The progress of an unlock.
+//! The states of a stage and of a whole unlock.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where a stage, or a whole unlock, stands. Exactly these seven values.
+/// State of a stage or of a whole unlock. There are exactly these seven values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnlockState {
-    /// Started, perhaps waiting for input.
+    /// Started; possibly waiting for input.
     Idle,
-    /// Logging in, or working with a token.
+    /// Logging in, or using a token.
     Authenticating,
     /// Fetching a key, a fragment or a resource.
     DownloadingKey,
     /// Opening a sealed stream.
     Decrypting,
-    /// Handing images to the engine.
+    /// Loading images into the engine.
     LoadingImages,
-    /// Ended well; final.
+    /// Succeeded; final.
     Ready,
-    /// Ended badly; final.
+    /// Failed; final.
     Error,
 }
 
 impl UnlockState {
-    /// The name on the wire.
+    /// Returns the name in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -37,7 +37,7 @@ impl UnlockState {
         }
     }
 
-    /// True for `ready` and `error`, after which a stage says nothing more.
+    /// Returns true for `ready` and `error`, the states of the last event of a stage.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Ready | Self::Error)
     }

@@ -1,19 +1,19 @@
-//! Text that came from a server or a file, made safe to show.
+//! Escaping of text from a server or a file, so that it is safe to print.
 
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 use std::io::{self, Write};
 
-/// Longest text, in characters, that goes into a message.
+/// Maximum length of a message in characters.
 pub const TEXT_MAX_CHARS: usize = 512;
 
-/// What every line of a secret begins with, in lower case.
-const SECRET_STARTS: [&str; 2] = ["az-secret-key-1", "az-frag-1"];
+/// Prefixes of the lines that contain a key or a fragment, in lower case.
+const SECRET_PREFIXES: [&str; 2] = ["az-secret-key-1", "az-frag-1"];
 
-/// `text` without keys, fragments, tokens and the queries of URLs: someone may paste
-/// one where a path belongs.
-fn without_secrets(text: &str) -> String {
+/// Replaces keys, fragments, tokens and the queries of URLs by `[secret]`: a user may paste
+/// one in place of a path.
+fn redact_secrets(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut rest, mut previous, mut in_url) = (text, ' ', false);
     while let Some(c) = rest.chars().next() {
@@ -49,14 +49,14 @@ fn is_base64url(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
 }
 
-/// Bytes of the key or the fragment that `text` begins with.
+/// Returns the length in bytes of the key or fragment at the start of `text`, or 0.
 fn secret_line_len(text: &str) -> usize {
-    let is_one = SECRET_STARTS.iter().any(|start| starts_with(text, start));
-    if is_one { text.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(text.len()) } else { 0 }
+    let is_secret = SECRET_PREFIXES.iter().any(|start| starts_with(text, start));
+    if is_secret { text.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(text.len()) } else { 0 }
 }
 
-/// Bytes of the JWT that `text` begins with: three parts, of which the first is an object in
-/// base64url.
+/// Returns the length in bytes of the JWT at the start of `text`, or 0. A JWT has three
+/// parts, of which the first is a JSON object in base64url (RFC 7519 section 3).
 fn token_len(text: &str) -> usize {
     if !text.starts_with("eyJ") {
         return 0;
@@ -66,12 +66,13 @@ fn token_len(text: &str) -> usize {
     if parts.len() >= 3 && parts[1].len() > 1 { len } else { 0 }
 }
 
-/// `text` without keys, fragments, tokens and queries of URLs, with control characters, C1 controls
-/// and bidirectional controls written as `\u{..}`, cut at [`TEXT_MAX_CHARS`] characters with an ellipsis.
+/// Returns `text` in a form that is safe to print: keys, fragments, tokens and queries of
+/// URLs are replaced by `[secret]`, control characters (C0, C1, bidirectional) are escaped as
+/// `\u{..}`, and text longer than [`TEXT_MAX_CHARS`] characters ends with an ellipsis.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(TEXT_MAX_CHARS));
     let mut chars = 0;
-    let text = without_secrets(text);
+    let text = redact_secrets(text);
     for c in text.chars() {
         let width = if is_unsafe(c) { c.escape_unicode().len() } else { 1 };
         if chars + width > TEXT_MAX_CHARS - 1 {
@@ -88,29 +89,31 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-/// `value` as one line of JSON with its newline, with the characters that
-/// [`printable`] escapes written as `\u....`: the same document, and safe to show.
+/// Serializes `value` as one line of JSON with a newline. The characters that [`printable`]
+/// escapes are written as `\u....`, which yields the same document and is safe to print.
 ///
 /// # Errors
-/// serde_json's, for a value that has no JSON.
+/// The error of serde_json if `value` cannot be represented in JSON.
 pub fn json_line(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let mut line = Vec::new();
     write_json_line(&mut line, value)?;
     Ok(line)
 }
 
-/// [`json_line`] into `writer`, which alone holds the text: for secrets.
+/// Writes the same line as [`json_line`] to `writer` without any other copy of the text, for
+/// secrets.
 ///
 /// # Errors
-/// serde_json's, for a value that has no JSON or a `writer` that fails.
+/// The error of serde_json if `value` cannot be represented in JSON or `writer` fails.
 pub fn write_json_line(mut writer: impl Write, value: &impl Serialize) -> Result<(), serde_json::Error> {
     write_json(&mut writer, CompactFormatter, value)
 }
 
-/// [`json_line`] over several lines with two spaces a level, for people.
+/// Serializes `value` like [`json_line`], but on several lines, indented by two spaces per
+/// level.
 ///
 /// # Errors
-/// serde_json's, for a value that has no JSON.
+/// The error of serde_json if `value` cannot be represented in JSON.
 pub fn json_pretty(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let mut lines = Vec::new();
     write_json(&mut lines, PrettyFormatter::new(), value)?;
@@ -122,15 +125,15 @@ fn write_json(
     layout: impl Formatter,
     value: &impl Serialize,
 ) -> Result<(), serde_json::Error> {
-    value.serialize(&mut Serializer::with_formatter(&mut *writer, Escaping(layout)))?;
+    value.serialize(&mut Serializer::with_formatter(&mut *writer, EscapingFormatter(layout)))?;
     writer.write_all(b"\n").map_err(serde_json::Error::io)
 }
 
-/// The layout of another, with every unsafe character of a text escaped.
-struct Escaping<F>(F);
+/// A formatter with the layout of `F` that escapes every unsafe character of a string.
+struct EscapingFormatter<F>(F);
 
-/// Methods that the layout answers for.
-macro_rules! laid_out {
+/// Defines methods that call the method of the inner formatter.
+macro_rules! delegate {
     ($($method:ident($($flag:ident)?)),+) => {
         $(fn $method<W: ?Sized + Write>(&mut self, writer: &mut W $(, $flag: bool)?) -> io::Result<()> {
             self.0.$method(writer $(, $flag)?)
@@ -138,7 +141,7 @@ macro_rules! laid_out {
     };
 }
 
-impl<F: Formatter> Formatter for Escaping<F> {
+impl<F: Formatter> Formatter for EscapingFormatter<F> {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
         while let Some(at) = rest.find(is_unsafe) {
@@ -154,7 +157,7 @@ impl<F: Formatter> Formatter for Escaping<F> {
         writer.write_all(rest.as_bytes())
     }
 
-    laid_out! {
+    delegate! {
         begin_array(), end_array(), begin_array_value(first), end_array_value(),
         begin_object(), end_object(), begin_object_key(first), end_object_key(),
         begin_object_value(), end_object_value()
@@ -180,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pasted_key_is_not_shown() {
+    fn keys_and_fragments_are_redacted() {
         assert_eq!(printable("a AZ-SECRET-KEY-1QQ9: no such file"), "a [secret]: no such file");
         assert_eq!(printable("az-frag-1xy é AZ-FRAG-1QZ"), "[secret] é [secret]");
     }
 
     #[test]
-    fn a_pasted_token_or_signed_url_is_not_shown() {
+    fn tokens_and_queries_of_urls_are_redacted() {
         assert_eq!(printable("eyJhbGciOi.eyJpc3Mi.c2ln: no such file"), "[secret]: no such file");
         assert_eq!(printable("'/x/eyJhbGciOi.e30.' and"), "'/x/[secret]' and");
         assert_eq!(printable("key.eyJ.pub eyJx.tar.gz xeyJa.bc.d"), "key.eyJ.pub [secret] xeyJa.bc.d");
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_the_same_document() {
+    fn escaped_json_is_the_same_document() {
         let text = "a\x1b[31m\"\\\u{7f}\u{85}\u{9b}x\u{202e}y\u{feff} grün ✓ 🦀\n";
         let line = String::from_utf8(json_line(&[text]).unwrap()).unwrap();
         assert!(line.trim_end().chars().all(|c| !is_unsafe(c)), "{line}");
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut() {
+    fn long_text_is_truncated() {
         let cut = printable(&"é".repeat(5000));
         assert_eq!(cut.chars().count(), TEXT_MAX_CHARS);
         assert!(cut.ends_with('…'));

@@ -1,16 +1,17 @@
-//! YAML as configuration needs it: small, typed, without aliases or tags.
+//! A subset of YAML for configuration: small, typed, without anchors, aliases and tags.
 
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Value;
 use std::fmt;
 
-/// Longest document in bytes.
+/// Maximum length of a document in bytes.
 pub const MAX_BYTES: usize = 16 * 1024;
 
-/// Deepest nesting of sequences and mappings.
+/// Maximum nesting depth of sequences and mappings.
 pub const MAX_DEPTH: usize = 8;
 
-/// Why a document was refused. No variant quotes the document, which may hold secrets.
+/// Reason why a document was refused. No variant quotes the document, which may contain
+/// secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum YamlError {
     /// Longer than [`MAX_BYTES`].
@@ -19,66 +20,70 @@ pub enum YamlError {
     /// Not UTF-8.
     #[error("yaml: not UTF-8")]
     NotText,
-    /// An anchor, an alias or a tag.
+    /// An anchor, an alias or a tag on this line, counted from 1.
     #[error("yaml: line {0}: anchors, aliases and tags are not accepted")]
     Reference(usize),
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("yaml: nested deeper than 8 levels")]
     TooDeep,
-    /// Not YAML.
+    /// Not valid YAML.
     #[error("yaml: cannot be parsed")]
     Syntax,
-    /// YAML, but not of the expected shape.
+    /// Valid YAML, but not of the expected type.
     #[error("yaml: a field is missing, unknown or of the wrong type")]
     Shape,
 }
 
-/// Reads a document of type `T`.
+/// Deserializes a document of type `T`.
 ///
 /// # Errors
-/// See [`YamlError`]; the text never quotes the source.
+/// [`YamlError`], whose text never quotes the document.
 pub fn from_slice<T: DeserializeOwned>(document: &[u8]) -> Result<T, YamlError> {
     if document.len() > MAX_BYTES {
         return Err(YamlError::TooLong);
     }
     let text = std::str::from_utf8(document).map_err(|_| YamlError::NotText)?;
-    let plain = Plain::parse(text)?;
-    check_depth(&plain.0, 0)?;
-    plain.check_is_all_of(text)?;
+    let expected = WithoutReferences::parse(text)?;
+    check_depth(&expected.0, 0)?;
+    expected.check_matches(text)?;
     let value: Value = serde_yaml::from_str(text).map_err(|_| YamlError::Syntax)?;
     serde_yaml::from_value(value).map_err(|_| YamlError::Shape)
 }
 
 /// The characters that begin an anchor, an alias or a tag.
-const REFERENCE_SIGNS: [char; 3] = ['&', '*', '!'];
+const REFERENCE_INDICATORS: [char; 3] = ['&', '*', '!'];
 
-/// Stands for each of them: no sign of YAML, and in no number, boolean or null.
-const LETTER: &str = "z";
+/// Replacement of the indicators: a letter that is no YAML indicator and does not occur in
+/// a number, a boolean or null.
+const PLACEHOLDER: &str = "z";
 
-/// A document in which a letter stands for each sign that could begin an anchor, an
-/// alias or a tag, as the parser reads it. Since it has none of the three, it takes
-/// memory in proportion to its length, whatever the document itself would take.
-struct Plain(Value);
+/// A document, parsed after each reference indicator was replaced by the placeholder. It has
+/// no anchors, aliases and tags, so its memory is proportional to its length, however large
+/// the document would be with its aliases expanded.
+struct WithoutReferences(Value);
 
-impl Plain {
+impl WithoutReferences {
     fn parse(text: &str) -> Result<Self, YamlError> {
-        serde_yaml::from_str(&text.replace(REFERENCE_SIGNS, LETTER)).map(Self).map_err(|_| YamlError::Syntax)
+        serde_yaml::from_str(&text.replace(REFERENCE_INDICATORS, PLACEHOLDER)).map(Self).map_err(|_| YamlError::Syntax)
     }
 
-    /// Parses `text` itself and compares it, node by node, as the parser comes to each:
-    /// up to the first anchor, alias or tag both are the same but for the letters, and
-    /// there they differ. So the parser itself decides what is one, and no second
-    /// reading of lines and quotes has to agree with it.
-    fn check_is_all_of(&self, text: &str) -> Result<(), YamlError> {
-        let same = Same(&self.0).deserialize(serde_yaml::Deserializer::from_str(text));
-        same.map_err(|error| YamlError::Reference(error.location().map_or(1, |at| at.line())))
+    /// Parses the original `text` and compares it with this document node by node. They are
+    /// equal, except for the placeholders, up to the first anchor, alias or tag, and differ
+    /// there. Thus the YAML parser itself finds the references, and this module needs no
+    /// scanner of its expected that would have to agree with it.
+    ///
+    /// # Errors
+    /// [`YamlError::Reference`] at the first node that differs.
+    fn check_matches(&self, text: &str) -> Result<(), YamlError> {
+        let compared = ExpectedNode(&self.0).deserialize(serde_yaml::Deserializer::from_str(text));
+        compared.map_err(|error| YamlError::Reference(error.location().map_or(1, |at| at.line())))
     }
 }
 
-/// Reads a node and checks that it is this one but for the letters.
-struct Same<'a>(&'a Value);
+/// Deserializes a node and checks that it equals this one, except for the placeholders.
+struct ExpectedNode<'a>(&'a Value);
 
-impl<'de> DeserializeSeed<'de> for Same<'_> {
+impl<'de> DeserializeSeed<'de> for ExpectedNode<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -86,59 +91,60 @@ impl<'de> DeserializeSeed<'de> for Same<'_> {
     }
 }
 
-impl Same<'_> {
-    fn same<E: de::Error>(is_same: bool) -> Result<(), E> {
-        if is_same { Ok(()) } else { Err(E::custom("differs")) }
+impl ExpectedNode<'_> {
+    fn check<E: de::Error>(is_equal: bool) -> Result<(), E> {
+        if is_equal { Ok(()) } else { Err(E::custom("differs")) }
     }
 }
 
-impl<'de> Visitor<'de> for Same<'_> {
+impl<'de> Visitor<'de> for ExpectedNode<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the same node")
+        f.write_str("an equal node")
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        Self::same(self.0.is_null())
+        Self::check(self.0.is_null())
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
-        Self::same(self.0.as_bool() == Some(value))
+        Self::check(self.0.as_bool() == Some(value))
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
-        Self::same(self.0.as_i64() == Some(value))
+        Self::check(self.0.as_i64() == Some(value))
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
-        Self::same(self.0.as_u64() == Some(value))
+        Self::check(self.0.as_u64() == Some(value))
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
-        Self::same(self.0.as_f64().is_some_and(|own| own.to_bits() == value.to_bits()))
+        Self::check(self.0.as_f64().is_some_and(|expected| expected.to_bits() == value.to_bits()))
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
-        let own = self.0.as_str();
-        Self::same(own.is_some_and(|own| own.len() == value.len() && own == value.replace(REFERENCE_SIGNS, LETTER)))
+        let expected = self.0.as_str();
+        let value = value.replace(REFERENCE_INDICATORS, PLACEHOLDER);
+        Self::check(expected.is_some_and(|expected| expected == value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let own = self.0.as_sequence().map(Vec::as_slice);
-        for item in own.unwrap_or_default() {
-            Self::same(items.next_element_seed(Same(item))?.is_some())?;
+        let expected = self.0.as_sequence().map(Vec::as_slice);
+        for item in expected.unwrap_or_default() {
+            Self::check(items.next_element_seed(ExpectedNode(item))?.is_some())?;
         }
-        Self::same(own.is_some() && items.next_element::<IgnoredAny>()?.is_none())
+        Self::check(expected.is_some() && items.next_element::<IgnoredAny>()?.is_none())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<(), A::Error> {
-        let Value::Mapping(own) = self.0 else { return Self::same(false) };
-        for (key, value) in own {
-            Self::same(pairs.next_key_seed(Same(key))?.is_some())?;
-            pairs.next_value_seed(Same(value))?;
+        let Value::Mapping(expected) = self.0 else { return Self::check(false) };
+        for (key, value) in expected {
+            Self::check(pairs.next_key_seed(ExpectedNode(key))?.is_some())?;
+            pairs.next_value_seed(ExpectedNode(value))?;
         }
-        Self::same(pairs.next_key::<IgnoredAny>()?.is_none())
+        Self::check(pairs.next_key::<IgnoredAny>()?.is_none())
     }
 }
 
@@ -174,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_scalars_may_hold_the_signs_of_references() {
+    fn plain_scalars_may_contain_reference_indicators() {
         let map: BTreeMap<String, String> = from_slice(b"a: x&y*z!\nb: x & y\nc: 'it''s *'\nd: -!x # *c\n").unwrap();
         assert_eq!(map["b"], "x & y");
         assert_eq!(map["d"], "-!x");
@@ -239,9 +245,9 @@ mod tests {
         assert_eq!(from_slice::<Any>(b"\xff"), Err(YamlError::NotText));
     }
 
-    /// A byte order mark may begin any line of YAML, and is no white space.
+    /// The lines begin with a byte order mark, which YAML allows and which is not white space.
     #[test]
-    fn aliases_that_multiply_are_refused_before_they_are_expanded() {
+    fn an_alias_bomb_is_refused_before_it_is_expanded() {
         let mut bomb = "\u{feff}a: &a [x]\n".to_owned();
         for (name, of) in ('b'..='i').zip('a'..) {
             bomb += &format!("\u{feff}{name}: &{name} [{}]\n", vec![format!("*{of}"); 300].join(","));
@@ -251,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_goes_over_lines_is_read_as_the_parser_reads_it() {
+    fn multi_line_scalars_may_contain_reference_indicators() {
         let map: BTreeMap<String, String> =
             from_slice("a: \"x\n  &y\"\nb: |\n  it's \"*\n  !z\nc: p &q\nd: 1*000\ne: 0*10\n".as_bytes()).unwrap();
         assert_eq!([&map["a"], &map["b"]], ["x &y", "it's \"*\n!z\n"]);
@@ -259,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_do_not_quote_the_source() {
+    fn errors_do_not_quote_the_document() {
         let error = from_slice::<CdnCredentials>(b"host: [hunter2\nx: }").unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
     }

@@ -1,20 +1,20 @@
-//! Where whole segments go: a writer, or a pipe that takes the memory itself.
+//! Output of whole buffers: to a writer, or to a pipe without copying (vmsplice).
 //!
-//! `write` copies every byte into pages of the pipe. A pipe can refer to the
-//! writer's pages instead (vmsplice), but then they are its own: its reader may
-//! splice or tee them on, and keep them long after the pipe looks empty. So memory
-//! that was handed over is never written again: it is given back to the system, and
-//! fresh memory comes in its place. That pays only where fresh memory comes in huge
-//! pages; where it does not, and wherever else the system refuses, a [`Buffer`] is
-//! ordinary memory and its bytes are written.
+//! `write` copies every byte into pages of the pipe. With vmsplice the pipe refers to the
+//! writer's pages instead. A reader may splice or tee those pages on and keep them long
+//! after the pipe looks empty, so memory that was passed to a pipe is never written again:
+//! it is returned to the kernel and replaced by fresh memory. This is faster than copying
+//! only if the kernel supplies fresh memory in huge pages. If it does not, or if it
+//! rejects vmsplice, a [`Buffer`] is ordinary memory and its bytes are written.
 //!
-//! Beside that, [`was_closed`] tells what a process was started without.
+//! [`was_closed_at_start`] reports the standard descriptors that were closed when the
+//! process was started.
 
-mod pages;
-mod standard;
+mod closed_fds;
+mod huge_pages;
 
-use pages::Pages;
-pub use standard::was_closed;
+pub use closed_fds::was_closed_at_start;
+use huge_pages::HugePages;
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::{Deref, Range};
@@ -22,12 +22,13 @@ use std::os::fd::AsFd;
 
 /// An output of whole buffers.
 pub trait Sink: Write {
-    /// What buffers for this output are made of.
+    /// Returns the kind of memory that buffers for this output should use.
     fn memory(&self) -> Memory {
         Memory::Ordinary
     }
 
-    /// Writes the bytes of `buffer` in `range`. Its content is of no use then.
+    /// Writes the bytes of `buffer` in `range`. The content of `buffer` is unspecified
+    /// afterwards.
     ///
     /// # Errors
     /// Those of [`Write::write_all`].
@@ -49,25 +50,25 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     }
 }
 
-/// What a [`Buffer`] is made of.
+/// Kind of memory of a [`Buffer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
     /// The heap.
     Ordinary,
-    /// Huge pages that a pipe can take, where the system has them.
+    /// Huge pages that vmsplice can pass to a pipe, if the kernel supplies them; otherwise the heap.
     Pages,
 }
 
-/// Memory to fill again and again, whose bytes a pipe may take.
+/// Memory that is filled repeatedly and whose bytes can be passed to a pipe.
 #[derive(Debug)]
-pub struct Buffer(Kind);
+pub struct Buffer(Storage);
 
-enum Kind {
+enum Storage {
     Heap(Box<[u8]>),
-    Pages(Pages),
+    Pages(HugePages),
 }
 
-impl fmt::Debug for Kind {
+impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Heap(_) => "Heap",
@@ -77,41 +78,42 @@ impl fmt::Debug for Kind {
 }
 
 impl Buffer {
-    /// A buffer of `len` bytes.
+    /// Allocates a buffer of `len` bytes.
     pub fn new(memory: Memory, len: usize) -> Self {
-        let pages = if memory == Memory::Pages { Pages::new(len) } else { None };
-        Self(pages.map_or_else(|| heap(len), Kind::Pages))
+        let pages = if memory == Memory::Pages { HugePages::new(len) } else { None };
+        Self(pages.map_or_else(|| heap(len), Storage::Pages))
     }
 
-    /// Its bytes, to be filled: other ones than before where a pipe has taken those.
+    /// Returns the bytes to fill. If the previous bytes were passed to a pipe, this is
+    /// different memory.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        if let Kind::Pages(pages) = &mut self.0
-            && !pages.freshen()
+        if let Storage::Pages(pages) = &mut self.0
+            && !pages.next_slot()
         {
             self.0 = heap(pages.len());
         }
         match &mut self.0 {
-            Kind::Heap(bytes) => bytes,
-            Kind::Pages(pages) => pages.bytes_mut(),
+            Storage::Heap(bytes) => bytes,
+            Storage::Pages(pages) => pages.bytes_mut(),
         }
     }
 
-    /// Lets `pipe` take the bytes in `range`, as many as it can, from the front on;
-    /// gives their number. The rest, which is all of it where this memory or the
-    /// system does not lend itself to that, has to be written.
+    /// Passes as many of the first bytes in `range` to `pipe` as it accepts without a copy,
+    /// and returns their number. The caller writes the rest, which is all of `range` if
+    /// this memory or the kernel does not support vmsplice.
     ///
     /// # Errors
-    /// [`io::ErrorKind::BrokenPipe`] where the reader went away.
-    pub fn hand_over(&mut self, pipe: impl AsFd, range: Range<usize>) -> io::Result<usize> {
+    /// [`io::ErrorKind::BrokenPipe`] if the reader has closed the pipe.
+    pub fn vmsplice_to(&mut self, pipe: impl AsFd, range: Range<usize>) -> io::Result<usize> {
         match &mut self.0 {
-            Kind::Heap(_) => Ok(0),
-            Kind::Pages(pages) => pages.hand_over(pipe.as_fd(), range),
+            Storage::Heap(_) => Ok(0),
+            Storage::Pages(pages) => pages.vmsplice_to(pipe.as_fd(), range),
         }
     }
 }
 
-fn heap(len: usize) -> Kind {
-    Kind::Heap(vec![0; len].into_boxed_slice())
+fn heap(len: usize) -> Storage {
+    Storage::Heap(vec![0; len].into_boxed_slice())
 }
 
 impl Deref for Buffer {
@@ -119,8 +121,8 @@ impl Deref for Buffer {
 
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Kind::Heap(bytes) => bytes,
-            Kind::Pages(pages) => pages.bytes(),
+            Storage::Heap(bytes) => bytes,
+            Storage::Pages(pages) => pages.bytes(),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Sealing and opening take their memory once: a longer stream allocates no more.
-//! It stands here since an allocator that counts needs `unsafe`.
+//! Sealing and opening allocate their memory once: a longer stream allocates no more.
+//! The test is in this crate because a counting allocator needs `unsafe`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
-#![allow(unsafe_code, reason = "an allocator is unsafe to write; this one counts and passes on")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue may panic")]
+#![allow(unsafe_code, reason = "`GlobalAlloc` is an unsafe trait")]
 
 use loader_pipe::{Buffer, Memory, Sink};
 use loader_seal::{Header, Key, SealOptions, Suite, seal};
@@ -12,15 +12,15 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-struct Counting;
+struct CountingAllocator;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: every call is forwarded unchanged to the system allocator.
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract, which is the same.
+        // SAFETY: the contract of the caller is the same.
         unsafe { System.alloc(layout) }
     }
 
@@ -31,12 +31,12 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// The null device, with the buffers of a pipe.
-struct Null(File);
+struct NullSink(File);
 
-impl Write for Null {
+impl Write for NullSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
@@ -46,7 +46,7 @@ impl Write for Null {
     }
 }
 
-impl Sink for Null {
+impl Sink for NullSink {
     fn memory(&self) -> Memory {
         Memory::Pages
     }
@@ -56,10 +56,10 @@ impl Sink for Null {
     }
 }
 
-/// Allocations of sealing and of opening `segments` segments.
+/// Returns the number of allocations while `segments` segments are sealed, and while they are opened.
 fn allocations(suite: Suite, threads: usize, segments: usize) -> (u64, u64) {
     let key = [Key::from_bytes([7; 32])];
-    let mut null = Null(File::options().write(true).open("/dev/null").unwrap());
+    let mut null = NullSink(File::options().write(true).open("/dev/null").unwrap());
     let plain = vec![1; segments << 16];
     let options = SealOptions { suite, threads, segment_log2: 16, ..SealOptions::default() };
     let mut sealed = Vec::new();
@@ -73,7 +73,7 @@ fn allocations(suite: Suite, threads: usize, segments: usize) -> (u64, u64) {
 }
 
 #[test]
-fn no_segment_allocates() {
+fn allocations_do_not_depend_on_the_number_of_segments() {
     for suite in [Suite::AesCtrHmac, Suite::AesGcm] {
         for threads in [1, 3] {
             let few = allocations(suite, threads, 8);

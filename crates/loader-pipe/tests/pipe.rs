@@ -1,6 +1,6 @@
-//! Buffers through pipes whose readers are slow, lag behind, or leave.
+//! Buffers sent through pipes whose readers are slow, keep pages, or close the pipe.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue may panic")]
 
 use loader_pipe::{Buffer, Memory};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -11,7 +11,7 @@ use std::thread;
 
 const MIB: usize = 1 << 20;
 
-/// Bytes that say where they stand in the whole stream.
+/// Fills `bytes` with words that depend on their offset in the stream, which begins at `at`.
 fn stamp(bytes: &mut [u8], at: usize) {
     for (i, chunk) in bytes.chunks_mut(8).enumerate() {
         let word = ((at + 8 * i) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
@@ -25,26 +25,26 @@ fn stamped(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Writes `len` bytes of `buffer` as an output does, whether they are taken or not.
-fn pass_on(buffer: &mut Buffer, pipe: &mut PipeWriter, len: usize) -> io::Result<usize> {
-    let taken = buffer.hand_over(&mut *pipe, 0..len)?;
+/// Writes `len` bytes of `buffer` as an output does, and returns how many were spliced.
+fn send(buffer: &mut Buffer, pipe: &mut PipeWriter, len: usize) -> io::Result<usize> {
+    let taken = buffer.vmsplice_to(&mut *pipe, 0..len)?;
     pipe.write_all(&buffer[taken..len])?;
     Ok(taken)
 }
 
-/// `rounds` buffers with `len` bytes each through a pipe, two buffers in turn;
-/// gives how many bytes were taken.
+/// Sends `rounds` times `len` bytes through a pipe, from two buffers in turn, and returns
+/// how many bytes were spliced.
 fn stream(mut pipe: PipeWriter, buffer_len: usize, len: usize, rounds: usize) -> io::Result<usize> {
     let mut buffers = [(); 2].map(|()| Buffer::new(Memory::Pages, buffer_len));
     let mut taken = 0;
     for round in 0..rounds {
         let buffer = &mut buffers[round % 2];
-        // What was handed over before must not change while this is filled.
+        // Bytes that were spliced before must not change while this is filled.
         let bytes = buffer.bytes_mut();
         assert_eq!(bytes.len(), buffer_len);
         bytes.fill(0xee);
         stamp(&mut bytes[..len], round * len);
-        taken += pass_on(buffer, &mut pipe, len)?;
+        taken += send(buffer, &mut pipe, len)?;
     }
     Ok(taken)
 }
@@ -55,7 +55,7 @@ fn pipe(len: usize) -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Reads in pieces of odd sizes, and lets the writer run ahead.
+/// Reads pieces of an odd size, and lets the writer run ahead.
 fn read_slowly(mut reader: PipeReader) -> Vec<u8> {
     let (mut all, mut piece) = (Vec::new(), vec![0; 70_001]);
     loop {
@@ -67,11 +67,11 @@ fn read_slowly(mut reader: PipeReader) -> Vec<u8> {
     }
 }
 
-/// Whether the system says so; there is no memory in one piece on every machine all the time.
-fn huge_pages_are_given() -> bool {
-    let say =
+/// Returns true if the kernel supplies huge pages of 2 MiB, as far as its settings tell.
+fn has_huge_pages() -> bool {
+    let setting =
         |name: &str| fs::read_to_string(format!("/sys/kernel/mm/transparent_hugepage/{name}")).unwrap_or_default();
-    !say("enabled").contains("[never]") && say("hpage_pmd_size").trim() == "2097152"
+    !setting("enabled").contains("[never]") && setting("hpage_pmd_size").trim() == "2097152"
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_slow_reader_gets_every_byte_in_order() {
             let writing = thread::spawn(move || stream(writer, buffer_len, len, rounds).unwrap());
             assert!(read_slowly(reader) == stamped(rounds * len), "{buffer_len} {len} {pipe_len}");
             let taken = writing.join().unwrap();
-            assert!(taken > 0 || buffer_len < 64 * 1024 || !huge_pages_are_given(), "{buffer_len}: nothing was taken");
+            assert!(taken > 0 || buffer_len < 64 * 1024 || !has_huge_pages(), "{buffer_len}: nothing was spliced");
         }
     }
 }
@@ -117,11 +117,11 @@ fn a_reader_that_keeps_pages_in_a_second_pipe_finds_them_unchanged() {
     let mut lagging = Vec::new();
     kept.read_to_end(&mut lagging).unwrap();
     assert_eq!(lagging.len(), keep);
-    assert!(lagging == expected[..keep], "pages that a pipe had were written again");
+    assert!(lagging == expected[..keep], "pages in a pipe were overwritten");
 }
 
 #[test]
-fn a_reader_that_left_is_a_broken_pipe() {
+fn a_closed_reader_is_a_broken_pipe() {
     let (reader, writer) = pipe(MIB);
     drop(reader);
     assert_eq!(stream(writer, MIB + 1, MIB, 1).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
@@ -133,7 +133,7 @@ fn a_reader_that_left_is_a_broken_pipe() {
 }
 
 #[test]
-fn a_pipe_that_does_not_block_loses_nothing() {
+fn a_non_blocking_pipe_loses_nothing() {
     let (reader, mut writer) = pipe(64 * 1024);
     fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
     let reading = thread::spawn(move || read_slowly(reader));
@@ -143,7 +143,7 @@ fn a_pipe_that_does_not_block_loses_nothing() {
         stamp(buffer.bytes_mut(), round * 4 * MIB);
         let mut from = 0;
         while from < 4 * MIB {
-            from += buffer.hand_over(&mut writer, from..4 * MIB).unwrap();
+            from += buffer.vmsplice_to(&mut writer, from..4 * MIB).unwrap();
             match writer.write(&buffer[from..]) {
                 Ok(written) => from += written,
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
@@ -156,33 +156,33 @@ fn a_pipe_that_does_not_block_loses_nothing() {
 }
 
 #[test]
-fn a_file_takes_no_pages_and_loses_nothing() {
+fn a_file_accepts_no_pages_and_loses_nothing() {
     let mut file = File::options().read(true).write(true).open("/dev/null").unwrap();
     let mut buffer = Buffer::new(Memory::Pages, MIB + 1);
     for round in 0..5 {
         stamp(buffer.bytes_mut(), round);
-        assert_eq!(buffer.hand_over(&mut file, 0..MIB).unwrap(), 0);
+        assert_eq!(buffer.vmsplice_to(&mut file, 0..MIB).unwrap(), 0);
         let mut expected = vec![0; MIB + 1];
         stamp(&mut expected, round);
-        assert!(buffer[..] == expected[..], "the rest is still there to be written");
+        assert!(buffer[..] == expected[..], "the caller can still write the rest");
     }
 }
 
 #[test]
-fn a_range_leaves_its_neighbours_alone() {
+fn a_range_does_not_affect_its_neighbours() {
     let (mut reader, mut writer) = pipe(MIB);
     let mut buffer = Buffer::new(Memory::Pages, MIB + 1);
     stamp(buffer.bytes_mut(), 0);
     let expected = stamped(MIB + 1);
     for range in [5..5, 100..5000, MIB - 3..MIB] {
-        let taken = buffer.hand_over(&mut writer, range.clone()).unwrap();
+        let taken = buffer.vmsplice_to(&mut writer, range.clone()).unwrap();
         writer.write_all(&buffer[range.start + taken..range.end]).unwrap();
         let mut got = vec![0; range.len()];
         reader.read_exact(&mut got).unwrap();
         assert!(got == expected[range.clone()], "{range:?}");
-        // Filled anew, in fresh memory where these were taken.
+        // Fills the buffer again, in fresh memory if the bytes were spliced.
         stamp(buffer.bytes_mut(), 0);
     }
-    // The last byte stands where the next slot begins, so it is not handed over.
-    assert_eq!(buffer.hand_over(&mut writer, 0..MIB + 1).unwrap(), 0);
+    // The last byte is in the next slot, so the range is not spliced.
+    assert_eq!(buffer.vmsplice_to(&mut writer, 0..MIB + 1).unwrap(), 0);
 }

@@ -1,18 +1,19 @@
-//! What the filters that speak to the API share, once: their options, the token
-//! they work with, and the user and device that answers are sealed to.
+//! What the filters that use the API share: their options, tokens and sessions, and the
+//! identity of the user and the device that responses are sealed to.
 //!
-//! It stands between the edge of a process (`loader-stage`, which knows no
-//! socket) and the API (`loader-api`, which knows no command line); only `az-*`
-//! crates use it.
+//! This crate connects `loader-stage`, which does no network I/O, with `loader-api`, which
+//! knows no command line. Only the `az-*` crates use it.
 
 mod args;
-mod binding;
-mod connect;
+mod client;
+mod identity;
 mod verify;
 
 pub use args::{ApiArgs, BindingArgs, CdnArgs, HttpArgs, parse_size};
-pub use binding::{Device, device_secret, hardware_failure, is_sealed, kind_of, named_hardware, read_card};
 #[cfg(feature = "cdn")]
-pub use connect::cdn_failure;
-pub use connect::{RetryStep, api_failure, http_failure, open_session, read_token};
-pub use verify::{VerifyArgs, user_of};
+pub use client::cdn_failure;
+pub use client::{ReportRetry, api_failure, http_failure, open_session, read_token};
+pub use identity::{
+    DeviceIdentity, hardware_failure, is_sealed, read_device_secret, read_enrolment_card, read_hwid_file, seal_kind,
+};
+pub use verify::{VerifyArgs, user_from_token};

@@ -1,8 +1,9 @@
-//! The manual of a script, from its help text on standard input: the same page and
-//! completions as a filter's. `scripts/manual` runs it with AZ_MANUAL set.
+//! Prints the man page or the completions of a script, in the same form as those of a
+//! filter. It reads the help text of the script from standard input; `scripts/manual` runs
+//! it with AZ_MANUAL set.
 //!
-//! The text begins with `NAME: what it does`, then has `Usage:` and `Options:` as a
-//! filter's help has them; what follows is read as a filter's last words are.
+//! The text begins with `NAME: description`, followed by `Usage:` and `Options:` as in the
+//! help of a filter. The rest is treated like the text after the options of a filter.
 
 use clap::{Arg, ArgAction, Command, ValueHint};
 use std::io::Read;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Parses a help text into the command that it describes.
 fn command(help: &str) -> Option<Command> {
     let (name, rest) = help.split_once(": ")?;
     let (about, rest) = rest.split_once("\n\n")?;
@@ -35,7 +37,7 @@ fn command(help: &str) -> Option<Command> {
     options.lines().try_fold(command, |command, line| Some(command.arg(option(line)?)))
 }
 
-/// The option of a line such as `  -o, --output FILE  Where it goes`.
+/// Parses the option in a line such as `  -o, --output FILE  Write to FILE`.
 fn option(line: &str) -> Option<Arg> {
     let (form, text) = line.trim_start().split_once("  ")?;
     let mut arg = None;

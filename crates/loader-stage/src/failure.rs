@@ -1,12 +1,12 @@
-//! The class of a failure, on top of whatever error caused it.
+//! The failure of a stage: an error code and a message.
 
 use loader_model::ErrorCode;
 use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// Why a stage ends badly: the code that picks the exit status, one line of
-/// text, and a hint where the user can mend it.
+/// Failure of a stage: the code, which determines the exit status, a message of one line,
+/// and a hint if the user can fix the cause.
 #[derive(Debug)]
 pub struct Failure {
     code: ErrorCode,
@@ -16,12 +16,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with this code and line.
+    /// Creates a failure with this code and message.
     pub fn new(code: ErrorCode, message: impl fmt::Display) -> Self {
         Self { code, message: message.to_string(), hint: None, caused_by: None }
     }
 
-    /// The same with a hint; `None` leaves it as it was.
+    /// Sets the hint; `None` keeps the current one.
     pub fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.hint = hint.into().or(self.hint);
         self
@@ -36,38 +36,42 @@ impl Failure {
         self
     }
 
-    /// The failure for an input called `name` that is empty where `what` should
-    /// be, which is what a stage that failed leaves to the next.
+    /// Creates the failure for the input `name`, which is empty instead of containing `what`.
+    /// A stage that failed leaves an empty input to the next one.
     pub fn no_input(what: &str, name: &str) -> Self {
-        let why = if name == "standard input" { ": the stage before ended without one" } else { ": it is empty" };
-        Self::new(ErrorCode::NoInput, format_args!("no {what} on {name}{why}"))
+        let text = if name == "standard input" {
+            format!("no {what} on {name}: the previous stage wrote none")
+        } else {
+            format!("no {what} in {name}: it is empty")
+        };
+        Self::new(ErrorCode::NoInput, text)
     }
 
-    /// The failure of reading or writing `place`; a reader that went away is
-    /// [`ErrorCode::ReaderGone`], everything else [`ErrorCode::Io`].
+    /// Creates the failure of a read or write at `place`: [`ErrorCode::ReaderGone`] for a
+    /// broken pipe, [`ErrorCode::Io`] for everything else.
     pub fn io(place: impl fmt::Display, error: &io::Error) -> Self {
-        Self::of(place, ErrorCode::Io, error)
+        Self::with_cause(place, ErrorCode::Io, error)
     }
 
-    /// The failure `error` at `place`, with the texts of all its causes.
-    pub(crate) fn of(place: impl fmt::Display, code: ErrorCode, error: &(dyn Error + 'static)) -> Self {
+    /// Creates the failure for `error` at `place`, with the texts of all its causes.
+    pub(crate) fn with_cause(place: impl fmt::Display, code: ErrorCode, error: &(dyn Error + 'static)) -> Self {
         let code = if code == ErrorCode::Io && is_broken_pipe(error) { ErrorCode::ReaderGone } else { code };
         let place = place.to_string();
-        let cause = chain(error);
+        let cause = error_chain(error);
         Self::new(code, if place.is_empty() { cause } else { format!("{place}: {cause}") })
     }
 
-    /// What `error` amounts to: the [`Failure`] in its chain, or an I/O failure
-    /// for an [`io::Error`], or a bug.
+    /// Converts `error`: returns the [`Failure`] that it contains, or else an I/O failure if
+    /// its root cause is an [`io::Error`], or else a bug.
     pub(crate) fn from_error(error: anyhow::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(failure) => failure,
-            Err(error) if error.root_cause().is::<io::Error>() => Self::of("", ErrorCode::Io, error.as_ref()),
-            Err(error) => Self::of("", ErrorCode::Bug, error.as_ref()),
+            Err(error) if error.root_cause().is::<io::Error>() => Self::with_cause("", ErrorCode::Io, error.as_ref()),
+            Err(error) => Self::with_cause("", ErrorCode::Bug, error.as_ref()),
         }
     }
 
-    /// The code, which picks the exit status.
+    /// Returns the code, which determines the exit status.
     pub fn code(&self) -> ErrorCode {
         self.code
     }
@@ -77,7 +81,7 @@ impl Failure {
         self.caused_by.as_deref()
     }
 
-    /// What the user can do about it.
+    /// Returns the suggestion for the user.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -91,22 +95,23 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// Gives the error of a library its class and its place.
+/// Converts the error of a library to a [`Failure`] with a code and a place.
 pub trait OrFail<T, E> {
-    /// The value, or the failure at `place` with the code that `code` picks.
+    /// Returns the value, or the failure at `place` with the code that `code` returns.
     ///
     /// # Errors
-    /// The failure, wherever `self` is an error.
+    /// The failure, if `self` is an error.
     fn or_fail(self, place: impl fmt::Display, code: impl FnOnce(&E) -> ErrorCode) -> Result<T, Failure>;
 }
 
 impl<T, E: Error + 'static> OrFail<T, E> for Result<T, E> {
     fn or_fail(self, place: impl fmt::Display, code: impl FnOnce(&E) -> ErrorCode) -> Result<T, Failure> {
-        self.map_err(|error| Failure::of(place, code(&error), &error))
+        self.map_err(|error| Failure::with_cause(place, code(&error), &error))
     }
 }
 
-fn chain(error: &dyn Error) -> String {
+/// Joins the texts of `error` and its causes.
+fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -155,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_keeps_its_class_through_anyhow() {
+    fn a_failure_keeps_its_code_and_hint_through_anyhow() {
         let error = anyhow::Error::from(Failure::new(ErrorCode::WrongKey, "no").hint("try".to_owned()));
         let failure = Failure::from_error(error);
         assert_eq!((failure.code(), failure.hint_text()), (ErrorCode::WrongKey, Some("try")));

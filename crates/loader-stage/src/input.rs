@@ -1,4 +1,4 @@
-//! Inputs: a file, or standard input, which is read once.
+//! Inputs: a file, a descriptor, or standard input, which can only be read once.
 
 use crate::Failure;
 use loader_model::ErrorCode;
@@ -10,10 +10,10 @@ use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 
-/// Size in bytes that a pipe is enlarged to where the system allows it.
+/// Size in bytes to which a pipe is enlarged, if the kernel allows it.
 pub(crate) const PIPE_LEN: usize = 1 << 20;
 
-/// A stream to read, with the name that messages call it by.
+/// A stream to read, with its name for messages.
 #[derive(Debug)]
 pub struct Input {
     name: String,
@@ -26,7 +26,7 @@ pub struct Input {
 impl Input {
     pub(crate) fn stdin() -> Result<Self, Failure> {
         let name = "standard input".to_owned();
-        if loader_pipe::was_closed(io::stdin().as_raw_fd()) {
+        if loader_pipe::was_closed_at_start(io::stdin().as_raw_fd()) {
             return Err(Failure::new(ErrorCode::Io, format_args!("{name} is closed")));
         }
         let file = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Failure::io(&name, &error))?;
@@ -47,7 +47,7 @@ impl Input {
         }
     }
 
-    /// A descriptor that the process was started with.
+    /// Opens a descriptor that the process inherited.
     pub(crate) fn descriptor(fd: u32) -> Result<Self, Failure> {
         let name = format!("file descriptor {fd}");
         let not_open = || Failure::new(ErrorCode::NotFound, format_args!("{name} is not open"));
@@ -57,7 +57,7 @@ impl Input {
         let file = match duplicate(fd) {
             Ok(file) => file,
             Err(error) if error.raw_os_error() == Some(Errno::BADF.raw_os_error()) => return Err(not_open()),
-            // A sandbox may refuse the call; what was opened by this user opens again.
+            // A sandbox may forbid pidfd_getfd; then a file of this user can be opened again.
             Err(_) => File::open(format!("/proc/self/fd/{fd}")).map_err(|error| Failure::io(&name, &error))?,
         };
         Self::new(name, file)
@@ -66,7 +66,7 @@ impl Input {
     fn new(name: String, mut file: File) -> Result<Self, Failure> {
         let metadata = file.metadata().map_err(|error| Failure::io(&name, &error))?;
         if metadata.is_dir() {
-            return Err(Failure::new(ErrorCode::NotFound, format_args!("{name}: is a folder")));
+            return Err(Failure::new(ErrorCode::NotFound, format_args!("{name}: is a directory")));
         }
         let len = metadata.is_file().then_some(metadata.len());
         let from_start = match len {
@@ -74,53 +74,56 @@ impl Input {
             None => false,
         };
         if len.is_none() {
-            // Refused where the user's pipe quota is used up; smaller pipes work too.
+            // The call fails if the pipe quota of the user is exhausted; a smaller pipe works too.
             let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_LEN);
         }
         Ok(Self { name, path: None, file, len, from_start })
     }
 
-    /// What messages call it: the path, or `standard input`.
+    /// Returns the name for messages: the path, or `standard input`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The path it was opened at; `None` for standard input and descriptors.
+    /// Returns the path, or `None` for standard input and descriptors.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// Bytes in the whole file, for a regular file that was opened at its start and
-    /// does not say 0, which files of `/proc` do whatever is in them.
+    /// Returns the length of the file in bytes, if it is a regular file that was opened at its
+    /// start. A length of 0 counts as unknown, because files in `/proc` report it whatever
+    /// they contain.
     pub fn known_len(&self) -> Option<u64> {
         self.len.filter(|len| self.from_start && *len > 0)
     }
 
-    /// True for a regular file, which can be read at any offset.
+    /// Returns true for a regular file, which can be read at any offset.
     pub fn is_seekable(&self) -> bool {
         self.len.is_some()
     }
 
-    /// True for a regular file that was opened at its start, so that offsets count from there.
+    /// Returns true for a regular file that was opened at its start, so that offsets are
+    /// relative to the start of the file.
     pub fn is_from_start(&self) -> bool {
         self.from_start
     }
 
-    /// The file itself, to seek in or to read at an offset.
+    /// Returns the file, to seek or to read at an offset.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The same input, read without a long wait.
-    pub fn polled(&mut self) -> Polled<'_> {
-        Polled(self)
+    /// Returns a reader of this input that never waits for long.
+    pub fn polled(&mut self) -> PolledInput<'_> {
+        PolledInput(self)
     }
 
-    /// Reads text in UTF-8, up to `limit` bytes.
+    /// Reads at most `limit` bytes of UTF-8 text.
     ///
     /// # Errors
-    /// Those of [`Input::read_all`]; `malformed` with the name of the encoding if it begins
-    /// with a byte order mark or is UTF-16 or UTF-32, as editors on Windows write it.
+    /// The errors of [`Input::read_all`]; `malformed` with the name of the encoding if the
+    /// text begins with a byte order mark or is UTF-16 or UTF-32, as editors on Windows write
+    /// it.
     pub fn read_text(&mut self, limit: usize) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
         let bytes = self.read_all(limit)?;
         match other_encoding(&bytes) {
@@ -130,12 +133,12 @@ impl Input {
         }
     }
 
-    /// Everything there is, up to `limit` bytes.
+    /// Reads the whole input, at most `limit` bytes.
     ///
     /// # Errors
-    /// `malformed` where there is more than `limit`, `io` where reading fails.
+    /// `malformed` if the input is longer than `limit`; `io` if a read fails.
     pub fn read_all(&mut self, limit: usize) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
-        // One allocation, so that no copy of a secret stays behind.
+        // A single allocation, so that no copy of a secret remains in freed memory.
         let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(limit + 1));
         let read = self.by_ref().take(limit as u64 + 1).read_to_end(&mut bytes);
         read.map_err(|error| Failure::io(&self.name, &error))?;
@@ -146,19 +149,19 @@ impl Input {
     }
 }
 
-/// An input whose wait for bytes is cut into short ones: a read that would wait
-/// longer gives [`io::ErrorKind::WouldBlock`], so that the caller can look whether
-/// the bytes are still wanted.
-pub struct Polled<'a>(&'a mut Input);
+/// A reader of an [`Input`] whose reads wait for a limited time and then fail with
+/// [`io::ErrorKind::WouldBlock`], so that the caller can check whether it still needs the
+/// bytes.
+pub struct PolledInput<'a>(&'a mut Input);
 
-/// Longest wait of one read of a [`Polled`] input.
-const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// Longest wait of one read of a [`PolledInput`].
+const POLL_TIMEOUT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-impl Read for Polled<'_> {
+impl Read for PolledInput<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if !self.0.is_seekable() {
             let mut ready = [PollFd::new(&self.0.file, PollFlags::IN)];
-            if poll(&mut ready, Some(&POLL))? == 0 {
+            if poll(&mut ready, Some(&POLL_TIMEOUT))? == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
@@ -166,8 +169,8 @@ impl Read for Polled<'_> {
     }
 }
 
-/// Returns the name of the encoding of text that is not UTF-8 without a byte order mark,
-/// by its mark or by the zero bytes of its first two characters.
+/// Returns the name of the encoding if it is not UTF-8 without a byte order mark. It is
+/// detected by the byte order mark or by the zero bytes of the first two characters.
 fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xef, 0xbb, 0xbf, ..] => Some("UTF-8 with a byte order mark"),
@@ -179,19 +182,19 @@ fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// A copy of the descriptor `fd` of this process, whatever it refers to.
+/// Duplicates the descriptor `fd` of this process.
 fn duplicate(fd: u32) -> io::Result<File> {
     let this = pidfd_open(getpid(), PidfdFlags::empty())?;
     Ok(File::from(pidfd_getfd(this, fd as RawFd, PidfdGetfdFlags::empty())?))
 }
 
-/// True for a descriptor that came from the parent: those that the process opens
-/// itself close on exec.
+/// Returns true if the descriptor was inherited from the parent process: all descriptors that
+/// this process opens have the close-on-exec flag.
 fn is_inherited(fd: u32) -> bool {
     const CLOSE_ON_EXEC: u32 = 0o2_000_000;
     let infos = Path::new("/proc/self/fdinfo");
     if !infos.is_dir() {
-        // Nothing tells then; those of the process itself are of no use to anyone.
+        // Without /proc this cannot be checked.
         return true;
     }
     let info = std::fs::read_to_string(infos.join(fd.to_string())).unwrap_or_default();
@@ -203,7 +206,7 @@ impl Read for Input {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.file.read(buf) {
-                // Whoever shares the descriptor may have made it non-blocking.
+                // Another process that shares the descriptor may have made it non-blocking.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     poll(&mut [PollFd::new(&self.file, PollFlags::IN)], None)?;
                 }

@@ -1,16 +1,16 @@
-//! The edge of a process, once for all filters.
+//! The interface between a filter and its process environment.
 //!
-//! A filter calls [`run`] with its working state and a function. Everything that
-//! all of them share happens here: the command line with environment and config
-//! file behind it, `-` for standard input (once), secrets from files and
-//! descriptors, event lines, the exit status table, signals, a reader that goes
-//! away, and files that appear whole or not at all.
+//! A filter calls [`run`] with the state that it reports while it works, and with a function
+//! that does the work. This crate implements what all filters share: the command line, with
+//! defaults from environment variables and config files, `-` for standard input, secrets from
+//! files and descriptors, events, exit statuses, signals, closed pipes, and files that are
+//! replaced atomically.
 
 mod access;
 mod args;
-mod before;
-mod defaults;
-mod emit;
+mod atomic_file;
+mod config;
+mod events;
 mod failure;
 mod input;
 mod lock_wait;
@@ -24,22 +24,22 @@ mod run;
 mod secret;
 mod signals;
 mod stage;
-mod tempfile;
 mod terminal;
+mod upstream;
 
 pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
-pub use before::{Ending, RunDir, parse_stage};
 pub use failure::{Failure, OrFail};
-pub use input::{Input, Polled};
+pub use input::{Input, PolledInput};
 pub use loader_model::{ErrorCode, UnlockState};
 pub use lock_wait::{LockWait, lock_holder};
 #[cfg(feature = "manual")]
 pub use manual::print as print_manual;
 pub use output::{Content, Output, stdout_is_open};
-pub use process::{die_of, ignored_signals, is_on_command_line, threads};
-pub use progress::{Counted, Progress};
-pub use run::{run, watch};
-pub use secret::SecretFrom;
-pub use signals::{EndSignals, signal_came};
+pub use process::{die_by_signal, ignored_signals, is_on_command_line, thread_count};
+pub use progress::{ByteProgress, ProgressStream};
+pub use run::{run, run_watcher};
+pub use secret::SecretSource;
+pub use signals::{TerminationSignals, received_signal};
 pub use stage::Stage;
-pub use terminal::{TERMINAL_PIPE, pipe_name};
+pub use terminal::{TERMINAL_PIPE_VAR, pipe_id};
+pub use upstream::{UpstreamEvents, UpstreamOutcome, parse_stage_name};

@@ -1,6 +1,7 @@
-//! A wait for a file that another process has locked, with an end.
+//! Bounded wait for a file that another process has locked.
 
-use crate::{Failure, Stage};
+use crate::Failure;
+use crate::events::Emitter;
 use loader_model::ErrorCode;
 use std::cell::Cell;
 use std::env;
@@ -10,48 +11,48 @@ use std::os::unix::fs::MetadataExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Variable that sets the longest wait, in seconds.
-const TIMEOUT: &str = "AZ_LOCK_TIMEOUT";
+/// Environment variable with the longest wait in seconds.
+const TIMEOUT_VAR: &str = "AZ_LOCK_TIMEOUT";
 
-/// Longest wait unless [`TIMEOUT`] is set: another user may hold a lock forever.
+/// Default of [`TIMEOUT_VAR`]. The wait is bounded because another user may hold a lock forever.
 const DEFAULT_SECONDS: u64 = 60;
 
-/// Time between two tries.
-const TRY_EVERY: Duration = Duration::from_millis(50);
+/// Time between two attempts.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A wait that ends when the locked file has not changed for a while. A process that
-/// works on the file, such as one that downloads it, is waited for as long as it does.
+/// A wait for a lock that fails if the locked file has not changed for a while. It continues
+/// as long as another process changes the file, for example downloads it.
 pub struct LockWait<'a> {
-    stage: &'a Stage,
+    emitter: &'a Emitter,
     limit: Duration,
-    /// The file as it was last seen, and since when it is so.
-    unchanged: Cell<Option<(State, Instant)>>,
+    /// The last state of the file, and the time since when it is unchanged.
+    unchanged: Cell<Option<(FileState, Instant)>>,
 }
 
 /// Device, inode, size and time of the last change.
-type State = (u64, u64, u64, i64, i64);
+type FileState = (u64, u64, u64, i64, i64);
 
 /// A process that holds a lock.
 #[derive(Debug, PartialEq, Eq)]
-struct Holder {
+struct LockHolder {
     pid: u32,
     command: Option<String>,
 }
 
 impl<'a> LockWait<'a> {
-    pub(crate) fn new(stage: &'a Stage) -> Result<Self, Failure> {
-        let seconds = match env::var(TIMEOUT) {
+    pub(crate) fn new(emitter: &'a Emitter) -> Result<Self, Failure> {
+        let seconds = match env::var(TIMEOUT_VAR) {
             Err(_) => DEFAULT_SECONDS,
             Ok(text) if text.is_empty() => DEFAULT_SECONDS,
             Ok(text) => text.parse().map_err(|_| {
-                Failure::new(ErrorCode::Config, format_args!("{TIMEOUT} is {text}"))
-                    .hint("it is a number of seconds; 0 does not wait at all".to_owned())
+                Failure::new(ErrorCode::Config, format_args!("{TIMEOUT_VAR} is not a number: {text}"))
+                    .hint("set it to a number of seconds; 0 does not wait".to_owned())
             })?,
         };
-        Ok(Self { stage, limit: Duration::from_secs(seconds), unchanged: Cell::new(None) })
+        Ok(Self { emitter, limit: Duration::from_secs(seconds), unchanged: Cell::new(None) })
     }
 
-    /// Waits a moment, for a caller that could not lock `file`. The first call of a wait
+    /// Waits for a moment after the caller failed to lock `file`. The first call for a file
     /// reports the step `lock-wait` with the process that holds the lock.
     ///
     /// # Errors
@@ -71,51 +72,52 @@ impl<'a> LockWait<'a> {
             }
         };
         if since.elapsed() < self.limit {
-            sleep(TRY_EVERY);
+            sleep(POLL_INTERVAL);
             return Ok(());
         }
         let by = lock_holder(file).unwrap_or_else(|| "another process".to_owned());
-        let what = format!("locked by {by}, and unchanged for {} seconds ({TIMEOUT})", self.limit.as_secs());
+        let what = format!("locked by {by}, and unchanged for {} seconds ({TIMEOUT_VAR})", self.limit.as_secs());
         Err(io::Error::new(io::ErrorKind::ResourceBusy, what))
     }
 
-    fn report(&self, holder: Option<&Holder>) {
+    fn report(&self, holder: Option<&LockHolder>) {
         let mut detail = Vec::new();
         if let Some(holder) = holder {
             detail.push(("pid", holder.pid.into()));
             detail.extend(holder.command.as_deref().map(|command| ("command", command.into())));
         }
-        self.stage.step("lock-wait", &detail);
+        self.emitter.step("lock-wait", &detail);
     }
 }
 
-impl std::fmt::Display for Holder {
+impl std::fmt::Display for LockHolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "process {}", self.pid)?;
         self.command.as_ref().map_or(Ok(()), |command| write!(f, " ({command})"))
     }
 }
 
-/// Returns the process that holds a lock on `file`, such as `process 4711 (az-push)`, if
-/// the kernel names it.
+/// Returns the description of the process that holds a lock on `file`, such as
+/// `process 4711 (az-push)`, if the kernel reports one.
 pub fn lock_holder(file: &File) -> Option<String> {
     holder(file).map(|holder| holder.to_string())
 }
 
-/// Returns the process that holds a lock on `file`, if the kernel names it: not for a
-/// process of another PID namespace.
-fn holder(file: &File) -> Option<Holder> {
+/// Returns the process that holds a lock on `file`. The kernel does not report processes of
+/// another PID namespace.
+fn holder(file: &File) -> Option<LockHolder> {
     let metadata = file.metadata().ok()?;
     let dev = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
-    let pid = holder_in(&fs::read_to_string("/proc/locks").ok()?, dev, metadata.ino())?;
+    let pid = parse_lock_holder(&fs::read_to_string("/proc/locks").ok()?, dev, metadata.ino())?;
     let command = fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-    Some(Holder { pid, command: command.map(|command| command.trim_end().to_owned()) })
+    Some(LockHolder { pid, command: command.map(|command| command.trim_end().to_owned()) })
 }
 
-/// Returns the process that holds a lock on the file with this device and inode, by the
-/// lines of `/proc/locks` (proc_locks(5)). On overlayfs and btrfs the kernel names another
-/// device there than for the file; then the inode decides, if only one line has it.
-fn holder_in(locks: &str, dev: (u32, u32), inode: u64) -> Option<u32> {
+/// Finds the process that holds a lock on the file with this device and inode in the text of
+/// `/proc/locks` (proc_locks(5)). On overlayfs and btrfs this text contains another device
+/// number than the metadata of the file; the inode alone is sufficient if only one line has
+/// it.
+fn parse_lock_holder(locks: &str, dev: (u32, u32), inode: u64) -> Option<u32> {
     let held = locks.lines().filter_map(|line| {
         let [_, "FLOCK", _, _, pid, place, ..] = line.split_whitespace().collect::<Vec<_>>()[..] else { return None };
         let [major, minor, ino] = place.split(':').collect::<Vec<_>>()[..] else { return None };
@@ -144,12 +146,12 @@ mod tests {
 ";
 
     #[test]
-    fn a_holder_has_the_lock_and_does_not_wait_for_it() {
-        assert_eq!(holder_in(LOCKS, (0xfe, 0), 77), Some(11));
-        assert_eq!(holder_in(LOCKS, (8, 0x11), 77), Some(13));
-        assert_eq!(holder_in(LOCKS, (7, 7), 77), None, "two files have this inode");
-        assert_eq!(holder_in(LOCKS, (7, 7), 79), Some(14), "the only file with this inode");
-        assert_eq!(holder_in(LOCKS, (0xfe, 0), 78), None, "a process of another namespace");
-        assert_eq!(holder_in("nonsense\n1:\n", (0, 0), 1), None);
+    fn a_process_that_waits_for_the_lock_is_not_the_holder() {
+        assert_eq!(parse_lock_holder(LOCKS, (0xfe, 0), 77), Some(11));
+        assert_eq!(parse_lock_holder(LOCKS, (8, 0x11), 77), Some(13));
+        assert_eq!(parse_lock_holder(LOCKS, (7, 7), 77), None, "two files have this inode");
+        assert_eq!(parse_lock_holder(LOCKS, (7, 7), 79), Some(14), "the only file with this inode");
+        assert_eq!(parse_lock_holder(LOCKS, (0xfe, 0), 78), None, "a process of another namespace");
+        assert_eq!(parse_lock_holder("nonsense\n1:\n", (0, 0), 1), None);
     }
 }

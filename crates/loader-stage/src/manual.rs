@@ -1,8 +1,7 @@
-//! The manual of a program, from its command line: a man page, or what a shell
-//! completes. Only a build with the feature `manual` has it; `scripts/manual`
-//! makes one, runs it, and throws it away.
+//! Generates the man page and the shell completions of a program from its command line. It is
+//! only part of builds with the feature `manual`, which `scripts/manual` builds and runs.
 
-use crate::defaults;
+use crate::config;
 use clap::{Arg, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -12,29 +11,42 @@ use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// What is asked for: `man`, `bash`, `zsh` or `fish`.
-const WHAT: &str = "AZ_MANUAL";
+/// Variable with the requested output: `man`, `bash`, `zsh` or `fish`.
+const OUTPUT_FORMAT: &str = "AZ_MANUAL";
 
-/// Names of the other pages, separated by spaces.
-const ALSO: &str = "AZ_MANUAL_ALSO";
+/// Variable with the names of the other pages, separated by spaces.
+const SEE_ALSO: &str = "AZ_MANUAL_ALSO";
 
-/// Day of the page, such as 2026-11-23.
+/// Variable with the date of the page, such as 2026-11-23.
 const DATE: &str = "AZ_MANUAL_DATE";
 
-/// What every stage reads beside its options.
-const ENVIRONMENT: &[(&str, &str)] = &[
-    ("AZ_EVENTS", "How events look on standard error: json (the default), human for text, off for errors only."),
-    ("AZ_RUN", "Name of the run, which the stages of a pipeline share; random without it."),
-    ("AZ_RUN_DIR", "Folder to which every stage appends its events as <stage>.jsonl."),
-    ("SOURCE_DATE_EPOCH", "Time of all events, in seconds since 1970; leaves the process id out."),
-];
+/// An environment variable in the manual.
+struct Variable {
+    name: String,
+    description: String,
+}
 
-/// Prints what `AZ_MANUAL` asks for to standard output; `None` where it asks for
-/// nothing and the program is to run.
+/// Returns the variables that every stage reads in addition to those of its options.
+fn common_variables() -> impl Iterator<Item = Variable> {
+    [
+        (
+            "AZ_EVENTS",
+            "Format of the events on standard error: json (the default), human for text, off for errors only.",
+        ),
+        ("AZ_RUN", "Name of the run, which all stages of a pipeline share; random if not set."),
+        ("AZ_RUN_DIR", "Directory in which every stage appends its events to <stage>.jsonl."),
+        ("SOURCE_DATE_EPOCH", "Time of all events, in seconds since 1970; events then have no process id."),
+    ]
+    .into_iter()
+    .map(|(name, description)| Variable { name: name.to_owned(), description: description.to_owned() })
+}
+
+/// Prints the output that `AZ_MANUAL` requests. Returns `None` if it is not set, so that the
+/// program runs as usual.
 pub fn print(command: &Command) -> Option<ExitCode> {
-    let what = env::var(WHAT).ok().filter(|what| !what.is_empty())?;
+    let what = env::var(OUTPUT_FORMAT).ok().filter(|what| !what.is_empty())?;
     let text = match what.as_str() {
-        "man" => page(command),
+        "man" => man_page(command),
         shell => shell.parse().map_err(io::Error::other).map(|shell: Shell| completion(shell, command)),
     };
     Some(match text.and_then(|text| io::stdout().write_all(&text)) {
@@ -49,8 +61,8 @@ fn completion(shell: Shell, command: &Command) -> Vec<u8> {
     text
 }
 
-fn page(command: &Command) -> io::Result<Vec<u8>> {
-    let after = After::read(command);
+fn man_page(command: &Command) -> io::Result<Vec<u8>> {
+    let sections = HelpSections::read(command);
     let version = command.get_version().unwrap_or_default();
     let man = Man::new(command.clone())
         .title(command.get_name().to_uppercase())
@@ -63,19 +75,19 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;
     let mut more = Roff::new();
-    for paragraph in &after.notes {
+    for paragraph in &sections.notes {
         more.control("PP", []).text([roman(paragraph)]);
     }
     more.to_writer(&mut text)?;
     man.render_options_section(&mut text)?;
 
     let mut rest = Roff::new();
-    exit_status(&mut rest, &after);
+    exit_status(&mut rest, &sections);
     environment(&mut rest, command);
     files(&mut rest, command);
-    if !after.examples.is_empty() {
+    if !sections.examples.is_empty() {
         rest.control("SH", ["EXAMPLES"]).control("EX", []);
-        for line in &after.examples {
+        for line in &sections.examples {
             rest.text([roman(line)]);
         }
         rest.control("EE", []);
@@ -85,55 +97,56 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What stands behind the options of the help text, by its place in the page.
+/// The text after the options in the help, split into the sections of the man page.
 #[derive(Default)]
-struct After {
+struct HelpSections {
     notes: Vec<String>,
     exit_status: Vec<String>,
     examples: Vec<String>,
 }
 
-impl After {
-    /// Paragraphs that begin with `Examples:` and `Exit status:` have sections of
-    /// their own; a line among the examples that is not indented is a note.
+impl HelpSections {
+    /// Splits the text: paragraphs that begin with `Examples:` and `Exit status:` have
+    /// sections of their own; a line of the examples that is not indented is a note.
     fn read(command: &Command) -> Self {
         let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let mut after = Self::default();
+        let mut sections = Self::default();
         for paragraph in text.split("\n\n").map(str::trim_end).filter(|paragraph| !paragraph.is_empty()) {
             if let Some(examples) = paragraph.strip_prefix("Examples:") {
                 for line in examples.lines().filter(|line| !line.is_empty()) {
                     match line.strip_prefix("  ") {
-                        Some(example) => after.examples.push(example.to_owned()),
-                        None => after.notes.push(line.to_owned()),
+                        Some(example) => sections.examples.push(example.to_owned()),
+                        None => sections.notes.push(line.to_owned()),
                     }
                 }
             } else if let Some(status) = paragraph.strip_prefix("Exit status:") {
-                after.exit_status.push(sentence(&one_line(status)));
+                sections.exit_status.push(capitalize(&one_line(status)));
             } else {
-                after.notes.push(one_line(paragraph));
+                sections.notes.push(one_line(paragraph));
             }
         }
-        after
+        sections
     }
 }
 
-fn exit_status(roff: &mut Roff, after: &After) {
+fn exit_status(roff: &mut Roff, sections: &HelpSections) {
     roff.control("SH", ["EXIT STATUS"]);
-    for paragraph in &after.exit_status {
+    for paragraph in &sections.exit_status {
         roff.text([roman(paragraph)]).control("PP", []);
     }
     roff.text([roman("The name in parentheses is the code in the error event.")]);
     roff.control("TP", []).text([bold("0")]);
-    roff.text([roman("Done: everything is verified, written, and accepted by the system.")]);
+    roff.text([roman("Success: all output was verified, written, and accepted by the kernel.")]);
     let mut last = 0;
     for code in ErrorCode::ALL {
-        match code.exit() == last {
-            true => roff.control("br", []),
-            false => roff.control("TP", []).text([bold(code.exit().to_string())]),
-        };
+        if code.exit() == last {
+            roff.control("br", []);
+        } else {
+            roff.control("TP", []).text([bold(code.exit().to_string())]);
+        }
         last = code.exit();
-        let again = if code.is_worth_a_retry() { " Worth another try." } else { "" };
-        roff.text([roman(format!("{} ({code}).{again}", code.meaning().trim_end_matches('.')))]);
+        let retry = if code.is_retryable() { " A retry may succeed." } else { "" };
+        roff.text([roman(format!("{} ({code}).{retry}", code.meaning().trim_end_matches('.')))]);
     }
 }
 
@@ -141,22 +154,26 @@ fn environment(roff: &mut Roff, command: &Command) {
     roff.control("SH", ["ENVIRONMENT"]);
     let options =
         command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| Some((arg, arg.get_env()?)));
-    let (mut own, mut taken) = (Vec::new(), Vec::new());
-    for (arg, name) in options {
-        let name = name.to_string_lossy().into_owned();
-        own.push((name.clone(), format!("Stands in for {}.", flag(arg))));
-        taken.push(name);
+    let mut variables: Vec<_> = options
+        .map(|(arg, name)| Variable {
+            name: name.to_string_lossy().into_owned(),
+            description: format!("Default of {}.", flag(arg)),
+        })
+        .collect();
+    variables.sort_by(|a, b| a.name.cmp(&b.name));
+    for common in common_variables() {
+        if !variables.iter().any(|variable| variable.name == common.name) {
+            variables.push(common);
+        }
     }
-    own.sort();
-    let common = ENVIRONMENT.iter().filter(|(name, _)| !taken.iter().any(|taken| taken == name));
-    let common = common.map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-    for (name, text) in own.into_iter().chain(common) {
-        roff.control("TP", []).text([bold(name)]).text([roman(text)]);
+    for Variable { name, description } in variables {
+        roff.control("TP", []).text([bold(name)]).text([roman(description)]);
     }
-    let credentials: Vec<_> = defaults::credentials_of(command).map(|name| format!("{name} (--{name}-file)")).collect();
+    let credentials: Vec<_> =
+        config::systemd_credentials_of(command).map(|name| format!("{name} (--{name}-file)")).collect();
     if !credentials.is_empty() {
         let text = format!(
-            "Folder of systemd's credentials, of which these stand in for options: {}.",
+            "Directory of the systemd credentials. Those that are defaults of options: {}.",
             credentials.join(", ")
         );
         roff.control("TP", []).text([bold("CREDENTIALS_DIRECTORY")]).text([roman(text)]);
@@ -164,28 +181,29 @@ fn environment(roff: &mut Roff, command: &Command) {
 }
 
 fn files(roff: &mut Roff, command: &Command) {
-    let keys: Vec<_> = defaults::keys_of(command).collect();
+    let keys: Vec<_> = config::config_keys_of(command).collect();
     if keys.is_empty() {
         return;
     }
     roff.control("SH", ["FILES"]);
     for path in ["$XDG_CONFIG_HOME/azaion/config.yaml", "/etc/azaion/config.yaml"] {
         roff.control("TP", []).text([italic(path)]);
-        roff.text([roman(match path.starts_with('/') {
-            true => "The machine's settings, which come last.",
-            false => "The user's settings, which count where neither an option, nor the environment, nor a credential of systemd does.",
+        roff.text([roman(if path.starts_with('/') {
+            "Settings of the machine, with the lowest precedence."
+        } else {
+            "Settings of the user. Options, environment variables and systemd credentials take precedence."
         })]);
     }
     roff.control("PP", []);
-    roff.text([roman(format!("Of the settings there, this program takes {}.", keys.join(", ")))]);
+    roff.text([roman(format!("This program uses these settings: {}.", keys.join(", ")))]);
 }
 
 fn see_also(roff: &mut Roff, own: &str) {
-    let also = env::var(ALSO).unwrap_or_default();
+    let also = env::var(SEE_ALSO).unwrap_or_default();
     let mut names: Vec<_> = also.split_whitespace().filter(|name| *name != own).collect();
     names.sort_unstable();
     let Some((last, others)) = names.split_last() else { return };
-    roff.control("SH", ["SEE ALSO"]);
+    roff.control("SH", ["SEE SEE_ALSO"]);
     for name in others {
         roff.text([bold(*name), roman("(1),")]);
     }
@@ -200,8 +218,8 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// `text` with a capital in front.
-fn sentence(text: &str) -> String {
+/// Returns `text` with an upper-case first letter.
+fn capitalize(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

@@ -1,6 +1,6 @@
-//! Progress: counted everywhere, told at most twice a second.
+//! Byte counter whose progress is reported at most twice a second.
 
-use crate::emit::{Emitter, Report};
+use crate::events::{Emitter, EventFields};
 use loader_pipe::{Buffer, Memory, Sink};
 use std::io::{self, Read, Write};
 use std::ops::Range;
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Least time between two progress lines, and before the first one.
+/// Minimum time between two progress events, and before the first one.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// A shared count of bytes.
+/// A shared counter of processed bytes that writes progress events.
 #[derive(Clone)]
-pub struct Progress(Arc<Inner>);
+pub struct ByteProgress(Arc<Inner>);
 
 struct Inner {
     emitter: Arc<Emitter>,
@@ -24,24 +24,24 @@ struct Inner {
 
 const UNKNOWN: u64 = u64::MAX;
 
-impl Progress {
+impl ByteProgress {
     pub(crate) fn new(emitter: Arc<Emitter>, start: Instant) -> Self {
         let (done, total) = (AtomicU64::new(UNKNOWN), AtomicU64::new(UNKNOWN));
         Self(Arc::new(Inner { emitter, done, total, last: Mutex::new(start) }))
     }
 
-    /// Sets how many bytes there are in all; the count begins, at 0.
+    /// Sets the total number of bytes. The counter starts at 0 if nothing was counted yet.
     pub fn set_total(&self, bytes: u64) {
         self.0.total.store(bytes, Ordering::Relaxed);
         let _ = self.0.done.compare_exchange(UNKNOWN, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Begins the count anew, for work that is done again.
+    /// Resets the counter to 0, for work that is repeated.
     pub fn restart(&self) {
         self.0.done.store(0, Ordering::Relaxed);
     }
 
-    /// Counts `bytes` more, and says so where it is time.
+    /// Adds `bytes` to the counter, and writes a progress event if the last one is old enough.
     pub fn add(&self, bytes: u64) {
         let before = self.done().unwrap_or(0);
         self.0.done.store(before + bytes, Ordering::Relaxed);
@@ -53,30 +53,30 @@ impl Progress {
         }
     }
 
-    /// `inner`, whose bytes are counted as they pass.
-    pub fn count<T>(&self, inner: T) -> Counted<T> {
-        Counted { inner, progress: self.clone() }
+    /// Wraps a reader or writer so that its bytes are counted.
+    pub fn count<T>(&self, inner: T) -> ProgressStream<T> {
+        ProgressStream { inner, progress: self.clone() }
     }
 
-    pub(crate) fn report<'a>(&self) -> Report<'a> {
+    pub(crate) fn report<'a>(&self) -> EventFields<'a> {
         let total = self.0.total.load(Ordering::Relaxed);
-        Report { done: self.done(), total: (total != UNKNOWN).then_some(total), ..Report::default() }
+        EventFields { done: self.done(), total: (total != UNKNOWN).then_some(total), ..EventFields::default() }
     }
 
-    /// Bytes counted so far; `None` before the first.
+    /// Returns the number of bytes counted so far, or `None` before the first.
     pub fn done(&self) -> Option<u64> {
         let done = self.0.done.load(Ordering::Relaxed);
         (done != UNKNOWN).then_some(done)
     }
 }
 
-/// A reader or writer whose bytes count as progress.
-pub struct Counted<T> {
+/// A reader or writer whose bytes are counted as progress.
+pub struct ProgressStream<T> {
     inner: T,
-    progress: Progress,
+    progress: ByteProgress,
 }
 
-impl<T: Read> Read for Counted<T> {
+impl<T: Read> Read for ProgressStream<T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buf)?;
         self.progress.add(read as u64);
@@ -84,7 +84,7 @@ impl<T: Read> Read for Counted<T> {
     }
 }
 
-impl<T: Write> Write for Counted<T> {
+impl<T: Write> Write for ProgressStream<T> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(buf)?;
         self.progress.add(written as u64);
@@ -96,7 +96,7 @@ impl<T: Write> Write for Counted<T> {
     }
 }
 
-impl<T: Sink> Sink for Counted<T> {
+impl<T: Sink> Sink for ProgressStream<T> {
     fn memory(&self) -> Memory {
         self.inner.memory()
     }

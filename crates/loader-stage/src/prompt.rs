@@ -1,4 +1,4 @@
-//! Asking a person, on the terminal, without echo.
+//! Prompt for email and password on the terminal.
 
 use crate::signals;
 use loader_model::Credentials;
@@ -10,72 +10,72 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
-/// The terminal's settings before the prompt, for a signal that ends it.
-static BEFORE: Mutex<Option<(File, Termios)>> = Mutex::new(None);
+/// The settings of the terminal before the prompt, to restore them when a signal ends the process.
+static SAVED_SETTINGS: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
-/// True while the password is typed, when a terminal does not turn Ctrl-C into a signal.
-static AT_PASSWORD: AtomicBool = AtomicBool::new(false);
+/// True while the password is read. In this mode the terminal does not send SIGINT on Ctrl-C.
+static READING_PASSWORD: AtomicBool = AtomicBool::new(false);
 
-/// Email and password from `/dev/tty`; `None` where standard input is not a
-/// terminal or there is no one to ask.
-pub(crate) fn credentials() -> io::Result<Option<Credentials>> {
+/// Asks for email and password on `/dev/tty`. Returns `None` if standard input is not a
+/// terminal or the process has no controlling terminal.
+pub(crate) fn ask_credentials() -> io::Result<Option<Credentials>> {
     if !io::stdin().is_terminal() {
         return Ok(None);
     }
     let Ok(mut tty) = File::options().read(true).write(true).open("/dev/tty") else { return Ok(None) };
-    if let (Ok(settings), Ok(mut before)) = (tcgetattr(&tty), BEFORE.lock()) {
+    if let (Ok(settings), Ok(mut before)) = (tcgetattr(&tty), SAVED_SETTINGS.lock()) {
         *before = Some((tty.try_clone()?, settings));
     }
-    let typed = ask(&mut tty);
-    // What a signal would put back later is not ours to change any more.
-    if let Ok(mut before) = BEFORE.lock() {
+    let typed = read_credentials(&mut tty);
+    // After the prompt, a signal must not restore old settings.
+    if let Ok(mut before) = SAVED_SETTINGS.lock() {
         *before = None;
     }
     match typed {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-            signals::obey();
+            signals::park_if_signalled();
             Err(error)
         }
         other => other.map(Some),
     }
 }
 
-fn ask(tty: &mut File) -> io::Result<Credentials> {
-    let nothing = |what: &str| io::Error::new(io::ErrorKind::UnexpectedEof, format!("no {what} was typed"));
+fn read_credentials(tty: &mut File) -> io::Result<Credentials> {
+    let missing = |what: &str| io::Error::new(io::ErrorKind::UnexpectedEof, format!("no {what} was typed"));
     tty.write_all(b"email: ")?;
     let mut email = String::new();
     BufReader::new(&*tty).read_line(&mut email)?;
     let email = email.trim().to_owned();
     if email.is_empty() {
-        return Err(nothing("email"));
+        return Err(missing("email"));
     }
-    AT_PASSWORD.store(true, Ordering::SeqCst);
+    READING_PASSWORD.store(true, Ordering::SeqCst);
     let password = rpassword::prompt_password("password: ").map(Zeroizing::new);
     if !password.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
-        // Else the signal is on its way, and looks for this.
-        AT_PASSWORD.store(false, Ordering::SeqCst);
+        // After Ctrl-C the flag stays set, because `forward_interrupt` checks it.
+        READING_PASSWORD.store(false, Ordering::SeqCst);
     }
     let password = password?;
     match password.as_str() {
-        "" => Err(nothing("password")),
+        "" => Err(missing("password")),
         text if text.contains(char::REPLACEMENT_CHARACTER) => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "the password as it was typed is not UTF-8"))
+            Err(io::Error::new(io::ErrorKind::InvalidData, "the typed password is not valid UTF-8"))
         }
         _ => Ok(Credentials { email, password }),
     }
 }
 
-/// Passes a Ctrl-C at the password on to the whole pipeline, as the terminal does at any
-/// other time. To be called before this process ends of it.
-pub(crate) fn pass_on_interrupt() {
-    if AT_PASSWORD.load(Ordering::SeqCst) {
+/// Forwards a Ctrl-C at the password prompt to the whole pipeline, as the terminal does at
+/// other times. Must be called before this process ends.
+pub(crate) fn forward_interrupt() {
+    if READING_PASSWORD.load(Ordering::SeqCst) {
         let _ = kill_current_process_group(Signal::INT);
     }
 }
 
-/// Puts the terminal back as it was before the prompt.
+/// Restores the settings of the terminal from before the prompt.
 pub(crate) fn restore_terminal() {
-    if let Ok(Some((tty, settings))) = BEFORE.try_lock().as_deref() {
+    if let Ok(Some((tty, settings))) = SAVED_SETTINGS.try_lock().as_deref() {
         let _ = tcsetattr(tty, OptionalActions::Now, settings);
     }
 }

@@ -1,27 +1,27 @@
-//! From the command line to the exit status.
+//! Runs a filter: from the command line to the exit status.
 
-use crate::defaults::unset_empty;
-use crate::emit::{Emitter, Report};
-use crate::{Failure, Stage, StageArgs, defaults, process, stdout_is_open};
+use crate::config::unset_empty;
+use crate::events::{Emitter, EventFields};
+use crate::{Failure, Stage, StageArgs, config, process, stdout_is_open};
 use clap::Parser;
 use loader_model::{ErrorCode, UnlockState};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Columns that a help text has at most.
-const HELP_WIDTH: usize = 100;
+/// Maximum width of a help text in columns.
+const MAX_HELP_WIDTH: usize = 100;
 
-/// Runs a filter: reads the command line, says `idle`, calls `filter`, says
-/// `ready` or `error`, and gives the exit status. `working` is what
-/// [`Stage::begin`] reports.
+/// Runs a filter: parses the command line, reports `idle`, calls `filter`, reports `ready` or
+/// `error`, and returns the exit status. `working` is the state that [`Stage::begin`]
+/// reports.
 pub fn run<C>(working: UnlockState, filter: impl FnOnce(&C, &Stage) -> anyhow::Result<()>) -> ExitCode
 where
     C: Parser + AsRef<StageArgs>,
 {
-    process::hide_memory();
-    process::write_past_limits();
-    let command = C::command().term_width(HELP_WIDTH);
+    process::disable_core_dumps();
+    process::handle_file_size_limit();
+    let command = C::command().term_width(MAX_HELP_WIDTH);
     #[cfg(feature = "manual")]
     if let Some(printed) = crate::manual::print(&command) {
         return printed;
@@ -31,7 +31,7 @@ where
     process::report_panics(emitter.clone());
     let outcome = match problem {
         Some(failure) => Err(failure),
-        None => staged(&emitter, command, working, filter),
+        None => run_stage(&emitter, command, working, filter),
     };
     match outcome {
         Ok(code) => code,
@@ -42,13 +42,13 @@ where
     }
 }
 
-/// Runs a program that watches stages and is none itself: reads the command line
-/// as [`run`] does, calls `watcher`, and gives the exit status that it picks. It
-/// says nothing but the `error` of a watcher that fails, on a terminal as text.
-/// Signals stay with the watcher, which has to outlive what it watches.
-pub fn watch<C: Parser>(watcher: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
-    process::write_past_limits();
-    let command = C::command().term_width(HELP_WIDTH);
+/// Runs a program that watches stages but is not a stage itself: parses the command line like
+/// [`run`], calls `watcher`, and returns the exit status that `watcher` chooses. It writes
+/// only one event, the `error` of a failed watcher, and writes it as text on a terminal. The
+/// watcher handles signals itself, because it must outlive the stages.
+pub fn run_watcher<C: Parser>(watcher: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
+    process::handle_file_size_limit();
+    let command = C::command().term_width(MAX_HELP_WIDTH);
     #[cfg(feature = "manual")]
     if let Some(printed) = crate::manual::print(&command) {
         return printed;
@@ -66,18 +66,18 @@ pub fn watch<C: Parser>(watcher: impl FnOnce(&C) -> anyhow::Result<ExitCode>) ->
     })
 }
 
-/// What a command line asks for.
+/// Result of parsing the command line.
 enum Parsed<C> {
-    /// The work.
+    /// The options of the filter.
     Command(C),
-    /// Help or version, which was written.
+    /// Help or version was requested and printed.
     Shown,
 }
 
 fn parse<C: Parser>(command: clap::Command) -> Result<Parsed<C>, Failure> {
-    let settings = match defaults::read() {
+    let settings = match config::read() {
         Ok(settings) => settings,
-        // Help must be there for someone whose config file is broken.
+        // --help must work although a config file is invalid.
         Err(failure) => match unset_empty(command).try_get_matches() {
             Err(error) if !error.use_stderr() => return show(&error).map(|()| Parsed::Shown),
             _ => return Err(failure),
@@ -87,15 +87,15 @@ fn parse<C: Parser>(command: clap::Command) -> Result<Parsed<C>, Failure> {
     match with_settings.and_then(|matches| C::from_arg_matches(&matches)) {
         Ok(cli) => Ok(Parsed::Command(cli)),
         Err(error) if !error.use_stderr() => show(&error).map(|()| Parsed::Shown),
-        // A line that is wrong by itself is told before what a file says.
+        // An invalid command line is reported before an invalid setting of a config file.
         Err(error) => Err(match unset_empty(command.clone()).try_get_matches() {
             Err(error) => usage(&error),
-            Ok(_) => settings.culprit(&command, cause).unwrap_or_else(|| usage(&error)),
+            Ok(_) => settings.find_invalid(&command, cause).unwrap_or_else(|| usage(&error)),
         }),
     }
 }
 
-fn staged<C>(
+fn run_stage<C>(
     emitter: &Arc<Emitter>,
     command: clap::Command,
     working: UnlockState,
@@ -108,19 +108,19 @@ where
         Ok(Parsed::Command(cli)) => cli,
         Ok(Parsed::Shown) => return Ok(ExitCode::SUCCESS),
         Err(failure) => {
-            // Whoever waits for the stage finds its last line in the run folder.
+            // The next stage waits for the final event in the run directory.
             emitter.append_to_run_dir()?;
             return Err(failure);
         }
     };
     let args: &StageArgs = cli.as_ref();
-    // First, since whoever waits for the stage looks there for its last line.
+    // First, because the next stage waits for the final event in the run directory.
     emitter.append_to_run_dir()?;
     if let Some(path) = &args.events_file {
         emitter.append_to(path)?;
     }
-    process::watch_signals(emitter.clone()).map_err(|error| Failure::io("signals", &error))?;
-    emitter.state(UnlockState::Idle, Report::default());
+    process::spawn_signal_thread(emitter.clone()).map_err(|error| Failure::io("signals", &error))?;
+    emitter.state(UnlockState::Idle, EventFields::default());
     emitter.check_files()?;
     let stage = Stage::new(emitter.clone(), working, args.insecure_perms);
     filter(&cli, &stage).map_err(Failure::from_error)?;
@@ -128,7 +128,7 @@ where
     Ok(ExitCode::SUCCESS)
 }
 
-/// Help or version on standard output; a reader that left has seen enough.
+/// Prints help or version on standard output. A reader that closes the pipe is no error.
 fn show(text: &clap::Error) -> Result<(), Failure> {
     stdout_is_open()?;
     match std::io::stdout().write_all(text.render().to_string().as_bytes()) {
@@ -137,16 +137,16 @@ fn show(text: &clap::Error) -> Result<(), Failure> {
     }
 }
 
-/// clap's report as one line, with the usage as the hint.
+/// Converts clap's error to a failure of one line, with the usage as the hint.
 fn usage(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let rest = text.split_once("\n\n").map_or("", |(_, rest)| rest);
     let usage = rest.lines().find(|line| line.starts_with("Usage: "));
-    let hint = usage.map_or("see --help".to_owned(), |usage| format!("{usage}; --help tells more"));
+    let hint = usage.map_or("see --help".to_owned(), |usage| format!("{usage}; see --help"));
     Failure::new(ErrorCode::Usage, cause(error)).hint(hint)
 }
 
-/// The first paragraph of clap's report as one line.
+/// Returns the first paragraph of clap's error as one line.
 fn cause(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let cause = text.split("\n\n").next().unwrap_or_default();

@@ -1,13 +1,13 @@
-//! A running stage: its inputs, outputs, secrets and reports.
+//! A running stage: its inputs, outputs, secrets and events.
 
-use crate::emit::{Emitter, Report};
-use crate::secret::{SECRET_MAX, exposed};
+use crate::events::{Emitter, EventFields};
+use crate::secret::{MAX_SECRET_LEN, permission_failure};
 use crate::{
-    Content, CredentialsArgs, Failure, Input, LockWait, Output, OutputArgs, Progress, SecretFrom, process, prompt,
-    signals,
+    ByteProgress, Content, CredentialsArgs, Failure, Input, LockWait, Output, OutputArgs, SecretSource, process,
+    prompt, signals,
 };
-use loader_model::{Credentials, ErrorCode, Unit, UnlockState, printable};
-use serde_json::{Map, Value};
+use loader_model::{Credentials, ErrorCode, Unit, UnlockState};
+use serde_json::Value;
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -15,53 +15,56 @@ use std::sync::Arc;
 use std::time::Instant;
 use zeroize::Zeroizing;
 
-/// What a filter's `run` is given.
+/// The running stage, which [`run`](crate::run) passes to the filter.
 pub struct Stage {
     emitter: Arc<Emitter>,
     working: UnlockState,
-    progress: Progress,
+    progress: ByteProgress,
     insecure_perms: bool,
     stdin_claimed: Cell<bool>,
 }
 
 impl Stage {
     pub(crate) fn new(emitter: Arc<Emitter>, working: UnlockState, insecure_perms: bool) -> Self {
-        let progress = Progress::new(emitter.clone(), Instant::now());
+        let progress = ByteProgress::new(emitter.clone(), Instant::now());
         Self { emitter, working, progress, insecure_perms, stdin_claimed: Cell::new(false) }
     }
 
-    /// Says that the work begins: inputs are there, outputs are open.
+    /// Reports that the work begins, after all inputs and outputs were opened.
     pub fn begin(&self) {
         if self.working != UnlockState::Idle {
-            self.emitter.state(self.working, Report::default());
+            self.emitter.state(self.working, EventFields::default());
         }
     }
 
-    /// To be called before a commit that must not be left half-done. If a signal has asked
-    /// the process to end, this does not return, and the process ends. Afterwards the first
-    /// signal is only reported, because the process has to learn how the commit ends and
-    /// may have to undo it; the second signal ends the process.
-    pub fn before_commit(&self) {
+    /// Call it before a commit that must not be left half-done. If the process has received a
+    /// termination signal, it blocks until the process ends. Afterwards the first signal is only
+    /// reported, because the process has to learn how the commit ends and may have to undo it;
+    /// the second signal ends the process.
+    pub fn begin_commit(&self) {
         signals::begin_commit();
     }
 
-    /// Says what precisely happens: `step` is lower case with hyphens, `detail`
-    /// pairs of a name and a value, without secrets.
+    /// Reports a step. Its name is in lower case with hyphens; `detail` contains pairs of a
+    /// name and a value, and must not contain secrets.
     pub fn step(&self, step: &str, detail: &[(&str, Value)]) {
-        let safe = |value: &Value| value.as_str().map_or_else(|| value.clone(), |text| printable(text).into());
-        let detail: Map<_, _> = detail.iter().map(|(name, value)| ((*name).to_owned(), safe(value))).collect();
-        let detail = (!detail.is_empty()).then_some(detail);
-        self.emitter.report(Report { step: Some(step), detail, ..Report::default() });
+        self.emitter.step(step, detail);
     }
 
-    /// Says that `step` has come to layer `done` of `total`.
+    /// Reports that `step` has completed `done` of `total` layers.
     pub fn layers(&self, step: &str, done: usize, total: usize) {
         let (done, total) = (Some(done as u64), Some(total as u64));
-        self.emitter.report(Report { step: Some(step), done, total, unit: Some(Unit::Layers), ..Report::default() });
+        self.emitter.report(EventFields {
+            step: Some(step),
+            done,
+            total,
+            unit: Some(Unit::Layers),
+            ..EventFields::default()
+        });
     }
 
-    /// The count of bytes that progress lines and the final line tell.
-    pub fn progress(&self) -> &Progress {
+    /// Returns the byte counter of the progress events and the final event.
+    pub fn progress(&self) -> &ByteProgress {
         &self.progress
     }
 
@@ -69,36 +72,35 @@ impl Stage {
         self.emitter.state(UnlockState::Ready, self.progress.report());
     }
 
-    /// A wait for a file that another process has locked, of at most 60 seconds or
-    /// `AZ_LOCK_TIMEOUT`.
+    /// Returns a bounded wait for locked files: 60 seconds, or `AZ_LOCK_TIMEOUT`.
     ///
     /// # Errors
-    /// `config` if that is no number.
+    /// `config` if `AZ_LOCK_TIMEOUT` is not a number.
     pub fn lock_wait(&self) -> Result<LockWait<'_>, Failure> {
-        LockWait::new(self)
+        LockWait::new(&self.emitter)
     }
 
-    /// The file at `path`, or standard input for `-`.
+    /// Opens the file at `path`, or standard input for `-`.
     ///
     /// # Errors
-    /// `usage` where standard input is read twice, `not_found` or `io` where the
-    /// file cannot be opened.
+    /// `usage` if standard input is already in use; `not_found` or `io` if the file cannot be
+    /// opened.
     pub fn input(&self, path: &Path) -> Result<Input, Failure> {
         if path.as_os_str() != "-" {
             return Input::open(path);
         }
         if self.stdin_claimed.replace(true) {
-            return Err(Failure::new(ErrorCode::Usage, "standard input is named twice")
-                .hint("only one input can be - (or left out); name a file for the other".to_owned()));
+            return Err(Failure::new(ErrorCode::Usage, "standard input is used for two inputs")
+                .hint("only one input can be - or omitted; use a file for the other".to_owned()));
         }
         Input::stdin()
     }
 
-    /// Standard output, or the file of `-o`.
+    /// Opens standard output, or the file given with `-o`.
     ///
     /// # Errors
-    /// `usage` for a secret or binary data to a terminal, `config` for a secret to a file
-    /// that another user may have opened, `cannot_create`.
+    /// `usage` for a secret or binary data on a terminal; `config` for a secret in a file that
+    /// another user may have opened; `cannot_create`.
     pub fn output(&self, args: &OutputArgs, content: Content) -> Result<Output, Failure> {
         if content == Content::Secret {
             process::lock_memory();
@@ -106,19 +108,19 @@ impl Stage {
         Output::new(args, content, self.insecure_perms)
     }
 
-    /// Keeps what is in memory from now on out of swap where it may, for a filter that
-    /// makes a secret itself. Secrets that are read, and outputs for them, do so too.
-    pub fn hold_secrets(&self) {
+    /// Keeps the memory of the process out of swap, if the process may lock it. Only a filter
+    /// that generates a secret needs to call this: reading a secret, and opening an output
+    /// for one, does it too.
+    pub fn lock_memory(&self) {
         process::lock_memory();
     }
 
-    /// The secret from its source; `None` where none is named. At most 64 KiB.
+    /// Reads a secret of at most 64 KiB. Returns `None` if it has no source.
     ///
     /// # Errors
-    /// `no_input` where the source is empty, `malformed` for text in another encoding than
-    /// UTF-8, those of [`Stage::refuse_loose`] and
-    /// of [`Stage::input`].
-    pub fn secret(&self, from: SecretFrom<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    /// `no_input` if the source is empty; `malformed` for text in another encoding than
+    /// UTF-8; the errors of [`Stage::check_permissions`] and [`Stage::input`].
+    pub fn secret(&self, from: SecretSource<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
         process::lock_memory();
         let mut input = match (from.fd, from.path()) {
             (Some(0), _) => self.input(Path::new("-"))?,
@@ -126,30 +128,30 @@ impl Stage {
             (None, Some(path)) => self.input(&path)?,
             (None, None) => return Ok(None),
         };
-        self.refuse_loose(&input, from.what)?;
-        let secret = if from.is_text { input.read_text(SECRET_MAX)? } else { input.read_all(SECRET_MAX)? };
+        self.check_permissions(&input, from.what)?;
+        let secret = if from.is_text { input.read_text(MAX_SECRET_LEN)? } else { input.read_all(MAX_SECRET_LEN)? };
         if secret.iter().all(u8::is_ascii_whitespace) {
             return Err(Failure::no_input(from.what, input.name()));
         }
         Ok(Some(secret))
     }
 
-    /// Checks that `input`, which holds the secret called `what`, is the user's alone,
-    /// unless `--insecure-perms` is given. [`Stage::secret`] does it; others call it if
-    /// only the content tells whether a file is secret.
+    /// Checks that no other user can read or replace `input`, which contains the secret named
+    /// `what`; `--insecure-perms` disables the check. [`Stage::secret`] calls this itself;
+    /// other callers need it only if the content of a file determines whether it is secret.
     ///
     /// # Errors
     /// `config` if another user can read or replace it.
-    pub fn refuse_loose(&self, input: &Input, what: &str) -> Result<(), Failure> {
-        exposed(input, what).filter(|_| !self.insecure_perms).map_or(Ok(()), Err)
+    pub fn check_permissions(&self, input: &Input, what: &str) -> Result<(), Failure> {
+        permission_failure(input, what).filter(|_| !self.insecure_perms).map_or(Ok(()), Err)
     }
 
-    /// The secret as text without surrounding white space.
+    /// Reads a secret as text and removes surrounding white space.
     ///
     /// # Errors
-    /// Those of [`Stage::secret`]; `malformed` where it is not text; `config`
-    /// with a hint where no source is named.
-    pub fn secret_text(&self, from: SecretFrom<'_>) -> Result<Zeroizing<String>, Failure> {
+    /// The errors of [`Stage::secret`]; `malformed` if it is not UTF-8; `config` with a hint
+    /// if it has no source.
+    pub fn secret_text(&self, from: SecretSource<'_>) -> Result<Zeroizing<String>, Failure> {
         let what = from.what;
         let secret = self.secret(from)?.ok_or_else(|| {
             Failure::new(ErrorCode::Config, format_args!("no {what} given")).hint(format!(
@@ -163,10 +165,10 @@ impl Stage {
         }
     }
 
-    /// Email and password from their source; `None` where none is named.
+    /// Reads email and password. Returns `None` if they have no source.
     ///
     /// # Errors
-    /// Those of [`Stage::secret`]; `malformed` where it is not the JSON object.
+    /// The errors of [`Stage::secret`]; `malformed` if the content is not the JSON object.
     pub fn credentials(&self, args: &CredentialsArgs) -> Result<Option<Credentials>, Failure> {
         let Some(json) = self.secret(args.source())? else { return Ok(None) };
         Credentials::from_json(&json).map(Some).ok_or_else(|| {
@@ -174,12 +176,12 @@ impl Stage {
         })
     }
 
-    /// Email and password as typed on the terminal; `None` where there is none.
+    /// Asks for email and password on the terminal. Returns `None` if there is no terminal.
     ///
     /// # Errors
-    /// `config` where nothing, or no text, was typed; `io` where the terminal fails.
+    /// `config` if the input is empty or not UTF-8; `io` if the terminal fails.
     pub fn ask_credentials(&self) -> Result<Option<Credentials>, Failure> {
-        prompt::credentials().map_err(|error| match error.kind() {
+        prompt::ask_credentials().map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof | ErrorKind::InvalidData => Failure::new(ErrorCode::Config, error),
             _ => Failure::io("terminal", &error),
         })

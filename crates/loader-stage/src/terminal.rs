@@ -1,25 +1,26 @@
-//! Whether standard output ends on a terminal, straight or by way of az-status.
+//! Detects whether standard output is shown on a terminal, directly or by az-status.
 
 use std::env;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
-/// Variable in which az-status names the pipe whose text it shows on a terminal,
-/// by [`pipe_name`].
-pub const TERMINAL_PIPE: &str = "AZ_TERMINAL_PIPE";
+/// Environment variable in which az-status passes the [`pipe_id`] of the pipe whose text it
+/// shows on a terminal.
+pub const TERMINAL_PIPE_VAR: &str = "AZ_TERMINAL_PIPE";
 
-/// The name of a pipe that no other one has: its device and inode.
+/// Returns the unique id of a pipe, its device and inode as `DEVICE:INODE`.
 ///
 /// # Errors
-/// The system's, where it tells nothing of the descriptor.
-pub fn pipe_name(pipe: impl AsFd) -> io::Result<String> {
+/// The error of fstat(2).
+pub fn pipe_id(pipe: impl AsFd) -> io::Result<String> {
     let stat = rustix::fs::fstat(pipe)?;
     Ok(format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// True where a person sees what is written to standard output.
+/// Returns true if standard output is shown on a terminal.
 pub(crate) fn shows_output() -> bool {
     let stdout = io::stdout();
-    let told = || env::var(TERMINAL_PIPE).is_ok_and(|name| pipe_name(&stdout).is_ok_and(|own| own == name));
-    stdout.is_terminal() || told()
+    let is_shown_by_az_status =
+        || env::var(TERMINAL_PIPE_VAR).is_ok_and(|name| pipe_id(&stdout).is_ok_and(|own| own == name));
+    stdout.is_terminal() || is_shown_by_az_status()
 }

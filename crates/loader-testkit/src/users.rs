@@ -1,7 +1,7 @@
 //! Users of the server.
 
 use crate::seed::SeedError;
-use loader_model::uuid_bytes;
+use loader_model::parse_uuid;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -71,7 +71,7 @@ impl Users {
     /// Decodes the ids, hardware ids and device secrets of `records`.
     pub(crate) fn new(records: Vec<UserRecord>) -> Result<Self, SeedError> {
         let account = |record: UserRecord| {
-            let id = uuid_bytes(&record.id).ok_or_else(|| SeedError::User(record.email.clone(), "id is not a UUID"))?;
+            let id = parse_uuid(&record.id).ok_or_else(|| SeedError::User(record.email.clone(), "id is not a UUID"))?;
             let bytes = |text: &Option<String>, what| {
                 let bytes = text.as_deref().map(|text| hex_bytes(text).ok_or(what)).transpose();
                 bytes.map_err(|what| SeedError::User(record.email.clone(), what))
@@ -97,7 +97,7 @@ impl Users {
 
     /// Returns the user with this UUID.
     pub(crate) fn by_id(&self, id: &str) -> Option<&Account> {
-        let id = uuid_bytes(id)?;
+        let id = parse_uuid(id)?;
         self.0.iter().find(|account| account.id == id)
     }
 }

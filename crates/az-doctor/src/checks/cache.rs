@@ -7,7 +7,7 @@ use crate::finding::Finding;
 use loader_api::{RESOURCE_MAX, Token};
 use loader_cdn::{Cache, CacheError, CacheScan, ExpectedPart};
 use loader_model::{PartsReceipt, ResourceName};
-use loader_session::{Device, kind_of};
+use loader_session::{DeviceIdentity, seal_kind};
 use loader_stage::{ErrorCode, Failure};
 use std::path::Path;
 
@@ -100,7 +100,7 @@ pub(crate) fn entries(context: &Context<'_>) -> Result<Finding, Failure> {
         Ok(hardware) => hardware,
         Err(skipped) => return Ok(skipped),
     };
-    let device = Device::of(credentials.clone(), hardware, context.device_secret()?.cloned());
+    let device = DeviceIdentity::new(credentials.clone(), hardware, context.device_secret()?.cloned());
     let audit = audit(dir, &survey.entries, token, &device)?;
     if !audit.damaged.is_empty() {
         let text =
@@ -128,13 +128,13 @@ struct EntryAudit {
     unknown: Vec<String>,
 }
 
-fn audit(dir: &Path, entries: &[ResourceName], token: &Token, device: &Device) -> Result<EntryAudit, Failure> {
+fn audit(dir: &Path, entries: &[ResourceName], token: &Token, device: &DeviceIdentity) -> Result<EntryAudit, Failure> {
     let cache = Cache::open(dir).map_err(|error| failure(&error))?;
     let mut audit = EntryAudit::default();
     for name in entries {
         let sealed = cache.small_part(name, RESOURCE_MAX).map_err(|error| failure(&error))?;
-        let opened = sealed.and_then(|sealed| device.open(&token.user(), kind_of(name), &sealed, name.as_str()).ok());
-        let receipt = opened.and_then(|opened| Some(PartsReceipt::take_from(&opened)?.ok()?.0));
+        let opened = sealed.and_then(|sealed| device.open(&token.user(), seal_kind(name), &sealed, name.as_str()).ok());
+        let receipt = opened.and_then(|opened| Some(PartsReceipt::split_prefix(&opened)?.ok()?.0));
         match receipt.map(|receipt| cache.intact_entry(name, &ExpectedPart::from(&receipt.big))) {
             None => audit.unknown.push(name.to_string()),
             Some(Ok(Some(_))) => audit.good += 1,

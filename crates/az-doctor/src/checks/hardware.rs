@@ -4,7 +4,7 @@ use crate::cli::CheckName;
 use crate::context::Context;
 use crate::finding::Finding;
 use loader_device::{Error, SourceState, Strength};
-use loader_session::{hardware_failure, read_card};
+use loader_session::{hardware_failure, read_enrolment_card};
 use loader_stage::{ErrorCode, Failure};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ pub(crate) fn card(context: &Context<'_>) -> Result<Finding, Failure> {
     let Some(path) = &context.cli.binding.hwid_card else {
         return Ok(Finding::skipped("no enrolment card given", "pass a card of az-hwid --enroll with --hwid-card"));
     };
-    let card = read_card(context.stage, path)?;
+    let card = read_enrolment_card(context.stage, path)?;
     if context.cli.binding.hwid_file.is_some() {
         return Ok(Finding::skipped(
             format_args!("the id comes from a file, not from the hardware ({})", CheckName::Hardware.to_text()),

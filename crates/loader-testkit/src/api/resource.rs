@@ -91,5 +91,5 @@ pub(crate) fn resource_name(folder: Option<Path<String>>, file: &str) -> Result<
     let folder = folder.map(|Path(folder)| folder).unwrap_or_default();
     let folder = folder.strip_suffix('/').unwrap_or(&folder);
     let name = if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") };
-    name.parse().map_err(|error: loader_model::NameError| ApiError::bad_request(error.to_string()))
+    name.parse().map_err(|error: loader_model::ResourceNameError| ApiError::bad_request(error.to_string()))
 }

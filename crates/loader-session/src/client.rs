@@ -1,18 +1,18 @@
-//! From options to a token in use.
+//! Tokens, API sessions, and the conversion of network errors to failures.
 
 use loader_api::{Client, Session, Token};
 use loader_http::RetryNotice;
 use loader_model::Credentials;
 use loader_stage::{Failure, Stage, TokenArgs};
 
-/// Reports each repetition of a request as a step.
-pub trait RetryStep {
-    /// Says `retry` with the attempt that failed, why, and how long is waited.
-    fn retry_step(&self, notice: &RetryNotice);
+/// Reports each retry of a request as a step.
+pub trait ReportRetry {
+    /// Reports the step `retry` with the failed attempt, the reason and the wait.
+    fn report_retry(&self, notice: &RetryNotice);
 }
 
-impl RetryStep for Stage {
-    fn retry_step(&self, notice: &RetryNotice) {
+impl ReportRetry for Stage {
+    fn report_retry(&self, notice: &RetryNotice) {
         let wait_ms = u64::try_from(notice.wait.as_millis()).unwrap_or(u64::MAX);
         self.step(
             "retry",
@@ -26,36 +26,36 @@ impl RetryStep for Stage {
     }
 }
 
-/// The token from its source; standard input by default.
+/// Reads the token from its source; standard input by default.
 ///
 /// # Errors
-/// `no_input` where the stage before left nothing, `malformed` where it is no
-/// token, and those of [`Stage::secret`].
+/// `no_input` if the source is empty; `malformed` if it does not contain a token; the errors
+/// of [`Stage::secret`].
 pub fn read_token(stage: &Stage, args: &TokenArgs) -> Result<Token, Failure> {
     let text = stage.secret_text(args.source())?;
     Token::parse(&text).map_err(|error| {
-        Failure::new(error.code(), error.to_string()).hint("pass on what az-login printed, unchanged".to_owned())
+        Failure::new(error.code(), error.to_string()).hint("use the unchanged output of az-login".to_owned())
     })
 }
 
-/// A session with `token`, which logs in again once where it is refused and
-/// `credentials` are there.
+/// Creates a session with `token`, which logs in again once if the token is refused and
+/// `credentials` are given.
 pub fn open_session<'n>(client: Client<'n>, token: Token, credentials: Option<&Credentials>) -> Session<'n> {
     Session::new(client, token, credentials.cloned())
 }
 
-/// The failure that an error of the API is.
+/// Converts an error of the API.
 pub fn api_failure(error: &loader_api::Error) -> Failure {
     Failure::new(error.code(), error).hint(error.hint())
 }
 
-/// The failure that an error of the CDN is.
+/// Converts an error of the CDN.
 #[cfg(feature = "cdn")]
 pub fn cdn_failure(error: &loader_cdn::Error) -> Failure {
     Failure::new(error.code(), error).hint(error.hint())
 }
 
-/// The failure that an error of a connection is.
+/// Converts an error of an HTTP connection.
 pub fn http_failure(error: &loader_http::Error) -> Failure {
     Failure::new(error.code(), error).hint(error.hint())
 }

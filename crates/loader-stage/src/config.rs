@@ -1,5 +1,5 @@
-//! What stands behind the flags and the environment: systemd credentials, then
-//! the config files.
+//! Defaults for options that are given neither on the command line nor in the environment:
+//! systemd credentials and config files.
 
 use crate::Failure;
 use clap::Command;
@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Every key that a config file may hold: the long flag with underscores.
+/// Keys that are valid in a config file: the long option with underscores.
 const CONFIG_KEYS: &[&str] = &[
     "api_url",
     "archive",
@@ -46,24 +46,24 @@ const CONFIG_KEYS: &[&str] = &[
     "token_file",
 ];
 
-/// Secrets that systemd may hand over: `$CREDENTIALS_DIRECTORY/<name>` stands in
-/// for `--<name>-file`.
-const CREDENTIALS: &[&str] = &["credentials", "token", "cdn", "key", "device-secret", "hwid"];
+/// Names of systemd credentials: `$CREDENTIALS_DIRECTORY/<name>` is the default of
+/// `--<name>-file`.
+const SYSTEMD_CREDENTIALS: &[&str] = &["credentials", "token", "cdn", "key", "device-secret", "hwid"];
 
-/// A value that stands in for a flag, and the file it comes from.
+/// Default value of an option, and the file that contains it.
 struct Setting {
     value: String,
-    place: String,
+    source: String,
 }
 
 /// Settings by key.
 pub(crate) struct Settings(BTreeMap<String, Setting>);
 
-/// The settings from `$CREDENTIALS_DIRECTORY`, the user's config file
-/// and the machine's, in this order of precedence.
+/// Reads the settings from `$CREDENTIALS_DIRECTORY`, the config file of the user and that of
+/// the machine, in this order of precedence.
 ///
 /// # Errors
-/// `config` where a file cannot be read or holds an unknown key.
+/// `config` if a file cannot be read or contains an unknown key.
 pub(crate) fn read() -> Result<Settings, Failure> {
     let mut settings = BTreeMap::new();
     for path in config_paths().into_iter().rev() {
@@ -74,24 +74,24 @@ pub(crate) fn read() -> Result<Settings, Failure> {
 }
 
 impl Settings {
-    /// `command` with these as defaults. A setting counts only for options that the
-    /// command has and that can come from the environment.
+    /// Returns `command` with these settings as defaults. A setting only applies to an option
+    /// that the command has and that can also be set by an environment variable.
     pub(crate) fn apply(&self, command: Command) -> Command {
         self.0.iter().fold(command, |command, (key, setting)| setting.apply(key, command))
     }
 
-    /// Why `command`, which is right without these, is wrong with them: file, key
-    /// and what `cause` makes of clap's error.
-    pub(crate) fn culprit(&self, command: &Command, cause: impl Fn(&clap::Error) -> String) -> Option<Failure> {
+    /// Returns the failure for the first setting with which `command`, valid by itself, is
+    /// invalid. The text names file and key, and `cause` formats clap's error.
+    pub(crate) fn find_invalid(&self, command: &Command, cause: impl Fn(&clap::Error) -> String) -> Option<Failure> {
         self.0.iter().find_map(|(key, setting)| {
             let error = unset_empty(setting.apply(key, command.clone())).try_get_matches().err()?;
-            Some(Failure::new(ErrorCode::Config, format_args!("{}: {key}: {}", setting.place, cause(&error))))
+            Some(Failure::new(ErrorCode::Config, format_args!("{}: {key}: {}", setting.source, cause(&error))))
         })
     }
 }
 
-/// `command` without the variables that are empty, which are as good as not set. To be
-/// called when the settings were applied, which go by the variables.
+/// Makes `command` ignore empty environment variables. Call it after [`Settings::apply`],
+/// which checks whether an option has a variable.
 pub(crate) fn unset_empty(command: Command) -> Command {
     let is_empty = |name: &OsStr| env::var_os(name).is_some_and(|value| value.is_empty());
     command.mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(None) } else { arg })
@@ -99,38 +99,38 @@ pub(crate) fn unset_empty(command: Command) -> Command {
 
 impl Setting {
     fn apply(&self, key: &str, command: Command) -> Command {
-        if takes(&command, key) { command.mut_arg(key, |arg| arg.default_value(self.value.clone())) } else { command }
+        if accepts(&command, key) { command.mut_arg(key, |arg| arg.default_value(self.value.clone())) } else { command }
     }
 }
 
-fn takes(command: &Command, key: &str) -> bool {
+fn accepts(command: &Command, key: &str) -> bool {
     command.get_arguments().any(|arg| arg.get_id() == key && arg.get_env().is_some())
 }
 
-/// The keys of a config file that `command` takes.
+/// Returns the config file keys that apply to `command`.
 #[cfg(feature = "manual")]
-pub(crate) fn keys_of(command: &Command) -> impl Iterator<Item = &'static str> {
-    CONFIG_KEYS.iter().copied().filter(|key| takes(command, key))
+pub(crate) fn config_keys_of(command: &Command) -> impl Iterator<Item = &'static str> {
+    CONFIG_KEYS.iter().copied().filter(|key| accepts(command, key))
 }
 
-/// The credentials of systemd that `command` takes.
+/// Returns the names of the systemd credentials that apply to `command`.
 #[cfg(feature = "manual")]
-pub(crate) fn credentials_of(command: &Command) -> impl Iterator<Item = &'static str> {
-    CREDENTIALS.iter().copied().filter(|name| takes(command, &file_key(name)))
+pub(crate) fn systemd_credentials_of(command: &Command) -> impl Iterator<Item = &'static str> {
+    SYSTEMD_CREDENTIALS.iter().copied().filter(|name| accepts(command, &file_key(name)))
 }
 
-/// The setting that the credential called `name` stands in for.
+/// Returns the key of the setting that the systemd credential `name` provides.
 fn file_key(name: &str) -> String {
     format!("{}_file", name.replace('-', "_"))
 }
 
 fn systemd_credentials() -> impl Iterator<Item = (String, Setting)> {
     let dir = env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    CREDENTIALS.iter().filter_map(move |name| {
+    SYSTEMD_CREDENTIALS.iter().filter_map(move |name| {
         let path = dir.as_ref()?.join(name);
         let value = path.is_file().then(|| path.to_str().map(str::to_owned))??;
-        let place = value.clone();
-        Some((file_key(name), Setting { value, place }))
+        let source = value.clone();
+        Some((file_key(name), Setting { value, source }))
     })
 }
 
@@ -141,36 +141,36 @@ fn config_paths() -> Vec<PathBuf> {
 }
 
 fn read_config(path: &Path) -> Result<BTreeMap<String, Setting>, Failure> {
-    let place = path.display();
+    let source = path.display();
     let mut document = Vec::new();
-    // One byte more than is accepted, which tells that there is more.
+    // One byte more than the limit, so that the parser rejects a longer document.
     match File::open(path).and_then(|file| file.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut document)) {
         Ok(_) => {}
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(BTreeMap::new());
         }
-        Err(error) => return Err(Failure::new(ErrorCode::Config, format_args!("{place}: {error}"))),
+        Err(error) => return Err(Failure::new(ErrorCode::Config, format_args!("{source}: {error}"))),
     }
     let map: BTreeMap<String, Scalar> = if document.iter().all(u8::is_ascii_whitespace) {
         BTreeMap::new()
     } else {
         yaml::from_slice(&document)
-            .map_err(|error| Failure::new(ErrorCode::Config, format_args!("{place}: {error}")))?
+            .map_err(|error| Failure::new(ErrorCode::Config, format_args!("{source}: {error}")))?
     };
     map.into_iter()
         .map(|(key, value)| {
             if CONFIG_KEYS.contains(&key.as_str()) {
-                Ok((key, Setting { value: value.0, place: place.to_string() }))
+                Ok((key, Setting { value: value.0, source: source.to_string() }))
             } else {
                 let shown = loader_model::printable(&key);
-                Err(Failure::new(ErrorCode::Config, format_args!("{place}: unknown key {shown}"))
+                Err(Failure::new(ErrorCode::Config, format_args!("{source}: unknown key {shown}"))
                     .hint(format!("known keys: {}", CONFIG_KEYS.join(", "))))
             }
         })
         .collect()
 }
 
-/// A setting as the text that would stand on the command line.
+/// Value of a setting, as the text that it would have on the command line.
 struct Scalar(String);
 
 impl<'de> serde::Deserialize<'de> for Scalar {

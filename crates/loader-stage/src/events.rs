@@ -1,4 +1,4 @@
-//! Event lines on standard error, in a file, and in the folder of the run.
+//! Event lines on standard error, in a file, and in the run directory.
 
 use crate::Failure;
 use loader_model::{ErrorCode, Event, EventError, Unit, UnlockState, printable};
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Times, 5 ms apart, that the last word waits for another thread's line.
-const LAST_WORD_TRIES: u32 = 40;
+/// Number of attempts, 5 ms apart, to write the final event while another thread writes one.
+const FINAL_EVENT_TRIES: u32 = 40;
 
-/// The last second that a four-digit year can write, 9999-12-31T23:59:59Z.
+/// 9999-12-31T23:59:59Z in seconds since 1970, the last second of a four-digit year.
 const LATEST_SECOND: u64 = 253_402_300_799;
 
-/// How lines look on standard error.
+/// Format of the events on standard error.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
     Json,
@@ -26,37 +26,37 @@ enum Style {
     ErrorsOnly,
 }
 
-/// Writes the events of one stage; the last one, `ready` or `error`, once.
+/// Writes the events of one stage. Nothing is written after the final event, `ready` or `error`.
 pub(crate) struct Emitter {
     stage: String,
     run: String,
     fixed_time: Option<SystemTime>,
     mode: Style,
-    state: Mutex<State>,
+    state: Mutex<EmitterState>,
 }
 
-struct State {
-    now: UnlockState,
+struct EmitterState {
+    state: UnlockState,
     ended: bool,
     files: Vec<(PathBuf, File)>,
-    /// The first line that a file did not take.
-    refused: Option<(PathBuf, io::Error)>,
+    /// The first failed write to a file.
+    write_error: Option<(PathBuf, io::Error)>,
 }
 
-/// What an event says beyond the state.
+/// Fields of an event other than the state.
 #[derive(Default)]
-pub(crate) struct Report<'a> {
+pub(crate) struct EventFields<'a> {
     pub(crate) step: Option<&'a str>,
     pub(crate) detail: Option<Map<String, Value>>,
     pub(crate) done: Option<u64>,
     pub(crate) total: Option<u64>,
-    /// What is counted where it is not bytes.
+    /// Unit of `done` and `total`; bytes by default.
     pub(crate) unit: Option<Unit>,
 }
 
 impl Emitter {
-    /// The emitter that the environment asks for; with the failure where it asks
-    /// for something impossible, beside an emitter that can report it.
+    /// Creates the emitter that the environment variables describe. If a variable is invalid,
+    /// also returns the failure, which the emitter can report.
     pub(crate) fn from_environment(stage: &str) -> (Self, Option<Failure>) {
         let mut problem = None;
         let mode = match env::var("AZ_EVENTS").as_deref() {
@@ -69,7 +69,7 @@ impl Emitter {
             }
         };
         let run = match env::var("AZ_RUN") {
-            Ok(run) if is_run_name(&run) => run,
+            Ok(run) if is_valid_run_name(&run) => run,
             Ok(run) if !run.is_empty() => {
                 problem = Some(Failure::new(ErrorCode::Config, "AZ_RUN is not 1 to 64 of A-Z a-z 0-9 . _ -"));
                 random_run()
@@ -86,12 +86,11 @@ impl Emitter {
                 }
             },
         };
-        let state = State { now: UnlockState::Idle, ended: false, files: Vec::new(), refused: None };
+        let state = EmitterState { state: UnlockState::Idle, ended: false, files: Vec::new(), write_error: None };
         (Self { stage: stage.to_owned(), run, fixed_time, mode, state: Mutex::new(state) }, problem)
     }
 
-    /// The same emitter, but with text instead of JSON where standard error is a
-    /// terminal.
+    /// Makes the emitter write text instead of JSON if standard error is a terminal.
     pub(crate) fn text_on_terminal(mut self) -> Self {
         if self.mode == Style::Json && std::io::stderr().is_terminal() {
             self.mode = Style::Human;
@@ -99,10 +98,10 @@ impl Emitter {
         self
     }
 
-    /// Appends all further events to the file at `path` too.
+    /// Also appends all further events to the file at `path`.
     ///
     /// # Errors
-    /// `cannot_create` where it cannot be opened.
+    /// `cannot_create` if the file cannot be opened.
     pub(crate) fn append_to(&self, path: &Path) -> Result<(), Failure> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| {
@@ -112,16 +111,17 @@ impl Emitter {
         Ok(())
     }
 
-    /// Appends to `DIR/<stage>.jsonl` where `AZ_RUN_DIR` names a folder, which is
-    /// made where only that is missing, as in /run after a boot.
+    /// Also appends all further events to `<stage>.jsonl` in the directory `AZ_RUN_DIR`, if
+    /// it is set. The directory is created if its parent exists: a directory below /run is
+    /// missing after a boot.
     ///
     /// # Errors
-    /// `cannot_create` where the file cannot be opened.
+    /// `cannot_create` if the file cannot be opened.
     pub(crate) fn append_to_run_dir(&self) -> Result<(), Failure> {
         match env::var_os("AZ_RUN_DIR") {
             Some(dir) if !dir.is_empty() => {
                 let dir = Path::new(&dir);
-                // Where it is there, or cannot be made, the file tells.
+                // If this fails for another reason than an existing directory, opening the file fails.
                 let _ = DirBuilder::new().mode(0o700).create(dir);
                 self.append_to(&dir.join(format!("{}.jsonl", self.stage)))
             }
@@ -129,46 +129,54 @@ impl Emitter {
         }
     }
 
-    /// Fails where a file did not take what was said so far. Later lines must not
-    /// stop the work.
+    /// Checks that all events so far were written to the files. A write that fails later
+    /// does not stop the work.
     ///
     /// # Errors
-    /// `io` with the file's name.
+    /// `io` with the name of the file.
     pub(crate) fn check_files(&self) -> Result<(), Failure> {
-        let refused = self.lock().refused.take();
-        refused.map_or(Ok(()), |(path, error)| Err(Failure::io(path.display(), &error)))
+        let write_error = self.lock().write_error.take();
+        write_error.map_or(Ok(()), |(path, error)| Err(Failure::io(path.display(), &error)))
     }
 
-    /// Says that the stage is in `state`; nothing after the final event.
-    pub(crate) fn state(&self, state: UnlockState, report: Report<'_>) {
+    /// Writes the event of a new state.
+    pub(crate) fn state(&self, state: UnlockState, fields: EventFields<'_>) {
         let mut inner = self.lock();
-        inner.now = state;
-        self.write(&mut inner, report, None);
+        inner.state = state;
+        self.write(&mut inner, fields, None);
     }
 
-    /// Says more about the present state.
-    pub(crate) fn report(&self, report: Report<'_>) {
-        self.write(&mut self.lock(), report, None);
+    /// Writes an event in the current state.
+    pub(crate) fn report(&self, fields: EventFields<'_>) {
+        self.write(&mut self.lock(), fields, None);
     }
 
-    /// The final event of a failure. Nothing is said to a terminal whose reader
-    /// simply went away.
+    /// Writes an event for a step, with the strings in `detail` made printable.
+    pub(crate) fn step(&self, step: &str, detail: &[(&str, Value)]) {
+        let safe = |value: &Value| value.as_str().map_or_else(|| value.clone(), |text| printable(text).into());
+        let detail: Map<_, _> = detail.iter().map(|(name, value)| ((*name).to_owned(), safe(value))).collect();
+        let detail = (!detail.is_empty()).then_some(detail);
+        self.report(EventFields { step: Some(step), detail, ..EventFields::default() });
+    }
+
+    /// Writes the final event of a failure. It is not shown on a terminal if the cause is that
+    /// the reader of standard output closed the pipe.
     pub(crate) fn error(&self, failure: &Failure) {
         self.write_error(&mut self.lock(), failure);
     }
 
-    fn write_error(&self, inner: &mut State, failure: &Failure) {
-        inner.now = UnlockState::Error;
+    fn write_error(&self, inner: &mut EmitterState, failure: &Failure) {
+        inner.state = UnlockState::Error;
         let mut error = EventError::new(failure.code(), &failure.to_string(), failure.hint_text());
         error.caused_by = failure.cause().map(str::to_owned);
-        self.write(inner, Report::default(), Some(error));
+        self.write(inner, EventFields::default(), Some(error));
     }
 
-    /// The final event of a process that ends at once, in a panic or by a signal:
-    /// said only where no other thread is in the middle of saying something, so
-    /// that it can never keep the process from ending.
-    pub(crate) fn last_word(&self, failure: &Failure) {
-        for _ in 0..LAST_WORD_TRIES {
+    /// Writes the final event of a process that is about to exit after a panic or a signal.
+    /// The event is dropped if another thread holds the lock for too long, so that this never
+    /// keeps the process from exiting.
+    pub(crate) fn emit_final(&self, failure: &Failure) {
+        for _ in 0..FINAL_EVENT_TRIES {
             match self.state.try_lock() {
                 Ok(mut inner) => return self.write_error(&mut inner, failure),
                 Err(TryLockError::Poisoned(poisoned)) => return self.write_error(&mut poisoned.into_inner(), failure),
@@ -177,34 +185,34 @@ impl Emitter {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, EmitterState> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn write(&self, inner: &mut State, report: Report<'_>, error: Option<EventError>) {
+    fn write(&self, inner: &mut EmitterState, fields: EventFields<'_>, error: Option<EventError>) {
         if inner.ended {
             return;
         }
-        inner.ended = inner.now.is_final();
+        inner.ended = inner.state.is_final();
         let event = Event {
             v: 1,
             ts: humantime::format_rfc3339_millis(self.fixed_time.unwrap_or_else(SystemTime::now)).to_string(),
             run: self.run.clone(),
             stage: self.stage.clone(),
             pid: self.fixed_time.is_none().then(std::process::id),
-            state: inner.now,
-            step: report.step.map(str::to_owned),
-            detail: report.detail,
-            done: report.done,
-            total: report.total,
-            unit: report.done.map(|_| report.unit.unwrap_or(Unit::Bytes)),
+            state: inner.state,
+            step: fields.step.map(str::to_owned),
+            detail: fields.detail,
+            done: fields.done,
+            total: fields.total,
+            unit: fields.done.map(|_| fields.unit.unwrap_or(Unit::Bytes)),
             error,
         };
         let line = event.to_line();
         for (path, file) in &mut inner.files {
-            // The report must not stop the work that is under way.
+            // A failed write of an event must not stop the work; `check_files` reports the first one.
             if let Err(error) = file.write_all(&line) {
-                inner.refused.get_or_insert_with(|| (path.clone(), error));
+                inner.write_error.get_or_insert_with(|| (path.clone(), error));
             }
             if inner.ended {
                 let _ = file.sync_data();
@@ -215,7 +223,7 @@ impl Emitter {
         let shown = match self.mode {
             _ if reader_gone && stderr.is_terminal() => None,
             Style::ErrorsOnly if event.error.is_none() => None,
-            Style::Human => human(&event).map(String::into_bytes),
+            Style::Human => human_text(&event).map(String::into_bytes),
             Style::Json | Style::ErrorsOnly => Some(line),
         };
         if let Some(bytes) = shown {
@@ -224,8 +232,8 @@ impl Emitter {
     }
 }
 
-/// The event as a short line of text; `None` for what a person need not see.
-fn human(event: &Event) -> Option<String> {
+/// Formats the event as a short line of text. Returns `None` for the first event of a stage.
+fn human_text(event: &Event) -> Option<String> {
     let stage = &event.stage;
     if let Some(error) = &event.error {
         let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -244,13 +252,13 @@ fn human(event: &Event) -> Option<String> {
     (!idle).then(|| format!("{stage}: {}{step}{amount}{}\n", event.state, detail.unwrap_or_default()))
 }
 
-fn is_run_name(run: &str) -> bool {
+fn is_valid_run_name(run: &str) -> bool {
     (1..=64).contains(&run.len()) && run.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 fn random_run() -> String {
     let mut bytes = [0; 4];
-    // Without randomness the process id still tells runs apart.
+    // Without random bytes the process id still distinguishes runs.
     if getrandom::fill(&mut bytes).is_err() {
         bytes = std::process::id().to_be_bytes();
     }

@@ -1,11 +1,11 @@
-//! Every way a stage can end badly, by name, and the exit status of each.
+//! The error codes of the stages, and the exit status of each.
 
 use std::fmt;
 
 macro_rules! codes {
     ($(#[doc = $doc:literal] $variant:ident = $name:literal, $exit:literal;)*) => {
-        /// Why a stage failed. The name goes into the event's `error.code`, the
-        /// exit status follows from it by one table (sysexits where one fits).
+        /// Class of the failure of a stage. Its name is the field `error.code` of the event,
+        /// and each code has one exit status (that of `sysexits.h` if one fits).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode { $(#[doc = $doc] $variant,)* }
@@ -14,23 +14,23 @@ macro_rules! codes {
             /// All codes, in the order of their exit status.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The name on the wire, lower case with underscores.
+            /// Returns the name in events, in lower case with underscores.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// The exit status of the process that ends with this code.
+            /// Returns the exit status of a process that fails with this code.
             pub fn exit(self) -> u8 {
                 match self { $(Self::$variant => $exit,)* }
             }
 
-            /// What it means: one sentence, with its full stop.
+            /// Returns the description: one sentence with a full stop.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => $doc,)* }.trim_start()
             }
 
-            /// The code with this name, or [`ErrorCode::Bug`] for a name that is
-            /// not in the table: an error nobody classified is a bug.
+            /// Returns the code with this name, or [`ErrorCode::Bug`] for an unknown name:
+            /// an unclassified error is a bug.
             pub fn from_name(name: &str) -> Self {
                 match name { $($name => Self::$variant,)* _ => Self::Bug }
             }
@@ -41,33 +41,33 @@ macro_rules! codes {
 codes! {
     /// The command line is wrong.
     Usage = "usage", 2;
-    /// The input is not a sealed stream at all.
+    /// The input is not a sealed stream.
     NotSealed = "not_sealed", 65;
-    /// The input is sealed in a way this version does not know.
+    /// The input is sealed in a way that this version does not support.
     Unsupported = "unsupported", 65;
     /// The header does not match its MAC.
     HeaderTampered = "header_tampered", 65;
     /// The input ends too early.
     Truncated = "truncated", 65;
-    /// A segment fails its check.
+    /// A segment fails its authentication check.
     Corrupt = "corrupt", 65;
-    /// There are bytes after the end.
+    /// There are bytes after the end of the stream.
     Trailing = "trailing", 65;
-    /// The plaintext is not as long as the header says.
+    /// The plaintext does not have the length in the header.
     LengthMismatch = "length_mismatch", 65;
     /// A line, a token or a document cannot be parsed.
     Malformed = "malformed", 65;
-    /// Standard input was empty where the stage before should have written.
+    /// Standard input is empty: the previous stage wrote nothing.
     NoInput = "no_input", 65;
-    /// The bytes do not have the digest that was promised.
+    /// The bytes do not have the expected digest.
     DigestMismatch = "digest_mismatch", 65;
     /// The object was replaced while it was read.
     Changed = "changed", 65;
-    /// The range lies outside the plaintext.
+    /// The range is outside the plaintext.
     OutOfRange = "out_of_range", 65;
     /// The input, the file or the resource does not exist.
     NotFound = "not_found", 66;
-    /// A needed service is not there.
+    /// A required service is not available.
     Unavailable = "unavailable", 69;
     /// A bug in the program.
     Bug = "bug", 70;
@@ -77,9 +77,9 @@ codes! {
     Io = "io", 74;
     /// The network failed after the retries, or another process holds a lock.
     Temporary = "temporary", 75;
-    /// The server answered something outside the protocol.
+    /// The response of the server violates the protocol.
     Protocol = "protocol", 76;
-    /// Login refused, role too low, token expired, 401 or 403.
+    /// Login refused, role too low, token expired, or HTTP status 401 or 403.
     NotPermitted = "not_permitted", 77;
     /// A setting or a credential is missing or unusable.
     Config = "config", 78;
@@ -87,23 +87,23 @@ codes! {
     Clock = "clock", 78;
     /// The key does not open the input.
     WrongKey = "wrong_key", 79;
-    /// A fragment is foreign, missing, duplicate or does not give the key.
+    /// A fragment is missing, duplicate, from another key, or the fragments do not yield the key.
     WrongFragment = "wrong_fragment", 79;
-    /// Sealed to another user, password, hardware or device secret.
+    /// The input is sealed to another user, password, hardware or device secret.
     WrongDevice = "wrong_device", 79;
-    /// SIGHUP: the terminal went away.
+    /// SIGHUP stopped the stage: the terminal was closed.
     HungUp = "hung_up", 129;
-    /// SIGINT asked the stage to stop.
+    /// SIGINT stopped the stage.
     Interrupted = "interrupted", 130;
-    /// The reader of standard output went away.
+    /// The reader of standard output closed the pipe.
     ReaderGone = "reader_gone", 141;
-    /// SIGTERM asked the stage to stop.
+    /// SIGTERM stopped the stage.
     Terminated = "terminated", 143;
 }
 
 impl ErrorCode {
-    /// True where the same command may succeed later though nobody mended anything.
-    pub fn is_worth_a_retry(self) -> bool {
+    /// Returns true if the same command may succeed later without any change.
+    pub fn is_retryable(self) -> bool {
         matches!(self, Self::Unavailable | Self::Temporary)
     }
 }

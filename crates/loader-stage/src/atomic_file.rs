@@ -1,4 +1,4 @@
-//! A file that appears under its name whole or not at all.
+//! Atomic creation and replacement of files.
 
 use crate::access;
 use rustix::fs::{
@@ -13,91 +13,89 @@ use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-/// Where the system lists the descriptors of this process.
-const DESCRIPTORS: &str = "/proc/self/fd";
+/// Directory with the descriptors of this process.
+const FD_DIR: &str = "/proc/self/fd";
 
-/// What a signal must undo, the oldest first.
-static UNDO: Mutex<Vec<Undo>> = Mutex::new(Vec::new());
+/// Steps to undo when a signal or a panic ends the process, the oldest first.
+static UNDO_STEPS: Mutex<Vec<UndoStep>> = Mutex::new(Vec::new());
 
-/// One step back to how the folders were.
+/// One step that restores a directory to its previous content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Undo {
-    /// Remove a temporary name.
+enum UndoStep {
+    /// Removes a temporary name.
     Remove(PathBuf),
-    /// Remove a file that was given its name, while it is the one with this
-    /// device and inode.
-    Unname(PathBuf, (u64, u64)),
-    /// Put back what a file replaced, which is kept under the first name.
-    PutBack(PathBuf, PathBuf),
+    /// Removes a file from its target path, if it still has this device and inode.
+    RemovePlaced(PathBuf, (u64, u64)),
+    /// Renames a replaced file from the first path, its backup, to the second.
+    Restore(PathBuf, PathBuf),
 }
 
-impl Undo {
+impl UndoStep {
     fn run(&self) {
-        // Whatever cannot be undone is still a whole file.
+        // If a step cannot be undone, a complete file remains.
         let _ = match self {
             Self::Remove(path) => fs::remove_file(path),
-            Self::Unname(path, id) if id_of(path).is_ok_and(|named| named == *id) => fs::remove_file(path),
-            Self::Unname(..) => Ok(()),
-            Self::PutBack(kept, path) => fs::rename(kept, path),
+            Self::RemovePlaced(path, id) if id_of(path).is_ok_and(|named| named == *id) => fs::remove_file(path),
+            Self::RemovePlaced(..) => Ok(()),
+            Self::Restore(kept, path) => fs::rename(kept, path),
         };
     }
 }
 
-/// Attribute that holds the access control list of a file.
-const ACL: &str = "system.posix_acl_access";
+/// Extended attribute that contains the access control list of a file (acl(5)).
+const ACL_ATTRIBUTE: &str = "system.posix_acl_access";
 
-/// Largest access control list in bytes that a file takes over.
-const ACL_MAX: usize = 4096;
+/// Maximum size in bytes of an access control list that is copied.
+const MAX_ACL_LEN: usize = 4096;
 
-/// Treatment of a file that is already at the target.
+/// Treatment of a file that already exists at the target path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existing {
-    /// It stays, and the new file is not put there.
+    /// The commit fails, and the existing file is unchanged.
     Refuse,
-    /// The new file replaces it, with mode 0600.
+    /// The new file replaces it and has mode 0600.
     Replace,
-    /// The new file replaces it and takes over its owner, mode and access control list.
-    TakeOver,
+    /// The new file replaces it and gets its owner, mode and access control list.
+    ReplaceKeepingAttributes,
 }
 
-/// A new file, mode 0600, without a name where the file system can do that
-/// (O_TMPFILE), else under a temporary name in the same folder.
+/// A new file with mode 0600 that is not at its target path yet. It has no name if the
+/// filesystem supports that (O_TMPFILE), or else a temporary name in the same directory.
 #[derive(Debug)]
-pub(crate) struct TempFile {
+pub(crate) struct AtomicFile {
     file: File,
     target: PathBuf,
     temporary: Option<PathBuf>,
     existing: Existing,
 }
 
-impl TempFile {
-    /// A file that will be `target`; `existing` tells how to treat a file that is there.
+impl AtomicFile {
+    /// Creates a file for the path `target`.
     ///
     /// # Errors
-    /// The system's, where the folder does not take a new file.
+    /// The error of the system call if no file can be created in the directory.
     pub(crate) fn create(target: &Path, existing: Existing) -> io::Result<Self> {
-        // Where nothing is replaced, what a killed run left may be all there is of a file.
+        // If nothing is replaced, the file of a killed process may be the only copy of its data.
         if existing != Existing::Refuse {
             remove_stale(target);
         }
-        let folder = dir_of(target);
+        let dir = dir_of(target);
         let mode = Mode::RUSR | Mode::WUSR;
-        // Without /proc a file that has no name cannot be given one.
-        let unnamed = Path::new(DESCRIPTORS)
-            .is_dir()
-            .then(|| open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode).ok());
+        // Without /proc, a file without a name cannot be linked to one.
+        let unnamed =
+            Path::new(FD_DIR).is_dir().then(|| open(dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode).ok());
         let (file, temporary) = match unnamed.flatten() {
             Some(file) => (file, None),
             None => {
                 let path = temporary_name(target)?;
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let mut undo = undo();
+                let mut undo = lock_undo_steps();
                 let file = open(&path, flags, mode)?;
-                undo.push(Undo::Remove(path.clone()));
+                undo.push(UndoStep::Remove(path.clone()));
                 (file, Some(path))
             }
         };
-        // Held while the process lives: what is not locked was left by one that was killed.
+        // The lock is held until the process ends: a file without one was left by a killed process.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(Self { file: File::from(file), target: target.to_owned(), temporary, existing })
     }
@@ -106,54 +104,53 @@ impl TempFile {
         &mut self.file
     }
 
-    /// Makes the file durable under its name.
+    /// Makes the file durable and puts it at the target path.
     ///
     /// # Errors
-    /// The system's; then what was there is still there. `AlreadyExists` where
-    /// something is there and is not to be replaced.
+    /// The error of a system call, in which case an existing file is unchanged.
+    /// `AlreadyExists` if there is one and it must not be replaced.
     pub(crate) fn commit(mut self) -> io::Result<()> {
-        self.take_over();
+        self.copy_attributes();
         self.file.sync_all()?;
-        let temporary = self.name()?;
-        let mut undo = undo();
+        let temporary = self.temporary_path()?;
+        let mut undo = lock_undo_steps();
         match self.existing {
             Existing::Refuse => rename_new(&temporary, &self.target)?,
-            Existing::Replace | Existing::TakeOver => fs::rename(&temporary, &self.target)?,
+            Existing::Replace | Existing::ReplaceKeepingAttributes => fs::rename(&temporary, &self.target)?,
         }
-        forget(&mut undo, &temporary);
+        forget_temporary(&mut undo, &temporary);
         self.temporary = None;
         drop(undo);
-        self.sync_folder()
+        self.sync_dir()
     }
 
-    /// Makes all of `files` durable under their names, or none of them: then what
-    /// was there is there again, and nothing else was touched.
+    /// Commits all `files`. If one fails, all replaced files are restored.
     ///
     /// # Errors
-    /// The system's, as of [`TempFile::commit`], with the path it is about.
+    /// The errors of [`AtomicFile::commit`], with the path of the file.
     pub(crate) fn commit_all(mut files: Vec<Self>) -> Result<(), (PathBuf, io::Error)> {
         let at = |file: &Self, error| (file.target.clone(), error);
-        // What takes long and what fails for want of space comes before the first name.
+        // Slow steps, and steps that fail if the disk is full, come before the first rename.
         for file in &files {
-            file.take_over();
+            file.copy_attributes();
             file.file.sync_all().map_err(|error| at(file, error))?;
         }
-        let mut placed: Vec<Undo> = Vec::new();
+        let mut placed: Vec<UndoStep> = Vec::new();
         for file in &mut files {
-            match file.place() {
+            match file.rename_into_place() {
                 Ok(step) => placed.push(step),
                 Err(error) => {
-                    let mut undo = undo();
-                    placed.iter().rev().for_each(Undo::run);
+                    let mut undo = lock_undo_steps();
+                    placed.iter().rev().for_each(UndoStep::run);
                     undo.retain(|step| !placed.contains(step));
                     return Err(at(file, error));
                 }
             }
         }
-        let outcome = files.iter().try_for_each(|file| file.sync_folder().map_err(|error| at(file, error)));
-        let mut undo = undo();
+        let outcome = files.iter().try_for_each(|file| file.sync_dir().map_err(|error| at(file, error)));
+        let mut undo = lock_undo_steps();
         for step in &placed {
-            if let Undo::PutBack(kept, _) = step {
+            if let UndoStep::Restore(kept, _) = step {
                 let _ = fs::remove_file(kept);
             }
         }
@@ -161,21 +158,24 @@ impl TempFile {
         outcome
     }
 
-    /// Gives the file the owner, mode and access control list of the file that it is to
-    /// take over, as far as the user may and the filesystem has them. A file that
-    /// another user put into a shared directory has none to take over.
-    fn take_over(&self) {
+    /// Copies owner, mode and access control list of the file at the target path, as far as
+    /// the user may set them and the filesystem supports them. The attributes of a file that
+    /// another user created in a shared directory are not copied.
+    fn copy_attributes(&self) {
         let Ok(old) = self.target.symlink_metadata() else { return };
-        if self.existing != Existing::TakeOver || !old.is_file() || !access::was_meant(&old, dir_of(&self.target)) {
+        if self.existing != Existing::ReplaceKeepingAttributes
+            || !old.is_file()
+            || !access::is_trusted(&old, dir_of(&self.target))
+        {
             return;
         }
-        // Only root can give a file away; the group may be one of the user's.
+        // Only root can change the owner; the group may be another group of the user.
         let _ =
             fchown(&self.file, Some(old.uid()), Some(old.gid())).or_else(|_| fchown(&self.file, None, Some(old.gid())));
         let is_same_group = self.file.metadata().is_ok_and(|new| new.gid() == old.gid());
-        let mut acl = [0; ACL_MAX];
-        let has_same_acl = match lgetxattr(&self.target, ACL, &mut acl) {
-            Ok(len) => fsetxattr(&self.file, ACL, &acl[..len], XattrFlags::empty()).is_ok(),
+        let mut acl = [0; MAX_ACL_LEN];
+        let has_same_acl = match lgetxattr(&self.target, ACL_ATTRIBUTE, &mut acl) {
+            Ok(len) => fsetxattr(&self.file, ACL_ATTRIBUTE, &acl[..len], XattrFlags::empty()).is_ok(),
             Err(Errno::NODATA | Errno::OPNOTSUPP) => true,
             Err(_) => false,
         };
@@ -183,65 +183,65 @@ impl TempFile {
         let _ = fchmod(&self.file, Mode::from_raw_mode(old.mode() & kept));
     }
 
-    /// Gives the file its name, and keeps what it replaces until that is said to
-    /// be undone or done.
-    fn place(&mut self) -> io::Result<Undo> {
-        let temporary = self.name()?;
+    /// Renames the file to its target path, and keeps a replaced file as a backup. Returns the
+    /// step that undoes the rename; the caller removes the backup.
+    fn rename_into_place(&mut self) -> io::Result<UndoStep> {
+        let temporary = self.temporary_path()?;
         let id = self.file.metadata().map(|metadata| (metadata.dev(), metadata.ino()))?;
-        let mut undo = undo();
+        let mut undo = lock_undo_steps();
         let step = match rename_new(&temporary, &self.target) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.existing != Existing::Refuse => {
-                Undo::PutBack(replace(&temporary, &self.target)?, self.target.clone())
+                UndoStep::Restore(exchange(&temporary, &self.target)?, self.target.clone())
             }
-            outcome => outcome.map(|()| Undo::Unname(self.target.clone(), id))?,
+            outcome => outcome.map(|()| UndoStep::RemovePlaced(self.target.clone(), id))?,
         };
-        forget(&mut undo, &temporary);
+        forget_temporary(&mut undo, &temporary);
         undo.push(step.clone());
         self.temporary = None;
         Ok(step)
     }
 
-    /// The file's temporary name, which it is given where it has none.
-    fn name(&mut self) -> io::Result<PathBuf> {
+    /// Returns the temporary path of the file, after linking the file to one if it has no name.
+    fn temporary_path(&mut self) -> io::Result<PathBuf> {
         if let Some(path) = &self.temporary {
             return Ok(path.clone());
         }
         let path = temporary_name(&self.target)?;
-        let own = format!("{DESCRIPTORS}/{}", self.file.as_raw_fd());
-        let mut undo = undo();
+        let own = format!("{FD_DIR}/{}", self.file.as_raw_fd());
+        let mut undo = lock_undo_steps();
         linkat(CWD, own, CWD, &path, AtFlags::SYMLINK_FOLLOW)?;
-        undo.push(Undo::Remove(path.clone()));
+        undo.push(UndoStep::Remove(path.clone()));
         self.temporary = Some(path.clone());
         Ok(path)
     }
 
-    fn sync_folder(&self) -> io::Result<()> {
+    fn sync_dir(&self) -> io::Result<()> {
         File::open(dir_of(&self.target))?.sync_all()
     }
 }
 
-impl Drop for TempFile {
+impl Drop for AtomicFile {
     fn drop(&mut self) {
         if let Some(path) = self.temporary.take() {
-            let mut undo = undo();
+            let mut undo = lock_undo_steps();
             let _ = fs::remove_file(&path);
-            forget(&mut undo, &path);
+            forget_temporary(&mut undo, &path);
         }
     }
 }
 
-/// Undoes what is not finished; for a process that is about to end. No file gets
-/// a name after this.
+/// Undoes all unfinished steps, for a process that is about to end. No file can be committed
+/// afterwards, since the lock is never released.
 pub(crate) fn undo_all() {
-    let mut undo = undo();
+    let mut undo = lock_undo_steps();
     undo.drain(..).rev().for_each(|step| step.run());
     std::mem::forget(undo);
 }
 
-/// Renames a file to where nothing is yet.
+/// Renames a file to a path that does not exist yet.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // File systems that do not know the flag know hard links.
+        // Filesystems without this flag support hard links.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             linkat(CWD, from, CWD, to, AtFlags::empty())?;
             fs::remove_file(from)
@@ -250,9 +250,9 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Renames a file to where another one is; gives the name under which that one
-/// is kept.
-fn replace(from: &Path, to: &Path) -> io::Result<PathBuf> {
+/// Renames a file to the path of an existing one, and returns the path of the backup of that
+/// one.
+fn exchange(from: &Path, to: &Path) -> io::Result<PathBuf> {
     if to.symlink_metadata()?.is_dir() {
         return Err(Errno::ISDIR.into());
     }
@@ -271,25 +271,25 @@ fn id_of(path: &Path) -> io::Result<(u64, u64)> {
     path.symlink_metadata().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-fn forget(undo: &mut Vec<Undo>, path: &Path) {
-    undo.retain(|step| !matches!(step, Undo::Remove(other) if other == path));
+fn forget_temporary(undo: &mut Vec<UndoStep>, path: &Path) {
+    undo.retain(|step| !matches!(step, UndoStep::Remove(other) if other == path));
 }
 
-fn undo() -> MutexGuard<'static, Vec<Undo>> {
-    UNDO.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn lock_undo_steps() -> MutexGuard<'static, Vec<UndoStep>> {
+    UNDO_STEPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 pub(crate) fn dir_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Removes what a process that was killed left of its attempt at `target`: a
-/// temporary name of it whose file nobody has locked.
+/// Removes the temporary files for `target` that killed processes left, which are not locked
+/// any more.
 fn remove_stale(target: &Path) {
     let prefix = format!(".{}.", short_name(target));
-    let folder = dir_of(target);
-    // Not std's: that panics where a folder cannot be closed.
-    let opened = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let dir = dir_of(target);
+    // Not `fs::read_dir`, which panics if a directory cannot be closed.
+    let opened = open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let Ok(entries) = opened.and_then(Dir::new) else { return };
     for entry in entries.flatten() {
         let Ok(name) = entry.file_name().to_str() else { continue };
@@ -297,7 +297,7 @@ fn remove_stale(target: &Path) {
         if !middle.is_some_and(|random| random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit())) {
             continue;
         }
-        let path = folder.join(name);
+        let path = dir.join(name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Ok(file) = open(&path, flags, Mode::empty()) else { continue };
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
