@@ -10,7 +10,7 @@ use loader_engine::{Engine, Host};
 use loader_http::{Notify, Reached};
 use loader_model::{CdnCredentials, Credentials};
 use loader_seal::fragment::Fragment;
-use loader_seal::rekey::Journal;
+use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Header, Key};
 use loader_session::{api_failure, cdn_failure, device_secret, hardware_failure, named_hardware};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
@@ -129,8 +129,8 @@ impl<'a> Visit<'a> {
             let Some(path) = &self.cli.archive else { return Ok(None) };
             let mut input = self.stage.input(path)?;
             let (place, file_len) = (input.name().to_owned(), input.known_len());
-            if let Some(hint) = Journal::interrupted(input.path()) {
-                let what = format_args!("{place}: {}", Journal::HALF_WRITTEN);
+            if let Some(hint) = HeaderJournal::recovery_hint(input.path()) {
+                let what = format_args!("{place}: {}", HeaderJournal::INTERRUPTED);
                 return Err(Failure::new(ErrorCode::Malformed, what).hint(hint));
             }
             let header = Header::read(&mut input).or_fail(&place, |error| ErrorCode::from_name(error.code()))?;

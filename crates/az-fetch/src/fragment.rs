@@ -1,7 +1,7 @@
 //! The server's fragment of the key, in whatever form the server keeps it.
 
 use crate::origin::{Origin, fragment_file};
-use loader_seal::device::Kind;
+use loader_seal::device::SealedKind;
 use loader_session::{Device, is_sealed};
 use loader_stage::{ErrorCode, Failure, Stage};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const LINE_START: &[u8] = b"AZ-FRAG-1";
 pub(crate) fn fetch(stage: &Stage, origin: &mut Origin<'_>, device: &Device) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let answer = origin.key_fragment(stage)?;
     let sealed = is_sealed(&answer);
-    let bytes = if sealed { device.open(&origin.user(), Kind::Fragment, &answer, PLACE)? } else { answer };
+    let bytes = if sealed { device.open(&origin.user(), SealedKind::Fragment, &answer, PLACE)? } else { answer };
     if bytes.is_empty() {
         return Err(Failure::new(ErrorCode::Protocol, format_args!("{PLACE}: the server sent nothing")));
     }
@@ -41,7 +41,7 @@ pub(crate) fn export(stage: &Stage, origin: &mut Origin<'_>, device: &Device, di
         return Err(Failure::new(ErrorCode::NotPermitted, what)
             .hint("fetch it with -o, and keep it as you keep a key".to_owned()));
     }
-    device.open(&origin.user(), Kind::Fragment, &answer, PLACE)?;
+    device.open(&origin.user(), SealedKind::Fragment, &answer, PLACE)?;
     let mut output = fragment_file(dir)?;
     output.put(&answer)?;
     stage.progress().add(answer.len() as u64);

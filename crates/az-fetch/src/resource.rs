@@ -8,7 +8,7 @@ use loader_cdn::{Beside, Cache, CacheError, Expected};
 use loader_http::Notify;
 use loader_model::{CdnCredentials, PartsReceipt, ResourceName, User};
 use loader_seal::Header;
-use loader_seal::parts::cut_name;
+use loader_seal::parts::split_id;
 use loader_session::{Device, is_sealed, kind_of};
 use loader_stage::{ErrorCode, Failure, OrFail, Output, Stage};
 use std::io::Write;
@@ -180,7 +180,7 @@ impl One<'_> {
             Expected::from(&receipt.small)
                 .check(small)
                 .map_err(|cause| Failure::new(ErrorCode::DigestMismatch, format_args!("{place}: {cause}")))?;
-            let with = Header::read(&mut &*small).ok().map(|header| cut_name(&header, small.len() as u64));
+            let with = Header::read(&mut &*small).ok().map(|header| split_id(&header, small.len() as u64));
             let expected = Expected::from(&receipt.big);
             let big = if receipt.big.size == 0 { Big::Absent } else { Big::Expected(expected, with) };
             return Ok((small, big));

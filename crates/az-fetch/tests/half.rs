@@ -5,7 +5,7 @@ mod site;
 
 use loader_cdn::{Push, PushPlan, Store};
 use loader_http::{Http, HttpConfig};
-use loader_seal::parts::cut_name;
+use loader_seal::parts::split_id;
 use loader_seal::{Header, Key, SealOptions, seal};
 use site::{NAME, Site, part, published_as, random};
 use std::fs::File;
@@ -38,7 +38,7 @@ fn publish(site: &Site, small: &[u8], big: &[u8]) {
 fn push_big(site: &Site, small: &[u8], big: &[u8]) {
     let store = Store::for_upload(site.server.cdn(), Http::new(HttpConfig::default()).unwrap()).unwrap();
     let (name, plan) = (NAME.parse().unwrap(), PushPlan { jobs: 1, part_len: 5 << 20, release: None });
-    let cut = cut_name(&Header::read(&mut &*small).unwrap(), small.len() as u64);
+    let cut = split_id(&Header::read(&mut &*small).unwrap(), small.len() as u64);
     let mut push = Push::begin(&store, &name, plan, (&part(small).sha256, &cut), None, &|_| {}).unwrap();
     let sent = push.send(&mut &big[..], &|_| {}, &|_| {}).unwrap();
     push.complete(&sent, &|_| {}).unwrap();

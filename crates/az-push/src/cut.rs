@@ -1,7 +1,7 @@
 //! The cut of a stream into its small part, in memory, and the rest, unread.
 
 use loader_model::PartReceipt;
-use loader_seal::parts::{SMALL_MAX, check_len, cut_name, small_len};
+use loader_seal::parts::{SMALL_MAX, check_len, small_len, split_id};
 use loader_seal::{Digest, Header, copy_digest};
 use loader_stage::{ErrorCode, Failure, Input, OrFail};
 use std::io::{self, Read};
@@ -42,7 +42,7 @@ impl Cut {
 
     /// Names the file and the place of the cut.
     pub(crate) fn name(&self) -> String {
-        cut_name(&self.header, self.small.len() as u64)
+        split_id(&self.header, self.small.len() as u64)
     }
 
     /// Size and digest of the small part.

@@ -9,7 +9,7 @@ use loader_cdn::{Meta, Store};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::Header;
-use loader_seal::parts::{SMALL_MAX, cut_name};
+use loader_seal::parts::{SMALL_MAX, split_id};
 use loader_session::api_failure;
 use loader_stage::{ErrorCode, Failure, Input, OrFail, Stage};
 
@@ -49,7 +49,7 @@ impl SmallPart {
         let code = |error: &loader_seal::Error| ErrorCode::from_name(error.code());
         let header = Header::read(&mut &small[..]).or_fail(&place, code)?;
         let release = header.unverified_metadata().or_fail(&place, code)?.release;
-        let cut = cut_name(&header, small.len() as u64);
+        let cut = split_id(&header, small.len() as u64);
         Ok(Self { content, receipt: taken, release, cut })
     }
 

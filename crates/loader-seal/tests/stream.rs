@@ -1,6 +1,6 @@
-//! Sealing and opening: round trips at every border, ranges, and damage.
+//! Sealing and opening: round trips at segment boundaries, ranges, and damage.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use loader_seal::{Error, Header, Key, Metadata, SealOptions, Suite, seal};
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -33,7 +33,7 @@ fn open(sealed: &[u8], key: &Key, threads: usize) -> (Vec<u8>, Result<u64, Error
 }
 
 #[test]
-fn what_was_sealed_opens_at_every_border() {
+fn round_trips_at_segment_boundaries() {
     let key = Key::generate().unwrap();
     for suite in SUITES {
         let (first, next) = (4096 - 40 - suite.tag_len(), 4096 - suite.tag_len());
@@ -52,7 +52,7 @@ fn what_was_sealed_opens_at_every_border() {
 }
 
 #[test]
-fn every_range_is_the_slice_it_names() {
+fn range_returns_the_bytes_of_the_plaintext() {
     let key = Key::generate().unwrap();
     let plain = plaintext(20_000);
     for suite in SUITES {
@@ -82,7 +82,7 @@ fn every_range_is_the_slice_it_names() {
 }
 
 #[test]
-fn a_cut_in_the_streams_own_header_is_told_by_its_byte() {
+fn truncated_stream_header_error_contains_offset() {
     let key = Key::generate().unwrap();
     for known in [None, Some(20_000)] {
         let file = sealed(&plaintext(20_000), &key, &options(Suite::AesGcm, known));
@@ -94,7 +94,7 @@ fn a_cut_in_the_streams_own_header_is_told_by_its_byte() {
 }
 
 #[test]
-fn a_range_that_ends_at_a_border_needs_nothing_behind_it() {
+fn range_that_ends_at_a_boundary_does_not_read_the_next_segment() {
     let key = Key::generate().unwrap();
     for suite in SUITES {
         let (first, next) = (4096 - 40 - suite.tag_len(), 4096 - suite.tag_len());
@@ -113,7 +113,7 @@ fn a_range_that_ends_at_a_border_needs_nothing_behind_it() {
     }
 }
 
-/// A file that has lost its end since its length was asked for.
+/// File that was truncated after its length was read.
 struct Shrunk<'a>(Cursor<&'a [u8]>, u64);
 
 impl Read for Shrunk<'_> {
@@ -130,7 +130,7 @@ impl Seek for Shrunk<'_> {
 }
 
 #[test]
-fn a_file_that_shrinks_under_a_range_is_truncated_where_it_ends_now() {
+fn file_that_shrinks_during_a_range_read_is_truncated() {
     let key = Key::generate().unwrap();
     let plain = plaintext(20_000);
     for known in [None, Some(plain.len())] {
@@ -143,14 +143,14 @@ fn a_file_that_shrinks_under_a_range_is_truncated_where_it_ends_now() {
 }
 
 #[test]
-fn no_cut_and_no_flipped_byte_is_accepted() {
+fn truncation_and_flipped_bytes_are_refused() {
     let key = Key::generate().unwrap();
     let plain = plaintext(9_000);
     for suite in SUITES {
         for known in [None, Some(plain.len())] {
             let file = sealed(&plain, &key, &options(suite, known));
             let mut several = [2, 7, 7, 2].into_iter().cycle();
-            let mut right_prefix = |damaged: &[u8], what: String| {
+            let mut check = |damaged: &[u8], what: String| {
                 for threads in [1, several.next().unwrap()] {
                     let (opened, outcome) = open(damaged, &key, threads);
                     assert!(outcome.is_err(), "{suite:?} {what} was accepted by {threads} threads");
@@ -158,21 +158,21 @@ fn no_cut_and_no_flipped_byte_is_accepted() {
                 }
             };
             for at in 0..file.len() {
-                right_prefix(&file[..at], format!("cut at {at}"));
+                check(&file[..at], format!("truncated at {at}"));
                 let mut flipped = file.clone();
                 flipped[at] ^= 1 << (at % 8);
-                right_prefix(&flipped, format!("flip at {at}"));
+                check(&flipped, format!("flip at {at}"));
             }
             let mut longer = file.clone();
             longer.push(0);
-            right_prefix(&longer, "one byte more".to_owned());
-            right_prefix(&[&file[..], &file[..]].concat(), "twice".to_owned());
+            check(&longer, "one more byte".to_owned());
+            check(&[&file[..], &file[..]].concat(), "duplicated".to_owned());
         }
     }
 }
 
 #[test]
-fn a_known_length_tells_a_cut_from_damage() {
+fn declared_length_distinguishes_truncation_from_damage() {
     let key = Key::generate().unwrap();
     let file = sealed(&plaintext(9_000), &key, &options(Suite::AesGcm, Some(9_000)));
     let code = |damaged: &[u8]| open(damaged, &key, 1).1.unwrap_err().code();
@@ -184,7 +184,7 @@ fn a_known_length_tells_a_cut_from_damage() {
 }
 
 #[test]
-fn any_of_several_keys_opens_and_another_does_not() {
+fn any_of_several_keys_opens_and_other_keys_do_not() {
     let keys = [Key::generate().unwrap(), Key::generate().unwrap()];
     let mut file = Vec::new();
     let metadata = Metadata { name: Some("models/a".into()), release: Some(7), ..Metadata::default() };
@@ -203,7 +203,7 @@ fn any_of_several_keys_opens_and_another_does_not() {
 }
 
 #[test]
-fn an_input_of_another_length_than_declared_is_not_sealed() {
+fn input_with_another_length_than_declared_is_refused() {
     let key = Key::generate().unwrap();
     for declared in [4, 6] {
         let options = SealOptions { plaintext_len: Some(declared), ..SealOptions::default() };
@@ -215,7 +215,7 @@ fn an_input_of_another_length_than_declared_is_not_sealed() {
 }
 
 #[test]
-fn what_is_not_sealed_is_named() {
+fn error_for_unsealed_input_contains_its_type() {
     let look = |head: &[u8]| Header::read(&mut &head[..]).unwrap_err().to_string();
     let mut tar = [0; 512];
     tar[..13].copy_from_slice(b"manifest.json");

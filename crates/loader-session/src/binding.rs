@@ -3,7 +3,7 @@
 use crate::{BindingArgs, api_failure};
 use loader_device::{Card, Change, id_from_text};
 use loader_model::{Credentials, ResourceName, User};
-use loader_seal::device::{Binding, DeviceMismatch, Kind, open};
+use loader_seal::device::{Binding, DeviceMismatch, SealedKind, open};
 use loader_seal::{Error, MAGIC};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
 use std::path::{Path, PathBuf};
@@ -87,7 +87,13 @@ impl Device {
     /// # Errors
     /// `wrong_device` where user, password, hardware or device secret are
     /// others; `config` where one is missing; the codes of the sealed format.
-    pub fn open(&self, user: &User, kind: Kind, sealed: &[u8], place: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    pub fn open(
+        &self,
+        user: &User,
+        kind: SealedKind,
+        sealed: &[u8],
+        place: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let user = user
             .id_bytes()
             .ok_or_else(|| Failure::new(ErrorCode::Malformed, "the token names no UUID, which the server seals to"))?;
@@ -95,8 +101,8 @@ impl Device {
         let binding = Binding { user, password: self.password()?, hardware: self.hardware()?, secret };
         open(sealed, kind, &binding).map_err(|error| {
             let hint = match &error {
-                Error::WrongDevice(DeviceMismatch::NeedsSecret) => Some("name it by --device-secret-file"),
-                Error::WrongDevice(DeviceMismatch::TakesNoSecret) => Some("leave out --device-secret-file"),
+                Error::WrongDevice(DeviceMismatch::MissingSecret) => Some("name it by --device-secret-file"),
+                Error::WrongDevice(DeviceMismatch::UnexpectedSecret) => Some("leave out --device-secret-file"),
                 Error::WrongDevice(DeviceMismatch::Other | DeviceMismatch::OtherWithSecret) => Some(
                     "check --credentials-file, --hwid-file and --device-secret-file against those of the user it is sealed to",
                 ),
@@ -142,8 +148,8 @@ pub fn is_sealed(bytes: &[u8]) -> bool {
 }
 
 /// As what the server seals a resource: `cdn.yaml` as such, all else as a small part.
-pub fn kind_of(name: &ResourceName) -> Kind {
-    if name.file_name() == "cdn.yaml" { Kind::Cdn } else { Kind::SmallPart }
+pub fn kind_of(name: &ResourceName) -> SealedKind {
+    if name.file_name() == "cdn.yaml" { SealedKind::Cdn } else { SealedKind::SmallPart }
 }
 
 /// The hardware id in the file that is named for it, if any.

@@ -3,7 +3,7 @@
 
 mod wire;
 
-use loader_seal::device::{Binding, Kind, open};
+use loader_seal::device::{Binding, SealedKind, open};
 use loader_testkit::{Config, DevServer, OPENAPI};
 use serde_json::{Value, json};
 use wire::{Answer, HARDWARE, call, hex, seed, send, start, start_with};
@@ -27,7 +27,7 @@ fn upload(server: &DevServer, user: &str, folder: &str, field: &str, file: &str,
     send("POST", &format!("{}/resources{folder}", server.api_url()), &headers, &body)
 }
 
-fn opened(answer: &Answer, n: u8, user: &str, kind: Kind) -> Vec<u8> {
+fn opened(answer: &Answer, n: u8, user: &str, kind: SealedKind) -> Vec<u8> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let mut id = [0; 16];
     (id[6], id[8], id[15]) = (0x40, 0x80, n);
@@ -99,12 +99,12 @@ fn tokens_can_be_made_to_expire_at_once() {
 fn a_resource_is_sealed_to_user_and_hardware() {
     let server = start();
     let part = get(&server, "operator", "/models", "yolo.onnx", HARDWARE);
-    assert_eq!(opened(&part, 1, "operator", Kind::SmallPart), b"small part");
+    assert_eq!(opened(&part, 1, "operator", SealedKind::SmallPart), b"small part");
     let deep = get(&server, "bound", "/models/v2", "Deep.bin", HARDWARE);
-    assert_eq!(opened(&deep, 4, "bound", Kind::SmallPart), b"deep");
+    assert_eq!(opened(&deep, 4, "bound", SealedKind::SmallPart), b"deep");
     for root in ["", "/"] {
         let cdn = get(&server, "operator", root, "cdn.yaml", HARDWARE);
-        let yaml = String::from_utf8(opened(&cdn, 1, "operator", Kind::Cdn)).unwrap();
+        let yaml = String::from_utf8(opened(&cdn, 1, "operator", SealedKind::Cdn)).unwrap();
         assert!(yaml.contains(&format!("host: \"{}\"", server.s3_url())), "{yaml}");
     }
 }
@@ -134,7 +134,7 @@ fn an_upload_is_listed_and_handed_out() {
     let receipt = upload(&server, "uploader", "/models/v3", "data", "new.bin", b"new");
     assert_eq!((receipt.status, receipt.json()["size"].as_u64()), (200, Some(3)), "{}", receipt.text());
     let fetched = get(&server, "uploader", "/models/v3", "new.bin", HARDWARE);
-    assert_eq!(opened(&fetched, 2, "uploader", Kind::SmallPart), b"new");
+    assert_eq!(opened(&fetched, 2, "uploader", SealedKind::SmallPart), b"new");
     let listed = call(&server, "operator", "GET", "/resources/list/models/v3", b"").json();
     assert_eq!(listed, json!([receipt.json()]));
     assert_eq!(upload(&server, "uploader", "", "data", "top.txt", b"changed").status, 200);
@@ -184,7 +184,7 @@ fn the_fragment_comes_in_three_forms() {
     assert_eq!(raw.header("content-type"), "application/octet-stream");
     let server = start_with(json!({"fragment_form": "sealed", "seal_cost": {"memory_kib": 64, "passes": 1}}));
     let sealed = call(&server, "bound", "GET", path, b"");
-    assert_eq!(opened(&sealed, 4, "bound", Kind::Fragment), b"AZ-FRAG-1TEST\n");
+    assert_eq!(opened(&sealed, 4, "bound", SealedKind::Fragment), b"AZ-FRAG-1TEST\n");
     assert_eq!(call(&server, "operator", "GET", path, b"").refusal(), (409, "hardware_unknown".into()));
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn fragment(visit: &Visit<'_>) -> Result<Finding, Failure> {
         None => Finding::skipped("no fragment named", "--fragment-file or AZ_FRAGMENT_FILE"),
         Some(fragments) => {
             let named = fragments.iter().map(|fragment| {
-                let (index, shares, set) = (fragment.index(), fragment.shares(), fragment.set());
+                let (index, shares, set) = (fragment.index(), fragment.shares(), fragment.set_id());
                 format!("{index} of {shares} ({}) of set {set}", fragment.scheme().as_str())
             });
             Finding::ok(named.collect::<Vec<_>>().join(", "))

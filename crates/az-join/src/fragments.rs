@@ -1,41 +1,41 @@
-//! Fragments to a key.
+//! Joining fragments to a key.
 
 use crate::cli::Cli;
-use loader_seal::fragment::{CardError, Fragment, SetCard, join};
+use loader_seal::fragment::{Fragment, SetCard, SetCardError, join};
 use loader_seal::{Error, Key};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, SecretFrom, Stage};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Fragments that a hint lists before it only counts them.
-const LISTED: usize = 5;
+/// Maximum number of fragments in a hint; the others are counted.
+const LISTED_MAX: usize = 5;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = stage.output(&cli.output, Content::Secret)?;
-    let key = if cli.raw_sha256 { raw(cli, stage)? } else { joined(cli, stage)? };
+    let key = if cli.raw_sha256 { hash_raw_fragment(cli, stage)? } else { join_fragments(cli, stage)? };
     output.put(&Zeroizing::new([key.to_text().as_bytes(), b"\n"].concat()))?;
     Ok(output.commit()?)
 }
 
-fn raw(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
+fn hash_raw_fragment(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
     let [path] = cli.inputs()[..] else {
         return Err(Failure::new(ErrorCode::Usage, "--raw-sha256 takes one file"));
     };
-    let fragment = read(stage, fragment_at(path).binary())?;
+    let fragment = read_secret(stage, fragment_source(path).binary())?;
     stage.begin();
     Ok(Key::from_raw_fragment(&fragment))
 }
 
-fn joined(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
-    // Room for the largest set, so that no growing leaves a share behind.
+fn join_fragments(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
+    // Allocated for the largest set: a reallocation would leave unwiped shares in memory.
     let mut fragments = Vec::with_capacity(255);
     let mut sources = Vec::new();
     for path in cli.inputs() {
         let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
-        let bytes = read(stage, fragment_at(path))?;
+        let bytes = read_secret(stage, fragment_source(path))?;
         let text = str::from_utf8(&bytes).map_err(|_| {
             Failure::new(ErrorCode::Malformed, format_args!("{name}: not text"))
-                .hint("a fragment without a text form needs --raw-sha256".to_owned())
+                .hint("use --raw-sha256 for a fragment without text form".to_owned())
         })?;
         let found = Fragment::parse_all(text).or_fail(&name, |error| ErrorCode::from_name(error.code()))?;
         sources.extend(found.iter().map(|_| name.clone()));
@@ -46,12 +46,12 @@ fn joined(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
     if let Some(card) = card {
         for (fragment, source) in fragments.iter().zip(&sources) {
             let checked = card.check(fragment).or_fail(source, card_code);
-            checked.map_err(|failure| failure.hint(listing(&fragments, &sources)))?;
+            checked.map_err(|failure| failure.hint(describe(&fragments, &sources)))?;
         }
     }
     let key = join(&fragments).map_err(Error::from);
     key.or_fail("", |error| ErrorCode::from_name(error.code()))
-        .map_err(|failure| failure.hint(listing(&fragments, &sources)))
+        .map_err(|failure| failure.hint(describe(&fragments, &sources)))
 }
 
 fn read_card(stage: &Stage, path: &Path) -> Result<SetCard, Failure> {
@@ -60,31 +60,31 @@ fn read_card(stage: &Stage, path: &Path) -> Result<SetCard, Failure> {
     SetCard::from_json(&json).or_fail(input.name(), card_code)
 }
 
-fn card_code(error: &CardError) -> ErrorCode {
+fn card_code(error: &SetCardError) -> ErrorCode {
     ErrorCode::from_name(error.code())
 }
 
-fn fragment_at(path: &Path) -> SecretFrom<'_> {
+fn fragment_source(path: &Path) -> SecretFrom<'_> {
     SecretFrom::new("fragment", Some(path), None)
 }
 
-fn read(stage: &Stage, from: SecretFrom<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn read_secret(stage: &Stage, from: SecretFrom<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(stage.secret(from)?.unwrap_or_default())
 }
 
-/// What was given, as far as it is public.
-fn listing(fragments: &[Fragment], sources: &[String]) -> String {
-    let describe = |(fragment, source): (&Fragment, &String)| {
-        format!("{} of {} of set {} in {source}", fragment.index(), fragment.shares(), fragment.set())
+/// Returns a hint with the public values of the given fragments.
+fn describe(fragments: &[Fragment], sources: &[String]) -> String {
+    let one = |(fragment, source): (&Fragment, &String)| {
+        format!("{} of {} from set {} in {source}", fragment.index(), fragment.shares(), fragment.set_id())
     };
-    let mut listed: Vec<_> = fragments.iter().zip(sources).take(LISTED).map(describe).collect();
-    if fragments.len() > LISTED {
-        listed.push(format!("{} more", fragments.len() - LISTED));
+    let mut listed: Vec<_> = fragments.iter().zip(sources).take(LISTED_MAX).map(one).collect();
+    if fragments.len() > LISTED_MAX {
+        listed.push(format!("{} more", fragments.len() - LISTED_MAX));
     }
-    // The key id is public, and two sets of one key are what cutting it again leaves.
+    // There are two sets of one key if the key was split again.
     let (first, rest) = (&fragments[0], &fragments[1..]);
     let is_stale = rest.iter().all(|other| other.key_id() == first.key_id())
-        && rest.iter().any(|other| other.set() != first.set());
-    let stale = if is_stale { "the key was cut again: take all fragments of one set; " } else { "" };
+        && rest.iter().any(|other| other.set_id() != first.set_id());
+    let stale = if is_stale { "the key was split again: use fragments of one set; " } else { "" };
     format!("{stale}given: {}", listed.join(", "))
 }
