@@ -22,7 +22,7 @@ pub(crate) struct Cli {
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
     pub(crate) input: PathBuf,
 
-    /// File with a key line; - is standard input; repeatable
+    /// Key line; - is standard input; repeatable
     #[arg(long, value_name = "PATH", env = "AZ_KEY_FILE")]
     pub(crate) key_file: Vec<PathBuf>,
 
@@ -37,7 +37,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAME", default_value = "gcm", value_parser = parse_suite)]
     pub(crate) suite: Suite,
 
-    /// Length of a segment, which is verified as a whole: 4K to 16M, a power of two
+    /// Segment length: 4K to 16M, a power of two
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_segment)]
     pub(crate) segment: u8,
 

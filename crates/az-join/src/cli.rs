@@ -25,7 +25,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["raw_sha256", "parts"])]
     pub(crate) set_card: Option<PathBuf>,
 
-    /// Join two FILEs: the small part (with or without a receipt before it), the big part
+    /// Join two FILEs: small part (with or without receipt), big part
     #[arg(long, conflicts_with = "raw_sha256")]
     pub(crate) parts: bool,
 

@@ -36,7 +36,7 @@ pub(crate) struct Cli {
     #[arg(long, requires = "add")]
     pub(crate) replace: bool,
 
-    /// Only recover FILE after an interruption, as every change in place does first
+    /// Only recover FILE after an interruption, as every change does first
     #[arg(long, conflicts_with_all = ["add", "drop", "replace", "output"])]
     pub(crate) recover: bool,
 

@@ -30,11 +30,11 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) new_key: bool,
 
-    /// xor (all fragments are needed) or shamir (any K fragments are sufficient)
+    /// xor (needs all fragments) or shamir (needs any K)
     #[arg(long, value_name = "NAME", default_value = "xor", value_parser = parse_scheme)]
     pub(crate) scheme: Scheme,
 
-    /// Number of fragments that are needed to join the key, 2 to 255 [default: all]
+    /// Fragments needed to join the key, 2 to 255 [default: all]
     #[arg(short = 'k', long, value_name = "K", value_parser = clap::value_parser!(u8).range(2..))]
     pub(crate) threshold: Option<u8>,
 
@@ -50,7 +50,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(crate) set_card: Option<PathBuf>,
 
-    /// Split a sealed file into NAME.small and NAME.big, and print their receipt
+    /// Split a sealed file into NAME.small and NAME.big; print receipt
     #[arg(long, value_name = "NAME", conflicts_with_all = ["new_key", "scheme", "threshold", "shares", "output_dir", "set_card"])]
     pub(crate) parts: Option<PathBuf>,
 
