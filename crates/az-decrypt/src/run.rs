@@ -8,7 +8,7 @@ use std::io::{self, Seek, SeekFrom};
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
-    let keys = [Key::parse(&stage.secret_text(cli.key.source())?).or_fail("the key", code)?];
+    let keys = [Key::parse(&stage.secret_text(cli.key.source())?).or_fail("the key", Error::code)?];
     if cli.verify_only {
         stage.begin();
         return Ok(verify(cli, &mut input, &keys, &mut stage.progress().count(io::sink()))?);
@@ -54,7 +54,7 @@ fn unlock(input: &mut Input, keys: &[Key]) -> Result<Unlocked, Failure> {
         Err(error) if error.is_empty_input() && !input.is_seekable() => Err(Failure::no_input("sealed stream", &place)),
         header => header
             .and_then(|header| header.unlock(keys))
-            .or_fail(&place, code)
+            .or_fail(&place, Error::code)
             .map_err(|failure| failure.hint(HeaderJournal::recovery_hint(input.path()))),
     }
 }
@@ -100,7 +100,7 @@ fn after_byte(released: u64) -> String {
 
 /// Returns the failure of a stream, with the number of bytes that were released before.
 fn stream_failure(error: Error, place: &str, target: &str, released: u64) -> Failure {
-    let class = code(&error);
+    let class = error.code();
     match error {
         Error::Corrupt { .. } | Error::Truncated { .. } | Error::Trailing { .. } | Error::LengthMismatch { .. } => {
             let after_byte = after_byte(released);
@@ -116,7 +116,7 @@ fn input_or_output_failure(error: Error, place: &str, target: &str) -> Failure {
     match error {
         Error::Write(cause) => Failure::io(target, &cause),
         Error::Read(cause) => Failure::io(place, &cause),
-        other => Failure::new(code(&other), format_args!("{place}: {other}")),
+        other => Failure::new(other.code(), format_args!("{place}: {other}")),
     }
 }
 
@@ -136,7 +136,7 @@ fn open_plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output
     }
     let start = input.file().stream_position().map_err(io)?;
     let len = input.known_len().unwrap_or(0);
-    let digest_pass = DigestPass::read(&mut *input, len).or_fail(&place, code)?;
+    let digest_pass = DigestPass::read(&mut *input, len).or_fail(&place, Error::code)?;
     if digest_pass.sha256() != expected {
         let what = format_args!("{place}: the digest does not match --sha256; nothing was released");
         return Err(Failure::new(ErrorCode::DigestMismatch, what));
@@ -152,8 +152,4 @@ fn open_plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output
         }
         other => input_or_output_failure(other, &place, &target),
     })
-}
-
-fn code(error: &Error) -> ErrorCode {
-    ErrorCode::from_name(error.code())
 }

@@ -88,7 +88,7 @@ impl<'a> Visit<'a> {
                 Failure::new(ErrorCode::Malformed, format_args!("{place}: not text"))
                     .hint("az-unlock takes fragments as text; one without needs az-join --raw-sha256".to_owned())
             })?;
-            Fragment::parse_all(text).map(Some).or_fail(place, |error| ErrorCode::from_name(error.code()))
+            Fragment::parse_all(text).map(Some).or_fail(place, |error| error.code())
         })
     }
 
@@ -99,7 +99,7 @@ impl<'a> Visit<'a> {
                 return Ok(None);
             }
             let line = self.stage.secret_text(source)?;
-            Key::parse(&line).map(Some).or_fail("the key", |error| ErrorCode::from_name(error.code()))
+            Key::parse(&line).map(Some).or_fail("the key", |error| error.code())
         })
     }
 
@@ -133,7 +133,7 @@ impl<'a> Visit<'a> {
                 let what = format_args!("{place}: {}", HeaderJournal::INTERRUPTED);
                 return Err(Failure::new(ErrorCode::Malformed, what).hint(hint));
             }
-            let header = Header::read(&mut input).or_fail(&place, |error| ErrorCode::from_name(error.code()))?;
+            let header = Header::read(&mut input).or_fail(&place, |error| error.code())?;
             Ok(Some(Sealed { place, header, file_len }))
         })
     }

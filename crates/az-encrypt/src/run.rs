@@ -36,7 +36,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         }
         Error::Write(cause) => Failure::io(output.name(), &cause),
         Error::Read(cause) => Failure::io(&place, &cause),
-        other => Failure::new(ErrorCode::from_name(other.code()), format_args!("{place}: {other}")),
+        other => Failure::new(other.code(), format_args!("{place}: {other}")),
     })?;
     output.commit()?;
     Ok(())
@@ -64,7 +64,7 @@ fn check_header_size(cli: &Cli) -> Result<(), Failure> {
     match seal(&mut io::empty(), &mut io::sink(), &keys, &options) {
         Err(error @ Error::Malformed { .. }) => Err(Failure::new(ErrorCode::Usage, error)
             .hint("--comment, --content-type, --name and the keys share the 65536 bytes of the header".to_owned())),
-        outcome => outcome.map(drop).or_fail("", |error| ErrorCode::from_name(error.code())),
+        outcome => outcome.map(drop).or_fail("", Error::code),
     }
 }
 
@@ -81,7 +81,7 @@ fn read_keys(cli: &Cli, stage: &Stage) -> Result<Vec<Key>, Failure> {
     }
     let read = |(file, fd)| {
         let line = stage.secret_text(SecretFrom::new("key", file, fd))?;
-        Key::parse(&line).or_fail("the key", |e| ErrorCode::from_name(e.code()))
+        Key::parse(&line).or_fail("the key", Error::code)
     };
     sources.into_iter().map(read).collect()
 }

@@ -188,7 +188,7 @@ impl One<'_> {
         if !is_sealed(published) {
             return Ok((published, Big::Absent));
         }
-        let header = Header::read(&mut &*published).or_fail(place, |error| ErrorCode::from_name(error.code()))?;
+        let header = Header::read(&mut &*published).or_fail(place, |error| error.code())?;
         let big = match header.sealed_len().map(|len| len.checked_sub(published.len() as u64)) {
             Some(Some(0) | None) => Big::Absent,
             Some(missing) => Big::Expected(Expected { size: missing, sha256: None }, None),

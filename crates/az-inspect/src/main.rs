@@ -58,7 +58,6 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = stage.output(&cli.output, Content::Text)?;
     let place = input.name().to_owned();
     let (file_len, is_pipe) = (input.known_len(), !input.is_seekable());
-    let code = |error: &loader_seal::Error| ErrorCode::from_name(error.code());
     let mut head = Vec::with_capacity(PartsReceipt::LINE_MAX);
     let read = input.by_ref().take(PartsReceipt::LINE_MAX as u64).read_to_end(&mut head);
     read.map_err(|error| Failure::io(&place, &error))?;
@@ -75,13 +74,13 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         Err(error) if error.is_empty_input() && is_pipe => {
             return Err(Failure::no_input("sealed stream", &place).into());
         }
-        header => header.or_fail(&place, code)?,
+        header => header.or_fail(&place, loader_seal::Error::code)?,
     };
-    let parts = PartsReport::read(receipt, &header, sealed, file_len).or_fail(&place, code)?;
+    let parts = PartsReport::read(receipt, &header, sealed, file_len).or_fail(&place, loader_seal::Error::code)?;
     let report = match key {
         Some(line) => {
-            let key = Key::parse(&line).or_fail("the key", code)?;
-            let unlocked = header.unlock(&[key]).or_fail(&place, code);
+            let key = Key::parse(&line).or_fail("the key", loader_seal::Error::code)?;
+            let unlocked = header.unlock(&[key]).or_fail(&place, loader_seal::Error::code);
             let unlocked = unlocked.map_err(|failure| failure.hint(interrupted))?;
             if let Some(parts) = &parts {
                 parts.check(unlocked.header(), &place)?;
@@ -89,7 +88,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
             HeaderReport::new(unlocked.header(), unlocked.metadata(), parts, file_len, true)
         }
         None => {
-            let metadata = header.unverified_metadata().or_fail(&place, code)?;
+            let metadata = header.unverified_metadata().or_fail(&place, loader_seal::Error::code)?;
             HeaderReport::new(&header, &metadata, parts, file_len, false)
         }
     };

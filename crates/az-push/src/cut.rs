@@ -23,7 +23,7 @@ impl Cut {
     /// Reads as much of `input` as it takes to know where the cut is.
     pub(crate) fn read(input: &mut Input) -> Result<Self, Failure> {
         let name = input.name().to_owned();
-        let header = Header::read(input).or_fail(&name, |error| ErrorCode::from_name(error.code()))?;
+        let header = Header::read(input).or_fail(&name, |error| error.code())?;
         let header_len = header.as_bytes().len() as u64;
         let known = header.sealed_len();
         let wanted = known.map_or(WHOLE_MAX, |whole| small_len(whole, header_len).min(WHOLE_MAX));
@@ -71,7 +71,7 @@ impl Cut {
                 ErrorCode::Truncated,
                 format_args!("{name}: truncated: nothing after the first {len} bytes"),
             )),
-            _ => check_len(&self.header, len).or_fail(name, |error| ErrorCode::from_name(error.code())),
+            _ => check_len(&self.header, len).or_fail(name, |error| error.code()),
         }
     }
 }
@@ -97,7 +97,7 @@ impl Read for Big<'_> {
 
 /// Length and digest of what `input` has.
 pub(crate) fn digest(input: impl Read) -> Result<Digest, Failure> {
-    copy_digest(input, io::sink()).or_fail("input", |error| ErrorCode::from_name(error.code()))
+    copy_digest(input, io::sink()).or_fail("input", |error| error.code())
 }
 
 pub(crate) fn receipt(digest: &Digest) -> PartReceipt {

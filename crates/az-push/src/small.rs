@@ -46,7 +46,7 @@ impl SmallPart {
             let why = format_args!("{place}: its receipt is that of {other}");
             return Err(Failure::new(ErrorCode::DigestMismatch, why));
         }
-        let code = |error: &loader_seal::Error| ErrorCode::from_name(error.code());
+        let code = |error: &loader_seal::Error| error.code();
         let header = Header::read(&mut &small[..]).or_fail(&place, code)?;
         let release = header.unverified_metadata().or_fail(&place, code)?.release;
         let cut = split_id(&header, small.len() as u64);

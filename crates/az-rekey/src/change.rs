@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use loader_seal::rekey::{RekeyError, SlotChange, rekey};
 use loader_seal::{Error, Header, Key, KeyId};
-use loader_stage::{ErrorCode, Failure, OrFail, SecretFrom, Stage};
+use loader_stage::{Failure, OrFail, SecretFrom, Stage};
 use std::io::Read;
 
 /// The key that opens the file, and the keys to add and to drop.
@@ -37,13 +37,13 @@ impl KeyChange {
                 RekeyError::NoSlot(_) => Some("az-inspect lists the keys of a file".to_owned()),
                 _ => None,
             };
-            Failure::new(ErrorCode::from_name(error.code()), format_args!("{place}: {error}")).hint(hint)
+            Failure::new(error.code(), format_args!("{place}: {error}")).hint(hint)
         })
     }
 }
 
 fn read_key(stage: &Stage, from: SecretFrom<'_>, what: &str) -> Result<Key, Failure> {
-    Key::parse(&stage.secret_text(from)?).or_fail(what, code)
+    Key::parse(&stage.secret_text(from)?).or_fail(what, Error::code)
 }
 
 /// Reads a header. `place` is the name of the input for messages.
@@ -53,7 +53,7 @@ fn read_key(stage: &Stage, from: SecretFrom<'_>, what: &str) -> Result<Key, Fail
 pub(crate) fn read_header(mut input: impl Read, place: &str, is_pipe: bool) -> Result<Header, Failure> {
     match Header::read(&mut input) {
         Err(error) if error.is_empty_input() && is_pipe => Err(Failure::no_input("sealed stream", place)),
-        header => header.or_fail(place, code),
+        header => header.or_fail(place, Error::code),
     }
 }
 
@@ -72,8 +72,4 @@ pub(crate) fn emit_rekeyed(stage: &Stage, header: &Header, moved: bool, written:
             ("slots", slots.into()),
         ],
     );
-}
-
-fn code(error: &Error) -> ErrorCode {
-    ErrorCode::from_name(error.code())
 }

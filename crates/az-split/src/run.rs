@@ -102,15 +102,15 @@ fn split_key(cli: &Cli, stage: &Stage) -> Result<Vec<Fragment>, Failure> {
     }
     let key = if cli.new_key {
         stage.hold_secrets();
-        Key::generate().or_fail("", code)?
+        Key::generate().or_fail("", Error::code)?
     } else {
         let text = stage.secret_text(cli.key.source().or_stdin())?;
-        Key::parse(&text).or_fail("the key", code)?
+        Key::parse(&text).or_fail("the key", Error::code)?
     };
     stage.begin();
     match split(&key, cli.scheme, threshold, cli.shares) {
         Err(error @ Error::Malformed { .. }) => Err(Failure::new(ErrorCode::Usage, error).hint(SHAMIR_HINT.to_owned())),
-        outcome => outcome.or_fail("", code),
+        outcome => outcome.or_fail("", Error::code),
     }
 }
 
@@ -142,7 +142,7 @@ fn split_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
         Err(error) if error.is_empty_input() && !input.is_seekable() => {
             Err(Failure::no_input("sealed stream", input.name()))
         }
-        outcome => outcome.or_fail(input.name(), code),
+        outcome => outcome.or_fail(input.name(), Error::code),
     }?;
     Output::commit_all([big, small])?;
     let part = |digest: Digest| PartReceipt { size: digest.len, sha256: digest.hex() };
@@ -161,8 +161,4 @@ fn with_suffix(name: &Path, suffix: &str) -> std::path::PathBuf {
     let mut path = name.as_os_str().to_owned();
     path.push(suffix);
     path.into()
-}
-
-fn code(error: &Error) -> ErrorCode {
-    ErrorCode::from_name(error.code())
 }

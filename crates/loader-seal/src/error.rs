@@ -3,6 +3,7 @@
 use crate::FragmentError;
 use crate::device::DeviceMismatch;
 use crate::key::KeyId;
+use loader_model::ErrorCode;
 use std::fmt;
 use std::io;
 
@@ -109,21 +110,21 @@ pub enum Error {
 
 impl Error {
     /// Returns the class of the error, as in the `error.code` of an event.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::NotSealed { .. } => "not_sealed",
-            Self::Unsupported(_) => "unsupported",
-            Self::WrongKey { .. } => "wrong_key",
-            Self::HeaderTampered => "header_tampered",
-            Self::Truncated { .. } => "truncated",
-            Self::Corrupt { .. } => "corrupt",
-            Self::Trailing { .. } => "trailing",
-            Self::LengthMismatch { .. } => "length_mismatch",
-            Self::OutOfRange { .. } => "out_of_range",
-            Self::WrongDevice(_) => "wrong_device",
-            Self::Malformed { .. } => "malformed",
-            Self::Fragment(_) => "wrong_fragment",
-            Self::Read(_) | Self::Write(_) | Self::Memory { .. } | Self::Random(_) => "io",
+            Self::NotSealed { .. } => ErrorCode::NotSealed,
+            Self::Unsupported(_) => ErrorCode::Unsupported,
+            Self::WrongKey { .. } => ErrorCode::WrongKey,
+            Self::HeaderTampered => ErrorCode::HeaderTampered,
+            Self::Truncated { .. } => ErrorCode::Truncated,
+            Self::Corrupt { .. } => ErrorCode::Corrupt,
+            Self::Trailing { .. } => ErrorCode::Trailing,
+            Self::LengthMismatch { .. } => ErrorCode::LengthMismatch,
+            Self::OutOfRange { .. } => ErrorCode::OutOfRange,
+            Self::WrongDevice(_) => ErrorCode::WrongDevice,
+            Self::Malformed { .. } => ErrorCode::Malformed,
+            Self::Fragment(_) => ErrorCode::WrongFragment,
+            Self::Read(_) | Self::Write(_) | Self::Memory { .. } | Self::Random(_) => ErrorCode::Io,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::fields::{FIELD_HEAD_LEN, Fields};
 use crate::layout::{FIXED_LEN, HEADER_LEN, MAC_LEN};
 use crate::slot::KEY_SLOT_LEN;
 use crate::{Error, Header, Key, KeyId, KeySlot};
+use loader_model::ErrorCode;
 
 /// Type of the padding field, whose value is zeros. It is the highest type, so that the
 /// field is always the last one.
@@ -54,11 +55,11 @@ pub enum RekeyError {
 
 impl RekeyError {
     /// Returns the class of the error, as in the `error.code` of an event.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> ErrorCode {
         match self {
             Self::Seal(error) => error.code(),
-            Self::NoSlot(_) => "not_found",
-            Self::AddedAndDropped(_) | Self::LastSlot => "usage",
+            Self::NoSlot(_) => ErrorCode::NotFound,
+            Self::AddedAndDropped(_) | Self::LastSlot => ErrorCode::Usage,
         }
     }
 }

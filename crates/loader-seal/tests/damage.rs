@@ -71,7 +71,7 @@ impl Sample {
         let Err(error) = outcome else { panic!("{}: {} was accepted by {threads} threads", self.name, what()) };
         let expected =
             ["not_sealed", "unsupported", "wrong_key", "header_tampered", "truncated", "corrupt", "trailing"];
-        assert!(expected.contains(&error.code()), "{}: {}: {threads} threads: {error}", self.name, what());
+        assert!(expected.contains(&error.code().as_str()), "{}: {}: {threads} threads: {error}", self.name, what());
         let expected = self.expected_prefix(damaged);
         assert!(*released == expected, "{}: {}: {threads} threads released {}", self.name, what(), released.len());
         true

@@ -108,7 +108,7 @@ impl Device {
                 ),
                 _ => None,
             };
-            let failure = Failure::new(ErrorCode::from_name(error.code()), format_args!("{place}: {error}"));
+            let failure = Failure::new(error.code(), format_args!("{place}: {error}"));
             let failure = failure.hint(hint.map(str::to_owned));
             match error {
                 Error::WrongDevice(DeviceMismatch::Other | DeviceMismatch::OtherWithSecret) => self.name_changes(failure),

@@ -11,7 +11,7 @@ const NONE: (&str, &str) = ("no archive named", "az-doctor ARCHIVE, or AZ_ARCHIV
 pub(crate) fn archive(visit: &Visit<'_>) -> Result<Finding, Failure> {
     let Some(sealed) = visit.archive()? else { return Ok(Finding::skipped(NONE.0, NONE.1)) };
     let (place, header) = (&sealed.place, &sealed.header);
-    let metadata = header.unverified_metadata().or_fail(place, |error| ErrorCode::from_name(error.code()))?;
+    let metadata = header.unverified_metadata().or_fail(place, |error| error.code())?;
     let (whole, there) = (header.sealed_len(), sealed.file_len);
     let differs = |code, whole: u64, there: u64| {
         Failure::new(code, format_args!("{place}: {there} bytes, its header announces {whole}"))
@@ -48,7 +48,7 @@ pub(crate) fn key(visit: &Visit<'_>) -> Result<Finding, Failure> {
     };
     if let Some(key) = key {
         let unlocked = sealed.header.clone().unlock(std::slice::from_ref(key));
-        unlocked.or_fail(&sealed.place, |error| ErrorCode::from_name(error.code()))?;
+        unlocked.or_fail(&sealed.place, |error| error.code())?;
     }
     // A key at hand does not help an unlock, which makes it of fragments.
     let fragments = match visit.after(Name::Fragment, visit.fragment())? {

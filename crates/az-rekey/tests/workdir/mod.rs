@@ -61,7 +61,7 @@ impl WorkDir {
         let mut rest = sealed;
         let unlocked = Header::read(&mut rest).and_then(|header| header.unlock(&[self.key(name)]));
         let mut plain = Vec::new();
-        unlocked.and_then(|unlocked| unlocked.open(&mut rest, &mut plain, 1)).map_err(|error| error.code())?;
+        unlocked.and_then(|unlocked| unlocked.open(&mut rest, &mut plain, 1)).map_err(|error| error.code().as_str())?;
         Ok(plain)
     }
 

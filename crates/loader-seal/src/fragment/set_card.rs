@@ -2,6 +2,7 @@
 
 use super::{Fragment, Scheme, SetId};
 use crate::{Digest, KeyId};
+use loader_model::ErrorCode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -73,10 +74,10 @@ pub enum SetCardError {
 
 impl SetCardError {
     /// Returns the class of the error, as in the `error.code` of an event.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Malformed => "malformed",
-            _ => "wrong_fragment",
+            Self::Malformed => ErrorCode::Malformed,
+            _ => ErrorCode::WrongFragment,
         }
     }
 }
@@ -205,8 +206,8 @@ mod tests {
             assert_eq!(SetCard::from_json(&other.to_line()), Err(SetCardError::Malformed));
         }
         let other = split(&Key::generate().unwrap(), Scheme::Xor, 2, 2).unwrap();
-        assert_eq!(card.check(&other[0]).unwrap_err().code(), "wrong_fragment");
-        assert_eq!(SetCard::from_json(b"{}").unwrap_err().code(), "malformed");
+        assert_eq!(card.check(&other[0]).unwrap_err().code().as_str(), "wrong_fragment");
+        assert_eq!(SetCard::from_json(b"{}").unwrap_err().code().as_str(), "malformed");
     }
 
     #[test]
