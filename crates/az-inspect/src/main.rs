@@ -65,7 +65,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         None => (None, &head[..]),
         Some(Ok((receipt, rest))) => (Some(receipt), rest),
         Some(Err(_)) => {
-            return Err(Failure::new(ErrorCode::Malformed, format_args!("{place}: the receipt cannot be read")).into());
+            return Err(Failure::new(ErrorCode::Malformed, format_args!("{place}: the receipt is not valid")).into());
         }
     };
     let interrupted = HeaderJournal::recovery_hint(input.path());
