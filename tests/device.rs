@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use loader_seal::Key;
-use loader_seal::device::{Binding, Cost, Kind, seal};
+use loader_seal::device::{Binding, Cost, SealedKind, seal};
 use loader_seal::fragment::{Scheme, split};
 use loader_testkit::{Config, DevServer, FragmentForm, SealCost, Settings};
 use serde_json::json;
@@ -195,7 +195,7 @@ fn a_hostile_password_hash_is_refused_before_it_takes_memory() {
     device.succeeds("az-fetch --export stick key-fragment");
     let binding = Binding { user: [1; 16], password: "x", hardware: [2; 32], secret: None };
     let cheap = Cost { memory_kib: 64, passes: 1, lanes: 1 };
-    let sealed = seal(b"x", Kind::Fragment, &binding, cheap).unwrap();
+    let sealed = seal(b"x", SealedKind::Fragment, &binding, cheap).unwrap();
     let with = |memory_kib: u32, passes: u32, lanes: u8| {
         let mut sealed = sealed.clone();
         // The cost follows the TLV header, the wrapped key and the KDF.
@@ -219,5 +219,5 @@ fn a_hostile_password_hash_is_refused_before_it_takes_memory() {
         device.refused(line, 65, &["\"malformed\"", "password hash"]);
     }
     with(256 * 1024, 10, 1);
-    device.refused(line, 74, &["no memory for the password hash, 262144 KiB"]);
+    device.refused(line, 74, &["not enough memory for the password hash, which needs 262144 KiB"]);
 }

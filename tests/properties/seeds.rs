@@ -63,7 +63,7 @@ fn fragments() -> Vec<Vec<u8>> {
 }
 
 fn cards() -> Vec<Vec<u8>> {
-    sets().iter().map(|set| SetCard::of(set).unwrap().to_line()).collect()
+    sets().iter().map(|set| SetCard::from_fragments(set).unwrap().to_line()).collect()
 }
 
 fn jwt_keys() -> Vec<Vec<u8>> {

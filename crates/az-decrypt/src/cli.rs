@@ -1,4 +1,4 @@
-//! The command line of az-decrypt.
+//! Command line of az-decrypt.
 
 use loader_stage::{KeyArgs, OutputArgs, StageArgs};
 use std::path::PathBuf;
@@ -9,11 +9,11 @@ Examples:
   az-fetch --token-file jwt --cdn-file cdn.json models/yolo.onnx | az-decrypt --key-file key > yolo
   az-decrypt --key-file key --range 0:4096 yolo.onnx.enc | xxd | head";
 
-/// Open a sealed stream: every byte is verified before it leaves
+/// Open a sealed file; every byte is verified before it is written
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-decrypt", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// Sealed file; - or nothing is standard input
+    /// Sealed file; - or no FILE is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
     pub(crate) input: PathBuf,
 
@@ -23,27 +23,27 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 
-    /// Only LENGTH bytes from OFFSET on (OFFSET: is the rest) of a regular file
+    /// Write only LENGTH bytes from OFFSET (OFFSET: is up to the end); needs a regular file
     #[arg(long, value_name = "OFFSET:LENGTH", value_parser = parse_range, conflicts_with = "plain_ctr")]
     pub(crate) range: Option<ByteRange>,
 
-    /// Check everything and release nothing
+    /// Verify the file and write nothing
     #[arg(long, conflicts_with_all = ["range", "plain_ctr", "output"])]
     pub(crate) verify_only: bool,
 
-    /// Check all of a regular file before its first byte leaves, then again as it leaves
+    /// Verify the whole file before the first byte is written; needs a regular file
     #[arg(long, conflicts_with_all = ["range", "plain_ctr", "verify_only"])]
     pub(crate) verify_first: bool,
 
-    /// Read the old layout, AES-256-CTR, which authenticates nothing
+    /// Read the plain layout of old archives: AES-256-CTR without authentication
     #[arg(long)]
     pub(crate) plain_ctr: bool,
 
-    /// With --plain-ctr: SHA-256 of the file, checked before a byte leaves
+    /// With --plain-ctr: SHA-256 of the file, verified before the first byte is written
     #[arg(long, value_name = "HEX", requires = "plain_ctr", value_parser = parse_sha256)]
     pub(crate) sha256: Option<[u8; 32]>,
 
-    /// Threads that check and decrypt [default: cores, at most 4]
+    /// Number of threads [default: number of cores, at most 4]
     #[arg(long, value_name = "N", env = "AZ_THREADS", hide_env = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: Option<u16>,
 
@@ -57,7 +57,7 @@ impl AsRef<StageArgs> for Cli {
     }
 }
 
-/// A range of the plaintext; without a length it reaches to the end.
+/// Range of the plaintext, in bytes. Without a length it ends at the end of the plaintext.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ByteRange {
     pub(crate) offset: u64,

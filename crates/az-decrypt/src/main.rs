@@ -1,4 +1,4 @@
-//! az-decrypt: a sealed stream in, verified plaintext out.
+//! az-decrypt opens a sealed file and writes its verified plaintext.
 
 mod cli;
 mod run;

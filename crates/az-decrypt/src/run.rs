@@ -1,14 +1,14 @@
-//! What az-decrypt does.
+//! Implementation of az-decrypt.
 
 use crate::cli::Cli;
-use loader_seal::rekey::Journal;
-use loader_seal::{Error, FirstReading, Header, Key, PlainCtr, Sink, Unlocked};
+use loader_seal::rekey::HeaderJournal;
+use loader_seal::{DigestPass, Error, Header, Key, PlainCtr, Sink, Unlocked};
 use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Output, Stage};
 use std::io::{self, Seek, SeekFrom};
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
-    let keys = [Key::parse(&stage.secret_text(cli.key.source())?).or_fail("the key", code)?];
+    let keys = [Key::parse(&stage.secret_text(cli.key.source())?).or_fail("the key", Error::code)?];
     if cli.verify_only {
         stage.begin();
         return Ok(verify(cli, &mut input, &keys, &mut stage.progress().count(io::sink()))?);
@@ -16,24 +16,24 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = stage.output(&cli.output, Content::Binary)?;
     stage.begin();
     if cli.plain_ctr {
-        plain_ctr(cli, stage, &keys[0], &mut input, &mut output)?;
+        open_plain_ctr(cli, stage, &keys[0], &mut input, &mut output)?;
     } else {
         if cli.verify_first {
             stage.step("verify", &[]);
             verify_and_rewind(cli, &mut input, &keys)?;
         }
-        sealed(cli, stage, &keys, &mut input, &mut output)?;
+        open_sealed(cli, stage, &keys, &mut input, &mut output)?;
     }
     output.commit()?;
     Ok(())
 }
 
-/// Opens the whole stream and gives its plaintext to `sink`, which leaves it nowhere.
+/// Opens the whole stream and writes its plaintext to `sink`, which discards it.
 fn verify(cli: &Cli, input: &mut Input, keys: &[Key], sink: &mut (impl Sink + Send)) -> Result<(), Failure> {
     let place = input.name().to_owned();
     let unlocked = unlock(input, keys)?;
     let opened = unlocked.open(&mut input.polled(), sink, loader_stage::thread_count(cli.threads));
-    opened.map(drop).map_err(|error| explain(error, &place, &place, 0))
+    opened.map(drop).map_err(|error| stream_failure(error, &place, &place, 0))
 }
 
 fn verify_and_rewind(cli: &Cli, input: &mut Input, keys: &[Key]) -> Result<(), Failure> {
@@ -41,7 +41,7 @@ fn verify_and_rewind(cli: &Cli, input: &mut Input, keys: &[Key]) -> Result<(), F
     let io = |error: io::Error| Failure::io(&place, &error);
     if !input.is_seekable() {
         return Err(Failure::new(ErrorCode::Usage, format_args!("{place}: --verify-first needs a regular file"))
-            .hint("it is read twice, so that nothing leaves before everything was checked".to_owned()));
+            .hint("the file is read twice, to verify all of it before anything is written".to_owned()));
     }
     let start = input.file().stream_position().map_err(io)?;
     verify(cli, input, keys, &mut io::sink())?;
@@ -54,12 +54,12 @@ fn unlock(input: &mut Input, keys: &[Key]) -> Result<Unlocked, Failure> {
         Err(error) if error.is_empty_input() && !input.is_seekable() => Err(Failure::no_input("sealed stream", &place)),
         header => header
             .and_then(|header| header.unlock(keys))
-            .or_fail(&place, code)
-            .map_err(|failure| failure.hint(Journal::interrupted(input.path()))),
+            .or_fail(&place, Error::code)
+            .map_err(|failure| failure.hint(HeaderJournal::recovery_hint(input.path()))),
     }
 }
 
-fn sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mut Output) -> Result<(), Failure> {
+fn open_sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mut Output) -> Result<(), Failure> {
     let place = input.name().to_owned();
     let unlocked = unlock(input, keys)?;
     let threads = loader_stage::thread_count(cli.threads);
@@ -85,74 +85,71 @@ fn sealed(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input, output: &mu
                 .map(drop)
         }
     };
-    outcome.map_err(|error| explain(error, &place, &target, released(stage, to_file)))
+    outcome.map_err(|error| stream_failure(error, &place, &target, released(stage, to_file)))
 }
 
-/// Bytes that have left for good; a file that does not appear has released nothing.
+/// Returns the number of released bytes. It is 0 for an output file, which is not created
+/// on failure.
 fn released(stage: &Stage, to_file: bool) -> u64 {
     if to_file { 0 } else { stage.progress().done().unwrap_or(0) }
 }
 
-fn extent(released: u64) -> String {
+fn after_byte(released: u64) -> String {
     if released == 0 { String::new() } else { format!(" after byte {released}") }
 }
 
-/// The failure of a stream, with how much of it was released before.
-fn explain(error: Error, place: &str, target: &str, released: u64) -> Failure {
-    let class = code(&error);
+/// Returns the failure of a stream, with the number of bytes that were released before.
+fn stream_failure(error: Error, place: &str, target: &str, released: u64) -> Failure {
+    let class = error.code();
     match error {
         Error::Corrupt { .. } | Error::Truncated { .. } | Error::Trailing { .. } | Error::LengthMismatch { .. } => {
-            let extent = extent(released);
-            Failure::new(class, format_args!("{place}: {error}; nothing{extent} was released"))
+            let after_byte = after_byte(released);
+            Failure::new(class, format_args!("{place}: {error}; nothing{after_byte} was released"))
                 .hint("copy the file again, or compare it with the publisher's digest".to_owned())
         }
-        other => at_either_end(other, place, target),
+        other => input_or_output_failure(other, place, target),
     }
 }
 
-/// The failure at the output where writing failed, else at the input.
-fn at_either_end(error: Error, place: &str, target: &str) -> Failure {
+/// Returns a failure of the output if writing failed, otherwise of the input.
+fn input_or_output_failure(error: Error, place: &str, target: &str) -> Failure {
     match error {
         Error::Write(cause) => Failure::io(target, &cause),
         Error::Read(cause) => Failure::io(place, &cause),
-        other => Failure::new(code(&other), format_args!("{place}: {other}")),
+        other => Failure::new(other.code(), format_args!("{place}: {other}")),
     }
 }
 
-fn plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output: &mut Output) -> Result<(), Failure> {
+fn open_plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output: &mut Output) -> Result<(), Failure> {
     let place = input.name().to_owned();
     let io = |error: io::Error| Failure::io(&place, &error);
     stage.step("plain-ctr", &[("authenticated", cli.sha256.is_some().into())]);
     let (target, to_file) = (output.name().to_owned(), output.is_file());
     let opener = PlainCtr::new(key);
-    let Some(promised) = cli.sha256 else {
+    let Some(expected) = cli.sha256 else {
         let opened = opener.open(input, stage.progress().count(output));
-        return opened.map(drop).map_err(|error| at_either_end(error, &place, &target));
+        return opened.map(drop).map_err(|error| input_or_output_failure(error, &place, &target));
     };
     if !input.is_seekable() {
         return Err(Failure::new(ErrorCode::Usage, format_args!("{place}: --sha256 needs a regular file"))
-            .hint("it is read twice, so that nothing leaves before the digest was checked".to_owned()));
+            .hint("the file is read twice, to verify its digest before anything is written".to_owned()));
     }
     let start = input.file().stream_position().map_err(io)?;
     let len = input.known_len().unwrap_or(0);
-    let first = FirstReading::of(&mut *input, len).or_fail(&place, code)?;
-    if first.sha256() != promised {
-        let what = format_args!("{place}: not the digest of --sha256; nothing was released");
+    let digest_pass = DigestPass::read(&mut *input, len).or_fail(&place, Error::code)?;
+    if digest_pass.sha256() != expected {
+        let what = format_args!("{place}: the digest does not match --sha256; nothing was released");
         return Err(Failure::new(ErrorCode::DigestMismatch, what));
     }
     input.file().seek(SeekFrom::Start(start)).map_err(io)?;
-    let mut again = first.again(input);
-    let opened = opener.open(&mut again, stage.progress().count(output));
+    let mut reader = digest_pass.reread(input);
+    let opened = opener.open(&mut reader, stage.progress().count(output));
     opened.map(drop).map_err(|error| match error {
-        Error::Read(_) if again.is_changed() => {
-            let extent = extent(released(stage, to_file));
-            let what = format_args!("{place}: changed while it was read; nothing{extent} was released");
-            Failure::new(ErrorCode::Changed, what).hint("see who writes to it, then try again".to_owned())
+        Error::Read(_) if reader.is_changed() => {
+            let after_byte = after_byte(released(stage, to_file));
+            let what = format_args!("{place}: changed while it was read; nothing{after_byte} was released");
+            Failure::new(ErrorCode::Changed, what).hint("stop the process that writes to it, then try again".to_owned())
         }
-        other => at_either_end(other, &place, &target),
+        other => input_or_output_failure(other, &place, &target),
     })
-}
-
-fn code(error: &Error) -> ErrorCode {
-    ErrorCode::from_name(error.code())
 }

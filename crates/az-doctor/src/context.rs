@@ -10,7 +10,7 @@ use loader_engine::{Engine, Host};
 use loader_http::{Notify, ProbeResult};
 use loader_model::{CdnCredentials, Credentials};
 use loader_seal::fragment::Fragment;
-use loader_seal::rekey::Journal;
+use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Header, Key};
 use loader_session::{api_failure, cdn_failure, hardware_failure, read_device_secret, read_hwid_file};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
@@ -92,7 +92,7 @@ impl<'a> Context<'a> {
                         .to_owned(),
                 )
             })?;
-            Fragment::parse_all(text).map(Some).or_fail(path, |error| ErrorCode::from_name(error.code()))
+            Fragment::parse_all(text).map(Some).or_fail(path, |error| error.code())
         })
     }
 
@@ -103,7 +103,7 @@ impl<'a> Context<'a> {
                 return Ok(None);
             }
             let line = self.stage.secret_text(source)?;
-            Key::parse(&line).map(Some).or_fail("the key", |error| ErrorCode::from_name(error.code()))
+            Key::parse(&line).map(Some).or_fail("the key", |error| error.code())
         })
     }
 
@@ -133,11 +133,11 @@ impl<'a> Context<'a> {
             let Some(path) = &self.cli.archive else { return Ok(None) };
             let mut input = self.stage.input(path)?;
             let (name, file_len) = (input.name().to_owned(), input.known_len());
-            if let Some(hint) = Journal::interrupted(input.path()) {
-                let text = format_args!("{name}: {}", Journal::HALF_WRITTEN);
+            if let Some(hint) = HeaderJournal::recovery_hint(input.path()) {
+                let text = format_args!("{name}: {}", HeaderJournal::INTERRUPTED);
                 return Err(Failure::new(ErrorCode::Malformed, text).hint(hint));
             }
-            let header = Header::read(&mut input).or_fail(&name, |error| ErrorCode::from_name(error.code()))?;
+            let header = Header::read(&mut input).or_fail(&name, |error| error.code())?;
             Ok(Some(ArchiveInfo { name, header, file_len }))
         })
     }

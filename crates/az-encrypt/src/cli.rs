@@ -1,4 +1,4 @@
-//! The command line of az-encrypt.
+//! Command line of az-encrypt.
 
 use loader_model::ResourceName;
 use loader_seal::Suite;
@@ -11,18 +11,18 @@ Examples:
   az-encrypt --key-file key --name models/yolo.onnx --release 7 yolo.onnx -o yolo.onnx.enc
   az-encrypt --key-file site-a.key --key-file site-b.key < app.tar > app.enc
 
-An archive of images in FILE is read first: its images are listed in the header, and one that
-az-load would refuse is refused (65) unless --force is given. A pipe is sealed as it is.";
+If FILE is an archive of images, it is read twice: its images are listed in the header, and an
+archive that az-load would refuse is refused (65), unless --force is given. A pipe is not checked.";
 
-/// Seal a stream so that only the holders of a key can open it, and no one can change it unseen
+/// Seal a file or a stream: only the holders of a key can open it, and every change is detected
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-encrypt", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// Plaintext; - or nothing is standard input
+    /// Plaintext; - or no FILE is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
     pub(crate) input: PathBuf,
 
-    /// Key line; - is standard input; once for each key
+    /// Key line; - is standard input; repeatable
     #[arg(long, value_name = "PATH", env = "AZ_KEY_FILE")]
     pub(crate) key_file: Vec<PathBuf>,
 
@@ -37,23 +37,23 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAME", default_value = "gcm", value_parser = parse_suite)]
     pub(crate) suite: Suite,
 
-    /// What one check covers: 4K to 16M, a power of two
+    /// Segment length: 4K to 16M, a power of two
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_segment)]
     pub(crate) segment: u8,
 
-    /// Name of the resource, for the header
+    /// Name of the resource for the header
     #[arg(long, value_name = "FOLDER/NAME")]
     pub(crate) name: Option<ResourceName>,
 
-    /// Number of the release, for the header; only ever grows
+    /// Number of the release for the header; must increase
     #[arg(long, value_name = "N")]
     pub(crate) release: Option<u64>,
 
-    /// Media type of the plaintext, for the header
+    /// Media type of the plaintext for the header
     #[arg(long, value_name = "TYPE")]
     pub(crate) content_type: Option<String>,
 
-    /// List of images for the header [default: read from FILE first]
+    /// List of images for the header [default: read from FILE]
     #[arg(long, value_name = "PATH")]
     pub(crate) images_file: Option<PathBuf>,
 
@@ -61,11 +61,11 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) require_images: bool,
 
-    /// A remark, for the header; anyone can read it
+    /// Comment for the header, not encrypted
     #[arg(long, value_name = "TEXT")]
     pub(crate) comment: Option<String>,
 
-    /// Threads that encrypt [default: cores, at most 4]
+    /// Number of threads [default: number of cores, at most 4]
     #[arg(long, value_name = "N", env = "AZ_THREADS", hide_env = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: Option<u16>,
 
@@ -87,7 +87,7 @@ fn parse_suite(text: &str) -> Result<Suite, String> {
     }
 }
 
-/// log2 of a size such as 4096, 64K or 1M.
+/// Parses a size such as 4096, 64K or 1M. Returns its log2.
 fn parse_segment(text: &str) -> Result<u8, String> {
     let (digits, shift) = match text.strip_suffix(['K', 'M']) {
         Some(digits) => (digits, if text.ends_with('K') { 10 } else { 20 }),

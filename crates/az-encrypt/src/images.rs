@@ -1,5 +1,5 @@
-//! The images in the plaintext: known before the first byte is sealed, so that the header
-//! can list them.
+//! List of the images in the plaintext. It is in the header, so it is created before the
+//! first byte is sealed.
 
 use crate::cli::Cli;
 use loader_archive::{
@@ -16,61 +16,61 @@ pub(crate) const DOCKER_ARCHIVE: &str = "application/x-docker-archive";
 /// Maximum number of bytes of the list in a header, which contains slots and names too.
 const LIST_MAX: usize = 48 * 1024;
 
-/// Number of bytes that are read at once.
+/// Number of bytes per read.
 const BUFFER_LEN: usize = 256 * 1024;
 
-/// What is known of the images before the input is sealed.
+/// Result of [`list_images`].
 #[derive(Default)]
-pub(crate) struct Recorded {
+pub(crate) struct ImageList {
     /// The list for the header, as JSON.
-    pub(crate) list: Option<String>,
+    pub(crate) json: Option<String>,
     /// SHA-256 of the input, if it was read for the list.
-    pub(crate) digest: Option<[u8; 32]>,
+    pub(crate) input_digest: Option<[u8; 32]>,
 }
 
-/// Returns the list for the header: from `--images-file`, or from the input if it is a
-/// regular file with an archive of images, which is read once for that.
+/// Returns the list of images for the header: from `--images-file`, or from the input if it
+/// is a regular file with an archive of images. Such an input is read once for the list.
 ///
 /// # Errors
-/// An archive of images that az-load would refuse, unless `--force` is given; no list with
-/// `--require-images`; a file that is no such list; `io`.
-pub(crate) fn record(cli: &Cli, stage: &Stage, input: &Input) -> Result<Recorded, Failure> {
-    let recorded = match &cli.images_file {
+/// The error of an archive that az-load would refuse, unless `--force` is given; `malformed`
+/// if there is no list with `--require-images`, or if the list is invalid or too long; `io`.
+pub(crate) fn list_images(cli: &Cli, stage: &Stage, input: &Input) -> Result<ImageList, Failure> {
+    let list = match &cli.images_file {
         Some(path) => {
             let too_long = || Failure::new(ErrorCode::Malformed, format_args!("{}: too many images", path.display()));
-            Recorded { list: Some(to_json(from_file(stage, path)?).ok_or_else(too_long)?), digest: None }
+            ImageList { json: Some(to_json(from_file(stage, path)?).ok_or_else(too_long)?), input_digest: None }
         }
         None => from_input(cli, stage, input)?,
     };
-    if cli.require_images && recorded.list.is_none() {
+    if cli.require_images && list.json.is_none() {
         let failure = Failure::new(ErrorCode::Malformed, format_args!("{}: no list of images", input.name()));
         return Err(failure.hint(match input.known_len() {
-            Some(_) => "it is no archive that docker save or another tool wrote".to_owned(),
+            Some(_) => "it is not an archive of images, as docker save writes it".to_owned(),
             None => "a pipe is read once: seal from a file, or use --images-file".to_owned(),
         }));
     }
-    Ok(recorded)
+    Ok(list)
 }
 
-fn from_input(cli: &Cli, stage: &Stage, input: &Input) -> Result<Recorded, Failure> {
+fn from_input(cli: &Cli, stage: &Stage, input: &Input) -> Result<ImageList, Failure> {
     let is_declared = cli.content_type.as_deref() == Some(DOCKER_ARCHIVE);
     if input.known_len().is_none() || cli.content_type.is_some() && !is_declared {
-        return Ok(Recorded::default());
+        return Ok(ImageList::default());
     }
     let io = |error: io::Error| Failure::io(input.name(), &error);
     let mut digest = HashingReader { inner: input.file(), hash: Sha256::new() };
     let outcome = read(&mut digest, is_declared);
     input.file().seek(SeekFrom::Start(0)).map_err(io)?;
     let error = match outcome {
-        Ok(None) => return Ok(Recorded::default()),
+        Ok(None) => return Ok(ImageList::default()),
         Ok(Some(archive)) => match archive.images() {
             Ok(images) => {
                 if archive.compressions().any(|compression| compression == Compression::Zstd) {
                     stage.step("engine-limits", &[("why", "Docker before 23 cannot read zstd layers".into())]);
                 }
-                let list = to_json(images);
-                stage.step(if list.is_some() { "images-recorded" } else { "images-not-recorded" }, &[]);
-                return Ok(Recorded { list, digest: Some(digest.hash.finalize().into()) });
+                let json = to_json(images);
+                stage.step(if json.is_some() { "images-recorded" } else { "images-not-recorded" }, &[]);
+                return Ok(ImageList { json, input_digest: Some(digest.hash.finalize().into()) });
             }
             Err(error) => Refusal { error, is_image_archive: true },
         },
@@ -81,7 +81,7 @@ fn from_input(cli: &Cli, stage: &Stage, input: &Input) -> Result<Recorded, Failu
         Refusal { error: Error::Read(error), .. } => Err(io(error)),
         Refusal { is_image_archive, .. } if cli.output.force || !is_image_archive && !is_declared => {
             stage.step("images-not-recorded", &[("why", why.into())]);
-            Ok(Recorded::default())
+            Ok(ImageList::default())
         }
         Refusal { error, .. } => {
             let hint = error.hint().map_or_else(|| INSIST.to_owned(), |hint| format!("{hint}; {INSIST}"));
@@ -93,15 +93,15 @@ fn from_input(cli: &Cli, stage: &Stage, input: &Input) -> Result<Recorded, Failu
 
 const INSIST: &str = "seal it all the same with --force";
 
-/// Why there is no list.
+/// Reason why there is no list.
 struct Refusal {
     error: Error,
     /// True if members have names that only archives of images have.
     is_image_archive: bool,
 }
 
-/// Reads the whole input; `None` if its first member is nothing that such an archive
-/// begins with, so that other tar archives are not read twice.
+/// Reads the whole input. Returns `None` after its first bytes if they cannot be the start
+/// of an archive of images, so that other tar archives are not read twice.
 fn read(input: &mut impl Read, is_declared: bool) -> Result<Option<Archive>, Refusal> {
     let mut reader = ArchiveReader::default();
     let outcome = read_into(&mut reader, input, is_declared);
@@ -126,7 +126,7 @@ fn read_into(reader: &mut ArchiveReader, input: &mut impl Read, is_declared: boo
     }
 }
 
-/// Hashes what is read through it.
+/// Reader that hashes the bytes.
 pub(crate) struct HashingReader<R> {
     inner: R,
     hash: Sha256,
@@ -140,27 +140,27 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
-/// Reads an input the second time: at its end, an error replaces the end if it is not the
-/// same as the first time, so that no complete file is sealed.
-pub(crate) struct SameReader<R> {
+/// Reader for the second pass. If the digest of the input differs from the first pass, it
+/// returns an error instead of the end of the input, so that no complete file is sealed.
+pub(crate) struct ChangeDetectingReader<R> {
     input: HashingReader<R>,
     digest: Option<[u8; 32]>,
     is_changed: bool,
 }
 
-impl<R: Read> SameReader<R> {
-    /// Expects the digest, if there is one.
+impl<R: Read> ChangeDetectingReader<R> {
+    /// Creates a reader. Without a digest, changes are not detected.
     pub(crate) fn new(input: R, digest: Option<[u8; 32]>) -> Self {
         Self { input: HashingReader { inner: input, hash: Sha256::new() }, digest, is_changed: false }
     }
 
-    /// Returns true if the input was not the same.
+    /// Returns true if the input has changed since the first pass.
     pub(crate) fn is_changed(&self) -> bool {
         self.is_changed
     }
 }
 
-impl<R: Read> Read for SameReader<R> {
+impl<R: Read> Read for ChangeDetectingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(expected) = self.digest else { return self.input.inner.read(buffer) };
         let read = self.input.read(buffer)?;
@@ -178,8 +178,8 @@ fn from_file(stage: &Stage, path: &Path) -> Result<Vec<Image>, Failure> {
     Ok(Expected::from_json(&text).or_fail(file.name(), Error::code)?.images)
 }
 
-/// Returns `None` if the list does not fit: the layers are omitted first, because tags and
-/// ids matter more.
+/// Encodes the list. If it is too long, layers are skipped; if it is still too long, returns
+/// `None`.
 fn to_json(mut images: Vec<Image>) -> Option<String> {
     let short = |images: &[Image]| serde_json::to_string(images).ok().filter(|list| list.len() <= LIST_MAX);
     if let Some(list) = short(&images) {

@@ -1,4 +1,4 @@
-//! az-encrypt: plaintext in, a sealed stream out.
+//! az-encrypt seals plaintext.
 
 mod cli;
 mod images;

@@ -1,18 +1,18 @@
-//! What az-encrypt does.
+//! Implementation of az-encrypt.
 
 use crate::cli::Cli;
-use crate::images::{self, Recorded, SameReader};
+use crate::images::{self, ChangeDetectingReader, ImageList};
 use loader_seal::{Error, Key, Metadata, SealOptions, seal};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::io;
 use std::path::Path;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
-    check_room(cli)?;
+    check_header_size(cli)?;
     let mut input = stage.input(&cli.input)?;
-    let keys = keys(cli, stage)?;
+    let keys = read_keys(cli, stage)?;
     let mut output = stage.output(&cli.output, Content::Binary)?;
-    let Recorded { list: images, digest } = images::record(cli, stage, &input)?;
+    let ImageList { json: images, input_digest } = images::list_images(cli, stage, &input)?;
     let archive = images.as_ref().map(|_| images::DOCKER_ARCHIVE.to_owned());
     let options = SealOptions {
         suite: cli.suite,
@@ -27,22 +27,22 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         stage.progress().set_total(len);
     }
     let place = input.name().to_owned();
-    let mut same = SameReader::new(stage.progress().count(input.polled()), digest);
-    let sealed = seal(&mut same, &mut output, &keys, &options);
+    let mut reader = ChangeDetectingReader::new(stage.progress().count(input.polled()), input_digest);
+    let sealed = seal(&mut reader, &mut output, &keys, &options);
     sealed.map_err(|error| match error {
-        Error::Read(_) if same.is_changed() => {
+        Error::Read(_) if reader.is_changed() => {
             Failure::new(ErrorCode::Changed, format_args!("{place}: changed while it was sealed"))
-                .hint("seal it again when nobody writes it".to_owned())
+                .hint("stop the process that writes to it, then try again".to_owned())
         }
         Error::Write(cause) => Failure::io(output.name(), &cause),
         Error::Read(cause) => Failure::io(&place, &cause),
-        other => Failure::new(ErrorCode::from_name(other.code()), format_args!("{place}: {other}")),
+        other => Failure::new(other.code(), format_args!("{place}: {other}")),
     })?;
     output.commit()?;
     Ok(())
 }
 
-/// What the command line alone puts into the header.
+/// Returns the metadata that is given on the command line.
 fn metadata(cli: &Cli) -> Metadata {
     Metadata {
         content_type: cli.content_type.clone(),
@@ -53,32 +53,35 @@ fn metadata(cli: &Cli) -> Metadata {
     }
 }
 
-/// Refuses what no header has room for, before a key or the input is read: seals
-/// nothing, for keys of zeros, and throws it away.
-fn check_room(cli: &Cli) -> Result<(), Failure> {
+/// Checks that the header is not too long, before keys and input are read, by sealing an
+/// empty input with dummy keys.
+///
+/// # Errors
+/// `usage`.
+fn check_header_size(cli: &Cli) -> Result<(), Failure> {
     let keys: Vec<_> = (0..(cli.key_file.len() + cli.key_fd.len()).max(1)).map(|_| Key::from_bytes([0; 32])).collect();
     let options = SealOptions { metadata: metadata(cli), ..SealOptions::default() };
     match seal(&mut io::empty(), &mut io::sink(), &keys, &options) {
         Err(error @ Error::Malformed { .. }) => Err(Failure::new(ErrorCode::Usage, error)
             .hint("--comment, --content-type, --name and the keys share the 65536 bytes of the header".to_owned())),
-        outcome => outcome.map(drop).or_fail("", |error| ErrorCode::from_name(error.code())),
+        outcome => outcome.map(drop).or_fail("", Error::code),
     }
 }
 
-fn keys(cli: &Cli, stage: &Stage) -> Result<Vec<Key>, Failure> {
-    // A file that only the environment names must not add a key to those of the command line.
-    let added = !cli.key_fd.is_empty() && !loader_stage::is_on_command_line("--key-file");
-    let named = if added { &[] } else { &cli.key_file[..] };
-    let files = named.iter().map(|path| (Some(path.as_path()), None));
+fn read_keys(cli: &Cli, stage: &Stage) -> Result<Vec<Key>, Failure> {
+    // Keys on the command line override AZ_KEY_FILE.
+    let ignores_key_file = !cli.key_fd.is_empty() && !loader_stage::is_on_command_line("--key-file");
+    let key_files = if ignores_key_file { &[] } else { &cli.key_file[..] };
+    let files = key_files.iter().map(|path| (Some(path.as_path()), None));
     let fds = cli.key_fd.iter().map(|fd| (None, Some(*fd)));
     let mut sources: Vec<(Option<&Path>, Option<u32>)> = files.chain(fds).collect();
     if sources.is_empty() {
-        // Lets the stage say how a key is given.
+        // Reading this source fails with the error text for a missing key.
         sources.push((None, None));
     }
     let read = |(file, fd)| {
         let line = stage.secret_text(SecretSource::new("key", file, fd))?;
-        Key::parse(&line).or_fail("the key", |e| ErrorCode::from_name(e.code()))
+        Key::parse(&line).or_fail("the key", Error::code)
     };
     sources.into_iter().map(read).collect()
 }

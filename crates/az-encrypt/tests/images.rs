@@ -1,7 +1,7 @@
-//! Archives of images that are sealed from a file: az-encrypt refuses what az-load would
-//! refuse, and records what it would load.
+//! Sealing archives of images from a file: az-encrypt refuses archives that az-load would
+//! refuse, and lists the images in the header.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its case may panic")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 #![allow(dead_code, reason = "the module serves several tests")]
 
 #[path = "../../loader-archive/tests/sample/mod.rs"]
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A directory with a key and an archive.
 struct Case {
-    folder: tempfile::TempDir,
+    dir: tempfile::TempDir,
     key: Key,
 }
 
@@ -30,16 +30,16 @@ struct Ran {
 
 impl Case {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let key = Key::from_bytes([7; 32]);
         let mut file = OpenOptions::new();
-        let mut file = file.create_new(true).write(true).mode(0o600).open(folder.path().join("key")).unwrap();
+        let mut file = file.create_new(true).write(true).mode(0o600).open(dir.path().join("key")).unwrap();
         std::io::Write::write_all(&mut file, key.to_text().as_bytes()).unwrap();
-        Self { folder, key }
+        Self { dir, key }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.dir.path().join(name)
     }
 
     fn command(&self, options: &[&str]) -> Command {
@@ -61,14 +61,14 @@ impl Case {
         Ran { exit: output.status.code(), stderr: String::from_utf8(output.stderr).unwrap(), sealed }
     }
 
-    /// The list of images in the header of `sealed`.
+    /// Returns the list of images in the header of `sealed`.
     fn list(&self, sealed: &[u8]) -> Option<String> {
         let header = Header::read(&mut &sealed[..]).unwrap();
         header.unlock(std::slice::from_ref(&self.key)).unwrap().metadata().images.clone()
     }
 }
 
-/// An image with this layer, as `docker save` writes it.
+/// Returns an archive of one image with this layer, as `docker save` writes it.
 fn archive(layer: &[u8], layer_of_config: &[u8], architecture: &str) -> Vec<u8> {
     let config = String::from_utf8(config(&[layer_of_config])).unwrap().replace("amd64", architecture);
     let name = format!("{}.json", sha256(config.as_bytes()));
@@ -79,7 +79,7 @@ fn archive(layer: &[u8], layer_of_config: &[u8], architecture: &str) -> Vec<u8> 
     tar.end()
 }
 
-/// Archives that az-load refuses, and a part of the reason.
+/// Returns archives that az-load refuses, each with its name and a part of the error text.
 fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let (good, other) = (layer("good", 2000), layer("other", 2000));
     let whole = SMALL.legacy();
@@ -92,19 +92,19 @@ fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     vec![
         ("another layer", archive(&other, &good, "amd64"), "its SHA-256 is"),
         (
-            "a layer whose diff_id is of the packed bytes",
+            "a layer whose diff_id is the digest of the compressed bytes",
             archive(&sample::gzip(&good), &sample::gzip(&good), "amd64"),
             "uncompressed",
         ),
-        ("cut", whole[..whole.len() - 600].to_vec(), "the archive ends at byte"),
-        ("a flip in a config", flip(b"\"architecture\"", 18), "its SHA-256 is"),
-        ("something after it", [&whole[..], b"garbage"].concat(), "followed by other bytes"),
-        ("a key twice", archive(&good, &good, "amd64\",\"os\":\"linux"), "is there twice"),
+        ("truncated", whole[..whole.len() - 600].to_vec(), "the archive ends at byte"),
+        ("a flipped bit in a config", flip(b"\"architecture\"", 18), "its SHA-256 is"),
+        ("trailing bytes", [&whole[..], b"garbage"].concat(), "followed by other bytes"),
+        ("a duplicate key", archive(&good, &good, "amd64\",\"os\":\"linux"), "is there twice"),
     ]
 }
 
 #[test]
-fn what_az_load_refuses_is_refused_unless_forced() {
+fn archives_that_az_load_refuses_are_refused_without_force() {
     let case = Case::new();
     for (what, bytes, why) in refused() {
         let ran = case.seal(&bytes, &[]);
@@ -126,7 +126,7 @@ fn what_az_load_refuses_is_refused_unless_forced() {
 }
 
 #[test]
-fn a_list_is_required() {
+fn require_images_fails_without_a_list() {
     let case = Case::new();
     let ran = case.seal(&SMALL.legacy(), &["--require-images"]);
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
@@ -176,7 +176,7 @@ fn layers_that_old_engines_cannot_read_are_reported() {
     let ran = case.seal(&zstd::encode_all(&SMALL.legacy()[..], 3).unwrap(), &["--require-images"]);
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
     assert!(!ran.stderr.contains("engine-limits"), "{}", ran.stderr);
-    // What is in it is not known, so that it is sealed, with a warning.
+    // The content of an xz file is unknown, so it is sealed with a warning.
     let mut xz = b"\xfd7zXZ\0".to_vec();
     xz.resize(1024, 0);
     let ran = case.seal(&xz, &[]);
@@ -188,8 +188,9 @@ fn layers_that_old_engines_cannot_read_are_reported() {
     );
 }
 
-/// An archive with a file that no digest covers, and the offset of its content.
-fn with_a_note(folder: &Path, len: usize) -> (PathBuf, u64) {
+/// Writes an archive with a file that no digest covers. Returns its path and the offset of
+/// the content of that file.
+fn archive_with_note(dir: &Path, len: usize) -> (PathBuf, u64) {
     let bytes = Sample { one: "app", two: "web", len }.legacy();
     let note = [b'.'; 512];
     let mut tar = Tar::new();
@@ -197,16 +198,16 @@ fn with_a_note(folder: &Path, len: usize) -> (PathBuf, u64) {
     let mut all = tar.end();
     all.truncate(1024);
     all.extend(bytes);
-    let path = folder.join("noted.tar");
+    let path = dir.join("noted.tar");
     std::fs::write(&path, all).unwrap();
     (path, 512)
 }
 
-/// The output is a pipe that nobody reads at first, so that the second reading waits.
+/// The output is a pipe that is read after the change, so that the second pass waits.
 #[test]
-fn a_file_that_changes_between_the_readings_is_not_sealed() {
+fn file_that_changes_between_the_passes_is_not_sealed() {
     let case = Case::new();
-    // Only the pipe's length is read again by now, so that the last byte changes in time.
+    // The second pass has read only as many bytes as fit in the pipe, so it has not reached the last byte.
     let bytes = Sample { one: "app", two: "web", len: 4 << 20 }.legacy();
     let path = case.path("changed.tar");
     std::fs::write(&path, &bytes).unwrap();
@@ -225,14 +226,14 @@ fn a_file_that_changes_between_the_readings_is_not_sealed() {
     let mut sealed = &sealed[..];
     let header = Header::read(&mut sealed).unwrap();
     let unlocked = header.unlock(std::slice::from_ref(&case.key)).unwrap();
-    assert!(unlocked.open(&mut sealed, &mut opened, 1).is_err(), "it ends as if it was complete");
+    assert!(unlocked.open(&mut sealed, &mut opened, 1).is_err(), "the output is a complete file");
 }
 
-/// Somebody writes the file all the time.
+/// Another thread writes to the file during the whole run.
 #[test]
-fn a_file_that_changes_leaves_no_output() {
+fn file_that_changes_leaves_no_output() {
     let case = Case::new();
-    let (path, at) = with_a_note(case.folder.path(), 4 << 20);
+    let (path, at) = archive_with_note(case.dir.path(), 4 << 20);
     let ended = AtomicBool::new(false);
     let output = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -251,6 +252,6 @@ fn a_file_that_changes_leaves_no_output() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(65), "{stderr}");
     assert!(stderr.contains("\"code\":\"changed\""), "{stderr}");
-    let left: Vec<_> = std::fs::read_dir(case.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 2, "the key and the archive: {left:?}");
+    let left: Vec<_> = std::fs::read_dir(case.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "expected only the key and the archive: {left:?}");
 }

@@ -94,7 +94,7 @@ fn fetch_resource(
             Ok(path)
         }
         Destination::Export(dir) => {
-            resource::fetch(context, name, source, &mut Output::nowhere()?)?;
+            resource::fetch(context, name, source, &mut Output::null()?)?;
             Ok(dir.join(name.as_str()))
         }
     }

@@ -5,7 +5,7 @@ use loader_api::RESOURCE_MAX;
 use loader_cdn::{Cache, CacheError, ExpectedPart, SmallPartContext};
 use loader_http::Notify;
 use loader_model::{CdnCredentials, PartsReceipt, ResourceName, User};
-use loader_session::{Device, seal_kind};
+use loader_session::{DeviceIdentity, seal_kind};
 use loader_stage::{ErrorCode, Failure, Output, Stage};
 use std::io::Write;
 use std::path::Path;
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 pub(crate) struct RunContext<'a> {
     pub(crate) cli: &'a Cli,
     pub(crate) stage: &'a Stage,
-    pub(crate) device: &'a Device,
+    pub(crate) device: &'a DeviceIdentity,
     pub(crate) cdn: Option<CdnCredentials>,
     /// Bytes of the resources that are already fetched.
     pub(crate) fetched_len: u64,

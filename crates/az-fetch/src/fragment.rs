@@ -1,7 +1,7 @@
 //! Fetches the server's key fragment in any form in which the server stores it.
 
 use crate::sealed_source::{SealedSource, create_fragment_file};
-use loader_seal::device::Kind;
+use loader_seal::device::SealedKind;
 use loader_session::{DeviceIdentity, is_sealed};
 use loader_stage::{ErrorCode, Failure, Stage};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(crate) fn fetch(
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let response = source.key_fragment(stage)?;
     let sealed = is_sealed(&response);
-    let bytes = if sealed { device.open(&source.user(), Kind::Fragment, &response, LABEL)? } else { response };
+    let bytes = if sealed { device.open(&source.user(), SealedKind::Fragment, &response, LABEL)? } else { response };
     if bytes.is_empty() {
         return Err(Failure::new(ErrorCode::Protocol, format_args!("{LABEL}: the server sent an empty response")));
     }
@@ -51,7 +51,7 @@ pub(crate) fn export(
             Failure::new(ErrorCode::NotPermitted, what).hint("fetch it with -o, and protect it like a key".to_owned())
         );
     }
-    device.open(&source.user(), Kind::Fragment, &response, LABEL)?;
+    device.open(&source.user(), SealedKind::Fragment, &response, LABEL)?;
     let mut output = create_fragment_file(dir)?;
     output.put(&response)?;
     stage.progress().add(response.len() as u64);

@@ -7,7 +7,7 @@ use crate::sealed_source::SealedSource;
 use loader_cdn::{ExpectedPart, SmallPartContext};
 use loader_model::{PartsReceipt, ResourceName};
 use loader_seal::Header;
-use loader_seal::parts::cut_name;
+use loader_seal::parts::split_id;
 use loader_session::{is_sealed, seal_kind};
 use loader_stage::{ErrorCode, Failure, OrFail, Output};
 use zeroize::Zeroizing;
@@ -128,13 +128,13 @@ impl ResourceFetch<'_> {
             if receipt.big.size == 0 {
                 return Ok((small, BigPartInfo::Absent));
             }
-            let split_id = Header::read(&mut &*small).ok().map(|header| cut_name(&header, small.len() as u64));
+            let split_id = Header::read(&mut &*small).ok().map(|header| split_id(&header, small.len() as u64));
             return Ok((small, BigPartInfo::Present { expected: ExpectedPart::from(&receipt.big), split_id }));
         }
         if !is_sealed(published) {
             return Ok((published, BigPartInfo::Absent));
         }
-        let header = Header::read(&mut &*published).or_fail(label, |error| ErrorCode::from_name(error.code()))?;
+        let header = Header::read(&mut &*published).or_fail(label, |error| error.code())?;
         let info = match header.sealed_len().map(|len| len.checked_sub(published.len() as u64)) {
             Some(Some(0) | None) => BigPartInfo::Absent,
             Some(size) => BigPartInfo::Present { expected: ExpectedPart { size, sha256: None }, split_id: None },

@@ -14,7 +14,7 @@ use std::path::Path;
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     cli.check()?;
     let token = if cli.from.is_none() { Some(read_token(stage, &cli.token)?) } else { None };
-    let device = Device::read(stage, &cli.binding)?;
+    let device = DeviceIdentity::read(stage, &cli.binding)?;
     let notify = |notice: &_| stage.report_retry(notice);
     let mut source = match (&cli.from, token) {
         (None, Some(token)) if cli.is_offline() => SealedSource::Cache { user: token.user() },

@@ -7,7 +7,7 @@ mod fixture;
 use fixture::{FetchFixture, NAME, part, published_as, random};
 use loader_cdn::{ObjectStore, Push, PushPlan, PushedFile};
 use loader_http::{Http, HttpConfig};
-use loader_seal::parts::cut_name;
+use loader_seal::parts::split_id;
 use loader_seal::{Header, Key, SealOptions, seal};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -39,7 +39,7 @@ fn publish(fixture: &FetchFixture, small: &[u8], big: &[u8]) {
 fn push_big(fixture: &FetchFixture, small: &[u8], big: &[u8]) {
     let store = ObjectStore::for_upload(fixture.server.cdn(), Http::new(HttpConfig::default()).unwrap()).unwrap();
     let (name, plan) = (NAME.parse().unwrap(), PushPlan { jobs: 1, part_len: 5 << 20, release: None });
-    let cut = cut_name(&Header::read(&mut &*small).unwrap(), small.len() as u64);
+    let cut = split_id(&Header::read(&mut &*small).unwrap(), small.len() as u64);
     let mut push = Push::begin(
         &store,
         &name,

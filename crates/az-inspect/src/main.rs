@@ -1,14 +1,14 @@
-//! az-inspect: a sealed file or its head in, its header as JSON out.
+//! az-inspect prints the header of a sealed file as JSON.
 
 mod parts;
 mod report;
 
 use loader_model::{PartsReceipt, json_line};
-use loader_seal::rekey::Journal;
+use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Header, Key};
 use loader_stage::{Content, ErrorCode, Failure, KeyArgs, OrFail, OutputArgs, Stage, StageArgs, UnlockState};
-use parts::Parts;
-use report::Report;
+use parts::PartsReport;
+use report::HeaderReport;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -16,16 +16,16 @@ const EXAMPLES: &str = "\
 Examples:
   az-inspect images.enc
   head -c 64K images.enc | az-inspect | jq .images
-  az-inspect --key-file key images.enc      # checks the header too
+  az-inspect --key-file key images.enc      # also verifies the header
   cat receipt.json yolo.onnx.small | az-inspect | jq .parts";
 
-/// Show the header of a sealed file as JSON; without a key nothing in it is verified
+/// Print the header of a sealed file as JSON; without a key, it is not verified
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-inspect", version, after_help = EXAMPLES)]
-// The header of a file that another key opens can be shown all the same, so a key is used where it is asked for.
+// The header can be printed without a key or with the wrong one in AZ_KEY_FILE, so the variable is ignored.
 #[command(mut_arg("key_file", |arg| arg.env(None)))]
 struct Cli {
-    /// Sealed file, its first bytes or its small part; - or nothing is standard input
+    /// Sealed file, its first bytes, or its small part; - or no FILE is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
     input: PathBuf,
 
@@ -58,7 +58,6 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = stage.output(&cli.output, Content::Text)?;
     let place = input.name().to_owned();
     let (file_len, is_pipe) = (input.known_len(), !input.is_seekable());
-    let code = |error: &loader_seal::Error| ErrorCode::from_name(error.code());
     let mut head = Vec::with_capacity(PartsReceipt::LINE_MAX);
     let read = input.by_ref().take(PartsReceipt::LINE_MAX as u64).read_to_end(&mut head);
     read.map_err(|error| Failure::io(&place, &error))?;
@@ -66,31 +65,31 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         None => (None, &head[..]),
         Some(Ok((receipt, rest))) => (Some(receipt), rest),
         Some(Err(_)) => {
-            return Err(Failure::new(ErrorCode::Malformed, format_args!("{place}: the receipt cannot be read")).into());
+            return Err(Failure::new(ErrorCode::Malformed, format_args!("{place}: the receipt is not valid")).into());
         }
     };
-    let interrupted = Journal::interrupted(input.path());
+    let interrupted = HeaderJournal::recovery_hint(input.path());
     let mut sealed = rest.chain(&mut input);
     let header = match Header::read(&mut sealed) {
         Err(error) if error.is_empty_input() && is_pipe => {
             return Err(Failure::no_input("sealed stream", &place).into());
         }
-        header => header.or_fail(&place, code)?,
+        header => header.or_fail(&place, loader_seal::Error::code)?,
     };
-    let parts = Parts::read(receipt, &header, sealed, file_len).or_fail(&place, code)?;
+    let parts = PartsReport::read(receipt, &header, sealed, file_len).or_fail(&place, loader_seal::Error::code)?;
     let report = match key {
         Some(line) => {
-            let key = Key::parse(&line).or_fail("the key", code)?;
-            let unlocked = header.unlock(&[key]).or_fail(&place, code);
+            let key = Key::parse(&line).or_fail("the key", loader_seal::Error::code)?;
+            let unlocked = header.unlock(&[key]).or_fail(&place, loader_seal::Error::code);
             let unlocked = unlocked.map_err(|failure| failure.hint(interrupted))?;
             if let Some(parts) = &parts {
                 parts.check(unlocked.header(), &place)?;
             }
-            Report::new(unlocked.header(), unlocked.metadata(), parts, file_len, true)
+            HeaderReport::new(unlocked.header(), unlocked.metadata(), parts, file_len, true)
         }
         None => {
-            let metadata = header.unverified_metadata().or_fail(&place, code)?;
-            Report::new(&header, &metadata, parts, file_len, false)
+            let metadata = header.unverified_metadata().or_fail(&place, loader_seal::Error::code)?;
+            HeaderReport::new(&header, &metadata, parts, file_len, false)
         }
     };
     output.put(&json_line(&report)?)?;

@@ -1,4 +1,4 @@
-//! A small part, alone or as it is published.
+//! Report on the parts of a file, from a small part with or without a receipt.
 
 use loader_model::{PartReceipt, PartsReceipt, ResourceName};
 use loader_seal::parts::{SMALL_MAX, small_len};
@@ -7,33 +7,33 @@ use loader_stage::{ErrorCode, Failure};
 use serde::Serialize;
 use std::io::{self, Read};
 
-/// Longest small part in bytes: the longest header, and what follows it.
+/// Maximum number of bytes of a small part to read, after the header.
 const READ_MAX: u64 = SMALL_MAX + 65536;
 
-/// Both parts, as the receipt in front of the small one says, or as its length does.
+/// Size and digest of both parts, from the receipt before the small part or, without a
+/// receipt, from the small part and the length in the header.
 #[derive(Serialize)]
-pub(crate) struct Parts {
+pub(crate) struct PartsReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<ResourceName>,
-    small: Part,
-    big: Part,
+    small: PartReport,
+    big: PartReport,
 }
 
 #[derive(Serialize)]
-struct Part {
+struct PartReport {
     size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
-    /// Whether the bytes that were read are the part of the receipt; left out
-    /// where they were fewer.
+    /// Whether the input matches the receipt; `None` if the input is shorter than the part.
     #[serde(skip_serializing_if = "Option::is_none")]
     matches: Option<bool>,
 }
 
-impl Parts {
-    /// Reads the small part, whose header was read, to its end: it follows a
-    /// receipt, or its length is that of the small part of this file. `None`
-    /// where neither is so.
+impl PartsReport {
+    /// Reads the rest of the small part, whose header was already read, to its end. Returns
+    /// `None` if the input is not a small part: there is no receipt, and the length is not
+    /// that of the small part of this file.
     ///
     /// # Errors
     /// [`Error::Read`].
@@ -47,40 +47,40 @@ impl Parts {
         let whole = header.sealed_len().filter(|whole| len == Some(small_len(*whole, header_len)));
         let digest = || copy_digest(header.as_bytes().chain(rest.take(READ_MAX)), io::sink());
         Ok(match (receipt, whole) {
-            (Some(receipt), _) => Some(Self::told(receipt, &digest()?)),
-            (None, Some(whole)) => Some(Self::seen(&digest()?, whole)),
+            (Some(receipt), _) => Some(Self::from_receipt(receipt, &digest()?)),
+            (None, Some(whole)) => Some(Self::from_len(&digest()?, whole)),
             (None, None) => None,
         })
     }
 
-    fn told(receipt: PartsReceipt, seen: &Digest) -> Self {
-        let matches = (seen.len >= receipt.small.size)
-            .then(|| seen.len == receipt.small.size && seen.hex() == receipt.small.sha256);
-        let part = |part: PartReceipt, matches| Part { size: part.size, sha256: Some(part.sha256), matches };
+    fn from_receipt(receipt: PartsReceipt, small: &Digest) -> Self {
+        let matches = (small.len >= receipt.small.size)
+            .then(|| small.len == receipt.small.size && small.hex() == receipt.small.sha256);
+        let part = |part: PartReceipt, matches| PartReport { size: part.size, sha256: Some(part.sha256), matches };
         Self { name: receipt.name, small: part(receipt.small, matches), big: part(receipt.big, None) }
     }
 
-    fn seen(small: &Digest, whole: u64) -> Self {
-        let big = Part { size: whole.saturating_sub(small.len), sha256: None, matches: None };
-        Self { name: None, small: Part { size: small.len, sha256: Some(small.hex()), matches: None }, big }
+    fn from_len(small: &Digest, whole: u64) -> Self {
+        let big = PartReport { size: whole.saturating_sub(small.len), sha256: None, matches: None };
+        Self { name: None, small: PartReport { size: small.len, sha256: Some(small.hex()), matches: None }, big }
     }
 
-    /// Checks a receipt against the header, which a key has verified.
+    /// Checks the sizes against the verified header, and the small part against the receipt.
     ///
     /// # Errors
-    /// `digest_mismatch` where the small part is not the one of the receipt, or
-    /// both parts are not the length of the file.
+    /// `digest_mismatch` if the small part does not match the receipt, or the sizes do not
+    /// match the length of the file.
     pub(crate) fn check(&self, header: &Header, place: &str) -> Result<(), Failure> {
         let differs = |what: &str| {
             Err(Failure::new(ErrorCode::DigestMismatch, format_args!("{place}: {what}"))
-                .hint("a part of another release, or a damaged one: fetch it again".to_owned()))
+                .hint("the part is damaged or from another release: fetch it again".to_owned()))
         };
         if self.small.matches == Some(false) {
-            return differs("the small part is not the one of its receipt");
+            return differs("the small part does not match its receipt");
         }
         match header.sealed_len() {
             Some(whole) if self.small.size.checked_add(self.big.size) != Some(whole) => {
-                differs("the sizes in the receipt are not those of this file")
+                differs("the sizes in the receipt do not match this file")
             }
             _ => Ok(()),
         }

@@ -1,14 +1,14 @@
 //! The header as a JSON document.
 
-use crate::parts::Parts;
-use loader_seal::device::Kind;
+use crate::parts::PartsReport;
+use loader_seal::device::SealedKind;
 use loader_seal::{DeviceSlot, Header, Metadata, STREAM_HEADER_LEN};
 use serde::Serialize;
 use serde_json::Value;
 
-/// What az-inspect prints. Sizes are bytes; what is not known is left out.
+/// Output of az-inspect. Sizes are in bytes; unknown values are skipped.
 #[derive(Serialize)]
-pub(crate) struct Report {
+pub(crate) struct HeaderReport {
     verified: bool,
     version: u32,
     suite: &'static str,
@@ -24,9 +24,9 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     complete: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    parts: Option<Parts>,
+    parts: Option<PartsReport>,
     key_slots: Vec<String>,
-    device_slots: Vec<Device>,
+    device_slots: Vec<DeviceSlotReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +40,7 @@ pub(crate) struct Report {
 }
 
 #[derive(Serialize)]
-struct Device {
+struct DeviceSlotReport {
     key_id: String,
     kind: &'static str,
     memory_kib: u32,
@@ -49,12 +49,13 @@ struct Device {
     device_secret: bool,
 }
 
-impl Report {
-    /// The report on `header`, of a file of `file_len` bytes where that is known.
+impl HeaderReport {
+    /// Creates the report on `header`. `file_len` is the length of the file in bytes, if it
+    /// is known.
     pub(crate) fn new(
         header: &Header,
         metadata: &Metadata,
-        parts: Option<Parts>,
+        parts: Option<PartsReport>,
         file_len: Option<u64>,
         verified: bool,
     ) -> Self {
@@ -69,12 +70,12 @@ impl Report {
             file_id: header.file_id().iter().map(|byte| format!("{byte:02x}")).collect(),
             plaintext_size: header.plaintext_len(),
             sealed_size,
-            // A head alone says nothing of the file it was cut from.
+            // If the input ends after the headers, it is not the complete file.
             file_size: file_len.filter(|len| *len > (header.as_bytes().len() + STREAM_HEADER_LEN) as u64),
             complete: sealed_size.zip(file_len).map(|(sealed, file)| sealed == file),
             parts,
             key_slots: header.key_slots().iter().map(|slot| slot.key_id.to_string()).collect(),
-            device_slots: header.device_slots().iter().map(Device::new).collect(),
+            device_slots: header.device_slots().iter().map(DeviceSlotReport::new).collect(),
             content_type,
             name,
             release,
@@ -84,14 +85,14 @@ impl Report {
     }
 }
 
-impl Device {
+impl DeviceSlotReport {
     fn new(device: &DeviceSlot) -> Self {
         Self {
             key_id: device.slot.key_id.to_string(),
             kind: match device.kind {
-                Kind::SmallPart => "small-part",
-                Kind::Cdn => "cdn",
-                Kind::Fragment => "fragment",
+                SealedKind::SmallPart => "small-part",
+                SealedKind::Cdn => "cdn",
+                SealedKind::Fragment => "fragment",
             },
             memory_kib: device.cost.memory_kib,
             passes: device.cost.passes,

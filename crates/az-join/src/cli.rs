@@ -1,4 +1,4 @@
-//! The command line of az-join.
+//! Command line of az-join.
 
 use loader_stage::{OutputArgs, StageArgs};
 use std::path::{Path, PathBuf};
@@ -9,23 +9,23 @@ Examples:
   az-join --set-card card.json 1.frag 3.frag 4.frag -o key
   az-join --parts yolo.onnx.small yolo.onnx.big --receipt receipt.json -o yolo.onnx.enc";
 
-/// Join fragments to the key that they were cut from, or two parts to their sealed file
+/// Join fragments to their key, or two parts to their sealed file
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-join", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// Fragments, one or more a file; - or nothing is standard input
+    /// File with one or more fragments; - or no FILE is standard input
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// The one FILE is a fragment without a text form: its SHA-256 is the key
+    /// The only FILE is a fragment without text form: its SHA-256 is the key
     #[arg(long)]
     pub(crate) raw_sha256: bool,
 
-    /// Check each fragment against this card of az-split, to name a bad one
+    /// Check each fragment against this set card of az-split
     #[arg(long, value_name = "FILE", conflicts_with_all = ["raw_sha256", "parts"])]
     pub(crate) set_card: Option<PathBuf>,
 
-    /// Join two FILEs, the small part (a receipt in front is checked) and the big one
+    /// Join two FILEs: small part (with or without receipt), big part
     #[arg(long, conflicts_with = "raw_sha256")]
     pub(crate) parts: bool,
 
@@ -41,7 +41,7 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// The files named, or standard input.
+    /// Returns the given files, or standard input.
     pub(crate) fn inputs(&self) -> Vec<&Path> {
         if self.files.is_empty() { vec![Path::new("-")] } else { self.files.iter().map(PathBuf::as_path).collect() }
     }

@@ -1,7 +1,7 @@
-//! az-join: fragments in, the key out; or two parts in, the sealed file out.
+//! az-join joins fragments to their key, or two parts to their sealed file.
 
 mod cli;
-mod key;
+mod fragments;
 mod parts;
 
 use loader_stage::{Stage, UnlockState};
@@ -11,5 +11,5 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(cli: &cli::Cli, stage: &Stage) -> anyhow::Result<()> {
-    if cli.parts { parts::run(cli, stage) } else { key::run(cli, stage) }
+    if cli.parts { parts::run(cli, stage) } else { fragments::run(cli, stage) }
 }

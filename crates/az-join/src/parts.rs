@@ -1,4 +1,4 @@
-//! Two parts to their sealed file.
+//! Joining two parts to a sealed file.
 
 use crate::cli::Cli;
 use loader_model::{PartReceipt, PartsReceipt};
@@ -10,7 +10,7 @@ use std::path::Path;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let [small_path, big_path] = &cli.files[..] else {
-        return Err(Failure::new(ErrorCode::Usage, "--parts takes two files, the small part and the big one").into());
+        return Err(Failure::new(ErrorCode::Usage, "--parts takes two files: the small part, the big part").into());
     };
     let mut receipts = Vec::new();
     if let Some(path) = &cli.receipt {
@@ -26,7 +26,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     receipts.extend(published);
     let small_len = small_len.map(|len| len - (head.len() - rest.len()) as u64);
     let (small_name, big_name) = (small.name().to_owned(), big.name().to_owned());
-    // Sizes are known before a byte is written, digests only at the end.
+    // The sizes are checked before a byte is written, the digests at the end.
     for receipt in &receipts {
         check_len(&small_name, small_len, &receipt.small)?;
         check_len(&big_name, big.known_len(), &receipt.big)?;
@@ -42,9 +42,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         Err(error) if error.is_empty_input() && !small.is_seekable() => {
             Err(Failure::no_input("small part", &small_name))
         }
-        outcome => outcome
-            .or_fail(format_args!("{small_name} and {big_name}"), |error| ErrorCode::from_name(error.code()))
-            .map_err(hint_at_order),
+        outcome => outcome.or_fail(format_args!("{small_name} and {big_name}"), Error::code).map_err(add_order_hint),
     }?;
     for receipt in &receipts {
         check_digest(&small_name, &digest.small, &receipt.small)?;
@@ -60,7 +58,7 @@ fn read_receipt(stage: &Stage, path: &Path) -> Result<PartsReceipt, Failure> {
     take_receipt(&line, input.name())?.0.ok_or_else(none)
 }
 
-/// The first bytes of the small part, where a published one has its receipt.
+/// Reads the first bytes of the small part, which start with a receipt if it is published.
 fn read_head(small: &mut Input) -> Result<Vec<u8>, Failure> {
     let mut head = Vec::with_capacity(PartsReceipt::LINE_MAX);
     let read = small.by_ref().take(PartsReceipt::LINE_MAX as u64).read_to_end(&mut head);
@@ -72,14 +70,14 @@ fn take_receipt<'h>(head: &'h [u8], name: &str) -> Result<(Option<PartsReceipt>,
     match PartsReceipt::split_prefix(head) {
         None => Ok((None, head)),
         Some(Ok((receipt, rest))) => Ok((Some(receipt), rest)),
-        Some(Err(_)) => Err(Failure::new(ErrorCode::Malformed, format_args!("{name}: the receipt cannot be read"))),
+        Some(Err(_)) => Err(Failure::new(ErrorCode::Malformed, format_args!("{name}: the receipt is not valid"))),
     }
 }
 
 fn check_len(name: &str, len: Option<u64>, receipt: &PartReceipt) -> Result<(), Failure> {
     match len.filter(|len| *len != receipt.size) {
         None => Ok(()),
-        Some(len) => Err(differs(format_args!("{name}: {len} bytes, the receipt says {}", receipt.size))),
+        Some(len) => Err(mismatch(format_args!("{name}: has {len} bytes, expected {} by the receipt", receipt.size))),
     }
 }
 
@@ -88,15 +86,15 @@ fn check_digest(name: &str, digest: &Digest, receipt: &PartReceipt) -> Result<()
     if digest.hex() == receipt.sha256 {
         return Ok(());
     }
-    Err(differs(format_args!("{name}: SHA-256 is {}, the receipt says {}", digest.hex(), receipt.sha256)))
+    Err(mismatch(format_args!("{name}: SHA-256 is {}, expected {} by the receipt", digest.hex(), receipt.sha256)))
 }
 
-fn differs(message: impl std::fmt::Display) -> Failure {
+fn mismatch(message: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorCode::DigestMismatch, message)
-        .hint("a part of another release, or a damaged one: fetch it again".to_owned())
+        .hint("the part is damaged or from another release: fetch it again".to_owned())
 }
 
-fn hint_at_order(failure: Failure) -> Failure {
-    let is_order = failure.code() == ErrorCode::NotSealed;
-    failure.hint(is_order.then(|| "the small part is the first of the two".to_owned()))
+fn add_order_hint(failure: Failure) -> Failure {
+    let may_be_swapped = failure.code() == ErrorCode::NotSealed;
+    failure.hint(may_be_swapped.then(|| "the first file must be the small part".to_owned()))
 }

@@ -1,6 +1,6 @@
-//! az-join as a process: keys from fragments, files from parts, exit status.
+//! az-join as a process: joining fragments and parts, exit status.
 
-#![allow(clippy::unwrap_used, reason = "what cannot be set up is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::fragment::{Fragment, Scheme, SetCard, split};
@@ -37,7 +37,7 @@ fn fragments_come_from_standard_input_and_files() {
 }
 
 #[test]
-fn what_does_not_give_a_key_has_its_exit_status() {
+fn fragments_that_cannot_be_joined_have_their_exit_status() {
     let folder = empty_folder();
     let key = Key::generate().unwrap();
     let (set, other) = (lines(&key, 2, 2), lines(&key, 2, 2));
@@ -55,7 +55,7 @@ fn what_does_not_give_a_key_has_its_exit_status() {
 }
 
 #[test]
-fn parts_are_joined_and_held_to_their_receipt() {
+fn parts_are_joined_and_checked_against_their_receipt() {
     let folder = empty_folder();
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
     let file = std::fs::read(vectors.join("ok_s2_20000.azs")).unwrap();
@@ -101,13 +101,16 @@ fn each_mismatch_has_its_own_message() {
         assert_refused(&output, 79, "wrong_fragment");
         String::from_utf8(output.stderr).unwrap()
     };
-    let stale = "the key was cut again: take all fragments of one set";
+    let stale = "the key was split again: use fragments of one set";
     for (parts, expected) in [
         (&[&set[0][..]][..], &["needs 2 fragments, has 1"][..]),
         (&[&set[1], &set[1]], &["fragment 2 is given twice"]),
-        (&[&set[0], &again[1]], &["fragment 2 is of another set", stale]),
-        (&[&set[0], &wide[1]], &["fragment 2 is of a set that needs 3, the first one of a set that needs 2", stale]),
-        (&[&set[0], &foreign[2]], &["fragment 3 is of another set"]),
+        (&[&set[0], &again[1]], &["fragment 2 is from another set", stale]),
+        (
+            &[&set[0], &wide[1]],
+            &["fragment 2 is from a set that needs 3, the first fragment is from a set that needs 2", stale],
+        ),
+        (&[&set[0], &foreign[2]], &["fragment 3 is from another set"]),
     ] {
         let message = message(parts);
         for text in expected {
@@ -122,16 +125,16 @@ fn each_mismatch_has_its_own_message() {
 }
 
 #[test]
-fn a_set_card_names_the_fragment_that_is_bad() {
+fn set_card_identifies_the_bad_fragment() {
     let folder = empty_folder();
     let key = Key::generate().unwrap();
     let fragments = split(&key, Scheme::Shamir, 2, 4).unwrap();
-    folder.write("card", &SetCard::of(&fragments).unwrap().to_line());
+    folder.put("card", &SetCard::from_fragments(&fragments).unwrap().to_line());
     let line = |fragment: &Fragment| format!("{}\n", *fragment.to_text());
     for fragment in &fragments {
         folder.write(&format!("{}.frag", fragment.index()), line(fragment).as_bytes());
     }
-    // A whole line, so only the card can tell which one of the two it is.
+    // The line is valid, so only the set card can identify the altered fragment.
     let mut bytes = fragments[2].to_bytes();
     bytes[60] ^= 1;
     folder.write("altered.frag", line(&Fragment::from_bytes(&bytes).unwrap()).as_bytes());
@@ -143,8 +146,8 @@ fn a_set_card_names_the_fragment_that_is_bad() {
     assert_eq!(az_join(&folder, &["--set-card", "-", "4.frag", "2.frag"], &folder.read("card")).stdout, output.stdout);
     for (name, why) in [
         ("altered.frag", "altered.frag: fragment 3 was altered: its hash is not the one on the set card"),
-        ("stale.frag", "stale.frag: fragment 2 is stale: of set "),
-        ("foreign.frag", "foreign.frag: fragment 2 is foreign: of key azkey1"),
+        ("stale.frag", "stale.frag: fragment 2 is stale: it is from set "),
+        ("foreign.frag", "foreign.frag: fragment 2 is foreign: it is for key azkey1"),
     ] {
         let output = az_join(&folder, &["--set-card", "card", "1.frag", name], b"");
         assert_refused(&output, 79, "wrong_fragment");

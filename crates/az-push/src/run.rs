@@ -92,7 +92,7 @@ fn check_role(role: &Role) -> Result<(), Failure> {
 
 fn check_release(cli: &Cli, split: &SplitStream, name: &str) -> Result<(), Failure> {
     let Some(wanted) = cli.release else { return Ok(()) };
-    let metadata = split.header.unverified_metadata().or_fail(name, |error| ErrorCode::from_name(error.code()))?;
+    let metadata = split.header.unverified_metadata().or_fail(name, |error| error.code())?;
     match metadata.release {
         Some(release) if release == wanted => Ok(()),
         Some(release) => Err(Failure::new(

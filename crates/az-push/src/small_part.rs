@@ -8,7 +8,7 @@ use loader_cdn::{ObjectMeta, ObjectStore};
 use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::Header;
-use loader_seal::parts::{SMALL_MAX, cut_name};
+use loader_seal::parts::{SMALL_MAX, split_id};
 use loader_session::api_failure;
 use loader_stage::{ErrorCode, Failure, Input, OrFail, Stage};
 
@@ -45,10 +45,10 @@ impl SmallPart {
             let why = format_args!("{label}: its receipt is that of {other}");
             return Err(Failure::new(ErrorCode::DigestMismatch, why));
         }
-        let code = |error: &loader_seal::Error| ErrorCode::from_name(error.code());
+        let code = |error: &loader_seal::Error| error.code();
         let header = Header::read(&mut &small[..]).or_fail(&label, code)?;
         let release = header.unverified_metadata().or_fail(&label, code)?.release;
-        let split_id = cut_name(&header, small.len() as u64);
+        let split_id = split_id(&header, small.len() as u64);
         Ok(Self { content, receipt: taken, release, split_id })
     }
 

@@ -1,7 +1,7 @@
 //! Splits a stream into its small part, in memory, and the unread rest.
 
 use loader_model::PartReceipt;
-use loader_seal::parts::{SMALL_MAX, check_len, cut_name, small_len};
+use loader_seal::parts::{SMALL_MAX, check_len, small_len, split_id};
 use loader_seal::{Digest, Header, copy_digest};
 use loader_stage::{ErrorCode, Failure, Input, OrFail};
 use std::io::{self, Read};
@@ -23,7 +23,7 @@ impl SplitStream {
     /// Reads `input` until the split offset is known.
     pub(crate) fn read(input: &mut Input) -> Result<Self, Failure> {
         let name = input.name().to_owned();
-        let header = Header::read(input).or_fail(&name, |error| ErrorCode::from_name(error.code()))?;
+        let header = Header::read(input).or_fail(&name, |error| error.code())?;
         let header_len = header.as_bytes().len() as u64;
         let known = header.sealed_len();
         let wanted =
@@ -43,7 +43,7 @@ impl SplitStream {
 
     /// Returns the split id: the file and the offset at which it is split.
     pub(crate) fn split_id(&self) -> String {
-        cut_name(&self.header, self.small.len() as u64)
+        split_id(&self.header, self.small.len() as u64)
     }
 
     /// Returns size and digest of the small part.
@@ -73,7 +73,7 @@ impl SplitStream {
                 ErrorCode::Truncated,
                 format_args!("{name}: truncated: nothing after the first {len} bytes"),
             )),
-            _ => check_len(&self.header, len).or_fail(name, |error| ErrorCode::from_name(error.code())),
+            _ => check_len(&self.header, len).or_fail(name, |error| error.code()),
         }
     }
 }
@@ -99,7 +99,7 @@ impl Read for BigPartReader<'_> {
 
 /// Returns length and digest of the bytes of `input`.
 pub(crate) fn digest(input: impl Read) -> Result<Digest, Failure> {
-    copy_digest(input, io::sink()).or_fail("input", |error| ErrorCode::from_name(error.code()))
+    copy_digest(input, io::sink()).or_fail("input", |error| error.code())
 }
 
 pub(crate) fn receipt(digest: &Digest) -> PartReceipt {

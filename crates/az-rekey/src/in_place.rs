@@ -1,82 +1,86 @@
-//! A file that is changed where it stands.
+//! Changing a file in place.
 
+use crate::change::{KeyChange, emit_rekeyed, read_header};
 use crate::cli::Cli;
+use crate::locked_file::LockedFile;
 use crate::overwrite::{self, overwrite};
 use crate::published;
-use crate::request::{Request, read_header, report};
 use crate::stream::copy;
-use crate::target::Target;
 use loader_model::PartsReceipt;
 use loader_seal::Header;
 use loader_stage::{Content, ErrorCode, Failure, Output, Stage};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Slots to leave room for where the stream must move anyway, so that it does not
-/// move again with the next key.
+/// Number of slots to reserve space for if the stream must be moved, so that it is not moved
+/// again for the next key.
 const SPARE_SLOTS: usize = 8;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage, path: &Path) -> anyhow::Result<()> {
-    let request = Request::read(cli, stage)?;
-    let target = Target::lock(stage, path)?;
-    // The journal's name is the lock that is left then.
-    if !target.is_locked && target.journal_path().symlink_metadata().is_ok() {
-        let why = format_args!("{}: another az-rekey works on it, or was interrupted", target.name);
-        let hint = format!("the file system has no locks: once no other runs, az-rekey --recover {}", target.name);
+    let change = KeyChange::read(cli, stage)?;
+    let locked = LockedFile::lock(stage, path)?;
+    // Without locks, the journal is the only sign of another process.
+    if !locked.is_locked && locked.journal_path().symlink_metadata().is_ok() {
+        let why = format_args!("{}: another az-rekey is changing it, or was interrupted", locked.name);
+        let hint = format!(
+            "the filesystem has no locks: if no other az-rekey is running, run az-rekey --recover {}",
+            locked.name
+        );
         return Err(Failure::new(ErrorCode::Temporary, why).hint(hint).into());
     }
-    mend(stage, &target)?;
+    recover_from_journal(stage, &locked)?;
     stage.begin();
-    let failed = |error: io::Error| Failure::io(&target.name, &error);
+    let failed = |error: io::Error| Failure::io(&locked.name, &error);
     let mut head = Vec::with_capacity(PartsReceipt::LINE_MAX);
-    (&target.file).take(PartsReceipt::LINE_MAX as u64).read_to_end(&mut head).map_err(failed)?;
+    (&locked.file).take(PartsReceipt::LINE_MAX as u64).read_to_end(&mut head).map_err(failed)?;
     if head.starts_with(PartsReceipt::LINE_START) {
-        let whole = published::read(head, &target.file, &target.name)?;
-        let new = published::rewrite(&whole, &request, &target.name)?;
-        replace(&target, |output| output.put(&new.bytes))?;
-        report(stage, &new.header, new.moved, new.bytes.len() as u64);
+        let whole = published::read(head, &locked.file, &locked.name)?;
+        let new = published::rewrite(&whole, &change, &locked.name)?;
+        replace(&locked, |output| output.put(&new.bytes))?;
+        emit_rekeyed(stage, &new.header, new.moved, new.bytes.len() as u64);
         return Ok(());
     }
-    (&target.file).rewind().map_err(failed)?;
-    let old = read_header(&target.file, &target.name, false)?;
-    let new = request.apply(&old, &target.name, SPARE_SLOTS)?;
+    (&locked.file).rewind().map_err(failed)?;
+    let old = read_header(&locked.file, &locked.name, false)?;
+    let new = change.apply(&old, &locked.name, SPARE_SLOTS)?;
     if new.as_bytes().len() == old.as_bytes().len() {
-        let written = overwrite(&target, &old, &new)?;
-        report(stage, &new, false, written);
+        let written = overwrite(&locked, &old, &new)?;
+        emit_rekeyed(stage, &new, false, written);
     } else {
-        let written = move_stream(stage, &target, &old, &new)?;
-        report(stage, &new, true, written);
+        let written = move_stream(stage, &locked, &old, &new)?;
+        emit_rekeyed(stage, &new, true, written);
     }
     Ok(())
 }
 
-/// Only what every run does first.
+/// Recovers the file after an interrupted change.
 pub(crate) fn recover(stage: &Stage, path: &Path) -> anyhow::Result<()> {
-    let target = Target::lock(stage, path)?;
+    let locked = LockedFile::lock(stage, path)?;
     stage.begin();
-    mend(stage, &target)?;
+    recover_from_journal(stage, &locked)?;
     Ok(())
 }
 
-fn mend(stage: &Stage, target: &Target) -> Result<(), Failure> {
-    if let Some(found) = overwrite::recover(target)? {
-        stage.step("recovered", &[("file", target.name.as_str().into()), ("header", found.into())]);
+fn recover_from_journal(stage: &Stage, locked: &LockedFile) -> Result<(), Failure> {
+    if let Some(state) = overwrite::recover(locked)? {
+        stage.step("recovered", &[("file", locked.name.as_str().into()), ("header", state.into())]);
     }
     Ok(())
 }
 
-/// A new file in the place of the old one: the new header, and the stream behind it.
-fn move_stream(stage: &Stage, target: &Target, old: &Header, new: &Header) -> Result<u64, Failure> {
-    let failed = |error: io::Error| Failure::io(&target.name, &error);
+/// Replaces the file by a new one with the new header and the same stream. Returns the
+/// number of bytes written.
+fn move_stream(stage: &Stage, locked: &LockedFile, old: &Header, new: &Header) -> Result<u64, Failure> {
+    let failed = |error: io::Error| Failure::io(&locked.name, &error);
     let stream_at = old.as_bytes().len() as u64;
-    let len = target.file.metadata().map_err(failed)?.len();
+    let len = locked.file.metadata().map_err(failed)?.len();
     stage.progress().set_total(len.saturating_sub(stream_at));
-    (&target.file).seek(SeekFrom::Start(stream_at)).map_err(failed)?;
+    (&locked.file).seek(SeekFrom::Start(stream_at)).map_err(failed)?;
     let mut copied = 0;
-    replace(target, |output| {
+    replace(locked, |output| {
         output.put(new.as_bytes())?;
-        copied = copy(stage, &target.file, output, &target.name).map_err(|failure| {
-            let hint = "the longer header moves the stream, which takes room for the whole file; --replace does not";
+        copied = copy(stage, &locked.file, output, &locked.name).map_err(|failure| {
+            let hint = "a longer header moves the stream, which needs space for the whole file; --replace does not";
             failure.hint(hint.to_owned())
         })?;
         Ok(())
@@ -84,9 +88,9 @@ fn move_stream(stage: &Stage, target: &Target, old: &Header, new: &Header) -> Re
     Ok(new.as_bytes().len() as u64 + copied)
 }
 
-/// Replaces the target by the bytes that `write` writes, and keeps its owner and mode.
-fn replace(target: &Target, write: impl FnOnce(&mut Output) -> Result<(), Failure>) -> Result<(), Failure> {
-    let mut output = Output::file(&target.path, Content::Binary)?;
+/// Replaces the file by the output of `write`, and keeps its owner and mode.
+fn replace(locked: &LockedFile, write: impl FnOnce(&mut Output) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut output = Output::file(&locked.path, Content::Binary)?;
     write(&mut output)?;
     output.commit()
 }

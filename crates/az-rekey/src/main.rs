@@ -1,12 +1,12 @@
-//! az-rekey: a sealed file in, the same with other key slots out.
+//! az-rekey changes the keys of a sealed file.
 
+mod change;
 mod cli;
 mod in_place;
+mod locked_file;
 mod overwrite;
 mod published;
-mod request;
 mod stream;
-mod target;
 
 use loader_stage::{ErrorCode, Failure, Stage, UnlockState};
 

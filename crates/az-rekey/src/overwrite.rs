@@ -1,9 +1,9 @@
-//! A header over another of the same length, so that a loss of power leaves the
-//! old one or the new one, or what it takes to get the old one back.
+//! Overwriting a header by another one of the same length. After a power loss, the file has
+//! the old header, the new header, or a journal from which the old header is restored.
 
-use crate::target::Target;
+use crate::locked_file::LockedFile;
 use loader_seal::Header;
-use loader_seal::rekey::{Journal, Leftover};
+use loader_seal::rekey::{HeaderJournal, RecoveryState};
 use loader_stage::{ErrorCode, Failure, OrFail};
 use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
@@ -11,25 +11,26 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-/// Writes `new` over `old`: first the journal, durable, then the bytes that
-/// differ, durable, then the journal is removed. Gives the bytes written.
-pub(crate) fn overwrite(target: &Target, old: &Header, new: &Header) -> Result<u64, Failure> {
-    let journal = Journal::new(old, new).or_fail(&target.name, |error| ErrorCode::from_name(error.code()))?;
-    let journal_len = write_journal(target, &journal)?;
-    let Err(error) = write(&target.file, journal.redo()) else {
-        remove_journal(target)?;
+/// Overwrites `old` by `new`: writes and syncs the journal, writes and syncs the bytes that
+/// differ, and removes the journal. Returns the number of bytes written.
+pub(crate) fn overwrite(locked: &LockedFile, old: &Header, new: &Header) -> Result<u64, Failure> {
+    let journal = HeaderJournal::new(old, new).or_fail(&locked.name, loader_seal::Error::code)?;
+    let journal_len = write_journal(locked, &journal)?;
+    let Err(error) = write(&locked.file, journal.redo()) else {
+        remove_journal(locked)?;
         let changed: usize = journal.redo().map(|(_, bytes)| bytes.len()).sum();
         return Ok(journal_len + changed as u64);
     };
-    // Where even the old bytes cannot be written the journal stays for a later run.
-    let undone = write(&target.file, journal.undo()).is_ok() && remove_journal(target).is_ok();
-    let hint = (!undone).then(|| format!("az-rekey --recover {} puts the old header back", target.name));
-    Err(Failure::io(&target.name, &error).hint(hint))
+    // If the old bytes cannot be restored either, the journal is kept for a later recovery.
+    let undone = write(&locked.file, journal.undo()).is_ok() && remove_journal(locked).is_ok();
+    let hint = (!undone).then(|| format!("restore the old header with az-rekey --recover {}", locked.name));
+    Err(Failure::io(&locked.name, &error).hint(hint))
 }
 
-/// Puts right what a rewrite left behind; gives what that was.
-pub(crate) fn recover(target: &Target) -> Result<Option<&'static str>, Failure> {
-    let path = target.journal_path();
+/// Recovers the file with its journal. Returns the state of the header for the event
+/// `recovered`, or `None` if there is no journal.
+pub(crate) fn recover(locked: &LockedFile) -> Result<Option<&'static str>, Failure> {
+    let path = locked.journal_path();
     let failed = |error: io::Error| Failure::io(path.display(), &error);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::open(&path, flags, Mode::empty()) {
@@ -37,54 +38,54 @@ pub(crate) fn recover(target: &Target) -> Result<Option<&'static str>, Failure> 
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(error) => return Err(failed(error.into())),
     };
-    if !is_trusted(target, &file).map_err(failed)? {
-        return Err(foreign(&path, "written by another user"));
+    if !is_trusted(locked, &file).map_err(failed)? {
+        return Err(untrusted(&path, "written by another user"));
     }
     let mut bytes = Vec::new();
-    file.take(Journal::LEN_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let Some(journal) = Journal::from_bytes(&bytes) else {
-        // Cut short itself: the file was not touched yet.
-        remove_journal(target)?;
+    file.take(HeaderJournal::LEN_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let Some(journal) = HeaderJournal::from_bytes(&bytes) else {
+        // The journal is incomplete, so the file was not changed yet.
+        remove_journal(locked)?;
         return Ok(Some("untouched"));
     };
     let mut current = vec![0; 65536];
-    let len = read_up_to(&target.file, &mut current).map_err(|error| Failure::io(&target.name, &error))?;
-    let found = match journal.judge(&current[..len]) {
-        Leftover::Untouched => "untouched",
-        Leftover::Finished => "finished",
-        Leftover::Torn => {
-            write(&target.file, journal.undo()).map_err(|error| Failure::io(&target.name, &error))?;
+    let len = read_full_at(&locked.file, &mut current).map_err(|error| Failure::io(&locked.name, &error))?;
+    let state = match journal.recovery_state(&current[..len]) {
+        RecoveryState::Unchanged => "untouched",
+        RecoveryState::Complete => "finished",
+        RecoveryState::Mixed => {
+            write(&locked.file, journal.undo()).map_err(|error| Failure::io(&locked.name, &error))?;
             "restored"
         }
-        Leftover::Foreign => return Err(foreign(&path, "left by a rewrite of another file than this one")),
+        RecoveryState::OtherFile => return Err(untrusted(&path, "a journal of another file")),
     };
-    // What a run before has written may not be durable yet.
-    target.file.sync_all().map_err(|error| Failure::io(&target.name, &error))?;
-    remove_journal(target)?;
-    Ok(Some(found))
+    // The bytes of the interrupted process may not be durable yet.
+    locked.file.sync_all().map_err(|error| Failure::io(&locked.name, &error))?;
+    remove_journal(locked)?;
+    Ok(Some(state))
 }
 
-/// True where the journal was written by who may change the file: in a folder that
-/// all can write to, anyone could put one there.
-fn is_trusted(target: &Target, journal: &File) -> io::Result<bool> {
-    let (journal, file) = (journal.metadata()?.uid(), target.file.metadata()?.uid());
+/// Returns true if the owner of the journal is root, the current user, or the owner of the
+/// file. In a directory that everybody can write to, anybody can create a journal.
+fn is_trusted(locked: &LockedFile, journal: &File) -> io::Result<bool> {
+    let (journal, file) = (journal.metadata()?.uid(), locked.file.metadata()?.uid());
     Ok([0, file, rustix::process::geteuid().as_raw()].contains(&journal))
 }
 
-fn foreign(path: &Path, why: &str) -> Failure {
+fn untrusted(path: &Path, why: &str) -> Failure {
     Failure::new(ErrorCode::CannotCreate, format_args!("{}: {why}", path.display()))
-        .hint("nothing was changed; remove it once you know where it came from".to_owned())
+        .hint("nothing was changed; find out who created the journal before you remove it".to_owned())
 }
 
-fn write_journal(target: &Target, journal: &Journal) -> Result<u64, Failure> {
-    let path = target.journal_path();
+fn write_journal(locked: &LockedFile, journal: &HeaderJournal) -> Result<u64, Failure> {
+    let path = locked.journal_path();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let bytes = journal.to_bytes();
     let written = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from).and_then(|file| {
         let mut file = File::from(file);
         file.write_all(&bytes)?;
         file.sync_all()?;
-        target.sync_folder()
+        locked.sync_dir()
     });
     match written {
         Ok(()) => Ok(bytes.len() as u64),
@@ -93,16 +94,15 @@ fn write_journal(target: &Target, journal: &Journal) -> Result<u64, Failure> {
                 let _ = fs::remove_file(&path);
             }
             Err(Failure::new(ErrorCode::CannotCreate, format_args!("{}: {error}", path.display())).hint(
-                "the old header is kept there for a moment; a folder that takes no file needs -o OUT elsewhere"
-                    .to_owned(),
+                "a journal is written to the directory of the file; if that is not possible, use -o OUT".to_owned(),
             ))
         }
     }
 }
 
-fn remove_journal(target: &Target) -> Result<(), Failure> {
-    let path = target.journal_path();
-    let removed = fs::remove_file(&path).and_then(|()| target.sync_folder());
+fn remove_journal(locked: &LockedFile) -> Result<(), Failure> {
+    let path = locked.journal_path();
+    let removed = fs::remove_file(&path).and_then(|()| locked.sync_dir());
     removed.map_err(|error| Failure::io(path.display(), &error))
 }
 
@@ -113,7 +113,7 @@ fn write<'b>(file: &File, writes: impl Iterator<Item = (u64, &'b [u8])>) -> io::
     file.sync_all()
 }
 
-fn read_up_to(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+fn read_full_at(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     loop {
         match file.read_at(&mut buffer[filled..], filled as u64) {

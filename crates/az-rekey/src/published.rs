@@ -1,26 +1,28 @@
-//! A small part as it is published: a line with the receipt of both parts, then
-//! the part. Its digest is in the receipt, so both change; that of the big part
-//! does not.
+//! Changing a published small part: a line with the receipt of both parts, and the small
+//! part. The receipt contains the digest of the small part, so it changes too.
 
-use crate::request::{Request, read_header};
+use crate::change::{KeyChange, read_header};
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::{Digest, Header, copy_digest, parts};
 use loader_stage::{ErrorCode, Failure};
 use std::io::{self, Read};
 
-/// Longest published small part in bytes: the receipt, the part, and a header
-/// that has grown.
+/// Maximum length of a published small part in bytes: the receipt, the part, and additional
+/// bytes of a longer header.
 const PUBLISHED_MAX: usize = PartsReceipt::LINE_MAX + parts::SMALL_MAX as usize + 65536;
 
-/// A published small part with another header.
+/// Published small part with a changed header.
 pub(crate) struct Rewritten {
     pub(crate) bytes: Vec<u8>,
     pub(crate) header: Header,
-    /// True where the header has another length.
+    /// True if the length of the header has changed, which moves the stream.
     pub(crate) moved: bool,
 }
 
-/// The whole of what begins with `head` and goes on in `rest`.
+/// Reads a published small part whose first bytes, `head`, were already read.
+///
+/// # Errors
+/// `malformed` if it is too long; `io`.
 pub(crate) fn read(head: Vec<u8>, rest: impl Read, place: &str) -> Result<Vec<u8>, Failure> {
     let mut whole = head;
     let left = (PUBLISHED_MAX + 1 - whole.len()) as u64;
@@ -32,20 +34,24 @@ pub(crate) fn read(head: Vec<u8>, rest: impl Read, place: &str) -> Result<Vec<u8
     Ok(whole)
 }
 
-/// The same with other slots, and a receipt that fits.
-pub(crate) fn rewrite(whole: &[u8], request: &Request, place: &str) -> Result<Rewritten, Failure> {
+/// Changes the keys in the header, and updates the receipt.
+///
+/// # Errors
+/// `malformed` if the receipt is invalid; `digest_mismatch` if it does not match the part;
+/// the errors of [`read_header`] and [`KeyChange::apply`].
+pub(crate) fn rewrite(whole: &[u8], change: &KeyChange, place: &str) -> Result<Rewritten, Failure> {
     let (mut receipt, small) = match PartsReceipt::split_prefix(whole) {
         Some(Ok(taken)) => taken,
-        _ => return Err(Failure::new(ErrorCode::Malformed, format_args!("{place}: the receipt cannot be read"))),
+        _ => return Err(Failure::new(ErrorCode::Malformed, format_args!("{place}: the receipt is not valid"))),
     };
     if part_receipt(&digest(small)) != receipt.small {
-        let why = format_args!("{place}: the small part is not the one of its receipt");
+        let why = format_args!("{place}: the small part does not match its receipt");
         return Err(Failure::new(ErrorCode::DigestMismatch, why)
-            .hint("a part of another release, or a damaged one: fetch it again".to_owned()));
+            .hint("the part is damaged or from another release: fetch it again".to_owned()));
     }
     let mut rest = small;
     let old = read_header(&mut rest, place, false)?;
-    let header = request.apply(&old, place, 0)?;
+    let header = change.apply(&old, place, 0)?;
     let small = [header.as_bytes(), rest].concat();
     receipt.small = part_receipt(&digest(&small));
     let bytes = [receipt.to_line(), small].concat();

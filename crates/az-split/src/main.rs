@@ -1,4 +1,4 @@
-//! az-split: a key in, fragments out; or a sealed file in, two part files out.
+//! az-split splits a key into fragments, or a sealed file into two parts.
 
 mod cli;
 mod run;

@@ -1,51 +1,53 @@
-//! What az-split does.
+//! Implementation of az-split.
 
 use crate::cli::Cli;
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::fragment::{Fragment, SetCard, split};
 use loader_seal::parts::split_parts;
-use loader_seal::rekey::Journal;
+use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Digest, Error, Key};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, Output, Stage};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-const SHAMIR_HINT: &str = "--scheme shamir --threshold K --shares N makes N, of which K are enough";
+const SHAMIR_HINT: &str = "--scheme shamir --threshold K --shares N makes N fragments, and any K are sufficient";
 
 const ONLY_COPY: &str = "may be the only copy of a fragment";
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     match (&cli.parts, &cli.output_dir) {
-        (Some(name), _) => cut_file(cli, stage, name),
-        (None, Some(dir)) => fragments_to_files(cli, stage, dir),
-        (None, None) => fragments_to_lines(cli, stage),
+        (Some(name), _) => split_file(cli, stage, name),
+        (None, Some(dir)) => write_fragment_files(cli, stage, dir),
+        (None, None) => write_fragment_lines(cli, stage),
     }
 }
 
-fn fragments_to_lines(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
+fn write_fragment_lines(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = match &cli.output.output {
-        Some(path) if path.as_os_str() != "-" => file(cli, path, Content::Secret, ONLY_COPY, "name another file")?,
+        Some(path) if path.as_os_str() != "-" => {
+            create_file(cli, path, Content::Secret, ONLY_COPY, "choose another file")?
+        }
         _ => stage.output(&cli.output, Content::Secret)?,
     };
-    let mut card = card_file(cli, cli.output.output.as_deref())?;
-    let fragments = cut_key(cli, stage)?;
-    put_card(&mut card, &fragments)?;
+    let mut card = create_card_file(cli, cli.output.output.as_deref())?;
+    let fragments = split_key(cli, stage)?;
+    write_card(&mut card, &fragments)?;
     for fragment in &fragments {
         output.put(&line(fragment))?;
     }
     Ok(Output::commit_all([output].into_iter().chain(card))?)
 }
 
-fn fragments_to_files(cli: &Cli, stage: &Stage, dir: &Path) -> anyhow::Result<()> {
+fn write_fragment_files(cli: &Cli, stage: &Stage, dir: &Path) -> anyhow::Result<()> {
     let n = cli.shares;
     let mut files = Vec::with_capacity(usize::from(n) + 1);
     let paths: Vec<_> = (1..=n).map(|i| dir.join(format!("fragment-{i}-of-{n}.frag"))).collect();
     for path in &paths {
-        files.push(file(cli, path, Content::Secret, ONLY_COPY, "name another folder")?);
+        files.push(create_file(cli, path, Content::Secret, ONLY_COPY, "choose another directory")?);
     }
-    let mut card = card_file(cli, paths.iter().map(PathBuf::as_path))?;
-    let fragments = cut_key(cli, stage)?;
-    put_card(&mut card, &fragments)?;
+    let mut card = create_card_file(cli, paths.iter().map(PathBuf::as_path))?;
+    let fragments = split_key(cli, stage)?;
+    write_card(&mut card, &fragments)?;
     for (file, fragment) in files.iter_mut().zip(&fragments) {
         file.put(&line(fragment))?;
     }
@@ -53,8 +55,12 @@ fn fragments_to_files(cli: &Cli, stage: &Stage, dir: &Path) -> anyhow::Result<()
     Ok(Output::commit_all(files)?)
 }
 
-/// The file that will be at `path`, where nothing may be without --force.
-fn file(cli: &Cli, path: &Path, content: Content, why: &str, instead: &str) -> Result<Output, Failure> {
+/// Creates an output file for `path`.
+///
+/// # Errors
+/// `cannot_create` if `path` exists, unless --force is given. The message contains `why`
+/// existing files are not replaced, and the hint contains the alternative, `instead`.
+fn create_file(cli: &Cli, path: &Path, content: Content, why: &str, instead: &str) -> Result<Output, Failure> {
     if cli.output.force {
         return Output::named_file(path, content);
     }
@@ -67,40 +73,44 @@ fn file(cli: &Cli, path: &Path, content: Content, why: &str, instead: &str) -> R
     Ok(file)
 }
 
-/// The file of the card, which must be none of the `others`: it would take its place.
-fn card_file<'p>(cli: &Cli, others: impl IntoIterator<Item = &'p Path>) -> Result<Option<Output>, Failure> {
+/// Creates the output file for the set card, if there is one.
+///
+/// # Errors
+/// `usage` if the path is one of `others`, which the card would replace; the errors of
+/// [`create_file`].
+fn create_card_file<'p>(cli: &Cli, others: impl IntoIterator<Item = &'p Path>) -> Result<Option<Output>, Failure> {
     let Some(path) = &cli.set_card else { return Ok(None) };
     if others.into_iter().any(|other| is_same(path, other)) {
-        let why = format_args!("{}: named for the card and for fragments", path.display());
+        let why = format_args!("{}: given both for the set card and for fragments", path.display());
         return Err(Failure::new(ErrorCode::Usage, why));
     }
-    file(cli, path, Content::Text, "may be the card of a set in use", "name another file").map(Some)
+    create_file(cli, path, Content::Text, "may be the card of a set in use", "choose another file").map(Some)
 }
 
-fn put_card(card: &mut Option<Output>, fragments: &[Fragment]) -> Result<(), Failure> {
-    match (card, SetCard::of(fragments)) {
+fn write_card(card: &mut Option<Output>, fragments: &[Fragment]) -> Result<(), Failure> {
+    match (card, SetCard::from_fragments(fragments)) {
         (Some(file), Some(card)) => file.put(&card.to_line()),
         _ => Ok(()),
     }
 }
 
-fn cut_key(cli: &Cli, stage: &Stage) -> Result<Vec<Fragment>, Failure> {
+fn split_key(cli: &Cli, stage: &Stage) -> Result<Vec<Fragment>, Failure> {
     let threshold = cli.threshold.unwrap_or(cli.shares);
     if threshold > cli.shares {
-        let why = format_args!("threshold {threshold} is above the number of shares, {}", cli.shares);
+        let why = format_args!("--threshold {threshold} is greater than --shares {}", cli.shares);
         return Err(Failure::new(ErrorCode::Usage, why).hint(SHAMIR_HINT.to_owned()));
     }
     let key = if cli.new_key {
         stage.lock_memory();
-        Key::generate().or_fail("", code)?
+        Key::generate().or_fail("", Error::code)?
     } else {
         let text = stage.secret_text(cli.key.source().or_stdin())?;
-        Key::parse(&text).or_fail("the key", code)?
+        Key::parse(&text).or_fail("the key", Error::code)?
     };
     stage.begin();
     match split(&key, cli.scheme, threshold, cli.shares) {
         Err(error @ Error::Malformed { .. }) => Err(Failure::new(ErrorCode::Usage, error).hint(SHAMIR_HINT.to_owned())),
-        outcome => outcome.or_fail("", code),
+        outcome => outcome.or_fail("", Error::code),
     }
 }
 
@@ -108,16 +118,16 @@ fn line(fragment: &Fragment) -> Zeroizing<Vec<u8>> {
     Zeroizing::new([fragment.to_text().as_bytes(), b"\n"].concat())
 }
 
-fn cut_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
+fn split_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
     let (small, big) = (with_suffix(name, ".small"), with_suffix(name, ".big"));
     if let Some(path) = cli.output.output.as_ref().filter(|path| is_same(path, &small) || is_same(path, &big)) {
-        let why = format_args!("{}: named for the receipt and for a part", path.display());
+        let why = format_args!("{}: given both for the receipt and for a part", path.display());
         return Err(Failure::new(ErrorCode::Usage, why).into());
     }
-    let mut receipt_to = stage.output(&cli.output, Content::Text)?;
+    let mut receipt_output = stage.output(&cli.output, Content::Text)?;
     let mut input = stage.input(&cli.input)?;
-    if let Some(hint) = Journal::interrupted(input.path()) {
-        let why = format_args!("{}: {}", input.name(), Journal::HALF_WRITTEN);
+    if let Some(hint) = HeaderJournal::recovery_hint(input.path()) {
+        let why = format_args!("{}: {}", input.name(), HeaderJournal::INTERRUPTED);
         return Err(Failure::new(ErrorCode::Malformed, why).hint(hint).into());
     }
     let mut small = Output::file(&small, Content::Binary)?;
@@ -132,27 +142,23 @@ fn cut_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
         Err(error) if error.is_empty_input() && !input.is_seekable() => {
             Err(Failure::no_input("sealed stream", input.name()))
         }
-        outcome => outcome.or_fail(input.name(), code),
+        outcome => outcome.or_fail(input.name(), Error::code),
     }?;
     Output::commit_all([big, small])?;
     let part = |digest: Digest| PartReceipt { size: digest.len, sha256: digest.hex() };
     let receipt = PartsReceipt { parts: 1, name: cli.name.clone(), small: part(digest.small), big: part(digest.big) };
-    receipt_to.put(&receipt.to_line())?;
-    Ok(receipt_to.commit()?)
+    receipt_output.put(&receipt.to_line())?;
+    Ok(receipt_output.commit()?)
 }
 
-/// True where both paths are of one name in one folder.
+/// Returns true if both paths have the same name in the same directory.
 fn is_same(one: &Path, other: &Path) -> bool {
-    let folder = |path: &Path| Path::new(".").join(path).parent().and_then(|folder| folder.canonicalize().ok());
-    one.file_name() == other.file_name() && folder(one) == folder(other)
+    let parent = |path: &Path| Path::new(".").join(path).parent().and_then(|dir| dir.canonicalize().ok());
+    one.file_name() == other.file_name() && parent(one) == parent(other)
 }
 
 fn with_suffix(name: &Path, suffix: &str) -> std::path::PathBuf {
     let mut path = name.as_os_str().to_owned();
     path.push(suffix);
     path.into()
-}
-
-fn code(error: &Error) -> ErrorCode {
-    ErrorCode::from_name(error.code())
 }

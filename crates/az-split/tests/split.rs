@@ -1,6 +1,6 @@
-//! az-split as a process: what it writes, where, and with which exit status.
+//! az-split as a process: output files, overwriting, exit status.
 
-#![allow(clippy::unwrap_used, reason = "what cannot be set up is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use loader_seal::fragment::{Fragment, FragmentError, SetCard, join};
 use loader_seal::{Key, SealOptions, Suite, parts, seal};
@@ -37,7 +37,7 @@ fn sealed(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_key_becomes_lines_that_give_it_again() {
+fn key_is_split_into_lines_that_can_be_joined() {
     let folder = empty_folder();
     let key = Key::generate().unwrap();
     for args in [&[][..], &["-n", "7"], &["--scheme", "shamir", "-k", "2", "-n", "3"]] {
@@ -51,7 +51,7 @@ fn a_key_becomes_lines_that_give_it_again() {
 }
 
 #[test]
-fn fragments_in_files_are_closed_to_others_and_not_overwritten() {
+fn fragment_files_are_private_and_not_overwritten() {
     let folder = empty_folder();
     let args = ["--new-key", "--output-dir", "."];
     let output = az_split(&folder, &args, b"");
@@ -71,7 +71,7 @@ fn fragments_in_files_are_closed_to_others_and_not_overwritten() {
 }
 
 #[test]
-fn lines_in_a_file_are_not_overwritten() {
+fn output_file_is_not_overwritten() {
     let folder = empty_folder();
     let args = ["--new-key", "-o", "out"];
     assert_eq!(status(&az_split(&folder, &args, b"")), 0);
@@ -87,8 +87,8 @@ fn lines_in_a_file_are_not_overwritten() {
     assert_ne!(folder.read("out"), before);
 }
 
-/// Runs az-split, and `meanwhile` when it has seen that nothing is in its way
-/// and waits for its key.
+/// Runs az-split, and calls `meanwhile` after it has checked its output files, while it
+/// waits for its key.
 fn az_split_while(folder: &TestDir, args: &[&str], meanwhile: impl FnOnce()) -> Output {
     let fifo = folder.path("key");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
@@ -99,7 +99,7 @@ fn az_split_while(folder: &TestDir, args: &[&str], meanwhile: impl FnOnce()) -> 
         // Fails with ENXIO until there is a reader.
         match open(&fifo, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
             Ok(end) => break File::from(end),
-            Err(_) => assert!(child.try_wait().unwrap().is_none(), "ended before it opened its key"),
+            Err(_) => assert!(child.try_wait().unwrap().is_none(), "exited before it opened its key"),
         }
         std::thread::yield_now();
     };
@@ -112,7 +112,7 @@ fn az_split_while(folder: &TestDir, args: &[&str], meanwhile: impl FnOnce()) -> 
 }
 
 #[test]
-fn what_appears_meanwhile_is_not_replaced() {
+fn files_created_during_the_run_are_not_replaced() {
     for n in 1..=3 {
         let folder = empty_folder();
         let name = format!("fragment-{n}-of-3.frag");
@@ -125,7 +125,7 @@ fn what_appears_meanwhile_is_not_replaced() {
     let args = ["--set-card", "card", "-d", "."];
     assert_eq!(status(&az_split_while(&folder, &args, || folder.write("card", b"mine"))), 73);
     assert_eq!((folder.names(), folder.read("card")), (vec!["card".to_owned()], b"mine".to_vec()));
-    // The lines that were on their way to a file are taken back with it.
+    // The output file with the lines is not created either.
     let folder = empty_folder();
     let args = ["--set-card", "card", "-o", "out"];
     assert_eq!(status(&az_split_while(&folder, &args, || folder.write("card", b"mine"))), 73);
@@ -133,7 +133,7 @@ fn what_appears_meanwhile_is_not_replaced() {
 }
 
 #[test]
-fn what_was_to_be_replaced_is_there_again_after_a_failure() {
+fn replaced_files_are_restored_after_a_failure() {
     let folder = empty_folder();
     let names = ["fragment-1-of-3.frag", "fragment-2-of-3.frag", "fragment-3-of-3.frag"];
     folder.write(names[0], b"first");
@@ -153,7 +153,7 @@ fn what_was_to_be_replaced_is_there_again_after_a_failure() {
 }
 
 #[test]
-fn what_cannot_be_cut_has_its_exit_status() {
+fn invalid_keys_and_options_have_their_exit_status() {
     let folder = empty_folder();
     let key = Key::generate().unwrap().to_text();
     assert_eq!(status(&az_split(&folder, &[], b"")), 65);
@@ -165,7 +165,7 @@ fn what_cannot_be_cut_has_its_exit_status() {
 }
 
 #[test]
-fn both_parts_appear_with_their_receipt_or_neither() {
+fn both_parts_and_receipt_are_written_or_none() {
     let folder = empty_folder();
     let file = sealed(1_000_000);
     let args = ["--parts", "a", "--name", "models/a"];
@@ -190,7 +190,7 @@ fn both_parts_appear_with_their_receipt_or_neither() {
 }
 
 #[test]
-fn a_receipt_is_no_part() {
+fn receipt_cannot_replace_a_part() {
     let folder = empty_folder();
     let file = sealed(100_000);
     for name in ["a.small", "./a.big"] {
@@ -202,7 +202,7 @@ fn a_receipt_is_no_part() {
 }
 
 #[test]
-fn a_set_card_appears_with_the_fragments_it_describes() {
+fn set_card_is_written_with_its_fragments() {
     let folder = empty_folder();
     let key = Key::generate().unwrap();
     let card = |name: &str| SetCard::from_json(&folder.read(name)).unwrap();
@@ -215,7 +215,7 @@ fn a_set_card_appears_with_the_fragments_it_describes() {
     let text = String::from_utf8(folder.read("card")).unwrap();
     assert!(text.contains("\"scheme\":\"shamir\",\"k\":2,\"n\":5") && text.contains(&key.id().to_string()), "{text}");
     assert!(!text.contains("AZ-"), "{text}");
-    // The card of a set in use is not lost to another.
+    // The card of another set is not overwritten.
     let again = az_split(&folder, &args, key.to_text().as_bytes());
     assert_eq!((status(&again), again.stdout.len()), (73, 0));
     assert_eq!(status(&az_split(&folder, &["--new-key", "-d", ".", "--set-card", "none/card"], b"")), 73);
@@ -229,7 +229,7 @@ fn a_set_card_appears_with_the_fragments_it_describes() {
 }
 
 #[test]
-fn a_card_takes_the_place_of_no_fragment() {
+fn set_card_cannot_replace_a_fragment() {
     for args in [&["-o", "x", "--set-card", "./x"][..], &["-d", ".", "--set-card", "fragment-2-of-2.frag"]] {
         let folder = empty_folder();
         let output = az_split(&folder, &[&["--new-key", "--force"], args].concat(), b"");
@@ -239,20 +239,20 @@ fn a_card_takes_the_place_of_no_fragment() {
 }
 
 #[test]
-fn a_key_that_is_cut_again_makes_a_set_of_its_own() {
+fn splitting_a_key_again_creates_a_new_set() {
     let folder = empty_folder();
     let key = Key::generate().unwrap();
-    let cut = |args: &[&str]| {
+    let split = |args: &[&str]| {
         let output = az_split(&folder, args, key.to_text().as_bytes());
         Fragment::parse_all(str::from_utf8(&output.stdout).unwrap()).unwrap()
     };
     let (old, new) =
-        (cut(&["--scheme", "shamir", "-k", "2", "-n", "3"]), cut(&["--scheme", "shamir", "-k", "2", "-n", "3"]));
+        (split(&["--scheme", "shamir", "-k", "2", "-n", "3"]), split(&["--scheme", "shamir", "-k", "2", "-n", "3"]));
     assert_eq!(join(&new[1..]).unwrap().id(), key.id());
     for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
         let mixed = [old[i].clone(), new[j].clone()];
-        assert!(matches!(join(&mixed), Err(FragmentError::OtherSet { .. })), "{i} {j}");
+        assert!(matches!(join(&mixed), Err(FragmentError::SetMismatch { .. })), "{i} {j}");
     }
-    let wider = cut(&["-n", "3"]);
-    assert!(matches!(join(&[old[0].clone(), wider[1].clone()]), Err(FragmentError::OtherScheme { .. })));
+    let xor = split(&["-n", "3"]);
+    assert!(matches!(join(&[old[0].clone(), xor[1].clone()]), Err(FragmentError::SchemeMismatch { .. })));
 }

@@ -1,8 +1,8 @@
-//! AES-256-GCM of three libraries side by side: seal and open a segment in
-//! place, one thread.
+//! Comparison of AES-256-GCM in three libraries: sealing and opening a segment in place,
+//! with one thread.
 //!
-//! `cargo bench -p loader-seal --features bench-backends --bench backends`
-//! times them; `-- --test` only checks that they agree. RESULTS.md has figures.
+//! Run `cargo bench -p loader-seal --features bench-backends --bench backends`; with
+//! `-- --test` it only checks that the outputs are equal. RESULTS.md contains results.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
 
@@ -12,20 +12,23 @@ use divan::counter::BytesCount;
 const KEY: [u8; 32] = [7; 32];
 const NONCE: [u8; 12] = [1; 12];
 
-/// Lengths of a segment in KiB.
+/// Segment lengths in KiB.
 const SEGMENTS: [usize; 4] = [64, 256, 1024, 4096];
 
 fn main() {
-    agree();
+    check_outputs();
     divan::main();
 }
 
-/// One library's AES-256-GCM with a fixed key and nonce, without associated data.
+/// AES-256-GCM of a library, with a fixed key and nonce, without associated data.
 trait Backend {
     fn new() -> Self;
-    /// Encrypts in place and gives the tag.
+    /// Encrypts in place and returns the tag.
     fn seal(&self, segment: &mut [u8]) -> [u8; 16];
-    /// Decrypts in place what carries its tag at the end; panics where that is wrong.
+    /// Decrypts a segment with its tag in place.
+    ///
+    /// # Panics
+    /// If the tag is invalid.
     fn open(&self, segment_and_tag: &mut [u8]);
 }
 
@@ -95,8 +98,8 @@ fn sealed<B: Backend>(len: usize) -> Vec<u8> {
     segment
 }
 
-/// What is compared must give the same bytes.
-fn agree() {
+/// Checks that the libraries produce the same bytes.
+fn check_outputs() {
     let expected = sealed::<Ring>(70_001);
     assert!(sealed::<AwsLc>(70_001) == expected, "aws-lc-rs differs from ring");
     assert!(sealed::<AesGcm>(70_001) == expected, "aes-gcm differs from ring");
@@ -109,8 +112,8 @@ fn seal<B: Backend>(bencher: divan::Bencher<'_, '_>, kib: usize) {
     bencher.counter(BytesCount::new(kib << 10)).bench_local(|| backend.seal(&mut segment));
 }
 
-/// Opening leaves plaintext in its place, so the sealed bytes are put back
-/// between the rounds; that copy is not timed, but leaves them in the cache.
+/// Opening replaces the sealed bytes, so they are copied again before each round. The copy
+/// is not measured, but its bytes are in the cache.
 #[divan::bench(types = [Ring, AwsLc, AesGcm], args = SEGMENTS)]
 fn open<B: Backend>(bencher: divan::Bencher<'_, '_>, kib: usize) {
     let backend = B::new();

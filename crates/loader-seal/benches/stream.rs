@@ -1,17 +1,17 @@
-//! Sealing and opening in memory: each suite, each size of segment, one thread.
+//! Sealing and opening in memory with each suite and several segment lengths, one thread.
 //!
-//! `cargo bench -p loader-seal` times them. For a count that no noise can fool:
-//! `scripts/instructions`.
+//! Run `cargo bench -p loader-seal`. `scripts/instructions` counts instructions, which is
+//! independent of the load of the machine.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
 
 use divan::counter::BytesCount;
 use loader_seal::{Header, Key, SealOptions, Suite, seal};
 
-/// Bytes of plaintext a round.
+/// Length of the plaintext in bytes.
 const LEN: usize = 8 << 20;
 
-/// log2 of the segment's length in bytes.
+/// Segment lengths, as log2 of a number of bytes.
 const SEGMENTS: [u8; 5] = [12, 16, 18, 20, 22];
 
 fn main() {

@@ -1,8 +1,8 @@
-//! One segment at a time: seal and open in place.
+//! Encryption and decryption of single segments, in place.
 
 use crate::Error;
 use crate::key::hkdf;
-use crate::layout::{BOUND_LEN, STREAM_HEADER_LEN, Suite};
+use crate::layout::{ASSOCIATED_DATA_LEN, STREAM_HEADER_LEN, Suite};
 use aes::Aes256;
 use ctr::cipher::{KeyIvInit, StreamCipher};
 use hmac::{Hmac, KeyInit, Mac};
@@ -10,27 +10,30 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// The low 32 bits of the counter begin at zero in every segment and a segment
-/// has at most 2^20 blocks, so a 32-bit counter is exact here.
+/// AES-256-CTR with a 32-bit counter, which is sufficient: the low 32 bits start at
+/// zero in every segment, and a segment has at most 2^20 blocks.
 type AesCtr = ctr::Ctr32BE<Aes256>;
 
-const PREFIX_LEN: usize = 7;
+const NONCE_PREFIX_LEN: usize = 7;
 const SALT_LEN: usize = 32;
 
-/// The stream's own header: one length byte, salt, nonce prefix.
+/// Stream header: one length byte, salt of 32 bytes, nonce prefix of 7 bytes.
 pub(crate) type StreamHeader = [u8; STREAM_HEADER_LEN];
 
-/// A fresh stream header.
-pub(crate) fn stream_header() -> Result<StreamHeader, Error> {
+/// Returns a stream header with a new random salt and nonce prefix.
+///
+/// # Errors
+/// [`Error::Random`].
+pub(crate) fn new_stream_header() -> Result<StreamHeader, Error> {
     let mut header = [0; STREAM_HEADER_LEN];
-    crate::key::random(&mut header[1..])?;
+    crate::key::fill_random(&mut header[1..])?;
     header[0] = STREAM_HEADER_LEN as u8;
     Ok(header)
 }
 
-/// The keys of one stream, ready for any segment in any order.
+/// Keys of one stream. Segments can be encrypted and decrypted in any order.
 pub(crate) struct SegmentCipher {
-    prefix: [u8; PREFIX_LEN],
+    nonce_prefix: [u8; NONCE_PREFIX_LEN],
     keys: Keys,
 }
 
@@ -39,44 +42,43 @@ enum Keys {
     Gcm(Box<LessSafeKey>),
 }
 
-/// A segment's tag is not the one that belongs to its bytes.
+/// The tag of a segment does not match its bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadTag;
 
 impl SegmentCipher {
-    /// The cipher of the stream that begins with `header`, under the stream key,
-    /// bound to the first bytes of the file's header. `None` where the stream
-    /// header does not begin with its own length.
+    /// Derives the keys of the stream that starts with `header`. Returns `None` if the
+    /// first byte of `header` is not its length.
     pub(crate) fn new(
         suite: Suite,
         stream_key: &[u8; 32],
         header: &StreamHeader,
-        bound: &[u8; BOUND_LEN],
+        associated_data: &[u8; ASSOCIATED_DATA_LEN],
     ) -> Option<Self> {
         if usize::from(header[0]) != STREAM_HEADER_LEN {
             return None;
         }
-        let (salt, prefix) = header[1..].split_at(SALT_LEN);
+        let (salt, nonce_prefix) = header[1..].split_at(SALT_LEN);
         let keys = match suite {
             Suite::AesCtrHmac => {
-                let derived = hkdf::<64>(stream_key, salt, &[bound]);
+                let derived = hkdf::<64>(stream_key, salt, &[associated_data]);
                 let mut aes = Zeroizing::new([0; 32]);
                 aes.copy_from_slice(&derived[..32]);
                 let mac = Hmac::new_from_slice(&derived[32..]).ok()?;
                 Keys::CtrHmac { aes, mac: Box::new(mac) }
             }
             Suite::AesGcm => {
-                let derived = hkdf::<32>(stream_key, salt, &[bound]);
+                let derived = hkdf::<32>(stream_key, salt, &[associated_data]);
                 let key = UnboundKey::new(&AES_256_GCM, derived.as_slice()).ok()?;
                 Keys::Gcm(Box::new(LessSafeKey::new(key)))
             }
         };
-        Some(Self { prefix: prefix.try_into().ok()?, keys })
+        Some(Self { nonce_prefix: nonce_prefix.try_into().ok()?, keys })
     }
 
-    /// Encrypts the first `len` bytes of `buffer` and puts the tag behind them.
-    /// Gives the length of both, or `None` where the stream is at its limit of
-    /// 2^32 segments.
+    /// Encrypts the first `len` bytes of `buffer` in place and writes the tag after
+    /// them. Returns the length of ciphertext and tag in bytes, or `None` if `index` is
+    /// 2^32 or more.
     pub(crate) fn seal(&self, index: u64, last: bool, buffer: &mut [u8], len: usize) -> Option<usize> {
         let nonce = self.nonce(index, last)?;
         let (text, rest) = buffer.split_at_mut(len);
@@ -95,9 +97,11 @@ impl SegmentCipher {
         }
     }
 
-    /// Checks the tag at the end of `segment`, in constant time, and decrypts
-    /// what stands before it in place. Gives the length of the plaintext. After
-    /// [`BadTag`] the buffer holds nothing of use.
+    /// Checks the tag at the end of `segment` in constant time and decrypts the bytes
+    /// before it in place. Returns the length of the plaintext in bytes.
+    ///
+    /// # Errors
+    /// [`BadTag`]; the content of `segment` is then undefined.
     pub(crate) fn open(&self, index: u64, last: bool, segment: &mut [u8]) -> Result<usize, BadTag> {
         let nonce = self.nonce(index, last).ok_or(BadTag)?;
         match &self.keys {
@@ -115,10 +119,11 @@ impl SegmentCipher {
         }
     }
 
-    /// Prefix, number of the segment, whether it is the last, four zero bytes.
+    /// Returns prefix (7 bytes), segment number (4), last-segment flag (1), zeros (4), or
+    /// `None` if `index` is 2^32 or more.
     fn nonce(&self, index: u64, last: bool) -> Option<[u8; 16]> {
         let mut nonce = [0; 16];
-        nonce[..PREFIX_LEN].copy_from_slice(&self.prefix);
+        nonce[..NONCE_PREFIX_LEN].copy_from_slice(&self.nonce_prefix);
         nonce[7..11].copy_from_slice(&u32::try_from(index).ok()?.to_be_bytes());
         nonce[11] = u8::from(last);
         Some(nonce)

@@ -1,15 +1,14 @@
-//! Copying with a count and a SHA-256 (FIPS 180-4) of what passes.
+//! Copying bytes and calculating their length and SHA-256 (FIPS 180-4).
 
 use crate::Error;
 use sha2::{Digest as _, Sha256};
-use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 
-/// Bytes that are read at once: as much as a read from a pipe gives on most
-/// systems, and far from what would show in the resident set.
+/// Number of bytes per read: a multiple of the default pipe size of Linux, and small
+/// compared to the resident set of a filter.
 pub(crate) const BUFFER_LEN: usize = 256 * 1024;
 
-/// Length and SHA-256 of some bytes.
+/// Length and SHA-256 of a sequence of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest {
     /// Length in bytes.
@@ -19,50 +18,44 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// The SHA-256 as 64 lower-case hexadecimal digits.
+    /// Returns the SHA-256 as 64 lower-case hexadecimal digits.
     pub fn hex(&self) -> String {
-        Hex(&self.sha256).to_string()
+        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// Copies `reader` to its end into `writer`, and gives length and SHA-256 of what
-/// passed.
+/// Copies `reader` to `writer` up to the end. Returns length and SHA-256 of the bytes.
 ///
 /// # Errors
-///
-/// [`Error::Read`] or [`Error::Write`], by the side that failed.
+/// [`Error::Read`], [`Error::Write`].
 pub fn copy_digest(reader: impl Read, writer: impl Write) -> Result<Digest, Error> {
-    let mut tally = Tally::new(writer);
-    tally.take(reader, u64::MAX)?;
-    Ok(tally.finish())
+    let mut hasher = HashingWriter::new(writer);
+    hasher.copy_from(reader, u64::MAX)?;
+    Ok(hasher.finish())
 }
 
-/// A writer that counts and hashes what it is given.
-pub(crate) struct Tally<W> {
+/// Writer that counts and hashes the bytes.
+pub(crate) struct HashingWriter<W> {
     writer: W,
     len: u64,
     hash: Sha256,
     buffer: Vec<u8>,
 }
 
-impl<W: Write> Tally<W> {
+impl<W: Write> HashingWriter<W> {
     pub(crate) fn new(writer: W) -> Self {
         Self { writer, len: 0, hash: Sha256::new(), buffer: vec![0; BUFFER_LEN] }
     }
 
-    /// Copies up to `limit` bytes of `reader`; fewer only at its end. Gives how many.
-    pub(crate) fn take(&mut self, mut reader: impl Read, limit: u64) -> Result<u64, Error> {
+    /// Copies up to `limit` bytes from `reader`, fewer only if it ends. Returns the number
+    /// of bytes.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Write`].
+    pub(crate) fn copy_from(&mut self, mut reader: impl Read, limit: u64) -> Result<u64, Error> {
         let mut left = limit;
         loop {
-            // None at the limit, and so nothing is read.
+            // At the limit the buffer is empty, and the read returns 0.
             let room = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let read = read_some(&mut reader, &mut self.buffer[..room])?;
             if read == 0 {
@@ -81,7 +74,8 @@ impl<W: Write> Tally<W> {
     }
 }
 
-/// One read that is not interrupted; 0 at the end.
+/// Reads once, and retries if the read is interrupted. Returns the number of bytes, 0 at
+/// the end.
 pub(crate) fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Error> {
     loop {
         match reader.read(buffer) {
@@ -97,7 +91,7 @@ mod tests {
     use std::io;
 
     #[test]
-    fn what_passes_is_counted_and_hashed() {
+    fn copied_bytes_are_counted_and_hashed() {
         let mut out = Vec::new();
         let digest = copy_digest(&b"abc"[..], &mut out).unwrap();
         assert_eq!((digest.len, &out[..]), (3, &b"abc"[..]));
@@ -106,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_was_interrupted_is_made_again() {
+    fn interrupted_read_is_retried() {
         struct Once(bool);
         impl Read for Once {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -117,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_side_that_fails_is_named() {
+    fn read_and_write_errors_are_distinguished() {
         let full: &mut [u8] = &mut [0; 2];
         assert!(matches!(copy_digest(&b"abc"[..], full), Err(Error::Write(_))));
         struct Broken;

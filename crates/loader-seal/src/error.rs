@@ -1,35 +1,36 @@
-//! Every way the format can refuse its input.
+//! The error type of the crate.
 
 use crate::FragmentError;
 use crate::device::DeviceMismatch;
 use crate::key::KeyId;
+use loader_model::ErrorCode;
 use std::fmt;
 use std::io;
 
-/// Why something could not be sealed, opened, split or joined. A variant for
-/// each thing a caller does differently; [`Error::code`] names the class. No
-/// message holds a secret, nor a line of the input.
+/// Reason why something could not be sealed, opened, split or joined. There is a
+/// variant for each case that callers handle differently; [`Error::code`] returns
+/// the class. No message contains a secret or text from the input.
 ///
-/// The text of [`Error::Read`], [`Error::Write`] and [`Error::Random`] is the
-/// place alone; the cause is their source.
+/// The messages of [`Error::Read`], [`Error::Write`] and [`Error::Random`] name only
+/// the operation; the cause is their [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The input does not begin with the magic.
     #[error("not a sealed stream: {looks_like}")]
     NotSealed {
-        /// What it looks like instead, for a person.
+        /// Description of the likely file type, for people.
         looks_like: &'static str,
     },
-    /// The input needs something that this version does not know.
+    /// The input uses a feature that this version does not know.
     #[error("not supported by this version: {0}")]
     Unsupported(String),
-    /// None of the keys held has a slot.
+    /// The header has no slot for any of the given keys.
     #[error("wrong key: held {}, the file has slots for {}", KeyIds(held), KeyIds(slots))]
     WrongKey {
-        /// The keys that were offered.
+        /// Ids of the given keys.
         held: Vec<KeyId>,
-        /// The keys that the header has slots for.
+        /// Ids of the keys that the header has slots for.
         slots: Vec<KeyId>,
     },
     /// The header does not match its MAC.
@@ -38,9 +39,9 @@ pub enum Error {
     /// The input ends too early.
     #[error("truncated: the input ends at byte {at}, inside {inside}")]
     Truncated {
-        /// Bytes that were there.
+        /// Offset of the end of the input in bytes from the magic.
         at: u64,
-        /// What is not complete: `the header`, `segment 3`.
+        /// Name of the incomplete part, such as `the header` or `segment 3`.
         inside: String,
     },
     /// A segment fails its check.
@@ -48,46 +49,46 @@ pub enum Error {
     Corrupt {
         /// Number of the segment, from 0.
         segment: u64,
-        /// Where it begins, in bytes from the magic.
+        /// Offset of the segment in bytes from the magic.
         offset: u64,
     },
     /// There are bytes after the end of the stream.
     #[error("bytes after the end of the stream, from offset {offset}")]
     Trailing {
-        /// Where the first of them stands, in bytes from the magic.
+        /// Offset of the first of these bytes, from the magic.
         offset: u64,
     },
     /// The plaintext is not as long as the header says.
     #[error("the header declares {declared} bytes of plaintext, the stream has {actual}")]
     LengthMismatch {
-        /// Bytes of plaintext that the header declares.
+        /// Length of the plaintext in bytes according to the header.
         declared: u64,
-        /// Bytes of plaintext that the stream has.
+        /// Length of the plaintext in bytes.
         actual: u64,
     },
-    /// The range asked for lies outside the plaintext.
+    /// The requested range is outside the plaintext.
     #[error("range {offset}:{} lies outside the plaintext of {plaintext_len} bytes", len.map_or(String::new(), |len| len.to_string()))]
     OutOfRange {
-        /// First byte asked for.
+        /// Offset of the first requested byte.
         offset: u64,
-        /// Bytes asked for; `None` for the rest.
+        /// Number of requested bytes; `None` for all bytes up to the end.
         len: Option<u64>,
-        /// Bytes that there are.
+        /// Length of the plaintext in bytes.
         plaintext_len: u64,
     },
-    /// Sealed to someone or something else.
+    /// The input is sealed to another user or device.
     #[error(transparent)]
     WrongDevice(#[from] DeviceMismatch),
-    /// A line or a value that no writer of this format makes. The text is fixed,
-    /// so it cannot echo a secret.
-    #[error("{}{what}", Line(*line))]
+    /// A line or a value is not valid. The text is fixed, so that it cannot contain a
+    /// secret.
+    #[error("{}{what}", LinePrefix(*line))]
     Malformed {
-        /// Number of the line in its document, from 1, where there is one.
+        /// Number of the line in its document, from 1, if there is one.
         line: Option<usize>,
-        /// What is wrong with it.
+        /// Description of the fault.
         what: &'static str,
     },
-    /// The fragments do not give the key.
+    /// The key cannot be joined from the fragments.
     #[error(transparent)]
     Fragment(#[from] FragmentError),
     /// Reading the input failed.
@@ -96,51 +97,49 @@ pub enum Error {
     /// Writing the output failed.
     #[error("writing the output")]
     Write(#[source] io::Error),
-    /// The operating system gave no memory for the password hash.
-    #[error("no memory for the password hash, {kib} KiB")]
+    /// There is not enough memory for the password hash.
+    #[error("not enough memory for the password hash, which needs {kib} KiB")]
     Memory {
-        /// What it needs.
+        /// Required memory in KiB.
         kib: u32,
     },
-    /// The operating system gave no random bytes.
-    #[error("asking the operating system for random bytes")]
+    /// The operating system returned no random bytes.
+    #[error("reading random bytes from the operating system")]
     Random(#[source] io::Error),
 }
 
 impl Error {
-    /// The class of the error, as in the event's `error.code` (pipeline: exit
-    /// status).
-    pub fn code(&self) -> &'static str {
+    /// Returns the class of the error, as in the `error.code` of an event.
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::NotSealed { .. } => "not_sealed",
-            Self::Unsupported(_) => "unsupported",
-            Self::WrongKey { .. } => "wrong_key",
-            Self::HeaderTampered => "header_tampered",
-            Self::Truncated { .. } => "truncated",
-            Self::Corrupt { .. } => "corrupt",
-            Self::Trailing { .. } => "trailing",
-            Self::LengthMismatch { .. } => "length_mismatch",
-            Self::OutOfRange { .. } => "out_of_range",
-            Self::WrongDevice(_) => "wrong_device",
-            Self::Malformed { .. } => "malformed",
-            Self::Fragment(_) => "wrong_fragment",
-            Self::Read(_) | Self::Write(_) | Self::Memory { .. } | Self::Random(_) => "io",
+            Self::NotSealed { .. } => ErrorCode::NotSealed,
+            Self::Unsupported(_) => ErrorCode::Unsupported,
+            Self::WrongKey { .. } => ErrorCode::WrongKey,
+            Self::HeaderTampered => ErrorCode::HeaderTampered,
+            Self::Truncated { .. } => ErrorCode::Truncated,
+            Self::Corrupt { .. } => ErrorCode::Corrupt,
+            Self::Trailing { .. } => ErrorCode::Trailing,
+            Self::LengthMismatch { .. } => ErrorCode::LengthMismatch,
+            Self::OutOfRange { .. } => ErrorCode::OutOfRange,
+            Self::WrongDevice(_) => ErrorCode::WrongDevice,
+            Self::Malformed { .. } => ErrorCode::Malformed,
+            Self::Fragment(_) => ErrorCode::WrongFragment,
+            Self::Read(_) | Self::Write(_) | Self::Memory { .. } | Self::Random(_) => ErrorCode::Io,
         }
     }
 
-    /// True where there was not a single byte: a writer that failed looks so.
+    /// Returns true if the input was empty, which usually means that its writer failed.
     pub fn is_empty_input(&self) -> bool {
         matches!(self, Self::NotSealed { looks_like } if *looks_like == crate::header::EMPTY)
     }
 
-    /// [`Error::Malformed`] without a line number.
+    /// Returns [`Error::Malformed`] without a line number.
     pub(crate) fn malformed(what: &'static str) -> Self {
         Self::Malformed { line: None, what }
     }
 
-    /// The same error with the number of the line it was found in, where it is
-    /// one that has a place for it.
-    pub(crate) fn at_line(self, number: usize) -> Self {
+    /// Adds the number of the line that caused the error, if the variant has room for it.
+    pub(crate) fn with_line(self, number: usize) -> Self {
         match self {
             Self::Malformed { what, .. } => Self::Malformed { line: Some(number), what },
             Self::Unsupported(what) => Self::Unsupported(format!("{what} in line {number}")),
@@ -149,11 +148,11 @@ impl Error {
     }
 }
 
-/// Key ids in a message: all of a few, the first of many.
+/// Formats the first [`KEY_IDS_SHOWN`] key ids and the number of the others.
 struct KeyIds<'a>(&'a [KeyId]);
 
-/// Key ids shown before the rest are only counted, so that a header with a
-/// thousand slots makes no message of forty kilobytes.
+/// Maximum number of key ids in a message, because a header can have a thousand
+/// slots.
 const KEY_IDS_SHOWN: usize = 4;
 
 impl fmt::Display for KeyIds<'_> {
@@ -171,10 +170,10 @@ impl fmt::Display for KeyIds<'_> {
     }
 }
 
-/// `line 3: ` in front of a message, or nothing.
-struct Line(Option<usize>);
+/// Formats `line 3: `, or nothing if there is no number.
+struct LinePrefix(Option<usize>);
 
-impl fmt::Display for Line {
+impl fmt::Display for LinePrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |number| write!(f, "line {number}: "))
     }
@@ -185,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_name_place_and_cause() {
+    fn messages_contain_location_and_cause() {
         let id = |b| KeyId::from_bytes([b; 16]);
         let error = Error::Corrupt { segment: 70, offset: 73_400_384 };
         assert_eq!(error.to_string(), "segment 70 at offset 73400384 fails its check");
@@ -193,11 +192,11 @@ mod tests {
         assert_eq!(error.to_string(), format!("wrong key: held none, the file has slots for {}", id(1)));
         let error = Error::malformed("no key line");
         assert_eq!(error.to_string(), "no key line");
-        assert_eq!(error.at_line(3).to_string(), "line 3: no key line");
+        assert_eq!(error.with_line(3).to_string(), "line 3: no key line");
     }
 
     #[test]
-    fn many_slots_make_a_short_message() {
+    fn message_for_many_slots_is_short() {
         let slots: Vec<_> = (0..200).map(|b| KeyId::from_bytes([b; 16])).collect();
         let text = Error::WrongKey { held: vec![slots[0]], slots }.to_string();
         assert!(text.len() < 400 && text.ends_with(" and 196 more"), "{text}");

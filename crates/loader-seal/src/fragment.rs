@@ -1,32 +1,33 @@
-//! A key cut into fragments, and joined from them again.
+//! Splitting a key into fragments, and joining them (crates/loader-seal/README.md,
+//! "Fragments").
 
-mod card;
+mod encoding;
 mod error;
+mod set_card;
 mod shamir;
-mod text;
 mod xor;
 
-pub use card::{CardError, SetCard};
 pub use error::FragmentError;
+pub use set_card::{SetCard, SetCardError};
 
-use crate::key::random;
+use crate::key::fill_random;
 use crate::{Error, Key, KeyId};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// How a key is cut.
+/// Secret sharing scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
-    /// The exclusive or of all fragments is the key.
+    /// All fragments are needed: the key is the XOR of their shares.
     Xor,
-    /// Any `k` of `n` fragments give the key (Shamir, "How to share a secret",
-    /// 1979; over GF(2^8) byte by byte).
+    /// Any `k` of `n` fragments are sufficient (A. Shamir, "How to share a secret", 1979;
+    /// applied to each byte, over GF(2^8)).
     Shamir,
 }
 
 impl Scheme {
-    /// The scheme's name, as it stands on a command line.
+    /// Returns the scheme's name, as on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Xor => "xor",
@@ -45,12 +46,19 @@ impl Scheme {
         [Self::Xor, Self::Shamir].into_iter().find(|scheme| scheme.to_byte() == byte)
     }
 
-    /// What forbids `k` of `n` with this scheme, if anything does.
-    fn refuses(self, k: u8, n: u8) -> Option<&'static str> {
+    /// Checks that the scheme supports `k` of `n`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    fn check_size(self, k: u8, n: u8) -> Result<(), Error> {
         match self {
-            Self::Xor if k != n || n < 2 => Some("xor takes 2 to 255 fragments and needs all of them"),
-            Self::Shamir if k < 2 || k > n => Some("shamir takes 2 to 255 fragments and needs at least 2 of them"),
-            _ => None,
+            Self::Xor if k != n || n < 2 => {
+                Err(Error::malformed("xor makes 2 to 255 fragments, and all of them are needed"))
+            }
+            Self::Shamir if k < 2 || k > n => {
+                Err(Error::malformed("shamir makes 2 to 255 fragments, and at least 2 of them are needed"))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -61,8 +69,8 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// What the fragments of one [`split`] have in common, 8 random bytes; as text
-/// 16 hexadecimal digits. Public.
+/// Public id of the fragments of one [`split`], 8 random bytes; as text 16 hexadecimal
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SetId([u8; SetId::LEN]);
 
@@ -70,7 +78,7 @@ impl SetId {
     /// Length in bytes.
     pub const LEN: usize = 8;
 
-    /// The 8 bytes of the id.
+    /// Returns the 8 bytes of the id.
     pub fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }
@@ -88,11 +96,11 @@ impl fmt::Debug for SetId {
     }
 }
 
-/// The secret bytes of a fragment, as many as a key has.
+/// Secret bytes of a fragment.
 type Share = Zeroizing<[u8; Key::LEN]>;
 
-/// One fragment of a key. The share is wiped when the fragment is dropped and
-/// not shown by `Debug`; everything else is public.
+/// Fragment of a key. Its share is wiped when it is dropped, and not shown by `Debug`; all
+/// other values are public.
 #[derive(Clone)]
 pub struct Fragment {
     scheme: Scheme,
@@ -105,32 +113,32 @@ pub struct Fragment {
 }
 
 impl Fragment {
-    /// How the key was cut.
+    /// Returns the scheme.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// How many fragments give the key, 2 to 255.
+    /// Returns the number of fragments that are needed to join the key, 2 to 255.
     pub fn threshold(&self) -> u8 {
         self.k
     }
 
-    /// How many fragments there are, from the threshold to 255.
+    /// Returns the number of fragments in the set, from the threshold to 255.
     pub fn shares(&self) -> u8 {
         self.n
     }
 
-    /// Which of them this one is, from 1.
+    /// Returns the number of this fragment in its set, from 1.
     pub fn index(&self) -> u8 {
         self.index
     }
 
-    /// The set it belongs to.
-    pub fn set(&self) -> SetId {
+    /// Returns the id of the set.
+    pub fn set_id(&self) -> SetId {
         self.set
     }
 
-    /// The key it is a fragment of.
+    /// Returns the id of the key.
     pub fn key_id(&self) -> KeyId {
         self.key_id
     }
@@ -142,47 +150,43 @@ impl fmt::Debug for Fragment {
     }
 }
 
-/// `n` fragments of `key`, with the indices 1 to `n`, of which `k` give the key
-/// again and fewer say nothing of it (format: keys and fragments).
+/// Splits `key` into `n` fragments with the indices 1 to `n`. Any `k` of them are
+/// sufficient to join the key; fewer contain no information about it.
 ///
 /// # Errors
-///
-/// [`Error::Malformed`]: `k` and `n` are not 2 ≤ k ≤ n, or k < n for
-/// [`Scheme::Xor`]. [`Error::Random`]: the operating system gave no random bytes.
+/// [`Error::Malformed`] unless 2 ≤ k ≤ n, and k = n for [`Scheme::Xor`];
+/// [`Error::Random`].
 pub fn split(key: &Key, scheme: Scheme, k: u8, n: u8) -> Result<Vec<Fragment>, Error> {
-    if let Some(what) = scheme.refuses(k, n) {
-        return Err(Error::malformed(what));
-    }
+    scheme.check_size(k, n)?;
     let mut set = SetId([0; SetId::LEN]);
-    random(&mut set.0)?;
+    fill_random(&mut set.0)?;
     let shares = match scheme {
         Scheme::Xor => xor::split(key, n)?,
         Scheme::Shamir => shamir::split(key, k, n)?,
     };
     let key_id = key.id();
-    // Copied, so that those in the list are wiped where they stand.
+    // Cloned, because moving would leave unwiped copies in the list.
     let fragment = |(index, share): (u8, &Share)| Fragment { scheme, k, n, index, set, key_id, share: share.clone() };
     Ok((1..=n).zip(&shares).map(fragment).collect())
 }
 
-/// The key of these fragments, in any order. Checked in turn: scheme, threshold,
-/// number, set and key of all, distinct indices, enough of them, the id of the
-/// result. Where there are more than the threshold, the first give the key and
-/// each of the others must fit them.
+/// Joins fragments, in any order, to their key. If there are more than needed, the first
+/// ones are joined, and the others are checked against them.
 ///
 /// # Errors
-///
-/// The variant of [`FragmentError`] for the first of these that fails.
+/// The variant of [`FragmentError`] for the first failed check, in this order: all
+/// fragments have the same scheme, threshold, number of fragments, set and key; the indices
+/// are distinct; there are enough fragments; the id of the joined key is correct; the other
+/// fragments are consistent.
 pub fn join(fragments: &[Fragment]) -> Result<Key, FragmentError> {
     let first = fragments.first().ok_or(FragmentError::Empty)?;
-    check_alike(first, fragments)?;
+    check_same_set(first, fragments)?;
     for (i, fragment) in fragments.iter().enumerate() {
         if fragments[..i].iter().any(|earlier| earlier.index == fragment.index) {
             return Err(FragmentError::Duplicate { index: fragment.index });
         }
     }
-    let needs = usize::from(first.k);
-    let Some((used, extra)) = fragments.split_at_checked(needs) else {
+    let Some((used, extra)) = fragments.split_at_checked(usize::from(first.k)) else {
         return Err(FragmentError::TooFew { needs: first.k, has: fragments.len() });
     };
     let key = match first.scheme {
@@ -190,33 +194,33 @@ pub fn join(fragments: &[Fragment]) -> Result<Key, FragmentError> {
         Scheme::Shamir => shamir::join(used),
     };
     if key.id() != first.key_id {
-        return Err(FragmentError::ResultMismatch { expected: first.key_id });
+        return Err(FragmentError::WrongResult { expected: first.key_id });
     }
-    // Only Shamir has more fragments than it needs.
-    match extra.iter().find(|fragment| !shamir::fits(used, fragment)) {
-        Some(stray) => Err(FragmentError::Stray { index: stray.index }),
+    // Only Shamir sets can have more fragments than needed.
+    match extra.iter().find(|fragment| !shamir::is_consistent(used, fragment)) {
+        Some(fragment) => Err(FragmentError::Inconsistent { index: fragment.index }),
         None => Ok(key),
     }
 }
 
-fn check_alike(first: &Fragment, fragments: &[Fragment]) -> Result<(), FragmentError> {
-    type Differs = fn(&Fragment, &Fragment) -> Option<FragmentError>;
-    let checks: [Differs; 5] = [
+fn check_same_set(first: &Fragment, fragments: &[Fragment]) -> Result<(), FragmentError> {
+    type Check = fn(&Fragment, &Fragment) -> Option<FragmentError>;
+    let checks: [Check; 5] = [
         |a, b| {
-            let error = FragmentError::OtherScheme { index: b.index, found: b.scheme, first: a.scheme };
+            let error = FragmentError::SchemeMismatch { index: b.index, found: b.scheme, first: a.scheme };
             (a.scheme != b.scheme).then_some(error)
         },
-        |a, b| (a.k != b.k).then_some(FragmentError::OtherThreshold { index: b.index, found: b.k, first: a.k }),
-        |a, b| (a.n != b.n).then_some(FragmentError::OtherNumber { index: b.index, found: b.n, first: a.n }),
-        |a, b| (a.set != b.set).then_some(FragmentError::OtherSet { index: b.index, found: b.set, first: a.set }),
+        |a, b| (a.k != b.k).then_some(FragmentError::ThresholdMismatch { index: b.index, found: b.k, first: a.k }),
+        |a, b| (a.n != b.n).then_some(FragmentError::CountMismatch { index: b.index, found: b.n, first: a.n }),
+        |a, b| (a.set != b.set).then_some(FragmentError::SetMismatch { index: b.index, found: b.set, first: a.set }),
         |a, b| {
-            let error = FragmentError::OtherKey { index: b.index, found: b.key_id, first: a.key_id };
+            let error = FragmentError::KeyMismatch { index: b.index, found: b.key_id, first: a.key_id };
             (a.key_id != b.key_id).then_some(error)
         },
     ];
-    // Check by check, not fragment by fragment: the widest difference is named.
-    let mut differences = checks.iter().flat_map(|differs| fragments.iter().filter_map(|other| differs(first, other)));
-    differences.next().map_or(Ok(()), Err)
+    // Each check covers all fragments before the next check runs, so that the most significant mismatch is reported.
+    let mut mismatches = checks.iter().flat_map(|check| fragments.iter().filter_map(|other| check(first, other)));
+    mismatches.next().map_or(Ok(()), Err)
 }
 
 #[cfg(test)]

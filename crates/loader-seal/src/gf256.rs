@@ -1,13 +1,12 @@
-//! The field GF(2^8) of AES (FIPS 197 section 4): polynomial 0x11B, addition is
-//! exclusive or. No tables and no branches on a value, so that the time says
-//! nothing of a secret.
+//! Arithmetic in the field GF(2^8) of AES (FIPS 197 section 4): polynomial 0x11B, addition
+//! is XOR. Runs in constant time: no tables, and no branches on values.
 
 use std::hint::black_box;
 
-/// What is left of the polynomial 0x11B when its bit 8 is dropped.
+/// The polynomial 0x11B without its bit 8.
 const POLYNOMIAL: u8 = 0x1b;
 
-/// The product of `a` and `b`.
+/// Returns the product of `a` and `b`.
 pub(crate) fn mul(mut a: u8, mut b: u8) -> u8 {
     let mut product = 0;
     for _ in 0..8 {
@@ -18,7 +17,7 @@ pub(crate) fn mul(mut a: u8, mut b: u8) -> u8 {
     product
 }
 
-/// The inverse of `a`, which is its 254th power; 0 for 0.
+/// Returns the inverse of `a`, which is its 254th power, or 0 for 0.
 pub(crate) fn inverse(a: u8) -> u8 {
     // 254 = 2 + 4 + 8 + .. + 128
     let mut power = a;
@@ -30,8 +29,8 @@ pub(crate) fn inverse(a: u8) -> u8 {
     inverse
 }
 
-/// 0xff for 1, 0 for 0. `black_box` hides from the compiler that there are only
-/// two cases, which it could turn into a branch.
+/// Returns 0xff for 1, and 0 for 0. `black_box` prevents the compiler from using a branch
+/// for the two cases.
 fn mask(bit: u8) -> u8 {
     black_box(bit).wrapping_neg()
 }
@@ -40,7 +39,7 @@ fn mask(bit: u8) -> u8 {
 mod tests {
     use super::*;
 
-    /// Product of the polynomials, then division by 0x11B: the definition.
+    /// Multiplies by the definition: product of the polynomials, modulo 0x11B.
     fn slow_mul(a: u8, b: u8) -> u8 {
         let mut wide = (0..8).filter(|bit| b >> bit & 1 == 1).fold(0, |sum, bit| sum ^ u16::from(a) << bit);
         for bit in (8..15).rev() {
@@ -52,18 +51,18 @@ mod tests {
     }
 
     #[test]
-    fn products_are_those_of_the_definition() {
+    fn products_match_the_definition() {
         for a in 0..=255 {
             for b in 0..=255 {
                 assert_eq!(mul(a, b), slow_mul(a, b), "{a} {b}");
             }
         }
-        // FIPS 197 section 4.2
+        // FIPS 197 section 4.2.
         assert_eq!((mul(0x57, 0x83), mul(0x57, 0x13)), (0xc1, 0xfe));
     }
 
     #[test]
-    fn the_axioms_of_a_field_hold() {
+    fn field_axioms_hold() {
         for a in 0..=255 {
             assert_eq!((mul(a, 1), mul(a, 0)), (a, 0));
             for b in 0..=255 {
@@ -77,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_but_zero_has_one_inverse() {
+    fn every_value_except_zero_has_an_inverse() {
         assert_eq!(inverse(0), 0);
         for a in 1..=255 {
             assert_eq!(mul(a, inverse(a)), 1, "{a}");

@@ -1,8 +1,9 @@
-//! The header: everything before the stream.
+//! The header of a sealed file: fixed part, fields and MAC
+//! (crates/loader-seal/README.md, "The file").
 
+use crate::fields::Fields;
 use crate::key::{KeyId, hkdf};
-use crate::layout::{BOUND_LEN, FIXED_LEN, HEADER_LEN, Layout, MAC_LEN, MAGIC, SEGMENT_LOG2};
-use crate::metadata::Tlvs;
+use crate::layout::{ASSOCIATED_DATA_LEN, FIXED_LEN, HEADER_LEN, MAC_LEN, MAGIC, SEGMENT_LOG2, StreamLayout};
 use crate::slot::FileKey;
 use crate::{DeviceSlot, Error, Key, KeySlot, Metadata, Suite};
 use hmac::{Hmac, KeyInit, Mac};
@@ -11,18 +12,83 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
-/// A header as read: its fixed part and its slots are known, nothing is verified.
+/// A header that was read but not verified: its fixed part and its slots are parsed.
 #[derive(Clone, Debug)]
 pub struct Header {
     bytes: Vec<u8>,
-    layout: Layout,
-    plaintext_len: Option<u64>,
+    fixed: FixedPart,
     key_slots: Vec<KeySlot>,
     device_slots: Vec<DeviceSlot>,
 }
 
-/// A header whose MAC was checked with a key that opens the file, and the key of
-/// its stream.
+/// The first [`FIXED_LEN`] bytes of a header, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FixedPart {
+    layout: StreamLayout,
+    plaintext_len: Option<u64>,
+    file_id: [u8; 16],
+}
+
+impl FixedPart {
+    /// Parses the fixed part. The caller has checked the magic.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for version, suite, flags, segment length or header
+    /// length, in this order.
+    fn parse(bytes: &[u8; FIXED_LEN]) -> Result<Self, Error> {
+        let unsupported = |what: String| Err(Error::Unsupported(what));
+        let [version, suite, flags, segment_log2] = array_of::<8, 4>(bytes);
+        if version != VERSION {
+            return unsupported(format!("version {version} of the format"));
+        }
+        let suite = Suite::from_byte(suite)?;
+        let declared = u64::from_be_bytes(array_of::<12, 8>(bytes));
+        let plaintext_len = match flags {
+            0 if declared == u64::MAX => None,
+            1 => Some(declared),
+            0 => return unsupported("a plaintext length without its flag".to_owned()),
+            flags => return unsupported(format!("flags {flags:#04x}")),
+        };
+        if !SEGMENT_LOG2.contains(&segment_log2) {
+            return unsupported(format!("segment length 2^{segment_log2}"));
+        }
+        let header_len = u32::from_be_bytes(array_of::<36, 4>(bytes)) as usize;
+        if !HEADER_LEN.contains(&header_len) {
+            return unsupported(format!("header length {header_len}"));
+        }
+        let layout = StreamLayout { suite, segment_len: 1 << segment_log2, header_len };
+        Ok(Self { layout, plaintext_len, file_id: array_of::<20, 16>(bytes) })
+    }
+
+    fn to_bytes(&self) -> [u8; FIXED_LEN] {
+        let mut bytes = [0; FIXED_LEN];
+        let segment_log2 = self.layout.segment_len.trailing_zeros() as u8;
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&[
+            VERSION,
+            self.layout.suite.to_byte(),
+            u8::from(self.plaintext_len.is_some()),
+            segment_log2,
+        ]);
+        bytes[12..20].copy_from_slice(&self.plaintext_len.unwrap_or(u64::MAX).to_be_bytes());
+        bytes[20..36].copy_from_slice(&self.file_id);
+        bytes[36..].copy_from_slice(&(self.layout.header_len as u32).to_be_bytes());
+        bytes
+    }
+}
+
+/// Returns the `N` bytes from offset `AT` on. The compiler checks the bounds.
+fn array_of<const AT: usize, const N: usize>(bytes: &[u8; FIXED_LEN]) -> [u8; N] {
+    const { assert!(AT + N <= FIXED_LEN, "outside the fixed part") };
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[AT..AT + N]);
+    array
+}
+
+/// Version of the format.
+const VERSION: u8 = 1;
+
+/// A header whose MAC was verified, and the key of its stream.
 pub struct Unlocked {
     header: Header,
     metadata: Metadata,
@@ -30,158 +96,162 @@ pub struct Unlocked {
 }
 
 impl Header {
-    /// Reads a header, up to the first byte of the stream. At most 64 KiB.
+    /// Reads a header, at most 64 KiB, and stops before the first byte of the stream.
     ///
     /// # Errors
     /// [`Error::NotSealed`], [`Error::Unsupported`] (version, suite, flags,
     /// segment length, header length, in this order), [`Error::Truncated`],
     /// [`Error::Read`].
     pub fn read(input: &mut impl Read) -> Result<Self, Error> {
-        let mut bytes = vec![0; FIXED_LEN];
-        let got = read_up_to(input, &mut bytes)?;
+        let mut fixed_bytes = [0; FIXED_LEN];
+        let got = read_full(input, &mut fixed_bytes)?;
         let compared = got.min(MAGIC.len());
-        if got == 0 || bytes[..compared] != MAGIC[..compared] {
-            // More of it tells better what it is; a tar says so at byte 257.
-            bytes.resize(LOOK_LEN, 0);
-            let got = got + read_up_to(input, &mut bytes[got..])?;
-            return Err(Error::NotSealed { looks_like: looks_like(&bytes[..got]) });
+        if got == 0 || fixed_bytes[..compared] != MAGIC[..compared] {
+            // More bytes allow a better guess: a tar has its magic at byte 257.
+            let mut head = fixed_bytes[..got].to_vec();
+            head.resize(DETECTION_LEN, 0);
+            let got = got + read_full(input, &mut head[got..])?;
+            return Err(Error::NotSealed { looks_like: looks_like(&head[..got]) });
         }
         if got < FIXED_LEN {
-            return Err(in_header(got));
+            return Err(truncated_header(got));
         }
-        let (layout, plaintext_len) = check_fixed(&bytes)?;
-        bytes.resize(layout.header_len, 0);
-        let more = read_up_to(input, &mut bytes[FIXED_LEN..])?;
-        if FIXED_LEN + more < layout.header_len {
-            return Err(in_header(FIXED_LEN + more));
+        let fixed = FixedPart::parse(&fixed_bytes)?;
+        let header_len = fixed.layout.header_len;
+        let mut bytes = fixed_bytes.to_vec();
+        bytes.resize(header_len, 0);
+        let more = read_full(input, &mut bytes[FIXED_LEN..])?;
+        if FIXED_LEN + more < header_len {
+            return Err(truncated_header(FIXED_LEN + more));
         }
-        let (key_slots, device_slots) = Tlvs::slots(&bytes[FIXED_LEN..layout.header_len - MAC_LEN]);
-        Ok(Self { bytes, layout, plaintext_len, key_slots, device_slots })
+        let (key_slots, device_slots) = Fields::slots(&bytes[FIXED_LEN..header_len - MAC_LEN]);
+        Ok(Self { bytes, fixed, key_slots, device_slots })
     }
 
-    /// Makes a header for a new file, with its MAC.
+    /// Builds a header with its MAC. The header length in `layout` is ignored.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if the header would be longer than 65536 bytes.
     pub(crate) fn build(
-        layout: Layout,
+        layout: StreamLayout,
         plaintext_len: Option<u64>,
         file_id: &[u8; 16],
         file_key: &FileKey,
-        tlvs: &Tlvs,
+        fields: &Fields,
     ) -> Result<Unlocked, Error> {
-        let fields = tlvs.to_bytes()?;
-        let header_len = FIXED_LEN + fields.len() + MAC_LEN;
+        let field_bytes = fields.to_bytes()?;
+        let header_len = FIXED_LEN + field_bytes.len() + MAC_LEN;
         if !HEADER_LEN.contains(&header_len) {
             return Err(Error::malformed("the header would be longer than 65536 bytes"));
         }
-        let layout = Layout { header_len, ..layout };
+        let layout = StreamLayout { header_len, ..layout };
+        let fixed = FixedPart { layout, plaintext_len, file_id: *file_id };
         let mut bytes = Vec::with_capacity(header_len);
-        bytes.extend(MAGIC);
-        bytes.extend([1, layout.suite.to_byte(), u8::from(plaintext_len.is_some())]);
-        bytes.push(layout.segment_len.trailing_zeros() as u8);
-        bytes.extend(plaintext_len.unwrap_or(u64::MAX).to_be_bytes());
-        bytes.extend(file_id);
-        bytes.extend((header_len as u32).to_be_bytes());
-        bytes.extend(fields);
+        bytes.extend(fixed.to_bytes());
+        bytes.extend(field_bytes);
         bytes.extend(header_mac(file_key, &bytes).finalize().into_bytes());
-        let header = Self {
-            bytes,
-            layout,
-            plaintext_len,
-            key_slots: tlvs.key_slots.clone(),
-            device_slots: tlvs.device_slots.clone(),
-        };
-        Ok(Unlocked { header, metadata: tlvs.metadata.clone(), stream_key: stream_key(file_key) })
+        let header =
+            Self { bytes, fixed, key_slots: fields.key_slots.clone(), device_slots: fields.device_slots.clone() };
+        Ok(Unlocked { header, metadata: fields.metadata.clone(), stream_key: stream_key(file_key) })
     }
 
-    /// Finds a slot for one of `keys`, unwraps the file key, checks the MAC, then
-    /// the fields.
+    /// Unwraps the file key with one of `keys`, verifies the MAC, and parses the fields.
     ///
     /// # Errors
-    /// [`Error::WrongKey`] without such a slot, [`Error::HeaderTampered`],
-    /// [`Error::Unsupported`] for fields this version does not know.
+    /// [`Error::WrongKey`] if there is no slot for any of the keys;
+    /// [`Error::HeaderTampered`]; [`Error::Unsupported`] for unknown fields.
     pub fn unlock(self, keys: &[Key]) -> Result<Unlocked, Error> {
         let file_key = self.file_key(keys)?;
-        let tlvs = self.tlvs()?;
-        Ok(Unlocked { metadata: tlvs.metadata, stream_key: stream_key(&file_key), header: self })
+        let fields = self.fields()?;
+        Ok(Unlocked { metadata: fields.metadata, stream_key: stream_key(&file_key), header: self })
     }
 
-    /// The file key in a slot for one of `keys`, once the MAC was checked with it.
+    /// Unwraps the file key with one of `keys` and verifies the MAC with it.
+    ///
+    /// # Errors
+    /// [`Error::WrongKey`], [`Error::HeaderTampered`].
     pub(crate) fn file_key(&self, keys: &[Key]) -> Result<FileKey, Error> {
-        let mut fitting = keys.iter().flat_map(|key| {
+        let mut candidates = keys.iter().flat_map(|key| {
             let id = key.id();
             self.all_slots().filter(move |slot| slot.key_id == id).map(move |slot| (slot, key))
         });
-        let Some(first) = fitting.next() else {
+        let Some(first) = candidates.next() else {
             let held = keys.iter().map(Key::id).collect();
             return Err(Error::WrongKey { held, slots: self.key_ids().collect() });
         };
         std::iter::once(first)
-            .chain(fitting)
+            .chain(candidates)
             .map(|(slot, key)| slot.unwrap(key, self.file_id()))
-            .find(|file_key| self.mac_fits(file_key))
+            .find(|file_key| self.verify_mac(file_key))
             .ok_or(Error::HeaderTampered)
     }
 
-    /// The fields, by every rule of the format.
-    pub(crate) fn tlvs(&self) -> Result<Tlvs, Error> {
-        Tlvs::parse(self.fields())
-    }
-
-    /// What the fields say, without any check that they are genuine.
+    /// Parses the fields without verifying the MAC.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] or [`Error::HeaderTampered`] where they cannot be read.
-    pub fn unverified_metadata(&self) -> Result<Metadata, Error> {
-        Ok(self.tlvs()?.metadata)
+    /// [`Error::Unsupported`] or [`Error::HeaderTampered`] if they cannot be parsed.
+    pub(crate) fn fields(&self) -> Result<Fields, Error> {
+        Fields::parse(&self.bytes[FIXED_LEN..self.bytes.len() - MAC_LEN])
     }
 
-    /// The header's bytes.
+    /// Parses the metadata without verifying the MAC.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] or [`Error::HeaderTampered`] if the fields cannot be
+    /// parsed.
+    pub fn unverified_metadata(&self) -> Result<Metadata, Error> {
+        Ok(self.fields()?.metadata)
+    }
+
+    /// Returns the bytes of the header.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The cipher of the stream.
+    /// Returns the cipher of the stream.
     pub fn suite(&self) -> Suite {
-        self.layout.suite
+        self.fixed.layout.suite
     }
 
-    /// Length of a segment in bytes.
+    /// Returns the length of a full segment in bytes.
     pub fn segment_len(&self) -> usize {
-        self.layout.segment_len
+        self.fixed.layout.segment_len
     }
 
-    /// Length of the plaintext in bytes, where the header declares it.
+    /// Returns the length of the plaintext in bytes, if the header declares it.
     pub fn plaintext_len(&self) -> Option<u64> {
-        self.plaintext_len
+        self.fixed.plaintext_len
     }
 
-    /// Length of the whole file in bytes, where the header declares that of the
-    /// plaintext.
+    /// Returns the length of the sealed file in bytes, if the header declares the length
+    /// of the plaintext.
     pub fn sealed_len(&self) -> Option<u64> {
-        self.layout.sealed_len(self.plaintext_len?)
+        self.layout().sealed_len(self.plaintext_len()?)
     }
 
-    /// The random id of the file.
+    /// Returns the random id of the file.
     pub fn file_id(&self) -> &[u8; 16] {
-        self.bytes[20..36].as_array().unwrap_or(&[0; 16])
+        &self.fixed.file_id
     }
 
-    /// The slots for keys.
+    /// Returns the key slots.
     pub fn key_slots(&self) -> &[KeySlot] {
         &self.key_slots
     }
 
-    /// The slots for devices.
+    /// Returns the device slots.
     pub fn device_slots(&self) -> &[DeviceSlot] {
         &self.device_slots
     }
 
-    pub(crate) fn layout(&self) -> &Layout {
-        &self.layout
+    pub(crate) fn layout(&self) -> &StreamLayout {
+        &self.fixed.layout
     }
 
-    /// What the stream is bound to: the header without header length and fields.
-    pub(crate) fn bound(&self) -> &[u8; BOUND_LEN] {
-        self.bytes[..BOUND_LEN].as_array().unwrap_or(&[0; BOUND_LEN])
+    /// Returns the associated data of the stream: the fixed part without the header
+    /// length.
+    pub(crate) fn associated_data(&self) -> [u8; ASSOCIATED_DATA_LEN] {
+        array_of::<0, ASSOCIATED_DATA_LEN>(&self.fixed.to_bytes())
     }
 
     fn key_ids(&self) -> impl Iterator<Item = KeyId> {
@@ -192,23 +262,19 @@ impl Header {
         self.key_slots.iter().chain(self.device_slots.iter().map(|device| &device.slot))
     }
 
-    fn fields(&self) -> &[u8] {
-        &self.bytes[FIXED_LEN..self.bytes.len() - MAC_LEN]
-    }
-
-    fn mac_fits(&self, file_key: &FileKey) -> bool {
+    fn verify_mac(&self, file_key: &FileKey) -> bool {
         let (text, mac) = self.bytes.split_at(self.bytes.len() - MAC_LEN);
         header_mac(file_key, text).verify_slice(mac).is_ok()
     }
 }
 
 impl Unlocked {
-    /// The verified header.
+    /// Returns the verified header.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// What the publisher said of the content, verified.
+    /// Returns the verified metadata.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -218,14 +284,21 @@ impl Unlocked {
     }
 }
 
-/// Reads until `buffer` is full or the input ends; gives the bytes read. A reader
-/// that would block is asked again.
-pub(crate) fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Error> {
-    read_while_wanted(input, buffer, &AtomicBool::new(false))
+/// Reads until `buffer` is full or the input ends. Returns the number of bytes read.
+/// Retries a reader that is interrupted or would block.
+///
+/// # Errors
+/// [`Error::Read`].
+pub(crate) fn read_full(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Error> {
+    read_full_unless_stopped(input, buffer, &AtomicBool::new(false))
 }
 
-/// The same, but gives up waiting for bytes once `stopped`.
-pub(crate) fn read_while_wanted(
+/// Reads like [`read_full`], but returns early if the reader would block and `stopped`
+/// is true.
+///
+/// # Errors
+/// [`Error::Read`].
+pub(crate) fn read_full_unless_stopped(
     input: &mut impl Read,
     buffer: &mut [u8],
     stopped: &AtomicBool,
@@ -247,30 +320,7 @@ pub(crate) fn read_while_wanted(
     Ok(filled)
 }
 
-fn check_fixed(bytes: &[u8]) -> Result<(Layout, Option<u64>), Error> {
-    let unsupported = |what: String| Err(Error::Unsupported(what));
-    if bytes[8] != 1 {
-        return unsupported(format!("version {} of the format", bytes[8]));
-    }
-    let suite = Suite::from_byte(bytes[9])?;
-    let declared = u64::from_be_bytes(*bytes[12..20].as_array().unwrap_or(&[0; 8]));
-    let plaintext_len = match bytes[10] {
-        0 if declared == u64::MAX => None,
-        1 => Some(declared),
-        0 => return unsupported("a plaintext length without its flag".to_owned()),
-        flags => return unsupported(format!("flags {flags:#04x}")),
-    };
-    if !SEGMENT_LOG2.contains(&bytes[11]) {
-        return unsupported(format!("segment length 2^{}", bytes[11]));
-    }
-    let header_len = u32::from_be_bytes(*bytes[36..40].as_array().unwrap_or(&[0; 4])) as usize;
-    if !HEADER_LEN.contains(&header_len) {
-        return unsupported(format!("header length {header_len}"));
-    }
-    Ok((Layout { suite, segment_len: 1 << bytes[11], header_len }, plaintext_len))
-}
-
-fn in_header(at: usize) -> Error {
+fn truncated_header(at: usize) -> Error {
     Error::Truncated { at: at as u64, inside: "the header".to_owned() }
 }
 
@@ -285,49 +335,59 @@ fn stream_key(file_key: &FileKey) -> Zeroizing<[u8; 32]> {
     hkdf(file_key.as_slice(), b"", &[b"azs/v1/stream"])
 }
 
-/// Bytes that are looked at to say what an input is that is not sealed.
-const LOOK_LEN: usize = 512;
+/// Number of bytes that are used to detect the type of an input that is not sealed.
+const DETECTION_LEN: usize = 512;
 
-/// What no bytes at all look like.
+/// Description of an empty input.
 pub(crate) const EMPTY: &str = "the input is empty";
 
-/// What a head without the magic begins with, and what that looks like to a person;
-/// the first that fits.
-const KINDS: [(&[u8], &str); 20] = [
-    (b"\x1f\x8b", "it looks like gzip"),
-    (b"\x28\xb5\x2f\xfd", "it looks like zstd"),
-    (b"\xfd7zXZ", "it looks like xz"),
-    (b"BZh", "it looks like bzip2"),
-    (b"age-encryption.org/", "it looks like an age file"),
-    (b"-----BEGIN AGE ENCRYPTED", "it looks like an armored age file"),
-    (b"-----BEGIN PGP", "it looks like OpenPGP"),
-    (b"\x85\x02", "it looks like OpenPGP"),
-    (b"\x8c", "it looks like OpenPGP"),
-    (b"Salted__", "it looks like openssl enc"),
-    (b"PK\x03\x04", "it looks like zip"),
-    (b"{\"parts\":", "it looks like a published small part; join it with its big part first"),
-    (b"AZ-SECRET-KEY-1", "it looks like a key or a fragment"),
-    (b"AZ-FRAG-1", "it looks like a key or a fragment"),
-    (b"<", "it looks like HTML or XML"),
-    (b"{", "it looks like JSON"),
-    (b"[", "it looks like JSON"),
-    (b"\x89AZS", DAMAGED_BY_TEXT_MODE),
-    (b"\x09AZS", DAMAGED_BY_TEXT_MODE),
-    (b"\xc2\x89AZS", DAMAGED_BY_TEXT_MODE),
+/// File type that is detected by its first bytes.
+struct Signature {
+    prefix: &'static [u8],
+    description: &'static str,
+}
+
+const fn signature(prefix: &'static [u8], description: &'static str) -> Signature {
+    Signature { prefix, description }
+}
+
+/// Known file types; the first match is used.
+const SIGNATURES: [Signature; 20] = [
+    signature(b"\x1f\x8b", "it looks like gzip"),
+    signature(b"\x28\xb5\x2f\xfd", "it looks like zstd"),
+    signature(b"\xfd7zXZ", "it looks like xz"),
+    signature(b"BZh", "it looks like bzip2"),
+    signature(b"age-encryption.org/", "it looks like an age file"),
+    signature(b"-----BEGIN AGE ENCRYPTED", "it looks like an armored age file"),
+    signature(b"-----BEGIN PGP", "it looks like OpenPGP"),
+    signature(b"\x85\x02", "it looks like OpenPGP"),
+    signature(b"\x8c", "it looks like OpenPGP"),
+    signature(b"Salted__", "it looks like openssl enc"),
+    signature(b"PK\x03\x04", "it looks like zip"),
+    signature(b"{\"parts\":", "it looks like a published small part; join it with its big part first"),
+    signature(b"AZ-SECRET-KEY-1", "it looks like a key or a fragment"),
+    signature(b"AZ-FRAG-1", "it looks like a key or a fragment"),
+    signature(b"<", "it looks like HTML or XML"),
+    signature(b"{", "it looks like JSON"),
+    signature(b"[", "it looks like JSON"),
+    signature(b"\x89AZS", DAMAGED_BY_TEXT_MODE),
+    signature(b"\x09AZS", DAMAGED_BY_TEXT_MODE),
+    signature(b"\xc2\x89AZS", DAMAGED_BY_TEXT_MODE),
 ];
 
 const DAMAGED_BY_TEXT_MODE: &str = "a sealed file damaged by a text-mode copy";
 
-/// What bytes without the magic look like, for a person.
+/// Describes the likely type of a file that starts with `head`.
 fn looks_like(head: &[u8]) -> &'static str {
     if head.is_empty() {
         return EMPTY;
     }
-    // Whatever its first file is called.
+    // Checked first: the name of the first member can match any signature.
     if head.get(257..262) == Some(b"ustar") {
         return "it looks like a plain tar";
     }
-    KINDS.iter().find(|(start, _)| head.starts_with(start)).map_or("no known kind of file", |(_, kind)| kind)
+    let matching = SIGNATURES.iter().find(|signature| head.starts_with(signature.prefix));
+    matching.map_or("unknown file type", |signature| signature.description)
 }
 
 #[cfg(test)]
@@ -336,7 +396,7 @@ mod tests {
     use crate::{SealOptions, seal};
     use std::collections::VecDeque;
 
-    /// Gives its results one a read, then ends.
+    /// Reader that returns one of its results for each call, and then the end.
     struct Script(VecDeque<Result<&'static [u8], io::ErrorKind>>);
 
     impl Read for Script {
@@ -354,24 +414,24 @@ mod tests {
     }
 
     #[test]
-    fn a_read_goes_on_until_the_buffer_is_full_or_the_input_ends() {
+    fn read_full_retries_until_full_or_end_of_input() {
         let mut buffer = [0; 6];
         let later = [Err(io::ErrorKind::Interrupted), Err(io::ErrorKind::WouldBlock)];
         let mut input = script([Ok(b"ab"), later[0], Ok(b"cd"), later[1], Ok(b"ef"), Err(io::ErrorKind::Other)]);
-        assert_eq!(read_up_to(&mut input, &mut buffer).unwrap(), 6);
+        assert_eq!(read_full(&mut input, &mut buffer).unwrap(), 6);
         assert_eq!(&buffer, b"abcdef");
-        assert_eq!(input.0.len(), 1, "a full buffer asks for no more");
-        assert_eq!(read_up_to(&mut script([Ok(b"xy"), later[1], later[0]]), &mut buffer).unwrap(), 2);
+        assert_eq!(input.0.len(), 1, "no read after the buffer was full");
+        assert_eq!(read_full(&mut script([Ok(b"xy"), later[1], later[0]]), &mut buffer).unwrap(), 2);
         assert_eq!(&buffer, b"xycdef");
-        let broken = read_up_to(&mut script([Ok(b"ab"), Err(io::ErrorKind::Other)]), &mut buffer);
+        let broken = read_full(&mut script([Ok(b"ab"), Err(io::ErrorKind::Other)]), &mut buffer);
         assert!(matches!(broken, Err(Error::Read(error)) if error.kind() == io::ErrorKind::Other));
     }
 
     #[test]
-    fn a_read_that_would_block_is_given_up_once_nobody_waits_for_it() {
+    fn blocked_read_returns_after_stop() {
         let read = |kind, stopped| {
             let mut input = script([Ok(b"ab"), Err(kind), Ok(b"cd")]);
-            read_while_wanted(&mut input, &mut [0; 4], &AtomicBool::new(stopped)).unwrap()
+            read_full_unless_stopped(&mut input, &mut [0; 4], &AtomicBool::new(stopped)).unwrap()
         };
         assert_eq!(read(io::ErrorKind::WouldBlock, true), 2);
         assert_eq!(read(io::ErrorKind::WouldBlock, false), 4);
@@ -379,7 +439,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_sealed_is_named() {
+    fn fixed_part_round_trips() {
+        for (suite, plaintext_len) in [(Suite::AesCtrHmac, None), (Suite::AesGcm, Some(0)), (Suite::AesGcm, Some(9))] {
+            let layout = StreamLayout { suite, segment_len: 1 << 20, header_len: 139 };
+            let fixed = FixedPart { layout, plaintext_len, file_id: std::array::from_fn(|i| i as u8) };
+            assert_eq!(FixedPart::parse(&fixed.to_bytes()).unwrap(), fixed);
+        }
+    }
+
+    #[test]
+    fn type_of_unsealed_input_is_detected() {
         let tar: Vec<u8> = b"<name>".iter().copied().chain([0; 251]).chain(*b"ustar").collect();
         let heads: [(&[u8], &str); 24] = [
             (b"", "the input is empty"),
@@ -405,7 +474,7 @@ mod tests {
             (b"\x89AZS\n\x1a\n", "damaged by a text-mode copy"),
             (b"\x09AZS\r\n", "damaged by a text-mode copy"),
             (b"\xc2\x89AZS\r\n", "damaged by a text-mode copy"),
-            (b"hello", "no known kind of file"),
+            (b"hello", "unknown file type"),
         ];
         for (head, kind) in heads {
             let Err(Error::NotSealed { looks_like }) = Header::read(&mut &*head) else { panic!("{kind}") };
@@ -415,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_cut_anywhere_says_where() {
+    fn truncated_header_error_contains_offset() {
         let key = Key::generate().unwrap();
         let metadata = Metadata { comment: Some("a".to_owned()), ..Metadata::default() };
         let options = SealOptions { metadata: metadata.clone(), ..SealOptions::default() };
@@ -423,8 +492,8 @@ mod tests {
         let (header, _) = seal(&mut io::empty(), &mut file, std::slice::from_ref(&key), &options).unwrap();
         for at in 1..header.as_bytes().len() {
             match Header::read(&mut &file[..at]) {
-                Err(Error::Truncated { at: told, inside }) => {
-                    assert_eq!((told, inside.as_str()), (at as u64, "the header"));
+                Err(Error::Truncated { at: reported, inside }) => {
+                    assert_eq!((reported, inside.as_str()), (at as u64, "the header"));
                 }
                 other => panic!("{at}: {other:?}"),
             }

@@ -1,4 +1,4 @@
-//! The key that opens a file, its public id, and how both are derived and written.
+//! Keys and key ids: generation, derivation, text form.
 
 use crate::Error;
 use crate::bech32m::{self, Case};
@@ -11,11 +11,11 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 const KEY_HRP: &str = "az-secret-key-";
 const KEY_ID_HRP: &str = "azkey";
-/// First byte of what a key line carries.
+/// First byte of the data in a key line.
 const KEY_VERSION: u8 = 1;
 
-/// A key, 32 random bytes. Wiped when dropped, compared in constant time, not
-/// shown by `Debug` (format: keys and fragments, as text).
+/// Key, 32 random bytes. It is wiped when it is dropped, compared in constant time, and
+/// not shown by `Debug` (crates/loader-seal/README.md, "Keys").
 #[derive(ZeroizeOnDrop)]
 pub struct Key([u8; Key::LEN]);
 
@@ -23,57 +23,55 @@ impl Key {
     /// Length in bytes.
     pub const LEN: usize = 32;
 
-    /// What every key line begins with.
+    /// First characters of every key line.
     pub const LINE_START: &'static str = "AZ-SECRET-KEY-1";
 
-    /// A new key from the random number generator of the operating system.
+    /// Generates a key with the random number generator of the operating system.
     ///
     /// # Errors
-    ///
-    /// [`Error::Random`]: the operating system gave none.
+    /// [`Error::Random`].
     pub fn generate() -> Result<Self, Error> {
         let mut key = Self([0; Self::LEN]);
-        random(&mut key.0)?;
+        fill_random(&mut key.0)?;
         Ok(key)
     }
 
-    /// The key with these 32 bytes.
+    /// Returns the key with these 32 bytes.
     pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The key of a fragment that has no text form: SHA-256 of its bytes, which
-    /// are neither trimmed nor decoded (format: keys and fragments).
+    /// Derives the key from a fragment without text form: the SHA-256 of its bytes, which
+    /// are neither trimmed nor decoded.
     pub fn from_raw_fragment(fragment: &[u8]) -> Self {
         Self(Sha256::digest(fragment).into())
     }
 
-    /// The 32 bytes of the key.
+    /// Returns the 32 secret bytes of the key.
     pub fn expose(&self) -> &[u8; Self::LEN] {
         &self.0
     }
 
-    /// The key in a document of exactly one key line. Empty lines, lines that
-    /// begin with `#`, white space around a line and CR LF are allowed.
+    /// Parses a document with exactly one key line. Empty lines, lines that start with
+    /// `#`, white space around a line, and CR LF are allowed.
     ///
     /// # Errors
-    ///
-    /// [`Error::Malformed`]: no key line, more than one, a damaged one, or a line
-    /// that is something else; the message has the line's number and none of its
-    /// text. [`Error::Unsupported`]: a key of a later version.
+    /// [`Error::Malformed`] if there is no key line, more than one, or an invalid line; the
+    /// message contains the number of the line and none of its text.
+    /// [`Error::Unsupported`] for a key of a later version.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut lines = content_lines(text);
         let (number, line) = lines.next().ok_or(Error::malformed("no key line"))?;
-        let key = Self::parse_line(line).map_err(|error| error.at_line(number))?;
+        let key = Self::parse_line(line).map_err(|error| error.with_line(number))?;
         match lines.next() {
             None => Ok(key),
-            Some((number, _)) => Err(Error::malformed("a second line after the key").at_line(number)),
+            Some((number, _)) => Err(Error::malformed("a second line after the key").with_line(number)),
         }
     }
 
     fn parse_line(line: &str) -> Result<Self, Error> {
-        if !begins_with(line, Self::LINE_START) {
-            let is_fragment = begins_with(line, "AZ-FRAG-1");
+        if !has_prefix_ignore_case(line, Self::LINE_START) {
+            let is_fragment = has_prefix_ignore_case(line, "AZ-FRAG-1");
             return Err(Error::malformed(if is_fragment {
                 "a fragment where a key belongs; join the fragments first"
             } else {
@@ -90,14 +88,14 @@ impl Key {
         Ok(key)
     }
 
-    /// The key line, `AZ-SECRET-KEY-1…`, without a newline.
+    /// Returns the key line, `AZ-SECRET-KEY-1…`, without a newline.
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut data = Zeroizing::new([KEY_VERSION; 1 + Self::LEN]);
         data[1..].copy_from_slice(&self.0);
         bech32m::encode(KEY_HRP, data.as_slice(), Case::Upper)
     }
 
-    /// The public id: HKDF(key, "", "azs/v1/key-id", 16).
+    /// Returns the public id: HKDF(key, "", "azs/v1/key-id", 16).
     pub fn id(&self) -> KeyId {
         KeyId(*hkdf(&self.0, b"", &[b"azs/v1/key-id"]))
     }
@@ -115,7 +113,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The public name of a key, 16 bytes; as text `azkey1…`, lower case.
+/// Public id of a key, 16 bytes; as text `azkey1…`, lower case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; KeyId::LEN]);
 
@@ -123,12 +121,12 @@ impl KeyId {
     /// Length in bytes.
     pub const LEN: usize = 16;
 
-    /// The id with these 16 bytes.
+    /// Returns the id with these 16 bytes.
     pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The 16 bytes of the id.
+    /// Returns the 16 bytes of the id.
     pub fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }
@@ -149,42 +147,44 @@ impl fmt::Debug for KeyId {
 impl FromStr for KeyId {
     type Err = Error;
 
-    /// The id in `azkey1…`.
+    /// Parses `azkey1…`.
     ///
     /// # Errors
-    ///
-    /// [`Error::Malformed`]: anything else, or a damaged one.
+    /// [`Error::Malformed`].
     fn from_str(text: &str) -> Result<Self, Error> {
         bech32m::decode(KEY_ID_HRP, text).map(|bytes| Self(*bytes))
     }
 }
 
-/// HKDF-SHA-256 (RFC 5869): `N` bytes, at most 8160, from the secret `key`, `salt`
-/// and the parts of `info` one after another. An empty salt stands for 32 zeros.
+/// Derives `N` bytes, at most 8160, with HKDF-SHA-256 (RFC 5869) from `key`, `salt` and the
+/// concatenation of `info`. An empty salt is the same as 32 zeros.
 pub(crate) fn hkdf<const N: usize>(key: &[u8], salt: &[u8], info: &[&[u8]]) -> Zeroizing<[u8; N]> {
-    const { assert!(N <= 255 * 32, "HKDF gives at most 255 blocks") };
+    const { assert!(N <= 255 * 32, "HKDF derives at most 255 blocks") };
     let mut out = Zeroizing::new([0; N]);
     Hkdf::<Sha256>::new(Some(salt), key)
         .expand_multi_info(info, out.as_mut_slice())
-        .expect("the length was checked when this was compiled");
+        .expect("the compiler has checked the length");
     out
 }
 
-/// Fills `out` from the random number generator of the operating system.
-pub(crate) fn random(out: &mut [u8]) -> Result<(), Error> {
+/// Fills `out` with random bytes from the operating system.
+///
+/// # Errors
+/// [`Error::Random`].
+pub(crate) fn fill_random(out: &mut [u8]) -> Result<(), Error> {
     getrandom::fill(out).map_err(|error| Error::Random(error.into()))
 }
 
-/// The lines of a document that are neither empty nor a comment, trimmed, with
-/// their numbers from 1.
+/// Returns the trimmed lines of a document with their numbers, from 1, without empty lines
+/// and comments.
 pub(crate) fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// True when `line` begins with `start`, in any case.
-pub(crate) fn begins_with(line: &str, start: &str) -> bool {
-    line.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+/// Returns true if `line` starts with `prefix`, ignoring ASCII case.
+pub(crate) fn has_prefix_ignore_case(line: &str, prefix: &str) -> bool {
+    line.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
 }
 
 #[cfg(test)]
@@ -194,7 +194,7 @@ mod tests {
     const LINE: &str = "AZ-SECRET-KEY-1QXNTWHGFXVRSZNQMLKU4EAC9M0GWGUPKKVH79HFPYALVJYX7D5ZUWWK3X5N";
 
     #[test]
-    fn a_key_document_may_have_comments_and_any_line_ends() {
+    fn key_document_may_have_comments_and_any_line_ends() {
         let texts =
             [LINE.to_owned(), format!("{LINE}\n"), format!("# k\r\n\r\n \t{LINE} \r\n# end"), LINE.to_lowercase()];
         for text in texts {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_of_anything_else_is_refused_by_line() {
+    fn error_for_invalid_document_contains_line_number() {
         let message = |text: &str| Key::parse(text).unwrap_err().to_string();
         assert_eq!(message("# only this\n"), "no key line");
         assert_eq!(message(&format!("{LINE}\n\n{LINE}")), "line 3: a second line after the key");
@@ -212,13 +212,13 @@ mod tests {
         assert_eq!(message(&LINE.replace("QXN", "qXN")), "line 1: the line mixes upper and lower case");
         assert_eq!(message("AZ-FRAG-1QQ"), "line 1: a fragment where a key belongs; join the fragments first");
         let later = bech32m::encode(KEY_HRP, &[2; 33], Case::Upper);
-        assert_eq!(Key::parse(&later).unwrap_err().code(), "unsupported");
+        assert_eq!(Key::parse(&later).unwrap_err().code().as_str(), "unsupported");
         let long = bech32m::encode(KEY_HRP, &[1; 34], Case::Upper);
-        assert_eq!(message(&long), "line 1: the line is whole but has the wrong length");
+        assert_eq!(message(&long), "line 1: the line is undamaged but has the wrong length");
     }
 
     #[test]
-    fn a_key_id_is_not_a_key_and_comes_back_from_its_text() {
+    fn key_id_round_trips_and_is_not_a_key() {
         let key = Key::generate().unwrap();
         let id = key.id();
         assert_eq!(id.to_string().parse::<KeyId>().unwrap(), id);
@@ -229,13 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_nothing() {
+    fn debug_hides_the_key() {
         assert_eq!(format!("{:?}", Key::from_bytes([7; 32])), "Key(..)");
     }
 
     #[test]
-    fn hkdf_is_that_of_the_rfc() {
-        // RFC 5869 appendix A, test case 1, first 16 bytes
+    fn hkdf_matches_the_rfc() {
+        // RFC 5869 appendix A, test case 1, first 16 bytes.
         let info: Vec<u8> = (0xf0..=0xf9).collect();
         let salt: Vec<u8> = (0..=0x0c).collect();
         let out = hkdf::<16>(&[0x0b; 22], &salt, &[&info[..3], &info[3..]]);

@@ -1,29 +1,31 @@
-//! Where everything stands: sizes of the header, of segments, of whole files.
+//! Sizes and offsets in a sealed file: header, segments, plaintext.
 
 use crate::Error;
 
-/// First bytes of every sealed stream.
+/// First bytes of every sealed file.
 pub const MAGIC: [u8; 8] = [0x89, b'A', b'Z', b'S', 0x0d, 0x0a, 0x1a, 0x0a];
 
-/// Bytes of the header before the first TLV.
+/// Number of header bytes before the first field.
 pub const FIXED_LEN: usize = 40;
 
-/// Bytes of the header that are associated data of the stream.
-pub(crate) const BOUND_LEN: usize = 36;
+/// Number of bytes at the start of the header that are the associated data of the
+/// stream.
+pub(crate) const ASSOCIATED_DATA_LEN: usize = 36;
 
-/// Bytes of the header's MAC.
+/// Length of the header's MAC in bytes.
 pub(crate) const MAC_LEN: usize = 32;
 
-/// Shortest and longest header in bytes.
+/// Valid lengths of a header in bytes.
 pub(crate) const HEADER_LEN: std::ops::RangeInclusive<usize> = FIXED_LEN + MAC_LEN..=65536;
 
-/// Smallest and largest log2 of a segment's length in bytes.
+/// Valid segment lengths, as log2 of a number of bytes.
 pub(crate) const SEGMENT_LOG2: std::ops::RangeInclusive<u8> = 12..=24;
 
-/// Bytes of the stream's own header: its length, a salt of 32, a nonce prefix of 7.
+/// Length of the stream header in bytes: one length byte, a salt of 32 bytes, a nonce
+/// prefix of 7 bytes.
 pub const STREAM_HEADER_LEN: usize = 40;
 
-/// The cipher of the stream (format: bytes).
+/// Cipher of the stream (crates/loader-seal/README.md, "The stream").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suite {
     /// AES-256-CTR and HMAC-SHA-256, tags of 32 bytes (Tink's AesCtrHmacStreaming).
@@ -33,7 +35,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// The suite's byte in the header.
+    /// Returns the suite's byte in the header.
     pub fn to_byte(self) -> u8 {
         match self {
             Self::AesCtrHmac => 1,
@@ -49,7 +51,7 @@ impl Suite {
         }
     }
 
-    /// The suite's name: `aes-256-ctr-hmac-sha-256` or `aes-256-gcm`.
+    /// Returns the suite's name: `aes-256-ctr-hmac-sha-256` or `aes-256-gcm`.
     pub fn name(self) -> &'static str {
         match self {
             Self::AesCtrHmac => "aes-256-ctr-hmac-sha-256",
@@ -57,7 +59,7 @@ impl Suite {
         }
     }
 
-    /// Bytes of a segment's tag.
+    /// Returns the length of a segment's tag in bytes.
     pub fn tag_len(self) -> usize {
         match self {
             Self::AesCtrHmac => 32,
@@ -66,72 +68,83 @@ impl Suite {
     }
 }
 
-/// The sizes that follow from suite, segment length and header length.
+/// Calculates sizes and offsets from suite, segment length and header length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub(crate) struct StreamLayout {
     pub(crate) suite: Suite,
+    /// Length in bytes of a full segment, tag included. The first segment is shorter by
+    /// [`STREAM_HEADER_LEN`].
     pub(crate) segment_len: usize,
     pub(crate) header_len: usize,
 }
 
-impl Layout {
-    /// Bytes of segment `index` when it is full, its tag included.
-    pub(crate) fn full(&self, index: u64) -> usize {
+/// Extent of a stream, calculated from the length of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamExtent {
+    /// Number of the last segment.
+    pub(crate) last_segment: u64,
+    /// Length of the plaintext in bytes.
+    pub(crate) plaintext_len: u64,
+}
+
+impl StreamLayout {
+    /// Returns the length in bytes of segment `index` if it is full, tag included.
+    pub(crate) fn full_segment_len(&self, index: u64) -> usize {
         if index == 0 { self.segment_len - STREAM_HEADER_LEN } else { self.segment_len }
     }
 
-    /// Bytes of plaintext in segment `index` when it is full.
-    pub(crate) fn capacity(&self, index: u64) -> usize {
-        self.full(index) - self.suite.tag_len()
+    /// Returns the number of plaintext bytes in segment `index` if it is full.
+    pub(crate) fn plaintext_capacity(&self, index: u64) -> usize {
+        self.full_segment_len(index) - self.suite.tag_len()
     }
 
-    /// Where segment `index` begins, in bytes from the magic.
-    pub(crate) fn offset(&self, index: u64) -> u64 {
+    /// Returns the offset of segment `index` in bytes from the magic.
+    pub(crate) fn segment_offset(&self, index: u64) -> u64 {
         let start = self.header_len as u64;
         if index == 0 { start + STREAM_HEADER_LEN as u64 } else { start + index * self.segment_len as u64 }
     }
 
-    /// Where the plaintext of segment `index` begins, in bytes of plaintext.
+    /// Returns the offset in the plaintext of the first byte of segment `index`.
     pub(crate) fn plaintext_offset(&self, index: u64) -> u64 {
         match index.checked_sub(1) {
             None => 0,
-            Some(before) => self.capacity(0) as u64 + before * self.capacity(1) as u64,
+            Some(before) => self.plaintext_capacity(0) as u64 + before * self.plaintext_capacity(1) as u64,
         }
     }
 
-    /// The segment that holds byte `at` of the plaintext.
-    pub(crate) fn segment_of(&self, at: u64) -> u64 {
-        match at.checked_sub(self.capacity(0) as u64) {
+    /// Returns the number of the segment that contains byte `offset` of the plaintext.
+    pub(crate) fn segment_containing(&self, offset: u64) -> u64 {
+        match offset.checked_sub(self.plaintext_capacity(0) as u64) {
             None => 0,
-            Some(beyond) => 1 + beyond / self.capacity(1) as u64,
+            Some(beyond) => 1 + beyond / self.plaintext_capacity(1) as u64,
         }
     }
 
-    /// The last segment of a stream with `plaintext_len` bytes of plaintext.
+    /// Returns the number of the last segment of a stream with `plaintext_len` bytes of
+    /// plaintext.
     pub(crate) fn last_segment(&self, plaintext_len: u64) -> u64 {
-        self.segment_of(plaintext_len.saturating_sub(1))
+        self.segment_containing(plaintext_len.saturating_sub(1))
     }
 
-    /// Bytes of the whole sealed file; `None` past what u64 can count.
+    /// Returns the length of the sealed file in bytes, or `None` if it exceeds `u64`.
     pub(crate) fn sealed_len(&self, plaintext_len: u64) -> Option<u64> {
         let tags = (self.last_segment(plaintext_len) + 1).checked_mul(self.suite.tag_len() as u64)?;
         plaintext_len.checked_add(tags)?.checked_add((self.header_len + STREAM_HEADER_LEN) as u64)
     }
 
-    /// The last segment and the plaintext's length of a file of `sealed_len`
-    /// bytes, by its size alone.
+    /// Calculates the extent of the stream in a file of `sealed_len` bytes.
     ///
     /// # Errors
-    /// [`Error::Truncated`] where no whole stream has this size.
-    pub(crate) fn shape_of(&self, sealed_len: u64) -> Result<(u64, u64), Error> {
+    /// [`Error::Truncated`] if no complete stream has this length.
+    pub(crate) fn extent_from_len(&self, sealed_len: u64) -> Result<StreamExtent, Error> {
         let tag = self.suite.tag_len() as u64;
         let stream_len = sealed_len.saturating_sub(self.header_len as u64);
         let last = stream_len.saturating_sub(1) / self.segment_len as u64;
-        let in_last = sealed_len.saturating_sub(self.offset(last));
+        let in_last = sealed_len.saturating_sub(self.segment_offset(last));
         if in_last < tag || (last > 0 && in_last == tag) {
             return Err(Error::Truncated { at: sealed_len, inside: format!("segment {last}") });
         }
-        Ok((last, self.plaintext_offset(last) + in_last - tag))
+        Ok(StreamExtent { last_segment: last, plaintext_len: self.plaintext_offset(last) + in_last - tag })
     }
 }
 
@@ -150,15 +163,16 @@ mod tests {
     }
 
     #[test]
-    fn sizes_agree_both_ways() {
+    fn extent_from_len_reverses_sealed_len() {
         for suite in [Suite::AesCtrHmac, Suite::AesGcm] {
-            let layout = Layout { suite, segment_len: 4096, header_len: 139 };
-            let (first, next) = (layout.capacity(0) as u64, layout.capacity(1) as u64);
+            let layout = StreamLayout { suite, segment_len: 4096, header_len: 139 };
+            let (first, next) = (layout.plaintext_capacity(0) as u64, layout.plaintext_capacity(1) as u64);
             for len in [0, 1, first - 1, first, first + 1, first + next, first + next + 1, 1_000_000] {
                 let sealed = layout.sealed_len(len).unwrap();
-                assert_eq!(layout.shape_of(sealed).unwrap(), (layout.last_segment(len), len), "{suite:?} {len}");
+                let extent = StreamExtent { last_segment: layout.last_segment(len), plaintext_len: len };
+                assert_eq!(layout.extent_from_len(sealed).unwrap(), extent, "{suite:?} {len}");
             }
-            assert!(layout.shape_of(layout.sealed_len(first).unwrap() + suite.tag_len() as u64).is_err());
+            assert!(layout.extent_from_len(layout.sealed_len(first).unwrap() + suite.tag_len() as u64).is_err());
         }
     }
 }

@@ -1,24 +1,24 @@
-//! Opening a stream: verified bytes only, in order.
+//! Opening a stream. Only verified bytes are written.
 
 use crate::cipher::SegmentCipher;
-use crate::header::read_up_to;
+use crate::header::read_full;
 use crate::layout::STREAM_HEADER_LEN;
-use crate::seal::{Segment, Segments};
-use crate::{Error, Unlocked, ordered};
+use crate::seal::{Segment, SegmentReader};
+use crate::{Error, Unlocked, parallel};
 use loader_pipe::Sink;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 
 impl Unlocked {
-    /// Opens the stream that follows the header, read to the end of `input`, and
-    /// writes its plaintext to `output`. Gives the plaintext's length in bytes. A
-    /// segment is written only after its tag was checked and all before it were
-    /// written. Memory is one [`loader_pipe::Buffer`] a thread.
+    /// Opens the stream in `input`, which starts after the header, and writes its
+    /// plaintext to `output`. Returns the length of the plaintext in bytes. A segment is
+    /// written after its tag was verified and all previous segments were written. Uses
+    /// one [`loader_pipe::Buffer`] per thread.
     ///
     /// # Errors
-    /// [`Error::Corrupt`], [`Error::Truncated`], [`Error::Trailing`],
-    /// [`Error::LengthMismatch`]: the right prefix, and nothing else, was written.
-    /// [`Error::Read`], [`Error::Write`].
+    /// [`Error::Corrupt`], [`Error::Truncated`], [`Error::Trailing`] and
+    /// [`Error::LengthMismatch`]; the bytes written until then are a prefix of the
+    /// plaintext. [`Error::Read`], [`Error::Write`].
     pub fn open(
         &self,
         input: &mut (impl Read + Send),
@@ -27,13 +27,13 @@ impl Unlocked {
     ) -> Result<u64, Error> {
         let layout = *self.header().layout();
         let cipher = self.cipher(input)?;
-        let mut segments = Segments::new(input, 0);
+        let mut segments = SegmentReader::new(input, 0);
         let mut plaintext_len = 0;
-        ordered::run(
+        parallel::run(
             threads,
             output.memory(),
             layout.segment_len + 1,
-            |buffer, stopped| segments.next(buffer, layout.full(segments.index), stopped),
+            |buffer, stopped| segments.next(buffer, layout.full_segment_len(segments.index), stopped),
             |segment, buffer| self.open_segment(&cipher, &segment, buffer),
             |buffer, range| {
                 plaintext_len += range.len() as u64;
@@ -44,13 +44,13 @@ impl Unlocked {
         Ok(plaintext_len)
     }
 
-    /// Opens only the segments that hold `len` bytes of plaintext from `offset` on
-    /// (without `len`: the rest) and writes those bytes; gives their number.
-    /// `input` is the whole file. Where the header does not declare the plaintext's
-    /// length, the last segment is checked first.
+    /// Writes `len` bytes of plaintext starting at `offset`, or all bytes up to the end if
+    /// `len` is `None`. Returns the number of bytes. Reads and verifies only the segments
+    /// that contain the range. `input` is the complete file, with its header. If the header
+    /// does not declare the length of the plaintext, the last segment is verified first.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], and those of [`Unlocked::open`].
+    /// [`Error::OutOfRange`], and the errors of [`Unlocked::open`].
     pub fn open_range(
         &self,
         input: &mut (impl Read + Seek + Send),
@@ -61,18 +61,20 @@ impl Unlocked {
     ) -> Result<u64, Error> {
         let layout = *self.header().layout();
         let sealed_len = input.seek(SeekFrom::End(0)).map_err(Error::Read)?;
-        let (last, by_size) = layout.shape_of(sealed_len)?;
+        let extent = layout.extent_from_len(sealed_len)?;
+        let last = extent.last_segment;
         seek(input, layout.header_len as u64)?;
         let cipher = self.cipher(input)?;
         let plaintext_len = match self.header().plaintext_len() {
             Some(declared) => declared,
             None => {
-                let segment = Segment { index: last, len: (sealed_len - layout.offset(last)) as usize, last: true };
+                let len = (sealed_len - layout.segment_offset(last)) as usize;
+                let segment = Segment { index: last, len, last: true };
                 let mut buffer = vec![0; segment.len];
-                seek(input, layout.offset(last))?;
-                self.check_full(&segment, read_up_to(input, &mut buffer)?)?;
+                seek(input, layout.segment_offset(last))?;
+                self.check_complete(&segment, read_full(input, &mut buffer)?)?;
                 self.open_segment(&cipher, &segment, &mut buffer)?;
-                by_size
+                extent.plaintext_len
             }
         };
         let end = len.map_or(Some(plaintext_len), |len| offset.checked_add(len));
@@ -82,12 +84,12 @@ impl Unlocked {
         if offset == end {
             return Ok(0);
         }
-        let (mut next, stop) = (layout.segment_of(offset), layout.segment_of(end - 1));
+        let (mut next, stop) = (layout.segment_containing(offset), layout.segment_containing(end - 1));
         if stop > last {
             return Err(Error::Truncated { at: sealed_len, inside: format!("segment {last}") });
         }
-        seek(input, layout.offset(next))?;
-        ordered::run(
+        seek(input, layout.segment_offset(next))?;
+        parallel::run(
             threads,
             output.memory(),
             layout.segment_len,
@@ -95,10 +97,10 @@ impl Unlocked {
                 if next > stop {
                     return Ok(None);
                 }
-                let full = layout.full(next) as u64;
-                let len = full.min(sealed_len.saturating_sub(layout.offset(next))) as usize;
+                let full_len = layout.full_segment_len(next) as u64;
+                let len = full_len.min(sealed_len.saturating_sub(layout.segment_offset(next))) as usize;
                 let segment = Segment { index: next, len, last: next == last };
-                self.check_full(&segment, read_up_to(input, &mut buffer[..len])?)?;
+                self.check_complete(&segment, read_full(input, &mut buffer[..len])?)?;
                 next += 1;
                 Ok(Some(segment))
             },
@@ -114,21 +116,21 @@ impl Unlocked {
         Ok(end - offset)
     }
 
-    /// Reads the stream's own header and derives its keys.
+    /// Reads the stream header and derives the keys of the stream.
     fn cipher(&self, input: &mut impl Read) -> Result<SegmentCipher, Error> {
         let header = self.header();
         let mut bytes = [0; STREAM_HEADER_LEN];
-        let got = read_up_to(input, &mut bytes)?;
+        let got = read_full(input, &mut bytes)?;
         if got < bytes.len() {
             let at = (header.as_bytes().len() + got) as u64;
             return Err(Error::Truncated { at, inside: "the stream header".to_owned() });
         }
-        SegmentCipher::new(header.suite(), self.stream_key(), &bytes, header.bound())
+        SegmentCipher::new(header.suite(), self.stream_key(), &bytes, &header.associated_data())
             .ok_or(Error::Corrupt { segment: 0, offset: header.as_bytes().len() as u64 })
     }
 
-    /// Opens the segment at the front of `buffer` in place; gives the plaintext's
-    /// place in it.
+    /// Opens the segment at the start of `buffer` in place. Returns the range of the
+    /// plaintext in `buffer`.
     fn open_segment(
         &self,
         cipher: &SegmentCipher,
@@ -138,22 +140,24 @@ impl Unlocked {
         let header = self.header();
         let layout = header.layout();
         let tag_len = layout.suite.tag_len();
-        let at = layout.offset(segment.index) + segment.len as u64;
+        let at = layout.segment_offset(segment.index) + segment.len as u64;
         if segment.len < tag_len {
             return Err(Error::Truncated { at, inside: format!("segment {}", segment.index) });
         }
-        // Without a declared length only its tag tells a full segment at a cut from a damaged last one.
-        let at_border = segment.last && header.plaintext_len().is_none() && segment.len == layout.full(segment.index);
-        let copy = at_border.then(|| buffer[..segment.len].to_vec());
+        // If no length is declared, a full segment at the end can be the damaged last one or the end of a truncated
+        // file. It is the latter if its tag is valid for a segment that is not the last.
+        let is_full = segment.len == layout.full_segment_len(segment.index);
+        let may_be_truncated = segment.last && header.plaintext_len().is_none() && is_full;
+        let copy = may_be_truncated.then(|| buffer[..segment.len].to_vec());
         let Ok(len) = cipher.open(segment.index, segment.last, &mut buffer[..segment.len]) else {
             if copy.is_some_and(|mut copy| cipher.open(segment.index, false, &mut copy).is_ok()) {
                 return Err(Error::Truncated { at, inside: format!("segment {}", segment.index) });
             }
-            return Err(self.explain(segment, at));
+            return Err(self.tag_error(segment, at));
         };
         if segment.last && segment.index > 0 && len == 0 {
-            // No writer of this format ends with an empty segment.
-            return Err(Error::Corrupt { segment: segment.index, offset: layout.offset(segment.index) });
+            // Stricter than Tink: only an empty plaintext has an empty last segment.
+            return Err(Error::Corrupt { segment: segment.index, offset: layout.segment_offset(segment.index) });
         }
         let actual = layout.plaintext_offset(segment.index) + len as u64;
         match header.plaintext_len() {
@@ -162,28 +166,29 @@ impl Unlocked {
         }
     }
 
-    /// Why a segment that ends at offset `at` fails its check: with a declared
-    /// length, a file that ends early or late is told from a damaged one.
-    fn explain(&self, segment: &Segment, at: u64) -> Error {
+    /// Returns the error for a segment that ends at offset `at` and has an invalid tag. If
+    /// the header declares a length, truncated and trailing data are distinguished from
+    /// damage.
+    fn tag_error(&self, segment: &Segment, at: u64) -> Error {
         let header = self.header();
-        let damaged = Error::Corrupt { segment: segment.index, offset: header.layout().offset(segment.index) };
+        let offset = header.layout().segment_offset(segment.index);
         match header.sealed_len() {
             Some(sealed_len) if segment.last && at < sealed_len => {
                 Error::Truncated { at, inside: format!("segment {}", segment.index) }
             }
-            // A full last segment with bytes behind it was not read as the last.
+            // The real last segment is full, and was not read as the last because bytes follow it.
             Some(sealed_len) if at > sealed_len || (at == sealed_len && !segment.last) => {
                 Error::Trailing { offset: sealed_len }
             }
-            _ => damaged,
+            _ => Error::Corrupt { segment: segment.index, offset },
         }
     }
 
-    fn check_full(&self, segment: &Segment, got: usize) -> Result<(), Error> {
+    fn check_complete(&self, segment: &Segment, got: usize) -> Result<(), Error> {
         if got == segment.len {
             return Ok(());
         }
-        let at = self.header().layout().offset(segment.index) + got as u64;
+        let at = self.header().layout().segment_offset(segment.index) + got as u64;
         Err(Error::Truncated { at, inside: format!("segment {}", segment.index) })
     }
 }

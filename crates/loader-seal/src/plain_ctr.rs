@@ -1,7 +1,7 @@
-//! The layout of archives that were deployed before there was a sealed format.
+//! The plain layout of archives that were deployed before the sealed format existed.
 
 use crate::digest::{BUFFER_LEN, read_some};
-use crate::header::read_up_to;
+use crate::header::read_full;
 use crate::{Error, Key};
 use aes::Aes256;
 use ctr::Ctr128BE;
@@ -9,9 +9,12 @@ use ctr::cipher::{KeyIvInit, StreamCipher};
 use std::io::{Read, Write};
 use zeroize::Zeroizing;
 
-/// Opens a 16-byte IV and AES-256-CTR with a 128-bit big-endian counter after it
-/// (NIST SP 800-38A section 6.5; format: plain layout). Nothing authenticates the
-/// plaintext: a wrong key and a changed file give other bytes, not an error.
+/// Decrypts the plain layout: an IV of 16 bytes, then AES-256-CTR with a 128-bit
+/// big-endian counter (NIST SP 800-38A section 6.5; crates/loader-seal/README.md, "The
+/// plain layout of old archives").
+///
+/// The layout is not authenticated: with a wrong key or a changed file, the result is
+/// wrong plaintext, not an error.
 pub struct PlainCtr<'k> {
     key: &'k Key,
 }
@@ -20,22 +23,20 @@ impl<'k> PlainCtr<'k> {
     /// Length of the IV in bytes.
     pub const IV_LEN: usize = 16;
 
-    /// An opener with this key, which for old archives is
-    /// [`Key::from_raw_fragment`].
+    /// Uses this key, which for old archives is [`Key::from_raw_fragment`].
     pub fn new(key: &'k Key) -> Self {
         Self { key }
     }
 
-    /// Reads `reader` to its end, writes the plaintext to `writer`, and gives its
-    /// length in bytes, which may be 0. Memory: one buffer of 256 KiB.
+    /// Reads `reader` to its end and writes the plaintext to `writer`. Returns the length
+    /// of the plaintext in bytes, which may be 0. Uses one buffer of 256 KiB.
     ///
     /// # Errors
-    ///
-    /// [`Error::Truncated`]: fewer than 16 bytes. [`Error::Read`] and
+    /// [`Error::Truncated`] if the input has fewer than 16 bytes; [`Error::Read`] and
     /// [`Error::Write`].
     pub fn open(&self, mut reader: impl Read, mut writer: impl Write) -> Result<u64, Error> {
         let mut iv = [0; Self::IV_LEN];
-        let read = read_up_to(&mut reader, &mut iv)?;
+        let read = read_full(&mut reader, &mut iv)?;
         if read < iv.len() {
             return Err(Error::Truncated { at: read as u64, inside: "the initialization vector".to_owned() });
         }
@@ -59,10 +60,10 @@ mod tests {
     use super::*;
     use aes::cipher::{BlockCipherEncrypt, KeyInit};
 
-    /// A reader that gives a few bytes at a time, so that blocks are torn.
-    struct Slow<'a>(&'a [u8], usize);
+    /// Reader that returns 1 to 37 bytes per call, so that blocks are read in pieces.
+    struct ShortReads<'a>(&'a [u8], usize);
 
-    impl Read for Slow<'_> {
+    impl Read for ShortReads<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
             self.1 = self.1 % 37 + 1;
             let n = self.1.min(self.0.len()).min(buffer.len());
@@ -72,7 +73,7 @@ mod tests {
         }
     }
 
-    /// The keystream by its definition: each block is AES of the counter.
+    /// Calculates the keystream by its definition: each block is AES of the counter.
     fn keystream(key: &Key, iv: u128, blocks: u128) -> Vec<u8> {
         let aes = Aes256::new(key.expose().into());
         let block = |i| {
@@ -84,21 +85,21 @@ mod tests {
     }
 
     #[test]
-    fn the_counter_carries_into_all_sixteen_bytes() {
+    fn counter_carries_into_all_sixteen_bytes() {
         let key = Key::from_raw_fragment(b"some fragment");
         let starts = [0, u32::MAX.into(), u64::MAX.into(), u128::from(u64::MAX) - 3, u128::MAX, u128::MAX - 20];
         for iv in starts {
             let mut file = iv.to_be_bytes().to_vec();
             file.extend([0; 1000]);
             let mut out = Vec::new();
-            assert_eq!(PlainCtr::new(&key).open(Slow(&file, 0), &mut out).unwrap(), 1000);
+            assert_eq!(PlainCtr::new(&key).open(ShortReads(&file, 0), &mut out).unwrap(), 1000);
             assert_eq!(out, keystream(&key, iv, 63)[..1000], "{iv:x}");
         }
     }
 
     #[test]
-    fn the_example_of_the_standard_opens() {
-        // NIST SP 800-38A F.5.6, first block
+    fn example_of_the_standard_opens() {
+        // NIST SP 800-38A F.5.6, first block.
         let hex = |text: &str| -> Vec<u8> {
             text.as_bytes().chunks(2).map(|d| u8::from_str_radix(str::from_utf8(d).unwrap(), 16).unwrap()).collect()
         };
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_plaintext_is_none_and_a_cut_iv_is_an_error() {
+    fn empty_plaintext_opens_and_truncated_iv_is_an_error() {
         let key = Key::from_bytes([1; 32]);
         let opener = PlainCtr::new(&key);
         assert_eq!(opener.open(&[0; 16][..], &mut Vec::new()).unwrap(), 0);

@@ -1,136 +1,135 @@
-//! Other key slots in front of the same stream.
+//! Changing the slots of a sealed file (crates/loader-seal/README.md, "Other keys for a
+//! file").
 //!
-//! The associated data of the stream leaves out header length and fields, and the
-//! file key stays: so slots change by writing the header again, and not a byte
-//! behind it. What a dropped key has opened or copied before stays open to its
-//! holder; only sealing again under a new file key would change that.
+//! The file key stays the same, and header length and fields are not associated data of
+//! the stream. So only the header is rewritten, and the stream does not change. The holder
+//! of a dropped key can still open copies with the old header; to prevent that, the content
+//! must be sealed again with a new file key.
 
-mod journal;
+mod header_journal;
 
-pub use journal::{Journal, Leftover};
+pub use header_journal::{HeaderJournal, RecoveryState};
 
+use crate::fields::{FIELD_HEAD_LEN, Fields};
 use crate::layout::{FIXED_LEN, HEADER_LEN, MAC_LEN};
-use crate::metadata::Tlvs;
+use crate::slot::KEY_SLOT_LEN;
 use crate::{Error, Header, Key, KeyId, KeySlot};
+use loader_model::ErrorCode;
 
-/// Type of the field that fills a header up to its old length; its value is
-/// zeros. It is the highest type, so nothing has to stand behind it.
+/// Type of the padding field, whose value is zeros. It is the highest type, so that the
+/// field is always the last one.
 const PADDING: u8 = 0xff;
 
-/// Bytes of a field before its value.
-const FIELD_HEAD_LEN: usize = 3;
+/// Length in bytes of the field of a key slot.
+const SLOT_FIELD_LEN: usize = FIELD_HEAD_LEN + KEY_SLOT_LEN;
 
-/// Bytes of a key slot with the head of its field.
-const SLOT_FIELD_LEN: usize = FIELD_HEAD_LEN + 64;
-
-/// Which slots a header shall have.
+/// Change to the slots of a header.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SlotChange<'a> {
-    /// Keys that get a slot, or a new one instead of the one they have.
+    /// Keys to add. A slot that a key already has is replaced.
     pub add: &'a [Key],
-    /// Ids of the keys and device slots that lose theirs.
+    /// Key ids of the key slots and device slots to remove.
     pub drop: &'a [KeyId],
-    /// Key slots to leave room for where the header grows, so that the next
-    /// ones fit without moving the stream.
+    /// Number of key slots to reserve space for if the header grows, so that keys can be
+    /// added later without moving the stream.
     pub spare_slots: usize,
 }
 
-/// Why slots were not changed.
+/// Reason why slots could not be changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RekeyError {
-    /// The header cannot be opened, or cannot be made.
+    /// The header cannot be opened or built.
     #[error(transparent)]
     Seal(#[from] Error),
-    /// There is no slot to drop.
-    #[error("no slot for key {0} to drop")]
+    /// The key to drop has no slot.
+    #[error("cannot drop key {0}: it has no slot")]
     NoSlot(KeyId),
-    /// One key is to be added and dropped.
-    #[error("key {0} is to be added and dropped")]
+    /// The same key is to be added and dropped.
+    #[error("key {0} is both added and dropped")]
     AddedAndDropped(KeyId),
-    /// No slot would be left, and nobody could open the file again.
-    #[error("the last slot is not dropped: nobody could open the file again")]
+    /// No slot would remain, so that the file could not be opened again.
+    #[error("the last slot is not dropped: the file could not be opened again")]
     LastSlot,
 }
 
 impl RekeyError {
-    /// The class of the error, as in the event's `error.code`.
-    pub fn code(&self) -> &'static str {
+    /// Returns the class of the error, as in the `error.code` of an event.
+    pub fn code(&self) -> ErrorCode {
         match self {
             Self::Seal(error) => error.code(),
-            Self::NoSlot(_) => "not_found",
-            Self::AddedAndDropped(_) | Self::LastSlot => "usage",
+            Self::NoSlot(_) => ErrorCode::NotFound,
+            Self::AddedAndDropped(_) | Self::LastSlot => ErrorCode::Usage,
         }
     }
 }
 
-/// The header with other slots, opened with one of `keys`. Everything that the
-/// stream is bound to, all other slots and all other fields are as they were. The
-/// new header is exactly as long as `header` wherever that can be done (a shorter
-/// one is filled with a field that every reader ignores), else longer.
+/// Returns a copy of `header` with changed slots. The header is unlocked with one of
+/// `keys`. The associated data of the stream, other slots and other fields do not change.
+/// If possible, the new header has the same length as `header`, with a padding field that
+/// readers ignore; otherwise it is longer.
 ///
 /// # Errors
-/// [`RekeyError::Seal`] with the errors of [`Header::unlock`], with
-/// [`Error::Malformed`] where the header would be longer than 65536 bytes, and with
-/// [`Error::Random`]; [`RekeyError::NoSlot`], [`RekeyError::AddedAndDropped`],
-/// [`RekeyError::LastSlot`].
+/// [`RekeyError::Seal`] with an error of [`Header::unlock`], with [`Error::Malformed`] if
+/// the header would be longer than 65536 bytes, or with [`Error::Random`];
+/// [`RekeyError::NoSlot`], [`RekeyError::AddedAndDropped`], [`RekeyError::LastSlot`].
 pub fn rekey(header: &Header, keys: &[Key], change: &SlotChange<'_>) -> Result<Header, RekeyError> {
     let file_key = header.file_key(keys)?;
-    let mut tlvs = header.tlvs()?;
+    let mut fields = header.fields()?;
     if let Some(both) = change.add.iter().map(Key::id).find(|id| change.drop.contains(id)) {
         return Err(RekeyError::AddedAndDropped(both));
     }
     for id in change.drop {
-        if !remove(&mut tlvs, *id) {
+        if !remove(&mut fields, *id) {
             return Err(RekeyError::NoSlot(*id));
         }
     }
     for key in change.add {
-        remove(&mut tlvs, key.id());
-        tlvs.key_slots.push(KeySlot::wrap(&file_key, key, header.file_id())?);
+        remove(&mut fields, key.id());
+        fields.key_slots.push(KeySlot::wrap(&file_key, key, header.file_id())?);
     }
-    if tlvs.key_slots.is_empty() && tlvs.device_slots.is_empty() {
+    if fields.key_slots.is_empty() && fields.device_slots.is_empty() {
         return Err(RekeyError::LastSlot);
     }
-    fill(&mut tlvs, header.as_bytes().len(), change.spare_slots)?;
+    pad(&mut fields, header.as_bytes().len(), change.spare_slots)?;
     let plaintext_len = header.plaintext_len();
-    let unlocked = Header::build(*header.layout(), plaintext_len, header.file_id(), &file_key, &tlvs)?;
+    let unlocked = Header::build(*header.layout(), plaintext_len, header.file_id(), &file_key, &fields)?;
     Ok(unlocked.header().clone())
 }
 
-/// Removes the slots of the key; false where there was none.
-fn remove(tlvs: &mut Tlvs, id: KeyId) -> bool {
-    let slots = |tlvs: &Tlvs| tlvs.key_slots.len() + tlvs.device_slots.len();
-    let before = slots(tlvs);
-    tlvs.key_slots.retain(|slot| slot.key_id != id);
-    tlvs.device_slots.retain(|device| device.slot.key_id != id);
-    slots(tlvs) < before
+/// Removes the slots of the key. Returns false if there were none.
+fn remove(fields: &mut Fields, id: KeyId) -> bool {
+    let count = |fields: &Fields| fields.key_slots.len() + fields.device_slots.len();
+    let before = count(fields);
+    fields.key_slots.retain(|slot| slot.key_id != id);
+    fields.device_slots.retain(|device| device.slot.key_id != id);
+    count(fields) < before
 }
 
-/// Pads the fields so that the header is `header_len` bytes, or, where they do not
-/// fit, leaves room for `spare_slots`.
-fn fill(tlvs: &mut Tlvs, header_len: usize, spare_slots: usize) -> Result<(), Error> {
-    tlvs.others.retain(|(kind, value)| *kind != PADDING || value.iter().any(|byte| *byte != 0));
-    // A field of that type which is not ours stays, and leaves no place for ours.
-    if tlvs.others.iter().any(|(kind, _)| *kind == PADDING) {
+/// Adds padding so that the header has `header_len` bytes or, if the fields do not fit,
+/// space for `spare_slots`.
+fn pad(fields: &mut Fields, header_len: usize, spare_slots: usize) -> Result<(), Error> {
+    fields.unknown.retain(|(kind, value)| *kind != PADDING || value.iter().any(|byte| *byte != 0));
+    // A field of this type with another value is kept. It must not be repeated, so there is no padding then.
+    if fields.unknown.iter().any(|(kind, _)| *kind == PADDING) {
         return Ok(());
     }
-    let bare_len = FIXED_LEN + tlvs.to_bytes()?.len() + MAC_LEN;
+    let bare_len = FIXED_LEN + fields.to_bytes()?.len() + MAC_LEN;
     let pad_len = match header_len.checked_sub(bare_len) {
         Some(0) => 0,
         Some(room) if room >= FIELD_HEAD_LEN => room,
         _ => (spare_slots * SLOT_FIELD_LEN).min(HEADER_LEN.end().saturating_sub(bare_len)),
     };
-    tlvs.others.extend(padding(pad_len));
+    fields.unknown.extend(padding(pad_len));
     Ok(())
 }
 
-/// Room for `slots` more slots, as a field of a new header.
-pub(crate) fn spare_room(slots: usize) -> Option<(u8, Vec<u8>)> {
+/// Returns a padding field that reserves space for `slots` key slots, or `None` for 0.
+pub(crate) fn spare_slots_field(slots: usize) -> Option<(u8, Vec<u8>)> {
     padding(slots * SLOT_FIELD_LEN)
 }
 
-/// A field of `len` bytes that says nothing; `None` where that is less than a field.
+/// Returns a padding field of `len` bytes, or `None` if `len` is too small for a field.
 fn padding(len: usize) -> Option<(u8, Vec<u8>)> {
     Some((PADDING, vec![0; len.checked_sub(FIELD_HEAD_LEN)?]))
 }

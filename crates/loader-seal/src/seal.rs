@@ -1,34 +1,34 @@
 //! Sealing a stream.
 
-use crate::cipher::{SegmentCipher, stream_header};
-use crate::header::read_while_wanted;
-use crate::key::random;
-use crate::layout::{Layout, SEGMENT_LOG2};
-use crate::metadata::Tlvs;
-use crate::rekey::spare_room;
+use crate::cipher::{SegmentCipher, new_stream_header};
+use crate::fields::Fields;
+use crate::header::read_full_unless_stopped;
+use crate::key::fill_random;
+use crate::layout::{SEGMENT_LOG2, StreamLayout};
+use crate::rekey::spare_slots_field;
 use crate::slot::FileKey;
-use crate::{Error, Header, Key, KeySlot, Metadata, Suite, Unlocked, ordered};
+use crate::{Error, Header, Key, KeySlot, Metadata, Suite, Unlocked, parallel};
 use loader_pipe::Sink;
 use std::io::Read;
 use std::sync::atomic::AtomicBool;
 use zeroize::Zeroizing;
 
-/// How a stream is sealed.
+/// Options for [`seal`].
 #[derive(Clone, Debug)]
 pub struct SealOptions {
     /// The cipher; AES-256-GCM by default.
     pub suite: Suite,
     /// log2 of a segment's length in bytes, 12..=24; 20 by default.
     pub segment_log2: u8,
-    /// Length of the plaintext in bytes, where it is known; it goes into the
-    /// header and is checked.
+    /// Length of the plaintext in bytes, if it is known. It is written to the header and
+    /// checked.
     pub plaintext_len: Option<u64>,
-    /// What the header says of the content.
+    /// Metadata for the header.
     pub metadata: Metadata,
-    /// Slots that the header leaves room for, so that the first keys added later
-    /// need not move the stream; 4 by default.
+    /// Number of key slots to reserve space for, so that keys can be added later without
+    /// moving the stream; 4 by default.
     pub spare_slots: usize,
-    /// Threads that seal; 1 by default.
+    /// Number of threads; 1 by default.
     pub threads: usize,
 }
 
@@ -45,15 +45,16 @@ impl Default for SealOptions {
     }
 }
 
-/// Seals `input`, read to its end, to `output` for every key in `keys`. Gives
-/// the header that was written and the length of the plaintext in bytes. Memory
-/// is one [`loader_pipe::Buffer`] a thread.
+/// Reads `input` to its end and writes it, sealed for each of `keys`, to `output`.
+/// Returns the header and the length of the plaintext in bytes. Uses one
+/// [`loader_pipe::Buffer`] per thread.
 ///
 /// # Errors
-/// [`Error::Malformed`] for no key, a segment length out of bounds or fields too
-/// long for a header; [`Error::LengthMismatch`] where the input is not as long as
-/// `options` say (what was written then does not open); [`Error::Unsupported`]
-/// past 2^32 segments; [`Error::Read`], [`Error::Write`], [`Error::Random`].
+/// [`Error::Malformed`] if there is no key, the segment length is out of bounds, or the
+/// fields do not fit in a header; [`Error::LengthMismatch`] if the input is not as long
+/// as [`SealOptions::plaintext_len`] (the output cannot be opened then);
+/// [`Error::Unsupported`] if there are more than 2^32 segments; [`Error::Read`],
+/// [`Error::Write`], [`Error::Random`].
 pub fn seal(
     input: &mut (impl Read + Send),
     output: &mut (impl Sink + Send),
@@ -66,29 +67,29 @@ pub fn seal(
     let file_id = random_array()?;
     let file_key = Zeroizing::new(random_array()?);
     let slots = keys.iter().map(|key| KeySlot::wrap(&file_key, key, &file_id));
-    let tlvs = Tlvs {
+    let fields = Fields {
         key_slots: slots.collect::<Result<_, _>>()?,
         metadata: options.metadata.clone(),
-        others: Vec::from_iter(spare_room(options.spare_slots)),
-        ..Tlvs::default()
+        unknown: Vec::from_iter(spare_slots_field(options.spare_slots)),
+        ..Fields::default()
     };
-    seal_with(input, output, options, &file_id, &file_key, &tlvs)
+    seal_with(input, output, options, &file_id, &file_key, &fields)
 }
 
-/// Seals under a file key whose slots are made already.
+/// Seals with the given file key. `fields` contains the slots for it.
 pub(crate) fn seal_with(
     input: &mut (impl Read + Send),
     output: &mut (impl Sink + Send),
     options: &SealOptions,
     file_id: &[u8; 16],
     file_key: &FileKey,
-    tlvs: &Tlvs,
+    fields: &Fields,
 ) -> Result<(Header, u64), Error> {
     if !SEGMENT_LOG2.contains(&options.segment_log2) {
         return Err(Error::malformed("the segment length is not 2^12 to 2^24 bytes"));
     }
-    let layout = Layout { suite: options.suite, segment_len: 1 << options.segment_log2, header_len: 0 };
-    let unlocked = Header::build(layout, options.plaintext_len, file_id, file_key, tlvs)?;
+    let layout = StreamLayout { suite: options.suite, segment_len: 1 << options.segment_log2, header_len: 0 };
+    let unlocked = Header::build(layout, options.plaintext_len, file_id, file_key, fields)?;
     let plaintext_len = write_stream(input, output, options, &unlocked)?;
     Ok((unlocked.header().clone(), plaintext_len))
 }
@@ -101,20 +102,21 @@ fn write_stream(
 ) -> Result<u64, Error> {
     let header = unlocked.header();
     let layout = *header.layout();
-    let stream_header = stream_header()?;
-    let cipher = SegmentCipher::new(layout.suite, unlocked.stream_key(), &stream_header, header.bound())
+    let stream_header = new_stream_header()?;
+    let cipher = SegmentCipher::new(layout.suite, unlocked.stream_key(), &stream_header, &header.associated_data())
         .ok_or(Error::malformed("the stream header"))?;
     let head = [header.as_bytes(), &stream_header].concat();
     output.write_all(&head).map_err(Error::Write)?;
     let declared = options.plaintext_len;
-    let mut segments = Segments::new(input, 0);
-    ordered::run(
+    let mut segments = SegmentReader::new(input, 0);
+    parallel::run(
         options.threads,
         output.memory(),
         layout.segment_len,
         |buffer, stopped| {
-            let Some(read) = segments.next(buffer, layout.capacity(segments.index), stopped)? else { return Ok(None) };
-            let actual = segments.bytes;
+            let capacity = layout.plaintext_capacity(segments.index);
+            let Some(read) = segments.next(buffer, capacity, stopped)? else { return Ok(None) };
+            let actual = segments.total_len;
             match declared {
                 Some(declared) if read.last && actual != declared || actual > declared => {
                     Err(Error::LengthMismatch { declared, actual })
@@ -129,63 +131,66 @@ fn write_stream(
         |buffer, range| output.write_from(buffer, range).map_err(Error::Write),
     )?;
     output.flush().map_err(Error::Write)?;
-    Ok(segments.bytes)
+    Ok(segments.total_len)
 }
 
-/// Cuts an input into segments. One byte is read ahead, so that the last segment
-/// is known for the last.
-pub(crate) struct Segments<'a, R> {
+/// Reads an input segment by segment. Reads one byte ahead to detect the last segment.
+pub(crate) struct SegmentReader<'a, R> {
     input: &'a mut R,
+    /// Number of the next segment.
     pub(crate) index: u64,
-    /// Bytes of all segments given so far.
-    pub(crate) bytes: u64,
-    ahead: Option<u8>,
+    /// Length in bytes of all segments read so far.
+    pub(crate) total_len: u64,
+    lookahead: Option<u8>,
     ended: bool,
 }
 
-/// A segment in the buffer.
+/// Position and length of the segment in a buffer.
 pub(crate) struct Segment {
     pub(crate) index: u64,
     pub(crate) len: usize,
     pub(crate) last: bool,
 }
 
-impl<'a, R: Read> Segments<'a, R> {
+impl<'a, R: Read> SegmentReader<'a, R> {
     pub(crate) fn new(input: &'a mut R, index: u64) -> Self {
-        Self { input, index, bytes: 0, ahead: None, ended: false }
+        Self { input, index, total_len: 0, lookahead: None, ended: false }
     }
 
-    /// Fills `buffer`, which holds at least `full + 1` bytes, with up to `full`
-    /// bytes; `None` behind the last segment. An empty input is one empty segment.
-    /// Once `stopped`, what it gives is of no use.
+    /// Reads the next segment, of up to `full_len` bytes, to the start of `buffer`, which
+    /// has at least `full_len + 1` bytes. Returns `None` after the last segment. An empty
+    /// input is one empty segment. The result is meaningless if `stopped` is true.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
     pub(crate) fn next(
         &mut self,
         buffer: &mut [u8],
-        full: usize,
+        full_len: usize,
         stopped: &AtomicBool,
     ) -> Result<Option<Segment>, Error> {
         if self.ended {
             return Ok(None);
         }
-        let carried = usize::from(self.ahead.is_some());
-        if let Some(byte) = self.ahead.take() {
+        let carried = usize::from(self.lookahead.is_some());
+        if let Some(byte) = self.lookahead.take() {
             buffer[0] = byte;
         }
-        let got = carried + read_while_wanted(self.input, &mut buffer[carried..=full], stopped)?;
-        let segment = Segment { index: self.index, len: got.min(full), last: got <= full };
+        let got = carried + read_full_unless_stopped(self.input, &mut buffer[carried..=full_len], stopped)?;
+        let segment = Segment { index: self.index, len: got.min(full_len), last: got <= full_len };
         if !segment.last {
-            self.ahead = Some(buffer[full]);
+            self.lookahead = Some(buffer[full_len]);
         }
         self.ended = segment.last;
         self.index += 1;
-        self.bytes += segment.len as u64;
+        self.total_len += segment.len as u64;
         Ok(Some(segment))
     }
 }
 
 pub(crate) fn random_array<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    random(&mut bytes)?;
+    fill_random(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -194,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_file_has_an_id_and_a_key_of_its_own() {
+    fn each_file_has_its_own_id_and_key() {
         let key = Key::generate().unwrap();
         let drawn = || {
             let (header, _) =

@@ -1,48 +1,49 @@
-//! Slots: the file key, wrapped for each key that may open the file.
+//! Slots: copies of the file key, each wrapped for one key.
 
-use crate::key::{KeyId, hkdf, random};
+use crate::key::{KeyId, fill_random, hkdf};
 use crate::{Error, Key};
 use zeroize::Zeroizing;
 
-/// The key of one file, 32 random bytes; never stored in clear.
+/// Key of one file, 32 random bytes; never stored unwrapped.
 pub(crate) type FileKey = Zeroizing<[u8; 32]>;
 
-/// Bytes of a wrapped file key: key id, salt, wrapped key.
-const WRAP_LEN: usize = 64;
+/// Length of a key slot in bytes: key id 16, salt 16, wrapped file key 32.
+pub(crate) const KEY_SLOT_LEN: usize = 64;
 
-/// Bytes of a device slot.
-const DEVICE_LEN: usize = 92;
+/// Length of a device slot in bytes.
+const DEVICE_SLOT_LEN: usize = 92;
 
-/// The file key under one key (format: TLV 01).
+/// File key wrapped for one key (crates/loader-seal/README.md, "Fields", type 01).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySlot {
     /// Id of the key that opens the slot.
     pub key_id: KeyId,
     /// Salt of the slot, 16 random bytes.
     pub salt: [u8; 16],
-    /// The file key xor what the key gives, 32 bytes.
+    /// The file key XOR a pad derived from the key, 32 bytes.
     pub wrapped: [u8; 32],
 }
 
-/// A slot whose key is derived from user, password, hardware and, where one is
-/// used, a device secret (format: TLV 02).
+/// File key wrapped for a key that is derived from user, password, hardware id and
+/// possibly a device secret (crates/loader-seal/README.md, "Sealed to a user and a
+/// device").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceSlot {
-    /// The file key under the derived key.
+    /// The file key, wrapped for the derived key.
     pub slot: KeySlot,
-    /// What the password costs.
+    /// Cost of the password hash.
     pub cost: Cost,
     /// Salt of the password, 16 random bytes.
     pub password_salt: [u8; 16],
-    /// What is sealed.
-    pub kind: Kind,
-    /// True where a device secret is part of the key.
+    /// Type of the content.
+    pub kind: SealedKind,
+    /// True if a device secret is part of the key.
     pub uses_secret: bool,
 }
 
-/// What is sealed to a device.
+/// Type of content that is sealed to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SealedKind {
     /// The small part of a resource, or a small file.
     SmallPart,
     /// The credentials of the CDN.
@@ -51,14 +52,14 @@ pub enum Kind {
     Fragment,
 }
 
-/// Parameters of Argon2id (RFC 9106).
+/// Cost of a password hash: parameters of Argon2id (RFC 9106).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// Memory in KiB.
     pub memory_kib: u32,
-    /// Passes over the memory.
+    /// Number of passes over the memory.
     pub passes: u32,
-    /// Lanes.
+    /// Degree of parallelism.
     pub lanes: u8,
 }
 
@@ -70,19 +71,23 @@ impl Default for Cost {
 }
 
 impl KeySlot {
-    /// Wraps `file_key` for `key`.
+    /// Wraps `file_key` for `key` with a new random salt.
+    ///
+    /// # Errors
+    /// [`Error::Random`].
     pub(crate) fn wrap(file_key: &FileKey, key: &Key, file_id: &[u8; 16]) -> Result<Self, Error> {
         let mut salt = [0; 16];
-        random(&mut salt)?;
+        fill_random(&mut salt)?;
         Ok(Self::wrap_with_salt(file_key, key, file_id, salt))
     }
 
-    /// Wraps `file_key` for `key`, which may itself depend on `salt`.
+    /// Wraps `file_key` for `key`, which may be derived from `salt`.
     pub(crate) fn wrap_with_salt(file_key: &FileKey, key: &Key, file_id: &[u8; 16], salt: [u8; 16]) -> Self {
         Self { key_id: key.id(), salt, wrapped: *xor_pad(file_key, key, &salt, file_id) }
     }
 
-    /// What `key` makes of the slot: the file key, where it is the right one.
+    /// Unwraps the file key with `key`. The result is a wrong file key if the slot is for
+    /// another key.
     pub(crate) fn unwrap(&self, key: &Key, file_id: &[u8; 16]) -> FileKey {
         xor_pad(&self.wrapped, key, &self.salt, file_id)
     }
@@ -91,12 +96,16 @@ impl KeySlot {
         [self.key_id.as_bytes().as_slice(), &self.salt, &self.wrapped].concat()
     }
 
-    /// The slot in a TLV's value of exactly 64 bytes.
+    /// Parses the value of a field; `None` if it is not 64 bytes long.
     pub(crate) fn from_value(value: &[u8]) -> Option<Self> {
-        if value.len() != WRAP_LEN {
+        if value.len() != KEY_SLOT_LEN {
             return None;
         }
-        Some(Self { key_id: KeyId::from_bytes(array(value, 0)?), salt: array(value, 16)?, wrapped: array(value, 32)? })
+        Some(Self {
+            key_id: KeyId::from_bytes(array_at(value, 0)?),
+            salt: array_at(value, 16)?,
+            wrapped: array_at(value, 32)?,
+        })
     }
 }
 
@@ -112,28 +121,29 @@ impl DeviceSlot {
         value
     }
 
-    /// The slot in a TLV's value of exactly 92 bytes with a known KDF, kind and flags.
+    /// Parses the value of a field; `None` if it is not 92 bytes long, or if its password
+    /// hash, content type or flags are unknown.
     pub(crate) fn from_value(value: &[u8]) -> Option<Self> {
-        if value.len() != DEVICE_LEN || value[64] != 1 || value[91] > 1 {
+        if value.len() != DEVICE_SLOT_LEN || value[64] != 1 || value[91] > 1 {
             return None;
         }
         Some(Self {
-            slot: KeySlot::from_value(&value[..WRAP_LEN])?,
+            slot: KeySlot::from_value(&value[..KEY_SLOT_LEN])?,
             cost: Cost {
-                memory_kib: u32::from_be_bytes(array(value, 65)?),
-                passes: u32::from_be_bytes(array(value, 69)?),
+                memory_kib: u32::from_be_bytes(array_at(value, 65)?),
+                passes: u32::from_be_bytes(array_at(value, 69)?),
                 lanes: value[73],
             },
-            password_salt: array(value, 74)?,
-            kind: Kind::from_byte(value[90])?,
+            password_salt: array_at(value, 74)?,
+            kind: SealedKind::from_byte(value[90])?,
             uses_secret: value[91] == 1,
         })
     }
 }
 
-impl Kind {
-    /// What it is, for a message: `a small part`, `the credentials of the CDN`,
-    /// `a key fragment`.
+impl SealedKind {
+    /// Returns the name for messages, with its article: `a small part`,
+    /// `the credentials of the CDN`, `a key fragment`.
     pub fn name(self) -> &'static str {
         match self {
             Self::SmallPart => "a small part",
@@ -161,6 +171,6 @@ fn xor_pad(text: &[u8; 32], key: &Key, salt: &[u8; 16], file_id: &[u8; 16]) -> F
     out
 }
 
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
 }

@@ -1,26 +1,26 @@
-//! One wrong character in a line is always noticed: each position, each character
-//! of ASCII. `AZ_CORRUPTIONS` says how many fragment lines are tried at least.
+//! One wrong character in a line is always detected, for each position and each ASCII
+//! character. `AZ_CORRUPTIONS` is the minimum number of corrupted fragment lines.
 
-#![allow(clippy::unwrap_used, reason = "what cannot be set up is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use loader_seal::fragment::{Fragment, Scheme, SetCard, split};
 use loader_seal::{Key, KeyId};
 
-/// Fragment lines that are tried where nothing else is asked for.
+/// Default minimum number of corrupted fragment lines.
 const CORRUPTIONS: usize = 100_000;
 
-/// Gives `refuses` each text that differs from `text` in one character; all of
-/// them must be refused. Gives their number.
+/// Checks that `refuses` refuses each text that differs from `text` in one character.
+/// Returns the number of these texts.
 #[track_caller]
 fn corrupt(text: &str, refuses: impl Fn(&str) -> bool) -> usize {
-    assert!(!refuses(text), "{text}: refused as it is");
+    assert!(!refuses(text), "{text}: refused without corruption");
     let mut bytes = text.as_bytes().to_vec();
     for at in 0..bytes.len() {
         let right = bytes[at];
         for wrong in (0..128).filter(|wrong| *wrong != right) {
             bytes[at] = wrong;
             let corrupted = str::from_utf8(&bytes).unwrap();
-            assert!(refuses(corrupted), "taken with character {at} changed: {corrupted:?}");
+            assert!(refuses(corrupted), "accepted with character {at} changed: {corrupted:?}");
         }
         bytes[at] = right;
     }
@@ -28,10 +28,10 @@ fn corrupt(text: &str, refuses: impl Fn(&str) -> bool) -> usize {
 }
 
 #[test]
-fn a_fragment_line_with_a_wrong_character_is_refused() {
-    let asked = std::env::var("AZ_CORRUPTIONS").map_or(CORRUPTIONS, |count| count.parse().unwrap());
+fn fragment_line_with_a_wrong_character_is_refused() {
+    let minimum = std::env::var("AZ_CORRUPTIONS").map_or(CORRUPTIONS, |count| count.parse().unwrap());
     let mut tried = 0;
-    while tried < asked {
+    while tried < minimum {
         let key = Key::generate().unwrap();
         for (scheme, k, n) in [(Scheme::Xor, 2, 2), (Scheme::Xor, 3, 3), (Scheme::Shamir, 2, 3)] {
             for fragment in split(&key, scheme, k, n).unwrap() {
@@ -39,11 +39,11 @@ fn a_fragment_line_with_a_wrong_character_is_refused() {
             }
         }
     }
-    assert!(tried >= asked);
+    assert!(tried >= minimum);
 }
 
 #[test]
-fn a_key_line_and_a_key_id_with_a_wrong_character_are_refused() {
+fn key_line_and_key_id_with_a_wrong_character_are_refused() {
     for _ in 0..4 {
         let key = Key::generate().unwrap();
         corrupt(&key.to_text(), |text| Key::parse(text).is_err());
@@ -52,11 +52,11 @@ fn a_key_line_and_a_key_id_with_a_wrong_character_are_refused() {
 }
 
 #[test]
-fn a_card_with_a_wrong_character_knows_not_all_of_its_fragments() {
+fn set_card_with_a_wrong_character_does_not_accept_all_fragments() {
     for (scheme, k, n) in [(Scheme::Xor, 2, 2), (Scheme::Shamir, 3, 5)] {
         let fragments = split(&Key::generate().unwrap(), scheme, k, n).unwrap();
-        let line = SetCard::of(&fragments).unwrap().to_line();
-        // The newline behind it says nothing.
+        let line = SetCard::from_fragments(&fragments).unwrap().to_line();
+        // The newline at the end is not significant.
         let line = str::from_utf8(&line).unwrap().trim_end();
         corrupt(line, |text| match SetCard::from_json(text.as_bytes()) {
             Ok(card) => fragments.iter().any(|fragment| card.check(fragment).is_err()),

@@ -1,11 +1,11 @@
-//! Damage: every cut, every bit, insertions, deletions and damage by chance, on
-//! the right files of the test kit. Nothing damaged is accepted, and exactly the
-//! whole segments before the damage are released.
+//! Damaged files: every truncation, bit flip, deletion and insertion of a byte, and random
+//! changes of the valid files of the test kit. No damaged file is accepted, and exactly the
+//! complete segments before the damage are released.
 //!
-//! `AZ_DAMAGE_CASES` is the least number of cases in all.
+//! `AZ_DAMAGE_CASES` is the minimum number of cases.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
-#![allow(clippy::print_stderr, reason = "figures are told")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+#![allow(clippy::print_stderr, reason = "the test prints statistics")]
 
 #[path = "kit/case.rs"]
 mod case;
@@ -14,12 +14,12 @@ use loader_seal::{Header, Key};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// Cases of one run, where nothing else is asked for.
+/// Default minimum number of cases.
 const CASES: u64 = 1_000_000;
 
 const SEGMENT_LEN: usize = 4096;
 
-/// A right file, and what is known of it.
+/// Valid file with its key and plaintext.
 struct Sample {
     name: String,
     keys: [Key; 1],
@@ -37,7 +37,7 @@ impl Sample {
         let unlocked = Header::read(&mut rest).unwrap().unlock(&keys).unwrap();
         let header = unlocked.header();
         let (header_len, tag_len) = (header.as_bytes().len(), header.suite().tag_len());
-        // Headers of many kilobytes and segments of many megabytes make slow cases.
+        // Long headers and segments would make the test slow.
         if header.segment_len() != SEGMENT_LEN || case.bytes.len() > 12_000 {
             return None;
         }
@@ -46,11 +46,11 @@ impl Sample {
         Some(Self { name: case.name.clone(), keys, sealed: case.bytes.clone(), plain, header_len, tag_len })
     }
 
-    /// Plaintext that may leave where `damaged` is another file than the right
-    /// one: that of the whole segments before the first byte that differs.
-    fn right_prefix(&self, damaged: &[u8]) -> &[u8] {
-        let same = self.sealed.iter().zip(damaged).take_while(|(right, other)| right == other).count();
-        // Where one is the beginning of the other, its last segment is the one in question.
+    /// Returns the plaintext that may be released for `damaged`: that of the complete
+    /// segments before the first different byte.
+    fn expected_prefix(&self, damaged: &[u8]) -> &[u8] {
+        let same = self.sealed.iter().zip(damaged).take_while(|(byte, other)| byte == other).count();
+        // If one file is a prefix of the other, the last segment of the shorter file is the damaged one.
         let at = if same == damaged.len() || same == self.sealed.len() { same.saturating_sub(1) } else { same };
         let segment = at.saturating_sub(self.header_len) / SEGMENT_LEN;
         let len = (segment * (SEGMENT_LEN - self.tag_len)).saturating_sub(40);
@@ -58,7 +58,7 @@ impl Sample {
     }
 
     fn check(&self, damaged: &[u8], released: &mut Vec<u8>, what: impl Fn() -> String) -> bool {
-        // Changes may undo each other.
+        // Several changes can cancel each other out.
         if damaged == self.sealed {
             return false;
         }
@@ -71,26 +71,27 @@ impl Sample {
         let Err(error) = outcome else { panic!("{}: {} was accepted by {threads} threads", self.name, what()) };
         let expected =
             ["not_sealed", "unsupported", "wrong_key", "header_tampered", "truncated", "corrupt", "trailing"];
-        assert!(expected.contains(&error.code()), "{}: {}: {threads} threads: {error}", self.name, what());
-        let right = self.right_prefix(damaged);
-        assert!(*released == right, "{}: {}: {threads} threads released {}", self.name, what(), released.len());
+        assert!(expected.contains(&error.code().as_str()), "{}: {}: {threads} threads: {error}", self.name, what());
+        let expected = self.expected_prefix(damaged);
+        assert!(*released == expected, "{}: {}: {threads} threads released {}", self.name, what(), released.len());
         true
     }
 }
 
-/// Cases of this process so far.
+/// Number of cases checked so far.
 static CHECKED: AtomicU64 = AtomicU64::new(0);
 
-/// One case in sixteen goes to several threads, which take longer to start than it does to open.
+/// Returns the number of threads for a case. Only one case in sixteen uses several threads,
+/// because starting them takes longer than opening the file.
 fn threads(case: u64) -> usize {
     if case.is_multiple_of(16) { 2 + (case / 16 % 6) as usize } else { 1 }
 }
 
-/// Numbers that follow from their seed (SplitMix64).
+/// Pseudorandom numbers (SplitMix64).
 struct Random(u64);
 
 impl Random {
-    fn number(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -99,18 +100,18 @@ impl Random {
     }
 
     fn below(&mut self, limit: usize) -> usize {
-        (self.number() % limit.max(1) as u64) as usize
+        (self.next() % limit.max(1) as u64) as usize
     }
 }
 
-/// Every cut, every bit, every byte left out, and a byte put in at every place;
-/// gives the number of cases.
+/// Checks every truncation, bit flip, and deletion and insertion of a byte. Returns the
+/// number of cases.
 fn exhaustive(sample: &Sample) -> u64 {
     let (mut released, sealed) = (Vec::new(), &sample.sealed);
     let mut damaged = Vec::with_capacity(sealed.len() + 1);
     let mut cases = 0;
     for at in 0..sealed.len() {
-        cases += u64::from(sample.check(&sealed[..at], &mut released, || format!("a cut at {at}")));
+        cases += u64::from(sample.check(&sealed[..at], &mut released, || format!("truncated at {at}")));
         damaged.clone_from(sealed);
         for bit in 0..8 {
             damaged[at] ^= 1 << bit;
@@ -118,19 +119,18 @@ fn exhaustive(sample: &Sample) -> u64 {
             damaged[at] ^= 1 << bit;
         }
         damaged.remove(at);
-        cases += u64::from(sample.check(&damaged, &mut released, || format!("byte {at} left out")));
+        cases += u64::from(sample.check(&damaged, &mut released, || format!("byte {at} deleted")));
     }
     for at in 0..=sealed.len() {
         damaged.clone_from(sealed);
         damaged.insert(at, at as u8);
-        cases += u64::from(sample.check(&damaged, &mut released, || format!("a byte put in at {at}")));
+        cases += u64::from(sample.check(&damaged, &mut released, || format!("byte inserted at {at}")));
     }
     cases
 }
 
-/// One to three changes by chance, of everything that moves bytes about; false
-/// where they undid each other.
-fn by_chance(samples: &[Sample], seed: u64, released: &mut Vec<u8>, damaged: &mut Vec<u8>) -> bool {
+/// Checks one to three random changes. Returns false if they cancel each other out.
+fn check_random(samples: &[Sample], seed: u64, released: &mut Vec<u8>, damaged: &mut Vec<u8>) -> bool {
     let mut random = Random(seed);
     let sample = &samples[random.below(samples.len())];
     damaged.clone_from(&sample.sealed);
@@ -141,9 +141,9 @@ fn by_chance(samples: &[Sample], seed: u64, released: &mut Vec<u8>, damaged: &mu
         let start = |index: usize| sample.header_len + index * SEGMENT_LEN;
         match random.below(9) {
             0 => damaged.truncate(at),
-            1 => damaged.splice(at..at, random.number().to_le_bytes()).for_each(drop),
+            1 => damaged.splice(at..at, random.next().to_le_bytes()).for_each(drop),
             2 => damaged.drain(at..end).for_each(drop),
-            3 => damaged[at..end].fill(random.number() as u8),
+            3 => damaged[at..end].fill(random.next() as u8),
             4 => damaged.extend_from_within(at..end),
             5 => damaged[at..end].reverse(),
             6 if segments > 1 => {
@@ -156,7 +156,7 @@ fn by_chance(samples: &[Sample], seed: u64, released: &mut Vec<u8>, damaged: &mu
                 damaged.splice(from..from, copy).for_each(drop);
             }
             8 if at >= sample.header_len => {
-                // The rest of another file of the same key.
+                // Continues with the bytes of another file.
                 let other = &samples[random.below(samples.len())].sealed;
                 damaged.truncate(at);
                 damaged.extend(other.get(at..).unwrap_or_default());
@@ -167,10 +167,10 @@ fn by_chance(samples: &[Sample], seed: u64, released: &mut Vec<u8>, damaged: &mu
             break;
         }
     }
-    sample.check(damaged, released, || format!("damage by chance, seed {seed}"))
+    sample.check(damaged, released, || format!("random damage, seed {seed}"))
 }
 
-/// Peak resident set in KiB.
+/// Returns the peak resident set of the process in KiB.
 fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -178,8 +178,8 @@ fn peak_kib() -> u64 {
 }
 
 #[test]
-fn nothing_damaged_is_accepted_and_only_the_right_prefix_leaves() {
-    let wanted = std::env::var("AZ_DAMAGE_CASES").map_or(CASES, |cases| cases.parse().unwrap());
+fn damaged_files_are_refused_and_only_the_valid_prefix_is_released() {
+    let minimum = std::env::var("AZ_DAMAGE_CASES").map_or(CASES, |cases| cases.parse().unwrap());
     let samples: Vec<_> = case::all()
         .iter()
         .filter(|case| case.field("expect") == Some("success") && case.field("options").is_none())
@@ -188,7 +188,7 @@ fn nothing_damaged_is_accepted_and_only_the_right_prefix_leaves() {
     assert!(samples.len() >= 12, "only {} samples", samples.len());
     let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let in_turn = |work: &(dyn Fn(u64) -> bool + Sync)| {
+    let run_parallel = |work: &(dyn Fn(u64) -> bool + Sync)| {
         next.store(0, Ordering::Relaxed);
         thread::scope(|scope| {
             for _ in 0..workers {
@@ -196,26 +196,26 @@ fn nothing_damaged_is_accepted_and_only_the_right_prefix_leaves() {
             }
         });
     };
-    in_turn(&|i| {
+    run_parallel(&|i| {
         let sample = samples.get(i as usize);
         done.fetch_add(sample.map_or(0, exhaustive), Ordering::Relaxed);
         sample.is_some()
     });
-    let in_turn_cases = done.load(Ordering::Relaxed);
+    let exhaustive_cases = done.load(Ordering::Relaxed);
     let before = peak_kib();
     const BATCH: u64 = 1000;
-    in_turn(&|batch| {
+    run_parallel(&|batch| {
         let (mut released, mut damaged) = (Vec::new(), Vec::new());
-        let wanting = done.load(Ordering::Relaxed) < wanted;
-        for i in 0..if wanting { BATCH } else { 0 } {
-            let counted = by_chance(&samples, batch * BATCH + i, &mut released, &mut damaged);
+        let needs_more = done.load(Ordering::Relaxed) < minimum;
+        for i in 0..if needs_more { BATCH } else { 0 } {
+            let counted = check_random(&samples, batch * BATCH + i, &mut released, &mut damaged);
             done.fetch_add(u64::from(counted), Ordering::Relaxed);
         }
-        wanting
+        needs_more
     });
-    let (chance_cases, after) = (done.load(Ordering::Relaxed) - in_turn_cases, peak_kib());
+    let (random_cases, after) = (done.load(Ordering::Relaxed) - exhaustive_cases, peak_kib());
     eprintln!(
-        "{in_turn_cases} cases in turn and {chance_cases} by chance on {} files: none accepted, none released more; peak {before} and then {after} KiB",
+        "{exhaustive_cases} exhaustive and {random_cases} random cases on {} files: all refused; peak {before} KiB, then {after} KiB",
         samples.len()
     );
     assert!(after <= before + 4096, "memory grew from {before} to {after} KiB");

@@ -1,7 +1,7 @@
-//! Keys, fragments and the plain layout against the vectors of an independent
+//! Keys, fragments and the plain layout, checked with the vectors of an independent
 //! implementation.
 
-#![allow(clippy::unwrap_used, reason = "a vector that cannot be read is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use loader_seal::fragment::{Scheme, join};
 use loader_seal::{Fragment, Key, KeyId, PlainCtr, copy_digest};
@@ -41,20 +41,20 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn every_key_has_the_id_that_its_vector_says() {
+fn key_ids_match_the_vectors() {
     let all = vectors();
     let all = all["vectors"].as_array().unwrap();
     assert!(!all.is_empty());
     for vector in all {
         let id: KeyId = text(&vector["key_id"]).parse().unwrap();
-        // A vector for a wrong key names the key it is opened with.
+        // A vector for a wrong key contains the key it is opened with.
         assert_eq!(key(&vector["key"]).id(), id, "{}", vector["name"]);
         assert_eq!(id.to_string(), text(&vector["key_id"]));
     }
 }
 
 #[test]
-fn two_of_two_fragments_give_the_key() {
+fn two_of_two_fragments_are_joined() {
     let all = &vectors()["fragments"];
     let pair = fragments(&all["xor_2_of_2"]);
     let joined = join(&pair).unwrap();
@@ -64,7 +64,7 @@ fn two_of_two_fragments_give_the_key() {
 }
 
 #[test]
-fn any_three_of_five_fragments_give_the_key() {
+fn any_three_of_five_fragments_are_joined() {
     let all = &vectors()["fragments"];
     let five = fragments(&all["shamir_3_of_5"]);
     assert_eq!(five.len(), 5);
@@ -79,7 +79,7 @@ fn any_three_of_five_fragments_give_the_key() {
 }
 
 #[test]
-fn a_raw_fragment_gives_the_key_of_the_plain_archive() {
+fn key_of_a_raw_fragment_opens_the_plain_archive() {
     let all = &vectors()["fragments"];
     let key = Key::from_raw_fragment(&unhex(text(&all["raw_fragment_hex"])));
     assert_eq!(*key.to_text(), text(&all["raw_key"]));

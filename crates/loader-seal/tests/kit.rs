@@ -1,13 +1,13 @@
-//! The test kit in process: each case opens, or is refused with its code, and
+//! The test kit, run with the library: each case opens, or is refused with its code, and
 //! releases exactly its prefix, with one thread and with several.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 #[path = "kit/case.rs"]
 mod case;
 
 use case::Case;
-use loader_seal::device::{self, Binding, Kind};
+use loader_seal::device::{self, Binding, SealedKind};
 use loader_seal::fragment::{Fragment, join};
 use loader_seal::{Error, Header, Key};
 
@@ -26,7 +26,7 @@ fn open_device(case: &Case) -> Result<Vec<u8>, Error> {
         hardware: bytes("hardware").try_into().unwrap(),
         secret: secret.as_ref(),
     };
-    device::open(&case.bytes, Kind::Fragment, &binding).map(|opened| opened.to_vec())
+    device::open(&case.bytes, SealedKind::Fragment, &binding).map(|opened| opened.to_vec())
 }
 
 fn join_all(case: &Case) -> Result<Vec<u8>, Error> {
@@ -37,17 +37,17 @@ fn join_all(case: &Case) -> Result<Vec<u8>, Error> {
     Ok([join(&fragments)?.to_text().as_bytes(), b"\n"].concat())
 }
 
-/// The codes that `case` may end with. An input of nothing, and the options of
-/// the filters, are theirs to judge.
+/// Checks code and released bytes of `case`. `no_input` is a code of the filters, for which
+/// the library returns `malformed`.
 fn check(case: &Case, outcome: Result<(), Error>, released: &[u8]) {
-    let code = outcome.err().map_or("success", |error| error.code());
+    let code = outcome.err().map_or("success", |error| error.code().as_str());
     let expected = case.field("expect").unwrap();
     assert!(code == expected || (expected == "no_input" && code == "malformed"), "{}: {code}", case.name);
     assert!(case.may_release(released), "{}: released {} bytes", case.name, released.len());
 }
 
 #[test]
-fn every_case_of_the_kit_ends_as_it_says() {
+fn every_case_of_the_kit_has_its_expected_outcome() {
     let cases = case::all();
     assert!(cases.len() >= 450, "only {} cases", cases.len());
     for case in cases.iter().filter(|case| case.field("options").is_none()) {

@@ -1,7 +1,7 @@
-//! The example of the README, derived step by step as the README says, with
-//! nothing of this crate but the key's text.
+//! The example of the README, derived step by step as the README describes. From this crate
+//! only the parser for key lines is used.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
@@ -21,18 +21,18 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The cell behind `what` in the table of the example.
+/// Returns the value of the row `what` in the table of the example.
 fn cell(what: &str) -> &str {
     let row = README.lines().rev().find_map(|line| line.strip_prefix(&format!("| {what} | `")));
     row.unwrap_or_else(|| panic!("no row {what}")).split('`').next().unwrap()
 }
 
 #[test]
-fn the_example_comes_out_as_it_is_told() {
+fn values_of_the_example_are_correct() {
     let key = Key::parse(cell("key line")).unwrap();
     let (key, header_len) = (key.expose(), u32::from_be_bytes(FILE[36..40].try_into().unwrap()) as usize);
     let file_id = &FILE[20..36];
-    // The second slot: its field begins behind the fixed part and the first.
+    // The second slot: its field comes after the fixed part and the first slot.
     let slot = &FILE[40 + 67 + 3..][..64];
     let pad = derive(key, &slot[16..32], &[b"azs/v1/wrap", file_id].concat());
     let file_key: Vec<u8> = slot[32..].iter().zip(pad).map(|(wrapped, pad)| wrapped ^ pad).collect();

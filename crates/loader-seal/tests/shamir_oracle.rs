@@ -1,8 +1,8 @@
-//! Agreement with shamir-mnemonic, an independent implementation of the field and
-//! the interpolation, both ways. Wants its Python module: `AZ_TEST_PYTHON` names
-//! the interpreter, `AZ_SKIP_PYTHON=1` leaves this out.
+//! Comparison with shamir-mnemonic, an independent implementation of the field and the
+//! interpolation. Needs its Python module: `AZ_TEST_PYTHON` is the interpreter,
+//! `AZ_SKIP_PYTHON=1` skips the tests.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use loader_seal::fragment::{Scheme, join, split};
 use loader_seal::{Fragment, Key};
@@ -11,14 +11,14 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Thresholds and numbers, from the least to the most.
-const SHAPES: [(u8, u8); 8] = [(2, 2), (2, 3), (3, 5), (5, 5), (7, 20), (16, 16), (2, 255), (255, 255)];
+/// Thresholds and numbers of fragments, from the smallest to the largest.
+const SIZES: [(u8, u8); 8] = [(2, 2), (2, 3), (3, 5), (5, 5), (7, 20), (16, 16), (2, 255), (255, 255)];
 
-/// Bytes of a fragment before its share.
-const SHARE_AT: usize = 29;
+/// Offset of the share in a fragment.
+const SHARE_OFFSET: usize = 29;
 
-/// The answers of tests/shamir.py; `None` where it shall be left out.
-fn ask(cases: &[Value]) -> Option<Vec<Value>> {
+/// Returns the results of tests/shamir.py, or `None` if it is skipped.
+fn run_python(cases: &[Value]) -> Option<Vec<Value>> {
     if std::env::var("AZ_SKIP_PYTHON").is_ok_and(|value| value == "1") {
         return None;
     }
@@ -27,7 +27,7 @@ fn ask(cases: &[Value]) -> Option<Vec<Value>> {
     let mut command = Command::new(&python);
     command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", python.display()));
-    // It may end before it reads, where the module is missing.
+    // If the module is missing, the process exits before it reads.
     let _ = child.stdin.take().unwrap().write_all(Value::from(cases).to_string().as_bytes());
     let output = child.wait_with_output().unwrap();
     assert!(
@@ -50,8 +50,8 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-/// Which fragments take part in try `seed`: any `k` of `n`, the same each time.
-fn chosen(k: u8, n: u8, seed: u64) -> Vec<usize> {
+/// Chooses `k` of `n` fragments, pseudorandomly by `seed`.
+fn choose(k: u8, n: u8, seed: u64) -> Vec<usize> {
     let mut all: Vec<usize> = (0..usize::from(n)).collect();
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     all.sort_by_cached_key(|_| {
@@ -63,34 +63,34 @@ fn chosen(k: u8, n: u8, seed: u64) -> Vec<usize> {
 }
 
 #[test]
-fn what_is_cut_here_is_joined_there() {
+fn shamir_mnemonic_joins_fragments_of_this_crate() {
     let (mut cases, mut keys) = (Vec::new(), Vec::new());
-    for (k, n) in SHAPES {
+    for (k, n) in SIZES {
         for seed in 0..8 {
             let key = Key::generate().unwrap();
             let fragments = split(&key, Scheme::Shamir, k, n).unwrap();
-            let picked = chosen(k, n, seed).into_iter().map(|i| &fragments[i]);
+            let picked = choose(k, n, seed).into_iter().map(|i| &fragments[i]);
             let shares: Vec<_> =
-                picked.map(|fragment| json!([fragment.index(), hex(&fragment.to_bytes()[SHARE_AT..])])).collect();
+                picked.map(|fragment| json!([fragment.index(), hex(&fragment.to_bytes()[SHARE_OFFSET..])])).collect();
             cases.push(json!({ "join": shares }));
             keys.push(hex(key.expose()));
         }
     }
-    if let Some(answers) = ask(&cases) {
+    if let Some(answers) = run_python(&cases) {
         assert_eq!(answers, keys);
     }
 }
 
 #[test]
-fn what_is_cut_there_is_joined_here() {
+fn this_crate_joins_fragments_of_shamir_mnemonic() {
     let (mut cases, mut expected) = (Vec::new(), Vec::new());
-    for (k, n) in SHAPES {
+    for (k, n) in SIZES {
         let key = Key::generate().unwrap();
         let indices: Vec<u8> = (1..=n).collect();
         cases.push(json!({ "cut": hex(key.expose()), "k": k, "indices": indices }));
         expected.push((k, n, key));
     }
-    let Some(answers) = ask(&cases) else { return };
+    let Some(answers) = run_python(&cases) else { return };
     for ((k, n, key), answer) in expected.into_iter().zip(answers) {
         let fragment = |(index, share): (u8, &Value)| {
             let head = [1, 2, k, n, index];
@@ -99,9 +99,9 @@ fn what_is_cut_there_is_joined_here() {
         };
         let fragments: Vec<_> = (1..=n).zip(answer.as_array().unwrap()).map(fragment).collect();
         for seed in 0..8 {
-            let picked: Vec<_> = chosen(k, n, seed).into_iter().map(|i| fragments[i].clone()).collect();
+            let picked: Vec<_> = choose(k, n, seed).into_iter().map(|i| fragments[i].clone()).collect();
             assert_eq!(join(&picked).unwrap().expose(), key.expose(), "{k} of {n}");
         }
-        assert!(join(&fragments).is_ok(), "{k} of {n}: all lie on one polynomial");
+        assert!(join(&fragments).is_ok(), "{k} of {n}: the fragments are not consistent");
     }
 }

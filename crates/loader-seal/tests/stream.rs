@@ -1,6 +1,6 @@
-//! Sealing and opening: round trips at every border, ranges, and damage.
+//! Sealing and opening: round trips at segment boundaries, ranges, and damage.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use loader_seal::{Error, Header, Key, Metadata, SealOptions, Suite, seal};
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -33,7 +33,7 @@ fn open(sealed: &[u8], key: &Key, threads: usize) -> (Vec<u8>, Result<u64, Error
 }
 
 #[test]
-fn what_was_sealed_opens_at_every_border() {
+fn round_trips_at_segment_boundaries() {
     let key = Key::generate().unwrap();
     for suite in SUITES {
         let (first, next) = (4096 - 40 - suite.tag_len(), 4096 - suite.tag_len());
@@ -52,7 +52,7 @@ fn what_was_sealed_opens_at_every_border() {
 }
 
 #[test]
-fn every_range_is_the_slice_it_names() {
+fn range_returns_the_bytes_of_the_plaintext() {
     let key = Key::generate().unwrap();
     let plain = plaintext(20_000);
     for suite in SUITES {
@@ -72,17 +72,17 @@ fn every_range_is_the_slice_it_names() {
             assert_eq!(rest, plain[12_345..]);
             for (offset, len) in [(19_999, Some(2)), (20_001, None), (20_001, Some(0)), (1, Some(u64::MAX))] {
                 let outside = unlocked.open_range(&mut Cursor::new(&file), &mut Vec::new(), offset, len, 1);
-                assert_eq!(outside.unwrap_err().code(), "out_of_range");
+                assert_eq!(outside.unwrap_err().code().as_str(), "out_of_range");
             }
             let cut = &file[..file.len() - 1];
             let tail = unlocked.open_range(&mut Cursor::new(cut), &mut Vec::new(), 19_000, Some(1_000), 1);
-            assert!(matches!(tail.unwrap_err().code(), "truncated" | "corrupt"));
+            assert!(matches!(tail.unwrap_err().code().as_str(), "truncated" | "corrupt"));
         }
     }
 }
 
 #[test]
-fn a_cut_in_the_streams_own_header_is_told_by_its_byte() {
+fn truncated_stream_header_error_contains_offset() {
     let key = Key::generate().unwrap();
     for known in [None, Some(20_000)] {
         let file = sealed(&plaintext(20_000), &key, &options(Suite::AesGcm, known));
@@ -94,7 +94,7 @@ fn a_cut_in_the_streams_own_header_is_told_by_its_byte() {
 }
 
 #[test]
-fn a_range_that_ends_at_a_border_needs_nothing_behind_it() {
+fn range_that_ends_at_a_boundary_does_not_read_the_next_segment() {
     let key = Key::generate().unwrap();
     for suite in SUITES {
         let (first, next) = (4096 - 40 - suite.tag_len(), 4096 - suite.tag_len());
@@ -109,11 +109,11 @@ fn a_range_that_ends_at_a_border_needs_nothing_behind_it() {
         assert!(range(&file, plain.len()).unwrap() == plain, "to the end of the last segment");
         *file.last_mut().unwrap() ^= 1;
         assert!(range(&file, first + next).unwrap() == plain[..first + next]);
-        assert_eq!(range(&file, first + next + 1).unwrap_err().code(), "corrupt");
+        assert_eq!(range(&file, first + next + 1).unwrap_err().code().as_str(), "corrupt");
     }
 }
 
-/// A file that has lost its end since its length was asked for.
+/// File that was truncated after its length was read.
 struct Shrunk<'a>(Cursor<&'a [u8]>, u64);
 
 impl Read for Shrunk<'_> {
@@ -130,7 +130,7 @@ impl Seek for Shrunk<'_> {
 }
 
 #[test]
-fn a_file_that_shrinks_under_a_range_is_truncated_where_it_ends_now() {
+fn file_that_shrinks_during_a_range_read_is_truncated() {
     let key = Key::generate().unwrap();
     let plain = plaintext(20_000);
     for known in [None, Some(plain.len())] {
@@ -143,14 +143,14 @@ fn a_file_that_shrinks_under_a_range_is_truncated_where_it_ends_now() {
 }
 
 #[test]
-fn no_cut_and_no_flipped_byte_is_accepted() {
+fn truncation_and_flipped_bytes_are_refused() {
     let key = Key::generate().unwrap();
     let plain = plaintext(9_000);
     for suite in SUITES {
         for known in [None, Some(plain.len())] {
             let file = sealed(&plain, &key, &options(suite, known));
             let mut several = [2, 7, 7, 2].into_iter().cycle();
-            let mut right_prefix = |damaged: &[u8], what: String| {
+            let mut check = |damaged: &[u8], what: String| {
                 for threads in [1, several.next().unwrap()] {
                     let (opened, outcome) = open(damaged, &key, threads);
                     assert!(outcome.is_err(), "{suite:?} {what} was accepted by {threads} threads");
@@ -158,24 +158,24 @@ fn no_cut_and_no_flipped_byte_is_accepted() {
                 }
             };
             for at in 0..file.len() {
-                right_prefix(&file[..at], format!("cut at {at}"));
+                check(&file[..at], format!("truncated at {at}"));
                 let mut flipped = file.clone();
                 flipped[at] ^= 1 << (at % 8);
-                right_prefix(&flipped, format!("flip at {at}"));
+                check(&flipped, format!("flip at {at}"));
             }
             let mut longer = file.clone();
             longer.push(0);
-            right_prefix(&longer, "one byte more".to_owned());
-            right_prefix(&[&file[..], &file[..]].concat(), "twice".to_owned());
+            check(&longer, "one more byte".to_owned());
+            check(&[&file[..], &file[..]].concat(), "duplicated".to_owned());
         }
     }
 }
 
 #[test]
-fn a_known_length_tells_a_cut_from_damage() {
+fn declared_length_distinguishes_truncation_from_damage() {
     let key = Key::generate().unwrap();
     let file = sealed(&plaintext(9_000), &key, &options(Suite::AesGcm, Some(9_000)));
-    let code = |damaged: &[u8]| open(damaged, &key, 1).1.unwrap_err().code();
+    let code = |damaged: &[u8]| open(damaged, &key, 1).1.unwrap_err().code().as_str();
     assert_eq!(code(&file[..file.len() - 5]), "truncated");
     assert_eq!(code(&[&file[..], b"x"].concat()), "trailing");
     let mut flipped = file.clone();
@@ -184,7 +184,7 @@ fn a_known_length_tells_a_cut_from_damage() {
 }
 
 #[test]
-fn any_of_several_keys_opens_and_another_does_not() {
+fn any_of_several_keys_opens_and_other_keys_do_not() {
     let keys = [Key::generate().unwrap(), Key::generate().unwrap()];
     let mut file = Vec::new();
     let metadata = Metadata { name: Some("models/a".into()), release: Some(7), ..Metadata::default() };
@@ -197,25 +197,25 @@ fn any_of_several_keys_opens_and_another_does_not() {
     assert_eq!(Header::read(&mut &file[..]).unwrap().unverified_metadata().unwrap(), metadata);
     let stranger = Key::generate().unwrap();
     let error = open(&file, &stranger, 1).1.unwrap_err();
-    assert_eq!(error.code(), "wrong_key");
+    assert_eq!(error.code().as_str(), "wrong_key");
     let text = error.to_string();
     assert!(text.contains(&stranger.id().to_string()) && text.contains(&keys[0].id().to_string()), "{text}");
 }
 
 #[test]
-fn an_input_of_another_length_than_declared_is_not_sealed() {
+fn input_with_another_length_than_declared_is_refused() {
     let key = Key::generate().unwrap();
     for declared in [4, 6] {
         let options = SealOptions { plaintext_len: Some(declared), ..SealOptions::default() };
         let mut out = Vec::new();
         let error = seal(&mut &b"hello"[..], &mut out, std::slice::from_ref(&key), &options).unwrap_err();
-        assert_eq!(error.code(), "length_mismatch");
+        assert_eq!(error.code().as_str(), "length_mismatch");
         assert!(open(&out, &key, 1).1.is_err());
     }
 }
 
 #[test]
-fn what_is_not_sealed_is_named() {
+fn error_for_unsealed_input_contains_its_type() {
     let look = |head: &[u8]| Header::read(&mut &head[..]).unwrap_err().to_string();
     let mut tar = [0; 512];
     tar[..13].copy_from_slice(b"manifest.json");

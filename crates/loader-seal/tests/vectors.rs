@@ -1,7 +1,7 @@
-//! Files made by an independent implementation: each opens, or is refused with
-//! one of the allowed codes and releases no byte outside the allowed prefix.
+//! Files of an independent implementation: each opens, or is refused with one of the
+//! allowed codes and releases no byte outside the allowed prefix.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use loader_seal::{Error, Header, Key};
 use serde_json::Value;
@@ -10,10 +10,10 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-/// A reader that gives at most seven bytes a call.
-struct Trickle<'a>(&'a [u8]);
+/// Reader that returns at most seven bytes per call.
+struct ShortReads<'a>(&'a [u8]);
 
-impl Read for Trickle<'_> {
+impl Read for ShortReads<'_> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         let len = buf.len().min(7);
         self.0.read(&mut buf[..len])
@@ -30,14 +30,14 @@ fn hex_digest(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn every_vector_is_opened_or_refused_as_stated() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
-    let index: Value = serde_json::from_slice(&fs::read(folder.join("vectors.json")).unwrap()).unwrap();
+fn every_vector_has_its_expected_outcome() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
+    let index: Value = serde_json::from_slice(&fs::read(dir.join("vectors.json")).unwrap()).unwrap();
     let vectors = index["vectors"].as_array().unwrap();
     assert!(vectors.len() >= 74, "only {} vectors", vectors.len());
     for vector in vectors {
         let text = |field: &str| vector[field].as_str().unwrap();
-        let sealed = fs::read(folder.join(text("file"))).unwrap();
+        let sealed = fs::read(dir.join(text("file"))).unwrap();
         let may_release = vector["may_release_len"].as_u64().unwrap() as usize;
         for threads in [1, 2, 5] {
             let name = format!("{} with {threads} threads", text("name"));
@@ -50,16 +50,16 @@ fn every_vector_is_opened_or_refused_as_stated() {
                     assert_eq!(hex_digest(&released), text("plaintext_sha256"), "{name}");
                 }
                 Err(error) => {
-                    assert!(text("expect").split('|').any(|code| code == error.code()), "{name}: {error}");
+                    assert!(text("expect").split('|').any(|code| code == error.code().as_str()), "{name}: {error}");
                     assert!(released.len() <= may_release, "{name}: released {}", released.len());
                     if released.len() == may_release {
                         assert_eq!(hex_digest(&released), text("may_release_sha256"), "{name}");
                     }
                 }
             }
-            let mut trickled = Vec::new();
-            let _ = open(Trickle(&sealed), text("key"), threads, &mut trickled);
-            assert_eq!(trickled, released, "{name}: a slow reader changes nothing");
+            let mut with_short_reads = Vec::new();
+            let _ = open(ShortReads(&sealed), text("key"), threads, &mut with_short_reads);
+            assert_eq!(with_short_reads, released, "{name}: short reads change the output");
         }
     }
 }

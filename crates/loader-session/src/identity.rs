@@ -3,7 +3,7 @@
 use crate::{BindingArgs, api_failure};
 use loader_device::{Card, SourceChange, id_from_text};
 use loader_model::{Credentials, ResourceName, User};
-use loader_seal::device::{Binding, DeviceMismatch, Kind, open};
+use loader_seal::device::{Binding, DeviceMismatch, SealedKind, open};
 use loader_seal::{Error, MAGIC};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::path::{Path, PathBuf};
@@ -90,7 +90,13 @@ impl DeviceIdentity {
     /// # Errors
     /// `wrong_device` if it is sealed to another user, password, hardware or device secret;
     /// `config` if one of them is missing; the codes of the sealed format.
-    pub fn open(&self, user: &User, kind: Kind, sealed: &[u8], place: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    pub fn open(
+        &self,
+        user: &User,
+        kind: SealedKind,
+        sealed: &[u8],
+        place: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let user = user
             .id_bytes()
             .ok_or_else(|| Failure::new(ErrorCode::Malformed, "the user id in the token is not a UUID"))?;
@@ -98,14 +104,14 @@ impl DeviceIdentity {
         let binding = Binding { user, password: self.password()?, hardware: self.hardware()?, secret };
         open(sealed, kind, &binding).map_err(|error| {
             let hint = match &error {
-                Error::WrongDevice(DeviceMismatch::NeedsSecret) => Some("use --device-secret-file"),
-                Error::WrongDevice(DeviceMismatch::TakesNoSecret) => Some("omit --device-secret-file"),
+                Error::WrongDevice(DeviceMismatch::MissingSecret) => Some("use --device-secret-file"),
+                Error::WrongDevice(DeviceMismatch::UnexpectedSecret) => Some("omit --device-secret-file"),
                 Error::WrongDevice(DeviceMismatch::Other | DeviceMismatch::OtherWithSecret) => Some(
                     "check that --credentials-file, --hwid-file and --device-secret-file are those it is sealed to",
                 ),
                 _ => None,
             };
-            let failure = Failure::new(ErrorCode::from_name(error.code()), format_args!("{place}: {error}"));
+            let failure = Failure::new(error.code(), format_args!("{place}: {error}"));
             let failure = failure.hint(hint.map(str::to_owned));
             match error {
                 Error::WrongDevice(DeviceMismatch::Other | DeviceMismatch::OtherWithSecret) => {
@@ -149,10 +155,10 @@ pub fn is_sealed(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
 }
 
-/// Returns the kind as which the server seals a resource: [`Kind::Cdn`] for `cdn.yaml`,
-/// [`Kind::SmallPart`] for everything else.
-pub fn seal_kind(name: &ResourceName) -> Kind {
-    if name.file_name() == "cdn.yaml" { Kind::Cdn } else { Kind::SmallPart }
+/// Returns the kind as which the server seals a resource: [`SealedKind::Cdn`] for `cdn.yaml`,
+/// [`SealedKind::SmallPart`] for everything else.
+pub fn seal_kind(name: &ResourceName) -> SealedKind {
+    if name.file_name() == "cdn.yaml" { SealedKind::Cdn } else { SealedKind::SmallPart }
 }
 
 /// Reads the hardware id from the file of `--hwid-file`, if given.

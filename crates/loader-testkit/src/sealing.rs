@@ -3,7 +3,7 @@
 
 use crate::SealCost;
 use loader_model::ResourceName;
-use loader_seal::device::{Binding, Cost, Kind, seal};
+use loader_seal::device::{Binding, Cost, SealedKind, seal};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
@@ -53,8 +53,8 @@ impl SealingPool {
 }
 
 /// Returns the kind of a resource: `cdn.yaml` or a small part.
-pub(crate) fn kind_of(name: &ResourceName) -> Kind {
-    if name.file_name() == "cdn.yaml" { Kind::Cdn } else { Kind::SmallPart }
+pub(crate) fn kind_of(name: &ResourceName) -> SealedKind {
+    if name.file_name() == "cdn.yaml" { SealedKind::Cdn } else { SealedKind::SmallPart }
 }
 
 /// User and hardware that a resource is sealed to.
@@ -69,7 +69,7 @@ pub(crate) struct Recipient {
 pub(crate) fn seal_to(
     to: &Recipient,
     plaintext: &[u8],
-    kind: Kind,
+    kind: SealedKind,
     cost: SealCost,
 ) -> Result<Vec<u8>, loader_seal::Error> {
     let binding = Binding { user: to.user, password: &to.password, hardware: to.hardware, secret: to.secret.as_ref() };

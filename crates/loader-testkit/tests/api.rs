@@ -3,7 +3,7 @@
 
 mod wire;
 
-use loader_seal::device::{Binding, Kind, open};
+use loader_seal::device::{Binding, SealedKind, open};
 use loader_testkit::{Config, DevServer, OPENAPI};
 use serde_json::{Value, json};
 use wire::{HARDWARE, TestResponse, call, hex, seed, send, start, start_with};
@@ -99,12 +99,12 @@ fn tokens_with_lifetime_zero_are_expired() {
 fn a_resource_is_sealed_to_user_and_hardware() {
     let server = start();
     let part = get(&server, "operator", "/models", "yolo.onnx", HARDWARE);
-    assert_eq!(opened(&part, 1, "operator", Kind::SmallPart), b"small part");
+    assert_eq!(opened(&part, 1, "operator", SealedKind::SmallPart), b"small part");
     let deep = get(&server, "bound", "/models/v2", "Deep.bin", HARDWARE);
-    assert_eq!(opened(&deep, 4, "bound", Kind::SmallPart), b"deep");
+    assert_eq!(opened(&deep, 4, "bound", SealedKind::SmallPart), b"deep");
     for root in ["", "/"] {
         let cdn = get(&server, "operator", root, "cdn.yaml", HARDWARE);
-        let yaml = String::from_utf8(opened(&cdn, 1, "operator", Kind::Cdn)).unwrap();
+        let yaml = String::from_utf8(opened(&cdn, 1, "operator", SealedKind::Cdn)).unwrap();
         assert!(yaml.contains(&format!("host: \"{}\"", server.s3_url())), "{yaml}");
     }
 }
@@ -134,7 +134,7 @@ fn an_upload_is_listed_and_delivered() {
     let receipt = upload(&server, "uploader", "/models/v3", "data", "new.bin", b"new");
     assert_eq!((receipt.status, receipt.json()["size"].as_u64()), (200, Some(3)), "{}", receipt.text());
     let fetched = get(&server, "uploader", "/models/v3", "new.bin", HARDWARE);
-    assert_eq!(opened(&fetched, 2, "uploader", Kind::SmallPart), b"new");
+    assert_eq!(opened(&fetched, 2, "uploader", SealedKind::SmallPart), b"new");
     let listed = call(&server, "operator", "GET", "/resources/list/models/v3", b"").json();
     assert_eq!(listed, json!([receipt.json()]));
     assert_eq!(upload(&server, "uploader", "", "data", "top.txt", b"changed").status, 200);
@@ -184,7 +184,7 @@ fn the_fragment_has_three_forms() {
     assert_eq!(raw.header("content-type"), "application/octet-stream");
     let server = start_with(json!({"fragment_form": "sealed", "seal_cost": {"memory_kib": 64, "passes": 1}}));
     let sealed = call(&server, "bound", "GET", path, b"");
-    assert_eq!(opened(&sealed, 4, "bound", Kind::Fragment), b"AZ-FRAG-1TEST\n");
+    assert_eq!(opened(&sealed, 4, "bound", SealedKind::Fragment), b"AZ-FRAG-1TEST\n");
     assert_eq!(call(&server, "operator", "GET", path, b"").refusal(), (409, "hardware_unknown".into()));
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn fragment(context: &Context<'_>) -> Result<Finding, Failure> {
         None => Finding::skipped("no fragment given", "pass --fragment-file, or set AZ_FRAGMENT_FILE"),
         Some(fragments) => {
             let described = fragments.iter().map(|fragment| {
-                let (index, shares, set) = (fragment.index(), fragment.shares(), fragment.set());
+                let (index, shares, set) = (fragment.index(), fragment.shares(), fragment.set_id());
                 format!("{index} of {shares} ({}) of set {set}", fragment.scheme().as_str())
             });
             Finding::ok(described.collect::<Vec<_>>().join(", "))

@@ -1,90 +1,90 @@
-//! Why fragments do not give a key.
+//! The error type for joining fragments.
 
 use super::{Scheme, SetId};
 use crate::KeyId;
 
-/// Why fragments that are whole and undamaged do not give the key. Fragments
-/// are named by their index.
+/// Reason why a key cannot be joined from valid fragments. Messages contain the index of
+/// the fragment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FragmentError {
-    /// There is none.
+    /// There are no fragments.
     #[error("no fragment given")]
     Empty,
-    /// One was cut by another scheme than the first.
-    #[error("fragment {index} is of scheme {found}, the first one of scheme {first}")]
-    OtherScheme {
-        /// Index of the one that differs.
+    /// A fragment has another scheme than the first.
+    #[error("fragment {index} has scheme {found}, the first fragment has scheme {first}")]
+    SchemeMismatch {
+        /// Index of the fragment.
         index: u8,
-        /// Its scheme.
+        /// Scheme of the fragment.
         found: Scheme,
-        /// That of the first.
+        /// Scheme of the first fragment.
         first: Scheme,
     },
-    /// One needs another number of fragments than the first.
-    #[error("fragment {index} is of a set that needs {found}, the first one of a set that needs {first}")]
-    OtherThreshold {
-        /// Index of the one that differs.
+    /// A fragment has another threshold than the first.
+    #[error("fragment {index} is from a set that needs {found}, the first fragment is from a set that needs {first}")]
+    ThresholdMismatch {
+        /// Index of the fragment.
         index: u8,
-        /// Its threshold.
+        /// Threshold of the fragment.
         found: u8,
-        /// That of the first.
+        /// Threshold of the first fragment.
         first: u8,
     },
-    /// One has another number of siblings than the first.
-    #[error("fragment {index} is of a set of {found}, the first one of a set of {first}")]
-    OtherNumber {
-        /// Index of the one that differs.
+    /// The set of a fragment has another size than the set of the first.
+    #[error("fragment {index} is from a set of {found}, the first fragment is from a set of {first}")]
+    CountMismatch {
+        /// Index of the fragment.
         index: u8,
-        /// Fragments in its set.
+        /// Number of fragments in its set.
         found: u8,
-        /// Fragments in the set of the first.
+        /// Number of fragments in the set of the first fragment.
         first: u8,
     },
-    /// One is of another set than the first.
-    #[error("fragment {index} is of another set: {found}, the first one is of set {first}")]
-    OtherSet {
-        /// Index of the one that differs.
+    /// A fragment is from another set than the first.
+    #[error("fragment {index} is from another set: {found}, the first fragment is from set {first}")]
+    SetMismatch {
+        /// Index of the fragment.
         index: u8,
-        /// Its set.
+        /// Set of the fragment.
         found: SetId,
-        /// That of the first.
+        /// Set of the first fragment.
         first: SetId,
     },
-    /// One is of another key than the first.
-    #[error("fragment {index} is of another key: {found}, the first one is of key {first}")]
-    OtherKey {
-        /// Index of the one that differs.
+    /// A fragment is for another key than the first.
+    #[error("fragment {index} is for another key: {found}, the first fragment is for key {first}")]
+    KeyMismatch {
+        /// Index of the fragment.
         index: u8,
-        /// Its key.
+        /// Key of the fragment.
         found: KeyId,
-        /// That of the first.
+        /// Key of the first fragment.
         first: KeyId,
     },
-    /// Two have the same index.
+    /// Two fragments have the same index.
     #[error("fragment {index} is given twice")]
     Duplicate {
-        /// The index.
+        /// Index of both fragments.
         index: u8,
     },
-    /// There are not enough.
+    /// There are not enough fragments.
     #[error("needs {needs} fragments, has {has}")]
     TooFew {
-        /// The threshold.
+        /// Required number of fragments.
         needs: u8,
-        /// How many were given.
+        /// Number of given fragments.
         has: usize,
     },
-    /// The joined key is not the one that the fragments name.
+    /// The joined key does not have the id in the fragments.
     #[error("the result does not match key {expected}: a fragment was altered or made for another key")]
-    ResultMismatch {
-        /// The key that they name.
+    WrongResult {
+        /// Id of the key in the fragments.
         expected: KeyId,
     },
-    /// One more than the threshold contradicts the others.
-    #[error("fragment {index} does not lie on the polynomial of the others")]
-    Stray {
-        /// Index of the one that does not fit.
+    /// A fragment beyond the threshold contradicts the others.
+    #[error("fragment {index} is not consistent with the others")]
+    Inconsistent {
+        /// Index of the fragment.
         index: u8,
     },
 }

@@ -1,29 +1,27 @@
-//! Any `k` of `n`: byte by byte, the key is the value at 0 of a polynomial of
-//! degree below `k` over GF(2^8), and the fragment with index `x` holds its value
-//! at `x`.
+//! Shamir's secret sharing, `k` of `n`: each byte of the key is the value at 0 of a
+//! polynomial of degree `k` - 1 over GF(2^8), and the share with index `x` contains the
+//! value at `x`.
 
 use super::{Fragment, Share};
 use crate::gf256::{inverse, mul};
-use crate::key::random;
+use crate::key::fill_random;
 use crate::{Error, Key};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// The shares with the indices 1 to `n`. The coefficients above the key are
-/// uniform: a leading zero must be possible, or `k - 1` fragments would exclude
-/// values of the key.
+/// Returns the shares with the indices 1 to `n`. All random coefficients are uniform: if
+/// the leading one could not be zero, `k` - 1 fragments would exclude a value of the key.
 pub(super) fn split(key: &Key, k: u8, n: u8) -> Result<Vec<Share>, Error> {
     let mut coefficients = Zeroizing::new(vec![0; (usize::from(k) - 1) * Key::LEN]);
-    random(&mut coefficients)?;
+    fill_random(&mut coefficients)?;
     Ok((1..=n).map(|x| share_at(x, key.expose(), &coefficients)).collect())
 }
 
-/// The value at `x`, byte by byte, of the polynomial with the lowest coefficient
-/// `constant` and the others in `coefficients`, 32 bytes for each power, from
-/// the first up.
+/// Evaluates 32 polynomials at `x`. Their constants are `constant`; `coefficients` contains
+/// 32 bytes for each higher power, in ascending order.
 fn share_at(x: u8, constant: &[u8; Key::LEN], coefficients: &[u8]) -> Share {
     let mut value = Zeroizing::new([0; Key::LEN]);
-    // Horner's rule, from the highest power down.
+    // Horner's method, from the highest power down.
     for row in coefficients.chunks_exact(Key::LEN).rev().chain([constant.as_slice()]) {
         for (value, coefficient) in value.iter_mut().zip(row) {
             *value = mul(*value, x) ^ coefficient;
@@ -32,18 +30,18 @@ fn share_at(x: u8, constant: &[u8; Key::LEN], coefficients: &[u8]) -> Share {
     value
 }
 
-/// The key: the value at 0.
+/// Interpolates the key, which is the value at 0.
 pub(super) fn join(fragments: &[Fragment]) -> Key {
     Key::from_bytes(*interpolate(fragments, 0))
 }
 
-/// True when `other` lies on the polynomial through `fragments`.
-pub(super) fn fits(fragments: &[Fragment], other: &Fragment) -> bool {
+/// Returns true if `other` is on the polynomial through `fragments`.
+pub(super) fn is_consistent(fragments: &[Fragment], other: &Fragment) -> bool {
     interpolate(fragments, other.index).ct_eq(other.share.as_slice()).into()
 }
 
-/// The value at `x` of the polynomial of lowest degree through all of
-/// `fragments` (Lagrange). Their indices are distinct.
+/// Evaluates at `x` the polynomial of lowest degree through `fragments` (Lagrange
+/// interpolation). The indices of the fragments are distinct.
 fn interpolate(fragments: &[Fragment], x: u8) -> Share {
     let mut value = Zeroizing::new([0; Key::LEN]);
     for (i, fragment) in fragments.iter().enumerate() {
@@ -62,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_share_of_two_says_nothing_of_the_key() {
+    fn one_share_of_two_has_no_information_about_the_key() {
         for x in [1, 2, 255] {
             for secret in 0..=255 {
                 let mut seen = [0; 256];
@@ -76,11 +74,11 @@ mod tests {
     }
 
     #[test]
-    fn two_shares_of_three_say_nothing_of_the_key() {
+    fn two_shares_of_three_have_no_information_about_the_key() {
         let mut highs = [0; 32];
         for secret in [0, 1, 0x53, 255] {
             let mut seen = vec![0_u8; 65536];
-            // Each of the 32 bytes of a share stands for a polynomial of its own.
+            // Each of the 32 bytes of a share belongs to its own polynomial.
             for (low, block) in (0..=255).flat_map(|low| (0..8).map(move |block| (low, block))) {
                 (block * 32..=block * 32 + 31).zip(&mut highs).for_each(|(high, byte)| *byte = high);
                 let coefficients = [[low; 32], highs].concat();

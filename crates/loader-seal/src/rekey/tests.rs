@@ -1,5 +1,5 @@
 use super::*;
-use crate::slot::{Cost, Kind};
+use crate::slot::{Cost, SealedKind};
 use crate::{DeviceSlot, Metadata, SealOptions, Suite, seal};
 
 const PLAINTEXT: &[u8] = b"what is sealed stays sealed";
@@ -27,12 +27,12 @@ fn header_of(sealed: &[u8]) -> Header {
     Header::read(&mut &*sealed).unwrap()
 }
 
-/// The file with other slots.
+/// Changes the slots of a sealed file.
 fn changed(sealed: &[u8], with: &Key, change: &SlotChange<'_>) -> Result<Vec<u8>, RekeyError> {
     let old = header_of(sealed);
     let new = rekey(&old, &[Key::from_bytes(*with.expose())], change)?;
     let (before, after) = (old.as_bytes(), new.as_bytes());
-    assert_eq!(before[..36], after[..36], "what the stream is bound to");
+    assert_eq!(before[..36], after[..36], "the associated data of the stream changed");
     let unlocked = header_of(after);
     assert_eq!(unlocked.unverified_metadata().unwrap(), old.unverified_metadata().unwrap());
     Ok([after, &sealed[before.len()..]].concat())
@@ -41,9 +41,9 @@ fn changed(sealed: &[u8], with: &Key, change: &SlotChange<'_>) -> Result<Vec<u8>
 fn opens(sealed: &[u8], key: &Key) -> Result<Vec<u8>, &'static str> {
     let mut rest = sealed;
     let header = Header::read(&mut rest).unwrap();
-    let unlocked = header.unlock(&[Key::from_bytes(*key.expose())]).map_err(|error| error.code())?;
+    let unlocked = header.unlock(&[Key::from_bytes(*key.expose())]).map_err(|error| error.code().as_str())?;
     let mut plaintext = Vec::new();
-    unlocked.open(&mut rest, &mut plaintext, 1).map_err(|error| error.code())?;
+    unlocked.open(&mut rest, &mut plaintext, 1).map_err(|error| error.code().as_str())?;
     Ok(plaintext)
 }
 
@@ -52,7 +52,7 @@ fn copies(keys: &[&Key]) -> Vec<Key> {
 }
 
 #[test]
-fn keys_come_and_go_and_the_stream_stays() {
+fn adding_and_dropping_keys_keeps_the_stream() {
     for suite in [Suite::AesCtrHmac, Suite::AesGcm] {
         let [one, two, three] = [key(), key(), key()];
         let sealed = sealed_for(&copies(&[&one]), suite);
@@ -66,16 +66,16 @@ fn keys_come_and_go_and_the_stream_stays() {
         assert_eq!(opens(&dropped, &one), Err("wrong_key"));
         assert_eq!(opens(&dropped, &two).unwrap(), PLAINTEXT);
         assert_eq!(opens(&dropped, &three).unwrap(), PLAINTEXT);
-        // The padding that came with the drop is taken by the next key.
+        // The next key uses the space of the dropped slot.
         assert_eq!(dropped.len(), added.len());
         let again = changed(&dropped, &two, &SlotChange { add: &[key()], ..SlotChange::default() }).unwrap();
         assert_eq!(again.len(), added.len());
-        assert!(header_of(&again).tlvs().unwrap().others.is_empty());
+        assert!(header_of(&again).fields().unwrap().unknown.is_empty());
     }
 }
 
 #[test]
-fn a_replaced_key_keeps_the_length_and_takes_a_fresh_salt() {
+fn replacing_a_key_keeps_the_length_and_uses_a_new_salt() {
     let [old, new] = [key(), key()];
     let sealed = sealed_for(&copies(&[&old]), Suite::AesGcm);
     let drop = [old.id()];
@@ -91,7 +91,7 @@ fn a_replaced_key_keeps_the_length_and_takes_a_fresh_salt() {
 }
 
 #[test]
-fn a_header_that_grows_leaves_the_room_asked_for() {
+fn growing_header_reserves_spare_slots() {
     let [one, two] = [key(), key()];
     let sealed = sealed_for(&copies(&[&one]), Suite::AesGcm);
     let add =
@@ -110,7 +110,7 @@ fn a_header_that_grows_leaves_the_room_asked_for() {
 }
 
 #[test]
-fn a_new_header_has_the_room_asked_for() {
+fn new_header_reserves_spare_slots() {
     let one = key();
     let header_len = |spare_slots| {
         let options = SealOptions { spare_slots, ..SealOptions::default() };
@@ -123,22 +123,22 @@ fn a_new_header_has_the_room_asked_for() {
 }
 
 #[test]
-fn room_too_small_for_padding_and_fields_of_others_are_no_obstacle() {
+fn too_little_space_for_padding_and_unknown_fields_are_handled() {
     let one = key();
     let base = sealed_for(&copies(&[&one]), Suite::AesGcm);
-    let with = |others: Vec<(u8, Vec<u8>)>| {
+    let with = |unknown: Vec<(u8, Vec<u8>)>| {
         let header = header_of(&base);
         let file_key = header.file_key(&copies(&[&one])).unwrap();
-        let tlvs = Tlvs { others, ..header.tlvs().unwrap() };
+        let fields = Fields { unknown, ..header.fields().unwrap() };
         let built =
-            Header::build(*header.layout(), header.plaintext_len(), header.file_id(), &file_key, &tlvs).unwrap();
+            Header::build(*header.layout(), header.plaintext_len(), header.file_id(), &file_key, &fields).unwrap();
         [built.header().as_bytes(), &base[header.as_bytes().len()..]].concat()
     };
     for padding in 0..200 {
         let padded = with(vec![(0x90, b"kept".to_vec()), (PADDING, vec![0; padding])]);
         let added = changed(&padded, &one, &SlotChange { add: &[key()], drop: &[], spare_slots: 1 }).unwrap();
         assert_eq!(opens(&added, &one).unwrap(), PLAINTEXT, "{padding}");
-        assert_eq!(header_of(&added).tlvs().unwrap().others[0], (0x90, b"kept".to_vec()));
+        assert_eq!(header_of(&added).fields().unwrap().unknown[0], (0x90, b"kept".to_vec()));
         let room = padding + FIELD_HEAD_LEN;
         let fits = room == SLOT_FIELD_LEN || room >= SLOT_FIELD_LEN + FIELD_HEAD_LEN;
         let grown = padded.len() - room + 2 * SLOT_FIELD_LEN;
@@ -147,17 +147,17 @@ fn room_too_small_for_padding_and_fields_of_others_are_no_obstacle() {
     let foreign = with(vec![(PADDING, b"not ours".to_vec())]);
     let change = SlotChange { add: &[key()], drop: &[], spare_slots: 2 };
     let added = changed(&foreign, &one, &change).unwrap();
-    assert_eq!(header_of(&added).tlvs().unwrap().others, [(PADDING, b"not ours".to_vec())]);
+    assert_eq!(header_of(&added).fields().unwrap().unknown, [(PADDING, b"not ours".to_vec())]);
     assert_eq!(added.len(), foreign.len() + SLOT_FIELD_LEN);
 }
 
 #[test]
-fn what_must_not_be_done_is_refused() {
+fn invalid_changes_are_refused() {
     let [one, two] = [key(), key()];
     let sealed = sealed_for(&copies(&[&one]), Suite::AesGcm);
     let code = |with: &Key, add: &[&Key], drop: &[KeyId]| {
         let change = SlotChange { add: &copies(add), drop, spare_slots: 0 };
-        changed(&sealed, with, &change).unwrap_err().code()
+        changed(&sealed, with, &change).unwrap_err().code().as_str()
     };
     assert_eq!(code(&two, &[], &[]), "wrong_key");
     assert_eq!(code(&one, &[], &[one.id()]), "usage");
@@ -165,10 +165,10 @@ fn what_must_not_be_done_is_refused() {
     assert_eq!(code(&one, &[&two], &[two.id()]), "usage");
     let many: Vec<Key> = (0..1000).map(|_| key()).collect();
     let change = SlotChange { add: &many, ..SlotChange::default() };
-    assert_eq!(changed(&sealed, &one, &change).unwrap_err().code(), "malformed");
+    assert_eq!(changed(&sealed, &one, &change).unwrap_err().code().as_str(), "malformed");
     let change = SlotChange { add: &many[..970], drop: &[], spare_slots: 100 };
     assert_eq!(header_of(&changed(&sealed, &one, &change).unwrap()).as_bytes().len(), *HEADER_LEN.end());
-    // A header that was changed is not dressed up with a new MAC.
+    // A tampered header gets no new MAC.
     for at in [12, 45, 60, 90, sealed.len() - 80] {
         let mut tampered = sealed.clone();
         tampered[at] ^= 1;
@@ -179,12 +179,12 @@ fn what_must_not_be_done_is_refused() {
             assert!(at >= header.as_bytes().len(), "{at}");
             continue;
         };
-        assert!(matches!(error.code(), "header_tampered" | "wrong_key"), "{at}: {error}");
+        assert!(matches!(error.code().as_str(), "header_tampered" | "wrong_key"), "{at}: {error}");
     }
 }
 
 #[test]
-fn a_device_slot_stays_as_it_is_until_it_is_dropped() {
+fn device_slot_is_kept_until_it_is_dropped() {
     let [one, derived, two] = [key(), key(), key()];
     let base = sealed_for(&copies(&[&one]), Suite::AesGcm);
     let header = header_of(&base);
@@ -193,11 +193,11 @@ fn a_device_slot_stays_as_it_is_until_it_is_dropped() {
         slot: KeySlot::wrap(&file_key, &derived, header.file_id()).unwrap(),
         cost: Cost::default(),
         password_salt: [3; 16],
-        kind: Kind::SmallPart,
+        kind: SealedKind::SmallPart,
         uses_secret: true,
     };
-    let tlvs = Tlvs { key_slots: Vec::new(), device_slots: vec![device.clone()], ..header.tlvs().unwrap() };
-    let built = Header::build(*header.layout(), header.plaintext_len(), header.file_id(), &file_key, &tlvs).unwrap();
+    let fields = Fields { key_slots: Vec::new(), device_slots: vec![device.clone()], ..header.fields().unwrap() };
+    let built = Header::build(*header.layout(), header.plaintext_len(), header.file_id(), &file_key, &fields).unwrap();
     let sealed = [built.header().as_bytes(), &base[header.as_bytes().len()..]].concat();
     let drop = [derived.id()];
     let alone = changed(&sealed, &derived, &SlotChange { drop: &drop, ..SlotChange::default() });
@@ -211,45 +211,44 @@ fn a_device_slot_stays_as_it_is_until_it_is_dropped() {
 }
 
 #[test]
-fn a_journal_tells_how_far_a_write_came() {
+fn journal_returns_the_recovery_state() {
     let one = key();
     let sealed = sealed_for(&copies(&[&one]), Suite::AesGcm);
     let old = header_of(&sealed);
     let drop = [one.id()];
     let new = rekey(&old, &copies(&[&one]), &SlotChange { add: &[key()], drop: &drop, spare_slots: 0 }).unwrap();
-    let journal = Journal::new(&old, &new).unwrap();
+    let journal = HeaderJournal::new(&old, &new).unwrap();
     let bytes = journal.to_bytes();
-    assert_eq!(Journal::from_bytes(&bytes).unwrap(), journal);
-    // One slot and the MAC change, whatever else the header holds.
+    assert_eq!(HeaderJournal::from_bytes(&bytes).unwrap(), journal);
+    // Only one slot and the MAC change.
     assert!(bytes.len() < 300, "{}", bytes.len());
     for cut in 0..bytes.len() {
-        assert_eq!(Journal::from_bytes(&bytes[..cut]), None, "{cut}");
+        assert_eq!(HeaderJournal::from_bytes(&bytes[..cut]), None, "{cut}");
         let mut flipped = bytes.clone();
         flipped[cut] ^= 1;
-        assert_eq!(Journal::from_bytes(&flipped), None, "{cut}");
+        assert_eq!(HeaderJournal::from_bytes(&flipped), None, "{cut}");
     }
     let (old, new) = (old.as_bytes(), new.as_bytes());
     for cut in 0..=old.len() {
         for (first, second) in [(new, old), (old, new)] {
             let torn = [&first[..cut], &second[cut..]].concat();
-            let judged = journal.judge(&torn);
             let expected = match torn {
-                torn if torn == old => Leftover::Untouched,
-                torn if torn == new => Leftover::Finished,
-                _ => Leftover::Torn,
+                ref torn if *torn == old => RecoveryState::Unchanged,
+                ref torn if *torn == new => RecoveryState::Complete,
+                _ => RecoveryState::Mixed,
             };
-            assert_eq!(judged, expected, "{cut}");
+            assert_eq!(journal.recovery_state(&torn), expected, "{cut}");
         }
     }
     let mut foreign = old.to_vec();
     foreign[20] ^= 1;
-    assert_eq!(journal.judge(&foreign), Leftover::Foreign);
-    assert_eq!(journal.judge(&old[..50]), Leftover::Foreign);
+    assert_eq!(journal.recovery_state(&foreign), RecoveryState::OtherFile);
+    assert_eq!(journal.recovery_state(&old[..50]), RecoveryState::OtherFile);
     for (writes, expected) in [(journal.redo().collect::<Vec<_>>(), new), (journal.undo().collect(), old)] {
         let mut file = [&new[..70], &old[70..]].concat();
         writes.into_iter().for_each(|(at, bytes)| file[at as usize..at as usize + bytes.len()].copy_from_slice(bytes));
         assert_eq!(file, expected);
     }
     let longer = rekey(&header_of(&sealed), &copies(&[&one]), &SlotChange { add: &[key()], ..SlotChange::default() });
-    assert!(Journal::new(&header_of(&sealed), &longer.unwrap()).is_err());
+    assert!(HeaderJournal::new(&header_of(&sealed), &longer.unwrap()).is_err());
 }

@@ -1,10 +1,10 @@
-//! A case of the test kit: a header of text, an empty line, the bytes.
+//! Case files of the test kit: a header of text, an empty line, the bytes.
 
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
 
-/// A case as it lies in its file.
+/// Parsed case file.
 pub(crate) struct Case {
     pub(crate) name: String,
     header: Vec<(String, String)>,
@@ -12,36 +12,36 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// All values of a field, in order.
+    /// Returns all values of a field, in order.
     pub(crate) fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.header.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a field.
+    /// Returns the first value of a field.
     pub(crate) fn field<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.fields(name).next()
     }
 
-    /// The bytes of a field in hexadecimal.
-    #[allow(dead_code, reason = "not every test has use for it")]
+    /// Returns the bytes of a hexadecimal field.
+    #[allow(dead_code, reason = "not every test uses it")]
     pub(crate) fn hex(&self, name: &str) -> Option<Vec<u8>> {
         let digits = self.field(name)?;
         let byte = |at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
         (0..digits.len()).step_by(2).map(byte).collect()
     }
 
-    /// True where `released` is exactly what may leave.
-    #[allow(dead_code, reason = "not every test has use for it")]
+    /// Returns true if `released` is exactly the plaintext that the case releases.
+    #[allow(dead_code, reason = "not every test uses it")]
     pub(crate) fn may_release(&self, released: &[u8]) -> bool {
         let digest: String = Sha256::digest(released).iter().map(|byte| format!("{byte:02x}")).collect();
         self.field("released") == Some(&format!("{} {digest}", released.len()))
     }
 }
 
-/// All cases of the kit, by name.
+/// Returns all cases of the kit, sorted by name.
 pub(crate) fn all() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/kit/cases");
-    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/kit/cases");
+    let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths.iter().map(|path| parse(path)).collect()
 }

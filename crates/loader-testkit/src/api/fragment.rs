@@ -8,7 +8,7 @@ use crate::FragmentForm;
 use crate::sealing::Recipient;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use loader_seal::device::Kind;
+use loader_seal::device::SealedKind;
 use std::sync::Arc;
 
 /// Returns the server's fragment in the form set by `fragment_form`. The sealed form
@@ -26,7 +26,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>, caller: Caller) -> Result<S
             })?;
             let password = account.record.password.clone();
             let to = Recipient { user: account.id, password, hardware, secret: account.secret };
-            seal_response(&app, to, Plaintext::Bytes(fragment), Kind::Fragment).await
+            seal_response(&app, to, Plaintext::Bytes(fragment), SealedKind::Fragment).await
         }
     }
 }

@@ -11,7 +11,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, StatusCode, header};
 use loader_model::{ResourceName, Role};
-use loader_seal::device::Kind;
+use loader_seal::device::SealedKind;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ pub(crate) async fn seal_response(
     app: &App,
     to: Recipient,
     plaintext: Plaintext,
-    kind: Kind,
+    kind: SealedKind,
 ) -> Result<SealedResponse, ApiError> {
     let cost = app.settings.seal_cost;
     let sealing = app.sealers.run(move || {

@@ -1,24 +1,23 @@
-//! The card of a set of fragments: public, and enough to say which fragment is
-//! not what it was.
+//! Set cards: public hashes of the fragments of a set, used to find an altered fragment.
 
 use super::{Fragment, Scheme, SetId};
 use crate::{Digest, KeyId};
+use loader_model::ErrorCode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// What stands before the 61 bytes of a fragment when they are hashed.
+/// Bytes that are hashed before the 61 bytes of a fragment, so that the hash is not used
+/// for anything else.
 ///
-/// The hash may be public. A fragment ends in 32 bytes that are uniform on their
-/// own, so nobody finds it by its hash. To who holds all but one of the fragments
-/// needed, the hash of another one tells a right guess of the key from a wrong one,
-/// and so does the key id, which is in every fragment already; a key is 32 random
-/// bytes, and cannot be guessed. The prefix keeps the hash from being one that
-/// something else makes of the same bytes.
+/// The hash can be public. A fragment contains 32 uniformly random bytes, so it cannot be
+/// found by its hash. Somebody with all but one of the needed fragments can verify a guess
+/// of the key with the hash of another fragment, but also with the key id, which is in
+/// every fragment; a key is 32 random bytes, which cannot be guessed.
 const HASH_PREFIX: &[u8] = b"azs/v1/fragment-card\0";
 
-/// What a set of fragments looked like when it was cut. Public. As JSON on one
-/// line: `set_card` (1), `scheme`, `k`, `n`, `set`, `key`, and `fragments`, a list
-/// of `index` and `sha256`.
+/// Public description of a set of fragments. Its JSON document has the members `set_card`
+/// (1), `scheme`, `k`, `n`, `set`, `key`, and `fragments`, a list of objects with `index`
+/// and `sha256`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetCard {
@@ -28,44 +27,44 @@ pub struct SetCard {
     n: u8,
     set: String,
     key: String,
-    fragments: Vec<Mark>,
+    fragments: Vec<FragmentHash>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Mark {
+struct FragmentHash {
     index: u8,
     sha256: String,
 }
 
-/// Why a fragment is not one of a card, or a document not a card.
+/// Reason why a fragment does not match a set card, or a document is not a set card.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum CardError {
-    /// The document is not a card.
+pub enum SetCardError {
+    /// The document is not a set card.
     #[error("not a set card of az-split")]
     Malformed,
-    /// The fragment is of another key.
-    #[error("fragment {index} is foreign: of key {found}, the set card is of key {card}")]
+    /// The fragment is for another key.
+    #[error("fragment {index} is foreign: it is for key {found}, the set card is for key {card}")]
     Foreign {
         /// Index of the fragment.
         index: u8,
-        /// Its key.
+        /// Key of the fragment.
         found: KeyId,
-        /// That of the card.
+        /// Key of the set card.
         card: String,
     },
-    /// The fragment is of the same key, cut at another time.
-    #[error("fragment {index} is stale: of set {found} of the same key, the set card is of set {card}")]
+    /// The fragment is for the same key, but from another set.
+    #[error("fragment {index} is stale: it is from set {found} of the same key, the set card is for set {card}")]
     Stale {
         /// Index of the fragment.
         index: u8,
-        /// Its set.
+        /// Set of the fragment.
         found: SetId,
-        /// That of the card.
+        /// Set of the set card.
         card: String,
     },
-    /// The fragment says that it is of the set, and is not what was cut.
+    /// The fragment has the set id of the card, but not the hash.
     #[error("fragment {index} was altered: its hash is not the one on the set card")]
     Altered {
         /// Index of the fragment.
@@ -73,26 +72,27 @@ pub enum CardError {
     },
 }
 
-impl CardError {
-    /// The class of the error, as in the event's `error.code`.
-    pub fn code(&self) -> &'static str {
+impl SetCardError {
+    /// Returns the class of the error, as in the `error.code` of an event.
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Malformed => "malformed",
-            _ => "wrong_fragment",
+            Self::Malformed => ErrorCode::Malformed,
+            _ => ErrorCode::WrongFragment,
         }
     }
 }
 
 impl SetCard {
-    /// Longest card in bytes: 255 fragments and some.
+    /// Maximum length of a set card in bytes, sufficient for 255 fragments.
     pub const LEN_MAX: usize = 32 * 1024;
 
-    /// The card of all fragments of one [`super::split`]; `None` for anything else.
-    pub fn of(fragments: &[Fragment]) -> Option<Self> {
+    /// Creates the set card for all fragments of one [`super::split`]. Returns `None` for
+    /// other lists of fragments.
+    pub fn from_fragments(fragments: &[Fragment]) -> Option<Self> {
         let first = fragments.first()?;
-        let whole = fragments.len() == usize::from(first.n)
+        let is_complete = fragments.len() == usize::from(first.n)
             && (1..=first.n).zip(fragments).all(|(index, other)| other.index == index && other.set == first.set);
-        whole.then(|| Self {
+        is_complete.then(|| Self {
             set_card: 1,
             scheme: first.scheme.as_str().to_owned(),
             k: first.k,
@@ -101,58 +101,58 @@ impl SetCard {
             key: first.key_id.to_string(),
             fragments: fragments
                 .iter()
-                .map(|fragment| Mark { index: fragment.index, sha256: hash(fragment) })
+                .map(|fragment| FragmentHash { index: fragment.index, sha256: hash(fragment) })
                 .collect(),
         })
     }
 
-    /// The card in a JSON document.
+    /// Parses a JSON document.
     ///
     /// # Errors
-    /// [`CardError::Malformed`] for anything else, or another version.
-    pub fn from_json(json: &[u8]) -> Result<Self, CardError> {
-        let card: Self = serde_json::from_slice(json).map_err(|_| CardError::Malformed)?;
-        // In lower case, as they are compared.
+    /// [`SetCardError::Malformed`] for invalid documents and other versions.
+    pub fn from_json(json: &[u8]) -> Result<Self, SetCardError> {
+        let card: Self = serde_json::from_slice(json).map_err(|_| SetCardError::Malformed)?;
+        // Lower case only, because the texts are compared.
         let is_hex =
             |text: &str, len: usize| text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let marks = || (1..=card.n).zip(&card.fragments);
-        let whole = card.set_card == 1
+        let mut fragments = (1..=card.n).zip(&card.fragments);
+        let is_valid = card.set_card == 1
             && [Scheme::Xor, Scheme::Shamir].iter().any(|scheme| scheme.as_str() == card.scheme)
             && is_hex(&card.set, 2 * SetId::LEN)
             && card.key.parse::<KeyId>().is_ok_and(|id| id.to_string() == card.key)
             && card.fragments.len() == usize::from(card.n)
-            && marks().all(|(index, mark)| mark.index == index && is_hex(&mark.sha256, 64));
-        if whole { Ok(card) } else { Err(CardError::Malformed) }
+            && fragments.all(|(index, fragment)| fragment.index == index && is_hex(&fragment.sha256, 64));
+        if is_valid { Ok(card) } else { Err(SetCardError::Malformed) }
     }
 
-    /// The card as one line of JSON with its newline.
+    /// Returns the card as one line of JSON with a newline.
     pub fn to_line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
         line
     }
 
-    /// Checks that `fragment` is the very one that was cut.
+    /// Checks that `fragment` is an unaltered fragment of the set.
     ///
     /// # Errors
-    /// [`CardError::Foreign`], [`CardError::Stale`] and [`CardError::Altered`], in
-    /// this order; [`CardError::Malformed`] where the card says another scheme,
-    /// threshold or number than the fragment that it knows.
-    pub fn check(&self, fragment: &Fragment) -> Result<(), CardError> {
+    /// [`SetCardError::Foreign`], [`SetCardError::Stale`] and [`SetCardError::Altered`], in
+    /// this order; [`SetCardError::Malformed`] if the hash matches, but the card has another
+    /// scheme, threshold or number of fragments.
+    pub fn check(&self, fragment: &Fragment) -> Result<(), SetCardError> {
         let index = fragment.index;
         if fragment.key_id.to_string() != self.key {
-            return Err(CardError::Foreign { index, found: fragment.key_id, card: self.key.clone() });
+            return Err(SetCardError::Foreign { index, found: fragment.key_id, card: self.key.clone() });
         }
         if fragment.set.to_string() != self.set {
-            return Err(CardError::Stale { index, found: fragment.set, card: self.set.clone() });
+            return Err(SetCardError::Stale { index, found: fragment.set, card: self.set.clone() });
         }
-        let mark = self.fragments.iter().find(|mark| mark.index == index);
-        if mark.is_none_or(|mark| mark.sha256 != hash(fragment)) {
-            return Err(CardError::Altered { index });
+        let expected = self.fragments.iter().find(|expected| expected.index == index);
+        if expected.is_none_or(|expected| expected.sha256 != hash(fragment)) {
+            return Err(SetCardError::Altered { index });
         }
-        // They are part of what is hashed, so where they differ the card is not what it was.
-        let shape = (fragment.scheme.as_str(), fragment.k, fragment.n);
-        if (self.scheme.as_str(), self.k, self.n) == shape { Ok(()) } else { Err(CardError::Malformed) }
+        // The hash covers these values. If they differ, the card was altered.
+        let size = (fragment.scheme.as_str(), fragment.k, fragment.n);
+        if (self.scheme.as_str(), self.k, self.n) == size { Ok(()) } else { Err(SetCardError::Malformed) }
     }
 }
 
@@ -169,21 +169,21 @@ mod tests {
     use crate::Key;
 
     #[test]
-    fn a_card_knows_its_fragments() {
+    fn card_accepts_its_fragments() {
         let key = Key::generate().unwrap();
         for (scheme, k, n) in [(Scheme::Xor, 3, 3), (Scheme::Shamir, 2, 255)] {
             let fragments = split(&key, scheme, k, n).unwrap();
-            let line = SetCard::of(&fragments).unwrap().to_line();
+            let line = SetCard::from_fragments(&fragments).unwrap().to_line();
             assert!(line.len() <= SetCard::LEN_MAX);
             let card = SetCard::from_json(&line).unwrap();
             assert!(fragments.iter().all(|fragment| card.check(fragment).is_ok()));
-            assert_eq!(SetCard::of(&fragments[1..]), None);
+            assert_eq!(SetCard::from_fragments(&fragments[1..]), None);
             let mut mixed = fragments.clone();
             mixed.swap(0, 1);
-            assert_eq!(SetCard::of(&mixed), None);
+            assert_eq!(SetCard::from_fragments(&mixed), None);
             mixed.swap(0, 1);
             mixed[1] = split(&key, scheme, k, n).unwrap().swap_remove(1);
-            assert_eq!(SetCard::of(&mixed), None);
+            assert_eq!(SetCard::from_fragments(&mixed), None);
             let text = String::from_utf8(line).unwrap();
             for fragment in &fragments {
                 let share: String = fragment.share.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -193,9 +193,9 @@ mod tests {
     }
 
     #[test]
-    fn a_card_in_upper_case_is_none_and_errors_have_their_classes() {
+    fn upper_case_card_is_refused_and_errors_have_codes() {
         let fragments = split(&Key::generate().unwrap(), Scheme::Xor, 2, 2).unwrap();
-        let card = SetCard::of(&fragments).unwrap();
+        let card = SetCard::from_fragments(&fragments).unwrap();
         for upper in [
             |card: &mut SetCard| card.set = "AB".repeat(8),
             |card: &mut SetCard| card.key.make_ascii_uppercase(),
@@ -203,17 +203,17 @@ mod tests {
         ] {
             let mut other = card.clone();
             upper(&mut other);
-            assert_eq!(SetCard::from_json(&other.to_line()), Err(CardError::Malformed));
+            assert_eq!(SetCard::from_json(&other.to_line()), Err(SetCardError::Malformed));
         }
         let other = split(&Key::generate().unwrap(), Scheme::Xor, 2, 2).unwrap();
-        assert_eq!(card.check(&other[0]).unwrap_err().code(), "wrong_fragment");
-        assert_eq!(SetCard::from_json(b"{}").unwrap_err().code(), "malformed");
+        assert_eq!(card.check(&other[0]).unwrap_err().code().as_str(), "wrong_fragment");
+        assert_eq!(SetCard::from_json(b"{}").unwrap_err().code().as_str(), "malformed");
     }
 
     #[test]
-    fn every_altered_byte_is_noticed() {
+    fn every_altered_byte_is_detected() {
         let fragments = split(&Key::generate().unwrap(), Scheme::Shamir, 2, 3).unwrap();
-        let card = SetCard::of(&fragments).unwrap();
+        let card = SetCard::from_fragments(&fragments).unwrap();
         let mut refused = 0;
         for at in 0..Fragment::LEN {
             for bit in 0..8 {
@@ -222,9 +222,9 @@ mod tests {
                 let Ok(altered) = Fragment::from_bytes(&bytes) else { continue };
                 let error = card.check(&altered).unwrap_err();
                 let expected = match at {
-                    5..13 => matches!(error, CardError::Stale { .. }),
-                    13..29 => matches!(error, CardError::Foreign { .. }),
-                    _ => matches!(error, CardError::Altered { .. }),
+                    5..13 => matches!(error, SetCardError::Stale { .. }),
+                    13..29 => matches!(error, SetCardError::Foreign { .. }),
+                    _ => matches!(error, SetCardError::Altered { .. }),
                 };
                 assert!(expected, "{at}: {error}");
                 refused += 1;
@@ -234,20 +234,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_foreign_or_stale_has_its_own_message() {
+    fn foreign_and_stale_fragments_have_different_messages() {
         let key = Key::generate().unwrap();
         let set = split(&key, Scheme::Xor, 2, 2).unwrap();
         let again = split(&key, Scheme::Xor, 2, 2).unwrap();
         let other = split(&Key::generate().unwrap(), Scheme::Xor, 2, 2).unwrap();
-        let card = SetCard::of(&again).unwrap();
+        let card = SetCard::from_fragments(&again).unwrap();
         assert!(card.check(&set[0]).unwrap_err().to_string().contains("is stale"));
         assert!(card.check(&other[0]).unwrap_err().to_string().contains("is foreign"));
     }
 
     #[test]
-    fn what_is_no_card_is_refused() {
+    fn invalid_card_is_refused() {
         let fragments = split(&Key::generate().unwrap(), Scheme::Xor, 2, 2).unwrap();
-        let whole = String::from_utf8(SetCard::of(&fragments).unwrap().to_line()).unwrap();
+        let whole = String::from_utf8(SetCard::from_fragments(&fragments).unwrap().to_line()).unwrap();
         for (from, to) in [
             ("\"set_card\":1", "\"set_card\":2"),
             ("\"xor\"", "\"rot13\""),
@@ -260,12 +260,12 @@ mod tests {
         ] {
             let bad = whole.replacen(from, to, 1);
             assert_ne!(bad, whole);
-            assert_eq!(SetCard::from_json(bad.as_bytes()).unwrap_err(), CardError::Malformed, "{bad}");
+            assert_eq!(SetCard::from_json(bad.as_bytes()).unwrap_err(), SetCardError::Malformed, "{bad}");
         }
     }
 
     #[test]
-    fn the_hash_is_that_of_another_implementation() {
+    fn hash_matches_another_implementation() {
         let share = crate::fragment::Share::new([7; 32]);
         let (set, key_id) = (SetId([9; 8]), KeyId::from_bytes([8; 16]));
         let fragment = Fragment { scheme: Scheme::Shamir, k: 2, n: 3, index: 1, set, key_id, share };

@@ -1,6 +1,6 @@
-//! The file that is changed in place, and what stands beside it.
+//! Opening and locking the file that is changed in place.
 
-use loader_seal::rekey::Journal;
+use loader_seal::rekey::HeaderJournal;
 use loader_stage::{ErrorCode, Failure, LockWait, Stage};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -9,20 +9,25 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A regular file that no other az-rekey works on.
-pub(crate) struct Target {
-    /// The file itself, without links.
+/// Regular file with an exclusive lock.
+pub(crate) struct LockedFile {
+    /// Canonical path.
     pub(crate) path: PathBuf,
-    /// What messages call it.
+    /// Name for messages, as on the command line.
     pub(crate) name: String,
     pub(crate) file: File,
-    /// False on a file system without locks, where only the journal tells of others.
+    /// False if the filesystem has no locks. Only the journal then shows that another
+    /// process is changing the file.
     pub(crate) is_locked: bool,
 }
 
-impl Target {
-    /// Opens the file and waits until no other az-rekey works on it, but not for long:
-    /// whoever may read the file can lock it.
+impl LockedFile {
+    /// Opens and locks the file. The wait for the lock is limited, because any process that
+    /// can read the file can lock it.
+    ///
+    /// # Errors
+    /// `usage` for other types of files; `temporary` if the lock is still held after the
+    /// wait; `not_found`, `cannot_create` and `io`.
     pub(crate) fn lock(stage: &Stage, path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
         let lock_wait = stage.lock_wait()?;
@@ -30,12 +35,12 @@ impl Target {
             let path = fs::canonicalize(path).map_err(|error| refused(&name, &error))?;
             if !path.metadata().map_err(|error| refused(&name, &error))?.is_file() {
                 let why = format_args!("{name}: is not a regular file");
-                let hint = "name standard output to change a stream: az-rekey ... < IN > OUT".to_owned();
+                let hint = "to change a stream, redirect input and output: az-rekey ... < IN > OUT".to_owned();
                 return Err(Failure::new(ErrorCode::Usage, why).hint(hint));
             }
             let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|error| refused(&name, &error))?;
             let is_locked = lock_file(&file, &lock_wait).map_err(|error| not_locked(&name, &error))?;
-            // Another one may have put a new file in its place while this one waited.
+            // Another process may have replaced the file while this one waited.
             let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
             let held = file.metadata().map_err(|error| Failure::io(&name, &error))?;
             if path.metadata().is_ok_and(|named| id(named) == id(held)) {
@@ -44,18 +49,18 @@ impl Target {
         }
     }
 
-    /// Where the journal of a rewrite stands while one is under way.
+    /// Returns the path of the journal.
     pub(crate) fn journal_path(&self) -> PathBuf {
-        Journal::path_of(&self.path)
+        HeaderJournal::path_for(&self.path)
     }
 
-    /// Makes names in the file's folder durable.
-    pub(crate) fn sync_folder(&self) -> io::Result<()> {
+    /// Syncs the directory of the file, so that created and removed names are durable.
+    pub(crate) fn sync_dir(&self) -> io::Result<()> {
         File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
     }
 }
 
-/// Locks the file; false where its file system has no locks.
+/// Locks the file. Returns false if its filesystem has no locks.
 fn lock_file(file: &File, lock_wait: &LockWait<'_>) -> io::Result<bool> {
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
@@ -70,7 +75,7 @@ fn lock_file(file: &File, lock_wait: &LockWait<'_>) -> io::Result<bool> {
 fn not_locked(name: &str, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::ResourceBusy => Failure::new(ErrorCode::Temporary, format_args!("{name}: {error}"))
-            .hint("end that process, or change a copy: az-rekey ... -o OUT FILE".to_owned()),
+            .hint("stop that process, or change a copy: az-rekey ... -o OUT FILE".to_owned()),
         _ => Failure::io(name, error),
     }
 }
@@ -82,7 +87,7 @@ fn refused(name: &str, error: &io::Error) -> Failure {
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Failure::new(ErrorCode::CannotCreate, format_args!("{name}: {error}"))
-                .hint("a file that cannot be changed can be copied: az-rekey ... -o OUT FILE".to_owned())
+                .hint("write the result to another file: az-rekey ... -o OUT FILE".to_owned())
         }
         _ => Failure::io(name, error),
     }

@@ -1,4 +1,4 @@
-//! A folder with keys and a sealed file, and az-rekey in it.
+//! Temporary directory with keys and sealed files, in which az-rekey is run.
 
 use loader_seal::{Header, Key, Metadata, SealOptions, Suite, seal};
 use loader_testkit::test_dir::TestDir;
@@ -8,9 +8,9 @@ use std::process::{Command, Output};
 
 const AZ_REKEY: &str = env!("CARGO_BIN_EXE_az-rekey");
 
-pub(crate) struct Site(TestDir);
+pub(crate) struct WorkDir(TestDir);
 
-impl Deref for Site {
+impl Deref for WorkDir {
     type Target = TestDir;
 
     fn deref(&self) -> &TestDir {
@@ -18,28 +18,28 @@ impl Deref for Site {
     }
 }
 
-impl Site {
-    /// A folder with `a.key`, `b.key` and `c.key`.
+impl WorkDir {
+    /// Creates a directory with `a.key`, `b.key` and `c.key`.
     pub(crate) fn new() -> Self {
-        let site = Self(TestDir::new_in(env!("CARGO_TARGET_TMPDIR")));
+        let dir = Self(TestDir::below(env!("CARGO_TARGET_TMPDIR")));
         for name in ["a", "b", "c"] {
-            site.write(&format!("{name}.key"), Key::generate().unwrap().to_text().as_bytes());
+            dir.put(&format!("{name}.key"), Key::generate().unwrap().to_text().as_bytes());
         }
-        site
+        dir
     }
 
     pub(crate) fn key(&self, name: &str) -> Key {
         Key::parse(str::from_utf8(&self.read(&format!("{name}.key"))).unwrap()).unwrap()
     }
 
-    /// The names in the folder that are no keys.
+    /// Returns the names in the directory, without key files.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names = self.0.names();
         names.retain(|name| !name.ends_with(".key"));
         names
     }
 
-    /// `plain`, sealed for `keys`, with a remark of `comment_len` bytes in the header.
+    /// Seals `plain` for `keys`, with a comment of `comment_len` bytes in the header.
     pub(crate) fn sealed(&self, plain: &[u8], keys: &[&str], comment_len: usize) -> Vec<u8> {
         let comment = (comment_len > 0).then(|| "r".repeat(comment_len));
         let options = SealOptions {
@@ -56,12 +56,12 @@ impl Site {
         sealed
     }
 
-    /// The plaintext for the key called `name`, or the code of what is wrong.
+    /// Opens a sealed file with the key `name`. Returns the plaintext or the error code.
     pub(crate) fn open(&self, sealed: &[u8], name: &str) -> Result<Vec<u8>, &'static str> {
         let mut rest = sealed;
         let unlocked = Header::read(&mut rest).and_then(|header| header.unlock(&[self.key(name)]));
         let mut plain = Vec::new();
-        unlocked.and_then(|unlocked| unlocked.open(&mut rest, &mut plain, 1)).map_err(|error| error.code())?;
+        unlocked.and_then(|unlocked| unlocked.open(&mut rest, &mut plain, 1)).map_err(|error| error.code().as_str())?;
         Ok(plain)
     }
 
@@ -73,7 +73,7 @@ impl Site {
         self.0.command(AZ_REKEY, args)
     }
 
-    /// Runs and gives the event with this step.
+    /// Runs az-rekey successfully, and returns the detail of the event with this step.
     #[track_caller]
     pub(crate) fn step(&self, args: &[&str], step: &str) -> Value {
         let output = self.run(args, b"");

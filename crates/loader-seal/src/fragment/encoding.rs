@@ -1,13 +1,13 @@
-//! A fragment as bytes and as a line.
+//! Encoding of fragments as bytes and as lines of text.
 
 use super::{Fragment, Scheme, SetId};
 use crate::bech32m::{self, Case};
-use crate::key::{begins_with, content_lines};
+use crate::key::{content_lines, has_prefix_ignore_case};
 use crate::{Error, Key, KeyId};
 use zeroize::Zeroizing;
 
 const FRAGMENT_HRP: &str = "az-frag-";
-/// First byte of what a fragment line carries.
+/// First byte of the data in a fragment line.
 const FRAGMENT_VERSION: u8 = 1;
 
 impl Fragment {
@@ -15,15 +15,14 @@ impl Fragment {
     /// share 32.
     pub const LEN: usize = 61;
 
-    /// What every fragment line begins with.
+    /// First characters of every fragment line.
     pub const LINE_START: &'static str = "AZ-FRAG-1";
 
-    /// The fragment with these bytes (format: keys and fragments).
+    /// Decodes the bytes of a fragment.
     ///
     /// # Errors
-    ///
-    /// [`Error::Unsupported`]: another version or scheme. [`Error::Malformed`]:
-    /// threshold, number and index do not go together.
+    /// [`Error::Unsupported`] for another version or scheme; [`Error::Malformed`] if
+    /// threshold, number of fragments and index do not match.
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Result<Self, Error> {
         let [version, scheme, k, n, index, ..] = *bytes;
         if version != FRAGMENT_VERSION {
@@ -31,11 +30,9 @@ impl Fragment {
         }
         let scheme =
             Scheme::from_byte(scheme).ok_or_else(|| Error::Unsupported(format!("fragment scheme {scheme}")))?;
-        if let Some(what) = scheme.refuses(k, n) {
-            return Err(Error::malformed(what));
-        }
+        scheme.check_size(k, n)?;
         if index == 0 || index > n {
-            return Err(Error::malformed("the fragment's index is not one of its set"));
+            return Err(Error::malformed("the index of the fragment is outside its set"));
         }
         let mut set = SetId([0; SetId::LEN]);
         let mut key_id = [0; KeyId::LEN];
@@ -48,7 +45,7 @@ impl Fragment {
         Ok(Self { scheme, k, n, index, set, key_id: KeyId::from_bytes(key_id), share })
     }
 
-    /// The 61 bytes of the fragment.
+    /// Encodes the fragment, 61 bytes.
     pub fn to_bytes(&self) -> Zeroizing<[u8; Self::LEN]> {
         let mut bytes = Zeroizing::new([0; Self::LEN]);
         let (head, rest) = bytes.split_at_mut(5);
@@ -61,20 +58,19 @@ impl Fragment {
         bytes
     }
 
-    /// The fragment's line, `AZ-FRAG-1…`, without a newline.
+    /// Returns the fragment line, `AZ-FRAG-1…`, without a newline.
     pub fn to_text(&self) -> Zeroizing<String> {
         bech32m::encode(FRAGMENT_HRP, self.to_bytes().as_slice(), Case::Upper)
     }
 
-    /// The fragment in one line, without white space around it.
+    /// Parses a fragment line without white space around it.
     ///
     /// # Errors
-    ///
-    /// [`Error::Malformed`]: a damaged line, or something else. Otherwise as
+    /// [`Error::Malformed`] if the line is damaged or not a fragment line, and the errors of
     /// [`Fragment::from_bytes`].
     pub fn parse(line: &str) -> Result<Self, Error> {
-        if !begins_with(line, Self::LINE_START) {
-            let is_key = begins_with(line, Key::LINE_START);
+        if !has_prefix_ignore_case(line, Self::LINE_START) {
+            let is_key = has_prefix_ignore_case(line, Key::LINE_START);
             return Err(Error::malformed(if is_key {
                 "a key where a fragment belongs"
             } else {
@@ -84,18 +80,19 @@ impl Fragment {
         Self::from_bytes(&*bech32m::decode::<{ Self::LEN }>(FRAGMENT_HRP, line)?)
     }
 
-    /// The fragments of a document, at least one, in its order. Empty lines, lines
-    /// that begin with `#`, white space around a line and CR LF are allowed.
+    /// Parses a document with at least one fragment line. Returns the fragments in order.
+    /// Empty lines, lines that start with `#`, white space around a line, and CR LF are
+    /// allowed.
     ///
     /// # Errors
-    ///
-    /// [`Error::Malformed`]: no fragment at all. Otherwise as [`Fragment::parse`];
-    /// the message has the line's number and none of its text.
+    /// [`Error::Malformed`] if there is no fragment line, and the errors of
+    /// [`Fragment::parse`]; the message contains the number of the line and none of its
+    /// text.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, Error> {
-        // Room for all, so that no growing leaves a share behind.
+        // Allocated in full: a reallocation would leave unwiped shares in memory.
         let mut fragments = Vec::with_capacity(content_lines(text).count());
         for (number, line) in content_lines(text) {
-            fragments.push(Self::parse(line).map_err(|error| error.at_line(number))?);
+            fragments.push(Self::parse(line).map_err(|error| error.with_line(number))?);
         }
         if fragments.is_empty() { Err(Error::malformed("no fragment line")) } else { Ok(fragments) }
     }

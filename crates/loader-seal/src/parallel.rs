@@ -1,9 +1,9 @@
-//! Segments by several threads, in order.
+//! Processing of segments by several threads, with output in order.
 //!
-//! Each thread has one buffer. It takes the next segment under the lock of the
-//! source, works on it alone, and waits for its turn at the sink. So reading,
-//! ciphers and writing overlap, memory is one buffer a thread, a slow sink holds
-//! the source back, and nothing behind a failed segment is ever written.
+//! Each thread has one buffer. It reads the next segment while it holds the lock of the
+//! source, processes it without a lock, and waits for its turn to write it to the sink.
+//! So reading, encryption and writing overlap; memory is one buffer per thread; a slow
+//! sink slows the source down; and no segment after a failed one is written.
 
 use crate::Error;
 use loader_pipe::{Buffer, Memory};
@@ -11,86 +11,90 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Runs segments through `work` with `threads` threads, the caller's among them.
+/// Processes segments with `threads` threads, including the calling thread.
 ///
-/// `source` fills a buffer of `buffer_len` bytes of `memory` and gives what `work` has to
-/// know of it, or `None` at the end; the flag tells it that something failed and
-/// nobody waits for more. `work` gives the range of the buffer to
-/// write. `sink` is called in the order of the source.
+/// `source` reads a segment to a buffer of `buffer_len` bytes of `memory` and returns a
+/// job for `process`, or `None` at the end; its flag becomes true if another thread has
+/// failed. `process` returns the range of the buffer to write. `sink` receives the
+/// buffers in the order of the source.
 ///
 /// # Errors
-/// The first error in that order; everything before it was written.
+/// The first error in the order of the source. All segments before it were written.
 pub(crate) fn run<J: Send>(
     threads: usize,
     memory: Memory,
     buffer_len: usize,
     source: impl FnMut(&mut [u8], &AtomicBool) -> Result<Option<J>, Error> + Send,
-    work: impl Fn(J, &mut [u8]) -> Result<Range<usize>, Error> + Sync,
+    process: impl Fn(J, &mut [u8]) -> Result<Range<usize>, Error> + Sync,
     sink: impl FnMut(&mut Buffer, Range<usize>) -> Result<(), Error> + Send,
 ) -> Result<(), Error> {
-    let queue = Queue {
-        source: Mutex::new(Source { next: source, taken: 0, ended: false }),
-        sink: Mutex::new(Sink { put: sink, written: 0, failure: None, abandoned: false }),
-        turn: Condvar::new(),
+    let pool = WorkerPool {
+        source: Mutex::new(SourceState { read: source, segments_read: 0, ended: false }),
+        sink: Mutex::new(SinkState { write: sink, segments_written: 0, failure: None, worker_panicked: false }),
+        sink_changed: Condvar::new(),
         stopped: AtomicBool::new(false),
     };
     std::thread::scope(|scope| {
         for _ in 1..threads.max(1) {
-            // Fewer threads than asked for are slower, not wrong.
+            // If a thread cannot be started, fewer threads do the work.
             let spawned = std::thread::Builder::new()
                 .stack_size(256 * 1024)
-                .spawn_scoped(scope, || queue.work_off(memory, buffer_len, &work));
+                .spawn_scoped(scope, || pool.worker(memory, buffer_len, &process));
             if spawned.is_err() {
                 break;
             }
         }
-        queue.work_off(memory, buffer_len, &work);
+        pool.worker(memory, buffer_len, &process);
     });
-    let sink = queue.sink.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let sink = pool.sink.into_inner().unwrap_or_else(PoisonError::into_inner);
     sink.failure.map_or(Ok(()), Err)
 }
 
-struct Queue<S, K> {
-    source: Mutex<Source<S>>,
-    sink: Mutex<Sink<K>>,
-    turn: Condvar,
+struct WorkerPool<S, K> {
+    source: Mutex<SourceState<S>>,
+    sink: Mutex<SinkState<K>>,
+    sink_changed: Condvar,
     stopped: AtomicBool,
 }
 
-struct Source<S> {
-    next: S,
-    taken: u64,
+struct SourceState<S> {
+    read: S,
+    segments_read: u64,
     ended: bool,
 }
 
-struct Sink<K> {
-    put: K,
-    written: u64,
+struct SinkState<K> {
+    write: K,
+    segments_written: u64,
     failure: Option<Error>,
-    /// A thread panicked: the segment that is due may never come.
-    abandoned: bool,
+    /// A worker panicked, so the next segment in order may never arrive.
+    worker_panicked: bool,
 }
 
-impl<S, K> Queue<S, K>
+impl<S, K> WorkerPool<S, K>
 where
     K: FnMut(&mut Buffer, Range<usize>) -> Result<(), Error>,
 {
-    fn work_off<J>(&self, memory: Memory, buffer_len: usize, work: impl Fn(J, &mut [u8]) -> Result<Range<usize>, Error>)
-    where
+    fn worker<J>(
+        &self,
+        memory: Memory,
+        buffer_len: usize,
+        process: impl Fn(J, &mut [u8]) -> Result<Range<usize>, Error>,
+    ) where
         S: FnMut(&mut [u8], &AtomicBool) -> Result<Option<J>, Error>,
     {
-        let _guard = Abandon(self);
+        let _guard = PanicGuard(self);
         let mut buffer = Buffer::new(memory, buffer_len);
-        while let Some((ticket, job)) = self.take(buffer.bytes_mut()) {
-            let range = job.and_then(|job| work(job, buffer.bytes_mut()));
-            if !self.give(ticket, range, &mut buffer) {
+        while let Some((position, job)) = self.read_next(buffer.bytes_mut()) {
+            let range = job.and_then(|job| process(job, buffer.bytes_mut()));
+            if !self.write_in_order(position, range, &mut buffer) {
                 break;
             }
         }
     }
 
-    /// The next segment and its place in the order.
-    fn take<J>(&self, buffer: &mut [u8]) -> Option<(u64, Result<J, Error>)>
+    /// Reads the next segment. Returns its position in the order and its job.
+    fn read_next<J>(&self, buffer: &mut [u8]) -> Option<(u64, Result<J, Error>)>
     where
         S: FnMut(&mut [u8], &AtomicBool) -> Result<Option<J>, Error>,
     {
@@ -98,41 +102,42 @@ where
         if source.ended || self.stopped.load(Ordering::Relaxed) {
             return None;
         }
-        let job = (source.next)(buffer, &self.stopped).transpose();
+        let job = (source.read)(buffer, &self.stopped).transpose();
         source.ended = !matches!(job, Some(Ok(_)));
-        let ticket = source.taken;
-        source.taken += 1;
-        job.map(|job| (ticket, job))
+        let position = source.segments_read;
+        source.segments_read += 1;
+        job.map(|job| (position, job))
     }
 
-    /// Writes the segment when its turn has come; false once something failed.
-    fn give(&self, ticket: u64, range: Result<Range<usize>, Error>, buffer: &mut Buffer) -> bool {
+    /// Waits until all previous segments are written, then writes this one. Returns false
+    /// if this or another thread has failed.
+    fn write_in_order(&self, position: u64, range: Result<Range<usize>, Error>, buffer: &mut Buffer) -> bool {
         let mut sink = lock(&self.sink);
-        while sink.failure.is_none() && !sink.abandoned && sink.written != ticket {
-            sink = self.turn.wait(sink).unwrap_or_else(PoisonError::into_inner);
+        while sink.failure.is_none() && !sink.worker_panicked && sink.segments_written != position {
+            sink = self.sink_changed.wait(sink).unwrap_or_else(PoisonError::into_inner);
         }
-        if sink.failure.is_some() || sink.abandoned {
+        if sink.failure.is_some() || sink.worker_panicked {
             return false;
         }
-        let outcome = range.and_then(|range| (sink.put)(buffer, range));
-        sink.written += 1;
+        let outcome = range.and_then(|range| (sink.write)(buffer, range));
+        sink.segments_written += 1;
         sink.failure = outcome.err();
         self.stopped.store(sink.failure.is_some(), Ordering::Relaxed);
-        self.turn.notify_all();
+        self.sink_changed.notify_all();
         sink.failure.is_none()
     }
 }
 
-/// Lets the other threads end where this one panics, so that the panic goes on in
-/// the caller instead of a wait for ever.
-struct Abandon<'a, S, K>(&'a Queue<S, K>);
+/// Stops the other workers if this one panics. Otherwise they would wait for its
+/// segment forever, and the panic would not reach the caller.
+struct PanicGuard<'a, S, K>(&'a WorkerPool<S, K>);
 
-impl<S, K> Drop for Abandon<'_, S, K> {
+impl<S, K> Drop for PanicGuard<'_, S, K> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            lock(&self.0.sink).abandoned = true;
+            lock(&self.0.sink).worker_panicked = true;
             self.0.stopped.store(true, Ordering::Relaxed);
-            self.0.turn.notify_all();
+            self.0.sink_changed.notify_all();
         }
     }
 }
@@ -173,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn order_is_kept_with_any_number_of_threads() {
+    fn output_is_in_order_with_any_number_of_threads() {
         for threads in [0, 1, 2, 7] {
             let (written, outcome) = numbers(threads, None);
             assert!(outcome.is_ok());
@@ -182,15 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_fails_ends_every_thread_at_once() {
+    fn failed_sink_stops_all_threads() {
         for threads in [1, 2, 7] {
-            let (mut taken, mut written) = (0, 0);
+            let (mut read, mut written) = (0, 0);
             let outcome = run(
                 threads,
                 Memory::Ordinary,
                 4,
                 |_, _| {
-                    taken += 1;
+                    read += 1;
                     Ok(Some(()))
                 },
                 |(), _| Ok(0..4),
@@ -200,13 +205,13 @@ mod tests {
                 },
             );
             assert!(matches!(outcome, Err(Error::Write(_))));
-            assert_eq!(written, 6, "it is not called again");
-            assert!(taken <= 6 + threads, "{taken} were taken by {threads} threads");
+            assert_eq!(written, 6, "the sink was called after its error");
+            assert!(read <= 6 + threads, "{threads} threads read {read} segments");
         }
     }
 
     #[test]
-    fn a_panic_in_any_thread_reaches_the_caller() {
+    fn panic_in_any_thread_reaches_the_caller() {
         for threads in [1, 2, 7] {
             for fatal in [0, 5] {
                 let mut next = 0;
@@ -232,25 +237,25 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_has_ended_or_failed_is_not_asked_again() {
+    fn source_is_not_called_after_its_end_or_error() {
         for threads in [1, 2, 7] {
             for fails in [false, true] {
-                let mut asked = 0;
+                let mut calls = 0;
                 let source = |_: &mut [u8], _: &AtomicBool| {
-                    asked += 1;
-                    match asked {
+                    calls += 1;
+                    match calls {
                         4 if fails => Err(Error::HeaderTampered),
                         number => Ok((number < 4).then_some(())),
                     }
                 };
                 let outcome = run(threads, Memory::Ordinary, 4, source, |(), _| Ok(0..4), |_, _| Ok(()));
-                assert_eq!((outcome.is_err(), asked), (fails, 4), "{threads}");
+                assert_eq!((outcome.is_err(), calls), (fails, 4), "{threads}");
             }
         }
     }
 
     #[test]
-    fn nothing_behind_a_failure_is_written() {
+    fn nothing_is_written_after_a_failed_segment() {
         for threads in [1, 2, 7] {
             let (written, outcome) = numbers(threads, Some(17));
             assert!(matches!(outcome, Err(Error::HeaderTampered)));

@@ -1,4 +1,4 @@
-//! What a header says beside the sizes: slots, names, images (TLVs).
+//! Fields of a header: slots and metadata (crates/loader-seal/README.md, "Fields").
 
 use crate::Error;
 use crate::slot::{DeviceSlot, KeySlot};
@@ -11,42 +11,43 @@ const RELEASE: u8 = 0x05;
 const IMAGES: u8 = 0x06;
 const COMMENT: u8 = 0x80;
 
-/// First type that may be ignored when it is not known.
+/// Lowest type that readers skip if they do not know it.
 const OPTIONAL: u8 = 0x80;
 
-/// Bytes of a TLV before its value: type, length.
-const TL_LEN: usize = 3;
+/// Number of bytes before the value of a field: type 1, length 2.
+pub(crate) const FIELD_HEAD_LEN: usize = 3;
 
-/// What the publisher says of the content. All of it is optional.
+/// Description of the content by its publisher. All fields are optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// Media type of the plaintext, such as `application/x-docker-archive`.
     pub content_type: Option<String>,
     /// `folder/name` of the resource.
     pub name: Option<String>,
-    /// Number of the release; only ever grows for one name.
+    /// Number of the release, which increases for each release of a name.
     pub release: Option<u64>,
-    /// The images in the archive as a JSON list.
+    /// Images in the archive, as a JSON list.
     pub images: Option<String>,
-    /// A remark.
+    /// Comment for people.
     pub comment: Option<String>,
 }
 
-/// All TLVs of a header.
+/// All fields of a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tlvs {
+pub(crate) struct Fields {
     pub(crate) key_slots: Vec<KeySlot>,
     pub(crate) device_slots: Vec<DeviceSlot>,
     pub(crate) metadata: Metadata,
-    /// TLVs of an optional type that this version does not know, kept for a rewrite.
-    pub(crate) others: Vec<(u8, Vec<u8>)>,
+    /// Type and value of optional fields that this version does not know. They are kept
+    /// when the header is rewritten.
+    pub(crate) unknown: Vec<(u8, Vec<u8>)>,
 }
 
-impl Tlvs {
-    /// The TLVs as bytes, in ascending order of type.
+impl Fields {
+    /// Encodes the fields in ascending order of type.
     ///
     /// # Errors
-    /// [`Error::Malformed`] where a value is longer than 65535 bytes.
+    /// [`Error::Malformed`] if a value is longer than 65535 bytes.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let Metadata { content_type, name, release, images, comment } = &self.metadata;
         let text = |text: &Option<String>| text.as_ref().map(|text| text.clone().into_bytes());
@@ -61,7 +62,7 @@ impl Tlvs {
             (COMMENT, text(comment)),
         ];
         all.extend(single.into_iter().filter_map(|(kind, value)| Some((kind, value?))));
-        all.extend(self.others.iter().cloned());
+        all.extend(self.unknown.iter().cloned());
         all.sort_by_key(|(kind, _)| *kind);
         let mut bytes = Vec::new();
         for (kind, value) in all {
@@ -73,28 +74,28 @@ impl Tlvs {
         Ok(bytes)
     }
 
-    /// Reads the TLVs by every rule of the format.
+    /// Parses the fields and checks their order.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a type, order, repetition or value that this
-    /// version does not know; [`Error::HeaderTampered`] where a length does not fit.
+    /// [`Error::Unsupported`] for an unknown required type, a wrong order, a repetition or
+    /// an invalid value; [`Error::HeaderTampered`] for a wrong length.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let mut tlvs = Self::default();
+        let mut fields = Self::default();
         let mut previous = 0;
         for entry in walk(bytes) {
             let (kind, value) = entry.ok_or(Error::HeaderTampered)?;
             let repeats = matches!(kind, KEY_SLOT | DEVICE_SLOT);
             if kind < previous || (kind == previous && !repeats) || kind == 0 {
-                return Err(unknown("order of the fields", kind));
+                return Err(unsupported("order of the fields", kind));
             }
             previous = kind;
-            tlvs.take(kind, value)?;
+            fields.add(kind, value)?;
         }
-        Ok(tlvs)
+        Ok(fields)
     }
 
-    fn take(&mut self, kind: u8, value: &[u8]) -> Result<(), Error> {
-        let bad = || unknown("value of field", kind);
+    fn add(&mut self, kind: u8, value: &[u8]) -> Result<(), Error> {
+        let bad = || unsupported("value of field", kind);
         let text = || String::from_utf8(value.to_vec()).map_err(|_| bad());
         let metadata = &mut self.metadata;
         match kind {
@@ -105,14 +106,14 @@ impl Tlvs {
             RELEASE => metadata.release = Some(u64::from_be_bytes(value.try_into().map_err(|_| bad())?)),
             IMAGES => metadata.images = Some(text()?),
             COMMENT => metadata.comment = Some(text()?),
-            kind if kind >= OPTIONAL => self.others.push((kind, value.to_vec())),
-            _ => return Err(unknown("field", kind)),
+            kind if kind >= OPTIONAL => self.unknown.push((kind, value.to_vec())),
+            _ => return Err(unsupported("field", kind)),
         }
         Ok(())
     }
 
-    /// The slots alone, from TLVs that are not verified yet; what cannot be read
-    /// is passed over, and the MAC decides.
+    /// Returns the slots in fields that are not verified yet. Skips invalid fields, which
+    /// are reported after the MAC was checked.
     pub(crate) fn slots(bytes: &[u8]) -> (Vec<KeySlot>, Vec<DeviceSlot>) {
         let (mut keys, mut devices) = (Vec::new(), Vec::new());
         for (kind, value) in walk(bytes).flatten() {
@@ -126,22 +127,22 @@ impl Tlvs {
     }
 }
 
-fn unknown(what: &str, kind: u8) -> Error {
+fn unsupported(what: &str, kind: u8) -> Error {
     Error::Unsupported(format!("{what} {kind:#04x} in the header"))
 }
 
-/// Type and value of each TLV; a last `None` where the bytes do not add up.
+/// Returns type and value of each field, and `None` as the last item if a length is wrong.
 fn walk(mut rest: &[u8]) -> impl Iterator<Item = Option<(u8, &[u8])>> {
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
-        let entry = (rest.len() >= TL_LEN).then(|| {
+        let entry = (rest.len() >= FIELD_HEAD_LEN).then(|| {
             let len = usize::from(u16::from_be_bytes([rest[1], rest[2]]));
-            Some((rest[0], rest.get(TL_LEN..TL_LEN + len)?))
+            Some((rest[0], rest.get(FIELD_HEAD_LEN..FIELD_HEAD_LEN + len)?))
         });
         let entry = entry.flatten();
-        rest = entry.map_or(&[], |(_, value)| &rest[TL_LEN + value.len()..]);
+        rest = entry.map_or(&[], |(_, value)| &rest[FIELD_HEAD_LEN + value.len()..]);
         Some(entry)
     })
 }
