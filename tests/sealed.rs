@@ -15,7 +15,8 @@ fn digest(bytes: &[u8]) -> String {
 
 /// Creates a file with a key line and mode 0600.
 fn key_file(line: &str) -> NamedTempFile {
-    let mut file = NamedTempFile::new().unwrap();
+    // Not in /tmp itself, in which other users can make files.
+    let mut file = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     writeln!(file, "{line}").unwrap();
     file
 }

@@ -129,7 +129,7 @@ fn set_card_identifies_the_bad_fragment() {
     let folder = empty_folder();
     let key = Key::generate().unwrap();
     let fragments = split(&key, Scheme::Shamir, 2, 4).unwrap();
-    folder.put("card", &SetCard::from_fragments(&fragments).unwrap().to_line());
+    folder.write("card", &SetCard::from_fragments(&fragments).unwrap().to_line());
     let line = |fragment: &Fragment| format!("{}\n", *fragment.to_text());
     for fragment in &fragments {
         folder.write(&format!("{}.frag", fragment.index()), line(fragment).as_bytes());

@@ -6,7 +6,7 @@ mod workdir;
 
 use loader_seal::Header;
 use loader_seal::rekey::{HeaderJournal, SlotChange, rekey};
-use loader_testkit::folder::refused;
+use loader_testkit::test_dir::assert_refused;
 use std::fs;
 use std::time::Duration;
 use workdir::WorkDir;
@@ -33,8 +33,8 @@ fn mixed_header_is_restored() {
     for cut in (0..=header_len).step_by(5).chain([header_len]) {
         for (first, second) in [(&after, &before), (&before, &after)] {
             let torn = [&first[..cut], &second[cut..]].concat();
-            dir.put("file", &torn);
-            dir.put(JOURNAL, &journal.to_bytes());
+            dir.write("file", &torn);
+            dir.write(JOURNAL, &journal.to_bytes());
             let found = dir.step(&["--recover", "file"], "recovered");
             let (state, expected) = match &torn {
                 torn if *torn == before => ("untouched", &before),
@@ -51,15 +51,15 @@ fn mixed_header_is_restored() {
 fn next_rotation_recovers_the_file() {
     let dir = WorkDir::new();
     let (before, after, journal) = rotation(&dir);
-    dir.put("file", &[&after[..60], &before[60..]].concat());
-    dir.put(JOURNAL, &journal.to_bytes());
+    dir.write("file", &[&after[..60], &before[60..]].concat());
+    dir.write(JOURNAL, &journal.to_bytes());
     assert!(dir.open(&dir.read("file"), "a").is_err() && dir.open(&dir.read("file"), "b").is_err());
     let args = ["--key-file", "a.key", "--add", "b.key", "--replace", "file"];
     assert_eq!(dir.step(&args, "recovered")["header"], "restored");
     assert_eq!(dir.open(&dir.read("file"), "b").unwrap(), PLAIN);
     assert_eq!(dir.names(), ["file"]);
     assert!(dir.run(&["--recover", "file"], b"").status.success());
-    refused(&dir.run(&["--recover"], b""), 2, "usage");
+    assert_refused(&dir.run(&["--recover"], b""), 2, "usage");
 }
 
 #[test]
@@ -67,9 +67,9 @@ fn incomplete_journal_means_that_the_file_is_unchanged() {
     let dir = WorkDir::new();
     let (before, _, journal) = rotation(&dir);
     let bytes = journal.to_bytes();
-    dir.put("file", &before);
+    dir.write("file", &before);
     for cut in (0..bytes.len()).step_by(11) {
-        dir.put(JOURNAL, &bytes[..cut]);
+        dir.write(JOURNAL, &bytes[..cut]);
         assert_eq!(dir.step(&["--recover", "file"], "recovered")["header"], "untouched", "{cut}");
         assert_eq!((dir.read("file") == before, dir.names()), (true, vec!["file".to_owned()]));
     }
@@ -80,11 +80,11 @@ fn journal_of_another_file_is_not_used() {
     let dir = WorkDir::new();
     let (_, _, journal) = rotation(&dir);
     let other = dir.sealed(PLAIN, &["a"], 0);
-    dir.put("file", &other);
-    dir.put(JOURNAL, &journal.to_bytes());
-    refused(&dir.run(&["--recover", "file"], b""), 73, "cannot_create");
+    dir.write("file", &other);
+    dir.write(JOURNAL, &journal.to_bytes());
+    assert_refused(&dir.run(&["--recover", "file"], b""), 73, "cannot_create");
     let args = ["--key-file", "a.key", "--add", "b.key", "--replace", "file"];
-    refused(&dir.run(&args, b""), 73, "cannot_create");
+    assert_refused(&dir.run(&args, b""), 73, "cannot_create");
     assert_eq!((dir.read("file"), dir.names()), (other, vec![JOURNAL.to_owned(), "file".to_owned()]));
 }
 
@@ -93,13 +93,13 @@ fn journal_of_another_user_is_not_used() {
     let dir = WorkDir::new();
     let (before, after, journal) = rotation(&dir);
     let torn = [&after[..60], &before[60..]].concat();
-    dir.put("file", &torn);
-    dir.put(JOURNAL, &journal.to_bytes());
+    dir.write("file", &torn);
+    dir.write(JOURNAL, &journal.to_bytes());
     // Only root can give a file away.
     if std::os::unix::fs::chown(dir.path(JOURNAL), Some(65534), None).is_err() {
         return;
     }
-    let refusal = refused(&dir.run(&["--recover", "file"], b""), 73, "cannot_create");
+    let refusal = assert_refused(&dir.run(&["--recover", "file"], b""), 73, "cannot_create");
     assert!(refusal.contains("written by another user"), "{refusal}");
     assert!(dir.read("file") == torn && dir.path(JOURNAL).exists());
 }
@@ -118,7 +118,7 @@ fn kill_and_recover(dir: &WorkDir, args: &[&str], after: Duration) -> bool {
 #[test]
 fn file_opens_after_a_kill_at_any_time() {
     let dir = WorkDir::new();
-    dir.put("file", &dir.sealed(PLAIN, &["a"], 60_000));
+    dir.write("file", &dir.sealed(PLAIN, &["a"], 60_000));
     let (mut holder, mut kills) = ("a", 0);
     for round in 0..60 {
         let [held, other] = if holder == "a" { ["a.key", "b.key"] } else { ["b.key", "a.key"] };
@@ -138,7 +138,7 @@ fn file_opens_after_a_kill_while_the_stream_is_moved() {
     let before = dir.sealed(&plain, &["a"], 0);
     let mut kills = 0;
     for round in 0..40 {
-        dir.put("file", &before);
+        dir.write("file", &before);
         let args = ["--key-file", "a.key", "--add", "b.key", "file"];
         kills += usize::from(kill_and_recover(&dir, &args, Duration::from_micros(round * 500)));
         let file = dir.read("file");

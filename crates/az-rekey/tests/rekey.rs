@@ -6,7 +6,7 @@ mod workdir;
 
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::{Header, copy_digest};
-use loader_testkit::folder::refused;
+use loader_testkit::test_dir::assert_refused;
 use std::fs;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -21,7 +21,7 @@ const SLOT_FIELD_LEN: usize = 67;
 fn key_is_replaced_in_place() {
     let dir = WorkDir::new();
     let before = dir.sealed(PLAIN, &["a"], 0);
-    dir.put("file", &before);
+    dir.write("file", &before);
     let inode = fs::metadata(dir.path("file")).unwrap().ino();
     let done = dir.step(&["--key-file", "a.key", "--add", "b.key", "--replace", "file"], "rekeyed");
     assert_eq!((&done["stream_moved"], &done["slots"][0]), (&false.into(), &dir.key("b").id().to_string().into()));
@@ -38,7 +38,7 @@ fn key_is_replaced_in_place() {
 #[test]
 fn growing_header_moves_the_stream_once() {
     let dir = WorkDir::new();
-    dir.put("file", &dir.sealed(PLAIN, &["a"], 0));
+    dir.write("file", &dir.sealed(PLAIN, &["a"], 0));
     dir.set_mode("file", 0o640);
     symlink("file", dir.path("link")).unwrap();
     let done = dir.step(&["--key-file", "a.key", "--add", "b.key", "link"], "rekeyed");
@@ -99,14 +99,14 @@ fn pipe_copies_the_stream_with_the_new_header() {
         assert_eq!(output.stdout.len(), cut);
         assert_eq!(dir.open(&[&output.stdout, &whole[cut..]].concat(), "b").unwrap(), plain);
     }
-    dir.put("in", &whole);
+    dir.write("in", &whole);
     let output = dir.run(&["--key-file", "a.key", "--add", "b.key", "in", "-o", "out"], b"");
     assert_eq!((output.status.code(), dir.read("in") == whole), (Some(0), true));
     assert_eq!(dir.open(&dir.read("out"), "b").unwrap(), plain);
     // Standard input is either the key or the sealed file.
     let output = dir.run(&["--key-file", "-", "--add", "b.key", "in", "-o", "out"], &dir.read("a.key"));
     assert_eq!(output.status.code(), Some(0));
-    refused(&dir.run(&["--key-file", "-", "--add", "b.key"], &whole), 2, "usage");
+    assert_refused(&dir.run(&["--key-file", "-", "--add", "b.key"], &whole), 2, "usage");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn receipt_of_a_published_small_part_is_updated() {
         PartsReceipt { parts: 1, name: Some("models/a".parse().unwrap()), small: part(small), big: part(big) }
     };
     let published = [&receipt(small).to_line()[..], small].concat();
-    dir.put("published", &published);
+    dir.write("published", &published);
     let piped = dir.run(&["--key-file", "a.key", "--add", "b.key"], &published);
     assert_eq!(piped.status.code(), Some(0));
     let done = dir.step(&["--key-file", "a.key", "--add", "b.key", "published"], "rekeyed");
@@ -139,13 +139,13 @@ fn receipt_of_a_published_small_part_is_updated() {
     }
     let mut damaged = published.clone();
     *damaged.last_mut().unwrap() ^= 1;
-    refused(&dir.run(&["--key-file", "a.key", "--add", "b.key"], &damaged), 65, "digest_mismatch");
-    refused(&dir.run(&["--key-file", "a.key", "--add", "b.key"], &published[..20_000]), 65, "digest_mismatch");
-    refused(&dir.run(&["--key-file", "a.key", "--add", "b.key"], b"{\"parts\":1,\n"), 65, "malformed");
+    assert_refused(&dir.run(&["--key-file", "a.key", "--add", "b.key"], &damaged), 65, "digest_mismatch");
+    assert_refused(&dir.run(&["--key-file", "a.key", "--add", "b.key"], &published[..20_000]), 65, "digest_mismatch");
+    assert_refused(&dir.run(&["--key-file", "a.key", "--add", "b.key"], b"{\"parts\":1,\n"), 65, "malformed");
     let long = [&published[..], &vec![0; 4 << 20]].concat();
-    refused(&dir.run(&["--key-file", "a.key", "--add", "b.key"], &long), 65, "malformed");
-    dir.put("published", &damaged);
-    refused(&dir.run(&["--key-file", "a.key", "--add", "b.key", "published"], b""), 65, "digest_mismatch");
+    assert_refused(&dir.run(&["--key-file", "a.key", "--add", "b.key"], &long), 65, "malformed");
+    dir.write("published", &damaged);
+    assert_refused(&dir.run(&["--key-file", "a.key", "--add", "b.key", "published"], b""), 65, "digest_mismatch");
     assert_eq!((dir.read("published") == damaged, dir.names()), (true, vec!["published".to_owned()]));
 }
 
@@ -153,38 +153,38 @@ fn receipt_of_a_published_small_part_is_updated() {
 fn refused_changes_do_not_change_the_file() {
     let dir = WorkDir::new();
     let before = dir.sealed(PLAIN, &["a", "b"], 0);
-    dir.put("file", &before);
+    dir.write("file", &before);
     let id = |name: &str| dir.key(name).id().to_string();
     let (a, b, c) = (id("a"), id("b"), id("c"));
     let run = |args: &[&str]| dir.run(&[args, &["file"]].concat(), b"");
-    let wrong = refused(&run(&["--key-file", "c.key", "--add", "b.key"]), 79, "wrong_key");
+    let wrong = assert_refused(&run(&["--key-file", "c.key", "--add", "b.key"]), 79, "wrong_key");
     assert!(wrong.contains(&a) && wrong.contains(&c), "{wrong}");
     let last = assert_refused(&run(&["--key-file", "a.key", "--drop", &a, "--drop", &b]), 2, "usage");
     assert!(last.contains("the last slot is not dropped"), "{last}");
-    refused(&run(&["--key-file", "a.key", "--drop", &c]), 66, "not_found");
-    refused(&run(&["--key-file", "a.key", "--add", "b.key", "--drop", &b]), 2, "usage");
-    refused(&run(&["--key-file", "a.key", "--add", "a.key", "--replace"]), 2, "usage");
-    refused(&run(&["--key-file", "a.key"]), 2, "usage");
-    refused(&run(&["--key-file", "a.key", "--replace"]), 2, "usage");
-    refused(&run(&["--key-file", "a.key", "--drop", "azkey1nonsense"]), 2, "usage");
-    refused(&run(&["--key-file", "a.key", "--add", "file"]), 65, "malformed");
-    refused(&run(&["--key-file", "a.key", "--add", "none"]), 66, "not_found");
-    refused(&run(&["--add", "b.key"]), 78, "config");
+    assert_refused(&run(&["--key-file", "a.key", "--drop", &c]), 66, "not_found");
+    assert_refused(&run(&["--key-file", "a.key", "--add", "b.key", "--drop", &b]), 2, "usage");
+    assert_refused(&run(&["--key-file", "a.key", "--add", "a.key", "--replace"]), 2, "usage");
+    assert_refused(&run(&["--key-file", "a.key"]), 2, "usage");
+    assert_refused(&run(&["--key-file", "a.key", "--replace"]), 2, "usage");
+    assert_refused(&run(&["--key-file", "a.key", "--drop", "azkey1nonsense"]), 2, "usage");
+    assert_refused(&run(&["--key-file", "a.key", "--add", "file"]), 65, "malformed");
+    assert_refused(&run(&["--key-file", "a.key", "--add", "none"]), 66, "not_found");
+    assert_refused(&run(&["--add", "b.key"]), 78, "config");
     assert_eq!((dir.read("file") == before, dir.names()), (true, vec!["file".to_owned()]));
 
     let mut tampered = before.clone();
     tampered[90] ^= 1;
-    dir.put("file", &tampered);
-    refused(&run(&["--key-file", "a.key", "--add", "c.key"]), 65, "header_tampered");
+    dir.write("file", &tampered);
+    assert_refused(&run(&["--key-file", "a.key", "--add", "c.key"]), 65, "header_tampered");
     for (name, bytes, code) in [("cut", &before[..100], "truncated"), ("plain", b"plain", "not_sealed")] {
-        dir.put(name, bytes);
-        refused(&dir.run(&["--key-file", "a.key", "--add", "c.key", name], b""), 65, code);
-        refused(&dir.run(&["--key-file", "a.key", "--add", "c.key"], bytes), 65, code);
+        dir.write(name, bytes);
+        assert_refused(&dir.run(&["--key-file", "a.key", "--add", "c.key", name], b""), 65, code);
+        assert_refused(&dir.run(&["--key-file", "a.key", "--add", "c.key"], bytes), 65, code);
         assert_eq!(dir.read(name), bytes);
     }
-    refused(&dir.run(&["--key-file", "a.key", "--add", "c.key"], b""), 65, "no_input");
-    refused(&dir.run(&["--key-file", "a.key", "--add", "c.key", "none"], b""), 66, "not_found");
-    refused(&dir.run(&["--key-file", "a.key", "--add", "c.key", "."], b""), 2, "usage");
+    assert_refused(&dir.run(&["--key-file", "a.key", "--add", "c.key"], b""), 65, "no_input");
+    assert_refused(&dir.run(&["--key-file", "a.key", "--add", "c.key", "none"], b""), 66, "not_found");
+    assert_refused(&dir.run(&["--key-file", "a.key", "--add", "c.key", "."], b""), 2, "usage");
 }
 
 /// Any process that can read a file can lock it for an unlimited time.
@@ -192,19 +192,19 @@ fn refused_changes_do_not_change_the_file() {
 fn wait_for_a_locked_file_is_limited() {
     let dir = WorkDir::new();
     let before = dir.sealed(PLAIN, &["a"], 0);
-    dir.put("file", &before);
+    dir.write("file", &before);
     let reader = fs::File::open(dir.path("file")).unwrap();
     reader.lock_shared().unwrap();
     let add = ["--key-file", "a.key", "--add", "b.key", "file"];
     for args in [&add[..], &["--recover", "file"]] {
         let output = dir.command(args).env("AZ_LOCK_TIMEOUT", "0").output().unwrap();
-        let events = refused(&output, 75, "temporary");
+        let events = assert_refused(&output, 75, "temporary");
         let holder = format!("locked by process {} (", std::process::id());
         for part in [holder, format!("\"pid\":{}", std::process::id()), "\"step\":\"lock-wait\"".to_owned()] {
             assert!(events.contains(&part), "{part}: {events}");
         }
     }
-    refused(&dir.command(&add).env("AZ_LOCK_TIMEOUT", "soon").output().unwrap(), 78, "config");
+    assert_refused(&dir.command(&add).env("AZ_LOCK_TIMEOUT", "soon").output().unwrap(), 78, "config");
     assert_eq!(dir.read("file"), before);
     // The change is made after the lock is released.
     let mut waiting = dir.command(&add).spawn().unwrap();

@@ -27,7 +27,7 @@ fn upload(server: &DevServer, user: &str, folder: &str, field: &str, file: &str,
     send("POST", &format!("{}/resources{folder}", server.api_url()), &headers, &body)
 }
 
-fn opened(response: &TestResponse, n: u8, user: &str, kind: Kind) -> Vec<u8> {
+fn opened(response: &TestResponse, n: u8, user: &str, kind: SealedKind) -> Vec<u8> {
     assert_eq!(response.status, 200, "{}", response.text());
     let mut id = [0; 16];
     (id[6], id[8], id[15]) = (0x40, 0x80, n);

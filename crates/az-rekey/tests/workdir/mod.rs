@@ -21,9 +21,9 @@ impl Deref for WorkDir {
 impl WorkDir {
     /// Creates a directory with `a.key`, `b.key` and `c.key`.
     pub(crate) fn new() -> Self {
-        let dir = Self(TestDir::below(env!("CARGO_TARGET_TMPDIR")));
+        let dir = Self(TestDir::new_in(env!("CARGO_TARGET_TMPDIR")));
         for name in ["a", "b", "c"] {
-            dir.put(&format!("{name}.key"), Key::generate().unwrap().to_text().as_bytes());
+            dir.write(&format!("{name}.key"), Key::generate().unwrap().to_text().as_bytes());
         }
         dir
     }
