@@ -124,7 +124,7 @@ pub(crate) enum CheckName {
     ArchiveKey,
     Engine,
     Space,
-    UpstreamEvents,
+    RunDir,
     Cache,
     Api,
     Login,

@@ -51,7 +51,7 @@ fn run_check(name: CheckName, context: &Context<'_>) -> Result<Finding, Failure>
         CheckName::ArchiveKey => checks::archive::key(context),
         CheckName::Engine => checks::engine::engine(context),
         CheckName::Space => checks::engine::space(context),
-        CheckName::UpstreamEvents => checks::dirs::run_dir(context),
+        CheckName::RunDir => checks::dirs::run_dir(context),
         CheckName::Cache => checks::cache::cache(context),
         CheckName::Api => checks::server::api(context),
         CheckName::Login => checks::server::login(context),
