@@ -203,7 +203,7 @@ fn see_also(roff: &mut Roff, own: &str) {
     let mut names: Vec<_> = also.split_whitespace().filter(|name| *name != own).collect();
     names.sort_unstable();
     let Some((last, others)) = names.split_last() else { return };
-    roff.control("SH", ["SEE SEE_ALSO"]);
+    roff.control("SH", ["SEE ALSO"]);
     for name in others {
         roff.text([bold(*name), roman("(1),")]);
     }
