@@ -130,7 +130,7 @@ fn the_fragments_of_one_device_are_replaced_and_the_key_stays() {
     let opened = succeeds(&site, "az-join --set-card new/card.json new/*.frag | az-decrypt --key-file - images.enc");
     assert!(opened.stdout == fs::read(site.file("images.tar")).unwrap());
     // Until both sides have their new fragment, the error names the old one.
-    refused(&site, &format!("{server} | az-join - new/fragment-2-of-2.frag"), 79, "the key was cut again");
+    refused(&site, &format!("{server} | az-join - new/fragment-2-of-2.frag"), 79, "the key was split again");
     refused(&site, "az-join --set-card new/card.json new/fragment-1-of-2.frag device.frag", 79, "is stale");
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Cli {
     #[arg(value_name = "ARCHIVE", env = "AZ_ARCHIVE", hide_env = true)]
     pub(crate) archive: Option<PathBuf>,
 
-    /// Run only these checks, comma-separated; one without its setting fails
+    /// Run only these checks, comma-separated; each needs its setting
     #[arg(
         long,
         value_name = "NAMES",
@@ -38,12 +38,12 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAMES", value_enum, value_delimiter = ',', hide_possible_values = true)]
     pub(crate) skip: Vec<CheckName>,
 
-    /// Print the configured path of archive or fragment-file, and check nothing
+    /// Only print the configured path of archive or fragment-file
     #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true, conflicts_with_all = ["only", "skip"])]
     pub(crate) setting: Option<Setting>,
 
-    /// Fragment of the key that belongs to this device
-    #[arg(long, value_name = "PATH", env = "AZ_FRAGMENT_FILE")]
+    /// Fragment of this device [env: AZ_FRAGMENT_FILE=]
+    #[arg(long, value_name = "PATH", env = "AZ_FRAGMENT_FILE", hide_env = true)]
     pub(crate) fragment_file: Option<PathBuf>,
 
     #[command(flatten)]
@@ -67,7 +67,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "DIR", env = "AZ_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
-    /// Directory for event lines [default: AZ_RUN_DIR, else that of az-unlock]
+    /// Run directory [default: AZ_RUN_DIR, else that of az-unlock]
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
 

@@ -17,7 +17,7 @@ Examples:
 #[derive(Debug, clap::Parser)]
 #[command(name = "az-fetch", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// DIR/NAME of a resource; or key-fragment; or list [DIR] (JSON lines)
+    /// DIR/NAME of a resource; or key-fragment; or list, with a DIR or without (JSON lines)
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<RequestedName>,
 

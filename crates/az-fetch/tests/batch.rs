@@ -63,7 +63,7 @@ fn directory_as_output_is_refused() {
     for dir in [fixture.path("").to_str().unwrap(), &format!("{}/", fixture.path("none").display())] {
         let run = fixture.run(&[NAME, "-o", dir]);
         assert_eq!(run.status.code(), Some(73));
-        assert!(text(&run.stderr).contains("is a folder"), "{}", text(&run.stderr));
+        assert!(text(&run.stderr).contains("is a directory"), "{}", text(&run.stderr));
     }
     assert!(fixture.server.requests().is_empty());
 }

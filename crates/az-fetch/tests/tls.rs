@@ -72,7 +72,7 @@ fn expired_certificate_is_refused_with_the_clock_in_the_message() {
 fn certificate_that_is_not_yet_valid_is_a_clock_error() {
     let ca = TestCa::new().unwrap();
     let fixture = fixture(ca.server_from(&["127.0.0.1"], 2098).unwrap(), None);
-    let words = ["127.0.0.1", "not valid yet, by the clock of this machine: ", "\"clock\"", "set the clock"];
+    let words = ["127.0.0.1", "not valid yet according to the clock of this machine: ", "\"clock\"", "set the clock"];
     assert_refused(&fetch(&fixture, Some(&ca.pem()), &[]), &words);
 }
 
@@ -103,7 +103,7 @@ fn client_certificate_is_sent_on_request() {
 
     assert_refused(&fetch(&fixture, Some(&ca.pem()), &[]), &["127.0.0.1", "certificate", "--client-cert-file"]);
     assert_refused(&shown("foreign.crt", "foreign.key"), &["127.0.0.1", "certificate"]);
-    assert_refused(&shown("good.crt", "foreign.key"), &["does not fit its key"]);
+    assert_refused(&shown("good.crt", "foreign.key"), &["does not match its key"]);
     std::fs::set_permissions(fixture.path("good.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
     assert_refused(
         &shown("good.crt", "good.key"),

@@ -73,7 +73,8 @@ impl ResponseBody {
     /// - [`Error::TimedOut`] if no byte arrived within the idle timeout, or less than
     ///   4 KiB within four idle timeouts. Only the time spent waiting here counts.
     /// - [`Error::Protocol`] if the response does not announce where the body ends, so
-    ///   that a truncated body cannot be detected, or is not valid HTTP.
+    ///   that a truncated body cannot be detected, has more bytes than announced or
+    ///   expected, or is not valid HTTP.
     /// - [`Error::Broken`] if the connection broke.
     pub fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let before = Instant::now();
@@ -89,7 +90,13 @@ impl ResponseBody {
             },
             Ok(n) if self.slow.record(n, before.elapsed(), self.idle) => {
                 self.received += n as u64;
-                Ok(n)
+                match self.length {
+                    Some(expected) if self.received > expected => {
+                        let what = format!("response has more than the expected {expected} bytes");
+                        Err(Error::Protocol { host: self.host.clone(), what })
+                    }
+                    _ => Ok(n),
+                }
             }
             Ok(_) => {
                 let (bytes, seconds) = (self.slow.bytes, self.slow.waited.as_secs());
@@ -124,6 +131,7 @@ impl ResponseBody {
                 let what = format!("response has more than the expected {} bytes", self.received - 1);
                 Err(Error::Protocol { host: self.host.clone(), what })
             }
+            Err(error) if self.length.is_some_and(|expected| self.received > expected) => Err(error),
             _ => Ok(()),
         }
     }

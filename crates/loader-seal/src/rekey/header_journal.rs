@@ -55,7 +55,7 @@ pub enum RecoveryState {
 
 impl HeaderJournal {
     /// Maximum length of a journal in bytes. Offsets and lengths need no additional space:
-    /// the changes do not include the fixed part, and they are more than [`GAP_MAX`] bytes
+    /// the changes do not include the fixed part, and they are more than `GAP_MAX` bytes
     /// apart.
     pub const LEN_MAX: usize = JOURNAL_MAGIC.len() + FIXED_LEN + 2 * *HEADER_LEN.end() + DIGEST_LEN;
 
