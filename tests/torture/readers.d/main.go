@@ -64,7 +64,7 @@ type files map[string][]byte
 
 func digest(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 
-var ownName = regexp.MustCompile(`^(manifest\.json|index\.json|oci-layout|layers/[0-9]+\.tar|blobs/sha256/[0-9a-f]{64})$`)
+var ownName = regexp.MustCompile(`^(manifest\.json|index\.json|oci-layout|layers/[0-9]+|blobs/sha256/[0-9a-f]{64})$`)
 
 // Members reads an archive: the first and the last member of each name.
 func members(data []byte) (first, last files, err error) {

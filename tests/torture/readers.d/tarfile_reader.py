@@ -8,7 +8,7 @@ import re
 import sys
 import tarfile
 
-OWN_NAME = re.compile(r"(manifest\.json|index\.json|oci-layout|layers/[0-9]+\.tar|blobs/sha256/[0-9a-f]{64})")
+OWN_NAME = re.compile(r"(manifest\.json|index\.json|oci-layout|layers/[0-9]+|blobs/sha256/[0-9a-f]{64})")
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 
