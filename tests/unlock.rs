@@ -106,7 +106,7 @@ fn a_fragment_of_another_set_is_reported_with_its_set() {
     let (finished, statuses) = unlock(&site, &[("DEVICE_FRAGMENT", foreign.to_str().unwrap())]);
     assert_eq!(statuses, [0, 0, 79, 65], "{}", finished.stderr);
     assert_eq!(code(&finished, "az-join"), "wrong_fragment");
-    assert!(finished.stderr.contains("of another set"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("is from another set"), "{}", finished.stderr);
     assert!(finished.stdout.is_empty());
     check_no_secret(&site, &finished);
 }
