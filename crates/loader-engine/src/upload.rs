@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30 * 60);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Number of bytes that are collected before they become a chunk of the body.
-const CHUNK_LEN: usize = 64 * 1024;
+const CHUNK_LEN: usize = 256 * 1024;
 
 /// Number of buffers that wait to be written.
 const QUEUE_LEN: usize = 2;
