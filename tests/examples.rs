@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
+use loader_testkit::wait_until;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -172,9 +173,9 @@ fn publish_from_ci_and_again_after_kills() {
     // The job is killed during the upload, after its state file was created.
     let mut command = publish(&["cat", &text]);
     let child = command.process_group(0).stdin(std::process::Stdio::null()).spawn().unwrap();
-    while !state.join("receipt.json").exists() && fs::read_dir(state.join("images")).map_or(0, Iterator::count) == 0 {
-        std::thread::yield_now();
-    }
+    wait_until("the upload has begun", || {
+        state.join("receipt.json").exists() || fs::read_dir(state.join("images")).map_or(0, Iterator::count) > 0
+    });
     kill(child);
     let sealed = fs::read(state.join("sealed")).unwrap();
     // The archive is not saved or sealed again.

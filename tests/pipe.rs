@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
+use loader_testkit::wait_until;
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, tee};
 use std::fs;
@@ -109,9 +110,9 @@ fn a_nonblocking_output_pipe_works() {
 /// Waits until `child` is sleeping or has ended.
 fn wait_until_it_sleeps(child: &mut Child) {
     let stat = format!("/proc/{}/stat", child.id());
-    while child.try_wait().unwrap().is_none() && !fs::read_to_string(&stat).unwrap().contains(") S ") {
-        std::thread::yield_now();
-    }
+    wait_until("the filter sleeps or has ended", || {
+        child.try_wait().unwrap().is_some() || fs::read_to_string(&stat).unwrap().contains(") S ")
+    });
 }
 
 #[test]

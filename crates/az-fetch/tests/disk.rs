@@ -4,10 +4,9 @@
 mod fixture;
 
 use fixture::{FetchFixture, NAME, random};
-use loader_testkit::Faults;
+use loader_testkit::{Faults, wait_until};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 
@@ -27,11 +26,7 @@ rm "$dir/fill"
 "#;
 
 fn wait_for(path: &Path) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !path.exists() {
-        assert!(Instant::now() < end, "{} does not appear", path.display());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until(&format!("{} exists", path.display()), || path.exists());
 }
 
 /// Mounts a disk with room for one release at `$1` and fetches one. After the next release is

@@ -9,6 +9,7 @@ mod engines;
 mod sample;
 
 use engines::{Engine, Ran, az_load, docker, run, unique};
+use loader_testkit::wait_until;
 use sample::Sample;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -457,9 +458,7 @@ fn a_signal_after_the_commit_waits_for_its_outcome() {
             assert_eq!(child.wait().unwrap().signal(), Some(2));
             drop(release);
             // Nobody waits for the engine any more, which loads both all the same.
-            while !engine.has(&case.two) {
-                std::thread::yield_now();
-            }
+            wait_until("the engine has the second image", || engine.has(&case.two));
         } else {
             release.send(()).unwrap();
             let rest: Vec<String> = lines.collect();

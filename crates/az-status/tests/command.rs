@@ -5,6 +5,7 @@
 mod events;
 
 use events::{Ended, az_status, run};
+use loader_testkit::wait_until;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
@@ -337,9 +338,9 @@ fn signalled_after(script: &str, stage: &str, signal: &str) -> (String, std::pro
     let dir = tempfile::tempdir().unwrap();
     let status_file = dir.path().join("status.json");
     let child = started(script, &["--status-file", status_file.to_str().unwrap()]);
-    while !fs::read_to_string(&status_file).is_ok_and(|text| text.contains(stage)) {
-        std::thread::yield_now();
-    }
+    wait_until("the stage is in the status file", || {
+        fs::read_to_string(&status_file).is_ok_and(|text| text.contains(stage))
+    });
     signalled(child, signal)
 }
 

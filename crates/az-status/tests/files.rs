@@ -5,6 +5,7 @@
 mod events;
 
 use events::{az_status, error, line, recorded, run};
+use loader_testkit::wait_until;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -57,13 +58,14 @@ fn the_status_file_follows_every_state_and_is_always_complete() {
     let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // Polls until the stage is in the state.
-    let poll = |stage: &str, state: &str| loop {
-        let Ok(text) = fs::read(&path) else { continue };
-        let status: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        if stage.is_empty() || status["stages"][stage]["state"] == state {
-            return status;
-        }
-        std::thread::yield_now();
+    let poll = |stage: &str, state: &str| {
+        let mut status = serde_json::Value::Null;
+        wait_until("the stage is in the state", || {
+            let Ok(text) = fs::read(&path) else { return false };
+            status = serde_json::from_slice(&text).unwrap();
+            stage.is_empty() || status["stages"][stage]["state"] == state
+        });
+        status
     };
     let first = poll("", "");
     assert_eq!((&first["state"], &first["run"]), (&"idle".into(), &serde_json::Value::Null));

@@ -4,6 +4,7 @@
 
 use loader_archive::{Image, Layer};
 use loader_engine::{Engine, Error, Host, Progress, Store};
+use loader_testkit::wait_until;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -119,11 +120,10 @@ fn read_to_final_chunk(stream: &mut UnixStream, kept: &Mutex<Vec<u8>>) {
 fn a_load_that_is_dropped_never_ends_its_body() {
     let fake = Fake::new("drop", docker(vec![]), read_to_final_chunk);
     let mut upload = fake.engine().upload().unwrap();
-    upload.send(&[7; 200_000]).unwrap();
+    // More than one chunk, so that it is sent at once.
+    upload.send(&[7; 1_000_000]).unwrap();
     upload.send(b"small").unwrap();
-    while fake.body.lock().unwrap().len() < 200_000 {
-        std::thread::yield_now();
-    }
+    wait_until("the engine has the first chunk", || fake.body.lock().unwrap().len() >= 1_000_000);
     drop(upload);
     std::thread::sleep(std::time::Duration::from_millis(200));
     let body = fake.body.lock().unwrap();

@@ -31,6 +31,7 @@ mod throttle;
 mod tls;
 mod token;
 mod users;
+mod wait;
 
 pub use access_log::RequestLine;
 pub use config::{Config, FragmentForm, KeyPair, SealCost, Settings};
@@ -39,6 +40,7 @@ pub use seed::SeedError;
 pub use server::{DevServer, StartError, Urls};
 pub use tls::{CertifiedKey, TestCa, Tls, TlsError};
 pub use users::{UserRecord, default_users};
+pub use wait::wait_until;
 
 /// The OpenAPI 3.1 document of the API, as served at `GET /openapi.json`.
 pub const OPENAPI: &str = include_str!("../openapi.json");
