@@ -7,14 +7,20 @@
 //! only if the kernel supplies fresh memory in huge pages. If it does not, or if it
 //! rejects vmsplice, a [`Buffer`] is ordinary memory and its bytes are written.
 //!
+//! [`process_in_order`] fills, processes and writes such buffers in several threads.
+//!
 //! [`was_closed_at_start`] reports the standard descriptors that were closed when the
 //! process was started.
 
 mod closed_fds;
 mod huge_pages;
+mod parallel;
+mod read;
 
 pub use closed_fds::was_closed_at_start;
 use huge_pages::HugePages;
+pub use parallel::process_in_order;
+pub use read::{read_full, read_full_unless_stopped};
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::{Deref, Range};

@@ -8,8 +8,7 @@ use crate::slot::FileKey;
 use crate::{DeviceSlot, Error, Key, KeySlot, Metadata, Suite};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::Read;
 use zeroize::Zeroizing;
 
 /// A header that was read but not verified: its fixed part and its slots are parsed.
@@ -284,40 +283,12 @@ impl Unlocked {
     }
 }
 
-/// Reads until `buffer` is full or the input ends. Returns the number of bytes read.
-/// Retries a reader that is interrupted or would block.
+/// Reads until `buffer` is full or the input ends. Returns the number of bytes.
 ///
 /// # Errors
 /// [`Error::Read`].
 pub(crate) fn read_full(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Error> {
-    read_full_unless_stopped(input, buffer, &AtomicBool::new(false))
-}
-
-/// Reads like [`read_full`], but returns early if the reader would block and `stopped`
-/// is true.
-///
-/// # Errors
-/// [`Error::Read`].
-pub(crate) fn read_full_unless_stopped(
-    input: &mut impl Read,
-    buffer: &mut [u8],
-    stopped: &AtomicBool,
-) -> Result<usize, Error> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match input.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if stopped.load(Ordering::Relaxed) {
-                    break;
-                }
-            }
-            Err(error) => return Err(Error::Read(error)),
-        }
-    }
-    Ok(filled)
+    loader_pipe::read_full(input, buffer).map_err(Error::Read)
 }
 
 fn truncated_header(at: usize) -> Error {
@@ -394,49 +365,6 @@ fn looks_like(head: &[u8]) -> &'static str {
 mod tests {
     use super::*;
     use crate::{SealOptions, seal};
-    use std::collections::VecDeque;
-
-    /// Reader that returns one of its results for each call, and then the end.
-    struct Script(VecDeque<Result<&'static [u8], io::ErrorKind>>);
-
-    impl Read for Script {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            match self.0.pop_front() {
-                None => Ok(0),
-                Some(Err(kind)) => Err(kind.into()),
-                Some(Ok(mut bytes)) => bytes.read(buffer),
-            }
-        }
-    }
-
-    fn script<const N: usize>(steps: [Result<&'static [u8], io::ErrorKind>; N]) -> Script {
-        Script(steps.into())
-    }
-
-    #[test]
-    fn read_full_retries_until_full_or_end_of_input() {
-        let mut buffer = [0; 6];
-        let later = [Err(io::ErrorKind::Interrupted), Err(io::ErrorKind::WouldBlock)];
-        let mut input = script([Ok(b"ab"), later[0], Ok(b"cd"), later[1], Ok(b"ef"), Err(io::ErrorKind::Other)]);
-        assert_eq!(read_full(&mut input, &mut buffer).unwrap(), 6);
-        assert_eq!(&buffer, b"abcdef");
-        assert_eq!(input.0.len(), 1, "no read after the buffer was full");
-        assert_eq!(read_full(&mut script([Ok(b"xy"), later[1], later[0]]), &mut buffer).unwrap(), 2);
-        assert_eq!(&buffer, b"xycdef");
-        let broken = read_full(&mut script([Ok(b"ab"), Err(io::ErrorKind::Other)]), &mut buffer);
-        assert!(matches!(broken, Err(Error::Read(error)) if error.kind() == io::ErrorKind::Other));
-    }
-
-    #[test]
-    fn blocked_read_returns_after_stop() {
-        let read = |kind, stopped| {
-            let mut input = script([Ok(b"ab"), Err(kind), Ok(b"cd")]);
-            read_full_unless_stopped(&mut input, &mut [0; 4], &AtomicBool::new(stopped)).unwrap()
-        };
-        assert_eq!(read(io::ErrorKind::WouldBlock, true), 2);
-        assert_eq!(read(io::ErrorKind::WouldBlock, false), 4);
-        assert_eq!(read(io::ErrorKind::Interrupted, true), 4);
-    }
 
     #[test]
     fn fixed_part_round_trips() {
@@ -489,7 +417,7 @@ mod tests {
         let metadata = Metadata { comment: Some("a".to_owned()), ..Metadata::default() };
         let options = SealOptions { metadata: metadata.clone(), ..SealOptions::default() };
         let mut file = Vec::new();
-        let (header, _) = seal(&mut io::empty(), &mut file, std::slice::from_ref(&key), &options).unwrap();
+        let (header, _) = seal(&mut std::io::empty(), &mut file, std::slice::from_ref(&key), &options).unwrap();
         for at in 1..header.as_bytes().len() {
             match Header::read(&mut &file[..at]) {
                 Err(Error::Truncated { at: reported, inside }) => {

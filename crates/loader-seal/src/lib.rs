@@ -17,7 +17,6 @@ mod header;
 mod key;
 mod layout;
 mod open;
-mod parallel;
 pub mod parts;
 mod plain_ctr;
 pub mod rekey;

@@ -4,8 +4,8 @@ use crate::cipher::SegmentCipher;
 use crate::header::read_full;
 use crate::layout::STREAM_HEADER_LEN;
 use crate::seal::{Segment, SegmentReader};
-use crate::{Error, Unlocked, parallel};
-use loader_pipe::Sink;
+use crate::{Error, Unlocked};
+use loader_pipe::{Sink, process_in_order};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 
@@ -27,14 +27,14 @@ impl Unlocked {
     ) -> Result<u64, Error> {
         let layout = *self.header().layout();
         let cipher = self.cipher(input)?;
-        let mut segments = SegmentReader::new(input, 0);
+        let mut segments = SegmentReader::new(input);
         let mut plaintext_len = 0;
-        parallel::run(
+        process_in_order(
             threads,
             output.memory(),
             layout.segment_len + 1,
             |buffer, stopped| segments.next(buffer, layout.full_segment_len(segments.index), stopped),
-            |segment, buffer| self.open_segment(&cipher, &segment, buffer),
+            || |segment: Segment, buffer: &mut [u8]| self.open_segment(&cipher, &segment, buffer),
             |buffer, range| {
                 plaintext_len += range.len() as u64;
                 output.write_from(buffer, range).map_err(Error::Write)
@@ -89,7 +89,7 @@ impl Unlocked {
             return Err(Error::Truncated { at: sealed_len, inside: format!("segment {last}") });
         }
         seek(input, layout.segment_offset(next))?;
-        parallel::run(
+        process_in_order(
             threads,
             output.memory(),
             layout.segment_len,
@@ -104,11 +104,13 @@ impl Unlocked {
                 next += 1;
                 Ok(Some(segment))
             },
-            |segment, buffer| {
-                let from = layout.plaintext_offset(segment.index);
-                let opened = self.open_segment(&cipher, &segment, buffer)?;
-                let within = |at: u64| (at.saturating_sub(from) as usize).min(opened.end);
-                Ok(within(offset)..within(end))
+            || {
+                |segment: Segment, buffer: &mut [u8]| {
+                    let from = layout.plaintext_offset(segment.index);
+                    let opened = self.open_segment(&cipher, &segment, buffer)?;
+                    let within = |at: u64| (at.saturating_sub(from) as usize).min(opened.end);
+                    Ok(within(offset)..within(end))
+                }
             },
             |buffer, range| output.write_from(buffer, range).map_err(Error::Write),
         )?;

@@ -2,15 +2,14 @@
 
 use crate::cipher::{SegmentCipher, new_stream_header};
 use crate::fields::Fields;
-use crate::header::read_full_unless_stopped;
 use crate::key::fill_random;
 use crate::layout::{SEGMENT_LOG2, StreamLayout};
 use crate::rekey::spare_slots_field;
 use crate::slot::FileKey;
-use crate::{Error, Header, Key, KeySlot, Metadata, Suite, Unlocked, parallel};
-use loader_pipe::Sink;
-use std::io::Read;
-use std::sync::atomic::AtomicBool;
+use crate::{Error, Header, Key, KeySlot, Metadata, Suite, Unlocked};
+use loader_pipe::{Sink, process_in_order};
+use std::io::{self, ErrorKind, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
 /// Options for [`seal`].
@@ -108,8 +107,8 @@ fn write_stream(
     let head = [header.as_bytes(), &stream_header].concat();
     output.write_all(&head).map_err(Error::Write)?;
     let declared = options.plaintext_len;
-    let mut segments = SegmentReader::new(input, 0);
-    parallel::run(
+    let mut segments = SegmentReader::new(input);
+    process_in_order(
         options.threads,
         output.memory(),
         layout.segment_len,
@@ -124,9 +123,11 @@ fn write_stream(
                 _ => Ok(Some(read)),
             }
         },
-        |read, buffer| {
-            let sealed = cipher.seal(read.index, read.last, buffer, read.len);
-            sealed.map(|len| 0..len).ok_or_else(|| Error::Unsupported("more than 2^32 segments".to_owned()))
+        || {
+            |read: Segment, buffer: &mut [u8]| {
+                let sealed = cipher.seal(read.index, read.last, buffer, read.len);
+                sealed.map(|len| 0..len).ok_or_else(|| Error::Unsupported("more than 2^32 segments".to_owned()))
+            }
         },
         |buffer, range| output.write_from(buffer, range).map_err(Error::Write),
     )?;
@@ -135,12 +136,14 @@ fn write_stream(
 }
 
 /// Reads an input segment by segment. Reads one byte ahead to detect the last segment.
-pub(crate) struct SegmentReader<'a, R> {
-    input: &'a mut R,
+pub(crate) struct SegmentReader<R> {
+    input: R,
     /// Number of the next segment.
     pub(crate) index: u64,
     /// Length in bytes of all segments read so far.
     pub(crate) total_len: u64,
+    /// Number of bytes of the next segment that are in the buffer.
+    filled: usize,
     lookahead: Option<u8>,
     ended: bool,
 }
@@ -152,14 +155,13 @@ pub(crate) struct Segment {
     pub(crate) last: bool,
 }
 
-impl<'a, R: Read> SegmentReader<'a, R> {
-    pub(crate) fn new(input: &'a mut R, index: u64) -> Self {
-        Self { input, index, total_len: 0, lookahead: None, ended: false }
+impl<R: Read> SegmentReader<R> {
+    pub(crate) fn new(input: R) -> Self {
+        Self { input, index: 0, total_len: 0, filled: 0, lookahead: None, ended: false }
     }
 
-    /// Reads the next segment, of up to `full_len` bytes, to the start of `buffer`, which
-    /// has at least `full_len + 1` bytes. Returns `None` after the last segment. An empty
-    /// input is one empty segment. The result is meaningless if `stopped` is true.
+    /// Reads the next segment like [`SegmentReader::fill`], and retries while the reader
+    /// would block. If `stopped` becomes true then, returns `None`.
     ///
     /// # Errors
     /// [`Error::Read`].
@@ -169,14 +171,42 @@ impl<'a, R: Read> SegmentReader<'a, R> {
         full_len: usize,
         stopped: &AtomicBool,
     ) -> Result<Option<Segment>, Error> {
+        loop {
+            match self.fill(buffer, full_len) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if stopped.load(Ordering::Relaxed) {
+                        return Ok(None);
+                    }
+                }
+                outcome => return outcome.map_err(Error::Read),
+            }
+        }
+    }
+
+    /// Reads the next segment, of up to `full_len` bytes, to the start of `buffer`, which
+    /// has at least `full_len + 1` bytes. Returns `None` after the last segment. An empty
+    /// input is one empty segment.
+    ///
+    /// # Errors
+    /// Those of the input. After [`ErrorKind::WouldBlock`], the next call with the same
+    /// buffer continues.
+    pub(crate) fn fill(&mut self, buffer: &mut [u8], full_len: usize) -> io::Result<Option<Segment>> {
         if self.ended {
             return Ok(None);
         }
-        let carried = usize::from(self.lookahead.is_some());
         if let Some(byte) = self.lookahead.take() {
             buffer[0] = byte;
+            self.filled = 1;
         }
-        let got = carried + read_full_unless_stopped(self.input, &mut buffer[carried..=full_len], stopped)?;
+        while self.filled <= full_len {
+            match self.input.read(&mut buffer[self.filled..=full_len]) {
+                Ok(0) => break,
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let got = std::mem::take(&mut self.filled);
         let segment = Segment { index: self.index, len: got.min(full_len), last: got <= full_len };
         if !segment.last {
             self.lookahead = Some(buffer[full_len]);
