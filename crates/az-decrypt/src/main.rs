@@ -2,6 +2,7 @@
 
 mod cli;
 mod run;
+mod sealed;
 
 use loader_stage::UnlockState;
 

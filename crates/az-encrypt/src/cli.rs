@@ -1,6 +1,7 @@
 //! Command line of az-encrypt.
 
 use loader_model::ResourceName;
+use loader_pack::LEVELS;
 use loader_seal::Suite;
 use loader_stage::{OutputArgs, StageArgs};
 use std::path::PathBuf;
@@ -32,6 +33,14 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+
+    /// Level of compression, 1 to 19: a higher one is slower and makes a smaller file
+    #[arg(long, value_name = "N", default_value_t = loader_pack::DEFAULT_LEVEL, value_parser = parse_level)]
+    pub(crate) level: i32,
+
+    /// Seal the plaintext as it is, without compression and without a statement
+    #[arg(long, conflicts_with = "level")]
+    pub(crate) raw: bool,
 
     /// gcm (AES-256-GCM) or ctr-hmac (AES-256-CTR with HMAC)
     #[arg(long, value_name = "NAME", default_value = "gcm", value_parser = parse_suite)]
@@ -77,6 +86,11 @@ impl AsRef<StageArgs> for Cli {
     fn as_ref(&self) -> &StageArgs {
         &self.stage
     }
+}
+
+fn parse_level(text: &str) -> Result<i32, String> {
+    let level = text.parse().ok().filter(|level| LEVELS.contains(level));
+    level.ok_or_else(|| format!("expected a number from {} to {}", LEVELS.start(), LEVELS.end()))
 }
 
 fn parse_suite(text: &str) -> Result<Suite, String> {

@@ -1,6 +1,7 @@
 //! az-encrypt seals plaintext.
 
 mod cli;
+mod content;
 mod images;
 mod run;
 

@@ -1,9 +1,10 @@
 //! Implementation of az-encrypt.
 
 use crate::cli::Cli;
+use crate::content::Content;
 use crate::images::{self, ChangeDetectingReader, ImageList};
 use loader_seal::{Error, Key, Metadata, SealOptions, seal};
-use loader_stage::{Content, ErrorCode, Failure, OrFail, SecretSource, Stage};
+use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::io;
 use std::path::Path;
 
@@ -11,24 +12,18 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     check_header_size(cli)?;
     let mut input = stage.input(&cli.input)?;
     let keys = read_keys(cli, stage)?;
-    let mut output = stage.output(&cli.output, Content::Binary)?;
+    let mut output = stage.output(&cli.output, loader_stage::Content::Binary)?;
     let ImageList { json: images, input_digest } = images::list_images(cli, stage, &input)?;
     let archive = images.as_ref().map(|_| images::DOCKER_ARCHIVE.to_owned());
-    let options = SealOptions {
-        suite: cli.suite,
-        segment_log2: cli.segment,
-        plaintext_len: input.known_len(),
-        metadata: Metadata { content_type: cli.content_type.clone().or(archive), images, ..metadata(cli) },
-        threads: loader_stage::thread_count(cli.threads),
-        ..SealOptions::default()
-    };
+    let metadata = Metadata { content_type: cli.content_type.clone().or(archive), images, ..metadata(cli) };
+    let content = Content { keys: &keys, metadata, len: input.known_len() };
     stage.begin();
-    if let Some(len) = options.plaintext_len {
+    if let Some(len) = content.len {
         stage.progress().set_total(len);
     }
     let place = input.name().to_owned();
     let mut reader = ChangeDetectingReader::new(stage.progress().count(input.polled()), input_digest);
-    let sealed = seal(&mut reader, &mut output, &keys, &options);
+    let sealed = content.seal(cli, stage, &mut reader, &mut output);
     sealed.map_err(|error| match error {
         Error::Read(_) if reader.is_changed() => {
             Failure::new(ErrorCode::Changed, format_args!("{place}: changed while it was sealed"))
@@ -48,8 +43,8 @@ fn metadata(cli: &Cli) -> Metadata {
         content_type: cli.content_type.clone(),
         name: cli.name.as_ref().map(ToString::to_string),
         release: cli.release,
-        images: None,
         comment: cli.comment.clone(),
+        ..Metadata::default()
     }
 }
 

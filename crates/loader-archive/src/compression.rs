@@ -28,7 +28,7 @@ pub enum Compression {
 
 impl Compression {
     /// Detects the compression of content that begins with `start`.
-    pub(crate) fn detect(start: &[u8]) -> Option<Self> {
+    pub fn detect(start: &[u8]) -> Option<Self> {
         match start {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
             // Also a skippable frame, which another frame may follow.

@@ -55,6 +55,14 @@ codes! {
     Trailing = "trailing", 65;
     /// The plaintext does not have the length in the header.
     LengthMismatch = "length_mismatch", 65;
+    /// A frame of packed content is invalid.
+    FrameInvalid = "frame_invalid", 65;
+    /// The statement about packed content is invalid.
+    StatementInvalid = "statement_invalid", 65;
+    /// The content does not have the digests in its statement.
+    StatementMismatch = "statement_mismatch", 65;
+    /// The seek table of packed content is invalid, or does not match its frames.
+    SeekTableInvalid = "seek_table_invalid", 65;
     /// A line, a token or a document cannot be parsed.
     Malformed = "malformed", 65;
     /// Standard input is empty: the previous stage wrote nothing.

@@ -9,7 +9,9 @@ const CONTENT_TYPE: u8 = 0x03;
 const NAME: u8 = 0x04;
 const RELEASE: u8 = 0x05;
 const IMAGES: u8 = 0x06;
+const ENCODING: u8 = 0x07;
 const COMMENT: u8 = 0x80;
+const CONTENT_LEN: u8 = 0x81;
 
 /// Lowest type that readers skip if they do not know it.
 const OPTIONAL: u8 = 0x80;
@@ -28,8 +30,13 @@ pub struct Metadata {
     pub release: Option<u64>,
     /// Images in the archive, as a JSON list.
     pub images: Option<String>,
+    /// Encoding of the content in the stream, such as `zstd`; none if the plaintext of the
+    /// stream is the content.
+    pub encoding: Option<String>,
     /// Comment for people.
     pub comment: Option<String>,
+    /// Length of the content in bytes, if it is encoded and its length was known before.
+    pub content_len: Option<u64>,
 }
 
 /// All fields of a header.
@@ -49,17 +56,20 @@ impl Fields {
     /// # Errors
     /// [`Error::Malformed`] if a value is longer than 65535 bytes.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let Metadata { content_type, name, release, images, comment } = &self.metadata;
+        let Metadata { content_type, name, release, images, encoding, comment, content_len } = &self.metadata;
         let text = |text: &Option<String>| text.as_ref().map(|text| text.clone().into_bytes());
+        let number = |number: &Option<u64>| number.map(|number| number.to_be_bytes().to_vec());
         let mut all: Vec<(u8, Vec<u8>)> = Vec::new();
         all.extend(self.key_slots.iter().map(|slot| (KEY_SLOT, slot.to_value())));
         all.extend(self.device_slots.iter().map(|slot| (DEVICE_SLOT, slot.to_value())));
         let single = [
             (CONTENT_TYPE, text(content_type)),
             (NAME, text(name)),
-            (RELEASE, release.map(|release| release.to_be_bytes().to_vec())),
+            (RELEASE, number(release)),
             (IMAGES, text(images)),
+            (ENCODING, text(encoding)),
             (COMMENT, text(comment)),
+            (CONTENT_LEN, number(content_len)),
         ];
         all.extend(single.into_iter().filter_map(|(kind, value)| Some((kind, value?))));
         all.extend(self.unknown.iter().cloned());
@@ -97,15 +107,18 @@ impl Fields {
     fn add(&mut self, kind: u8, value: &[u8]) -> Result<(), Error> {
         let bad = || unsupported("value of field", kind);
         let text = || String::from_utf8(value.to_vec()).map_err(|_| bad());
+        let number = || value.try_into().map(u64::from_be_bytes).map_err(|_| bad());
         let metadata = &mut self.metadata;
         match kind {
             KEY_SLOT => self.key_slots.push(KeySlot::from_value(value).ok_or_else(bad)?),
             DEVICE_SLOT => self.device_slots.push(DeviceSlot::from_value(value).ok_or_else(bad)?),
             CONTENT_TYPE => metadata.content_type = Some(text()?),
             NAME => metadata.name = Some(text()?),
-            RELEASE => metadata.release = Some(u64::from_be_bytes(value.try_into().map_err(|_| bad())?)),
+            RELEASE => metadata.release = Some(number()?),
             IMAGES => metadata.images = Some(text()?),
+            ENCODING => metadata.encoding = Some(text()?),
             COMMENT => metadata.comment = Some(text()?),
+            CONTENT_LEN => metadata.content_len = Some(number()?),
             kind if kind >= OPTIONAL => self.unknown.push((kind, value.to_vec())),
             _ => return Err(unsupported("field", kind)),
         }

@@ -3,6 +3,7 @@
 use crate::cipher::SegmentCipher;
 use crate::header::read_full;
 use crate::layout::STREAM_HEADER_LEN;
+use crate::opened::SealedExtent;
 use crate::seal::{Segment, SegmentReader};
 use crate::{Error, Unlocked};
 use loader_pipe::{Sink, process_in_order};
@@ -60,23 +61,17 @@ impl Unlocked {
         threads: usize,
     ) -> Result<u64, Error> {
         let layout = *self.header().layout();
-        let sealed_len = input.seek(SeekFrom::End(0)).map_err(Error::Read)?;
-        let extent = layout.extent_from_len(sealed_len)?;
-        let last = extent.last_segment;
-        seek(input, layout.header_len as u64)?;
-        let cipher = self.cipher(input)?;
-        let plaintext_len = match self.header().plaintext_len() {
-            Some(declared) => declared,
-            None => {
-                let len = (sealed_len - layout.segment_offset(last)) as usize;
-                let segment = Segment { index: last, len, last: true };
-                let mut buffer = vec![0; segment.len];
-                seek(input, layout.segment_offset(last))?;
-                self.check_complete(&segment, read_full(input, &mut buffer)?)?;
-                self.open_segment(&cipher, &segment, &mut buffer)?;
-                extent.plaintext_len
-            }
-        };
+        let (cipher, mut extent) = self.stream_extent(input)?;
+        if self.header().plaintext_len().is_none() {
+            // Verifies that the stream ends there.
+            let segment = self.segment_at(&extent, extent.last_segment);
+            let mut buffer = vec![0; segment.len];
+            seek(input, layout.segment_offset(segment.index))?;
+            self.read_segment(&segment, input, &mut buffer)?;
+            let opened = self.open_segment(&cipher, &segment, &mut buffer)?;
+            extent.plaintext_len = layout.plaintext_offset(segment.index) + opened.len() as u64;
+        }
+        let (plaintext_len, last) = (extent.plaintext_len, extent.last_segment);
         let end = len.map_or(Some(plaintext_len), |len| offset.checked_add(len));
         let Some(end) = end.filter(|end| offset <= *end && *end <= plaintext_len) else {
             return Err(Error::OutOfRange { offset, len, plaintext_len });
@@ -86,7 +81,7 @@ impl Unlocked {
         }
         let (mut next, stop) = (layout.segment_containing(offset), layout.segment_containing(end - 1));
         if stop > last {
-            return Err(Error::Truncated { at: sealed_len, inside: format!("segment {last}") });
+            return Err(Error::Truncated { at: extent.sealed_len, inside: format!("segment {last}") });
         }
         seek(input, layout.segment_offset(next))?;
         process_in_order(
@@ -97,10 +92,8 @@ impl Unlocked {
                 if next > stop {
                     return Ok(None);
                 }
-                let full_len = layout.full_segment_len(next) as u64;
-                let len = full_len.min(sealed_len.saturating_sub(layout.segment_offset(next))) as usize;
-                let segment = Segment { index: next, len, last: next == last };
-                self.check_complete(&segment, read_full(input, &mut buffer[..len])?)?;
+                let segment = self.segment_at(&extent, next);
+                self.read_segment(&segment, input, buffer)?;
                 next += 1;
                 Ok(Some(segment))
             },
@@ -118,8 +111,22 @@ impl Unlocked {
         Ok(end - offset)
     }
 
+    /// Derives the keys of the stream in a complete file, and its extent from the length of
+    /// the file and from the header, which is not verified by the last segment yet.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`], [`Error::Corrupt`], [`Error::Read`].
+    pub(crate) fn stream_extent(&self, input: &mut (impl Read + Seek)) -> Result<(SegmentCipher, SealedExtent), Error> {
+        let layout = self.header().layout();
+        let sealed_len = input.seek(SeekFrom::End(0)).map_err(Error::Read)?;
+        let extent = layout.extent_from_len(sealed_len)?;
+        seek(input, layout.header_len as u64)?;
+        let plaintext_len = self.header().plaintext_len().unwrap_or(extent.plaintext_len);
+        Ok((self.cipher(input)?, SealedExtent { sealed_len, last_segment: extent.last_segment, plaintext_len }))
+    }
+
     /// Reads the stream header and derives the keys of the stream.
-    fn cipher(&self, input: &mut impl Read) -> Result<SegmentCipher, Error> {
+    pub(crate) fn cipher(&self, input: &mut impl Read) -> Result<SegmentCipher, Error> {
         let header = self.header();
         let mut bytes = [0; STREAM_HEADER_LEN];
         let got = read_full(input, &mut bytes)?;
@@ -133,7 +140,7 @@ impl Unlocked {
 
     /// Opens the segment at the start of `buffer` in place. Returns the range of the
     /// plaintext in `buffer`.
-    fn open_segment(
+    pub(crate) fn open_segment(
         &self,
         cipher: &SegmentCipher,
         segment: &Segment,
@@ -186,7 +193,14 @@ impl Unlocked {
         }
     }
 
-    fn check_complete(&self, segment: &Segment, got: usize) -> Result<(), Error> {
+    /// Reads all bytes of `segment` to the start of `buffer`.
+    pub(crate) fn read_segment(
+        &self,
+        segment: &Segment,
+        input: &mut impl Read,
+        buffer: &mut [u8],
+    ) -> Result<(), Error> {
+        let got = read_full(input, &mut buffer[..segment.len])?;
         if got == segment.len {
             return Ok(());
         }
@@ -195,6 +209,6 @@ impl Unlocked {
     }
 }
 
-fn seek(input: &mut impl Seek, to: u64) -> Result<(), Error> {
+pub(crate) fn seek(input: &mut impl Seek, to: u64) -> Result<(), Error> {
     input.seek(SeekFrom::Start(to)).map(drop).map_err(Error::Read)
 }

@@ -60,6 +60,16 @@ pub fn seal(
     keys: &[Key],
     options: &SealOptions,
 ) -> Result<(Header, u64), Error> {
+    let unlocked = new_header(keys, options)?;
+    let plaintext_len = write_stream(input, output, options, &unlocked)?;
+    Ok((unlocked.header().clone(), plaintext_len))
+}
+
+/// Builds a header with a new file key and a slot for each of `keys`.
+///
+/// # Errors
+/// [`Error::Malformed`], [`Error::Random`].
+pub(crate) fn new_header(keys: &[Key], options: &SealOptions) -> Result<Unlocked, Error> {
     if keys.is_empty() {
         return Err(Error::malformed("no key to seal for"));
     }
@@ -72,7 +82,7 @@ pub fn seal(
         unknown: Vec::from_iter(spare_slots_field(options.spare_slots)),
         ..Fields::default()
     };
-    seal_with(input, output, options, &file_id, &file_key, &fields)
+    build_header(options, &file_id, &file_key, &fields)
 }
 
 /// Seals with the given file key. `fields` contains the slots for it.
@@ -84,13 +94,22 @@ pub(crate) fn seal_with(
     file_key: &FileKey,
     fields: &Fields,
 ) -> Result<(Header, u64), Error> {
+    let unlocked = build_header(options, file_id, file_key, fields)?;
+    let plaintext_len = write_stream(input, output, options, &unlocked)?;
+    Ok((unlocked.header().clone(), plaintext_len))
+}
+
+fn build_header(
+    options: &SealOptions,
+    file_id: &[u8; 16],
+    file_key: &FileKey,
+    fields: &Fields,
+) -> Result<Unlocked, Error> {
     if !SEGMENT_LOG2.contains(&options.segment_log2) {
         return Err(Error::malformed("the segment length is not 2^12 to 2^24 bytes"));
     }
     let layout = StreamLayout { suite: options.suite, segment_len: 1 << options.segment_log2, header_len: 0 };
-    let unlocked = Header::build(layout, options.plaintext_len, file_id, file_key, fields)?;
-    let plaintext_len = write_stream(input, output, options, &unlocked)?;
-    Ok((unlocked.header().clone(), plaintext_len))
+    Header::build(layout, options.plaintext_len, file_id, file_key, fields)
 }
 
 fn write_stream(

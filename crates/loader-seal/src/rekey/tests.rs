@@ -14,7 +14,9 @@ fn sealed_for(keys: &[Key], suite: Suite) -> Vec<u8> {
         name: Some("models/a".to_owned()),
         release: Some(7),
         images: Some("[]".to_owned()),
+        encoding: Some("zstd".to_owned()),
         comment: Some("remark".to_owned()),
+        content_len: Some(9),
     };
     let plaintext_len = Some(PLAINTEXT.len() as u64);
     let options = SealOptions { suite, segment_log2: 12, plaintext_len, metadata, spare_slots: 0, threads: 1 };

@@ -1,0 +1,84 @@
+//! Sealing the plaintext: packed, or as it is.
+
+use crate::cli::Cli;
+use loader_archive::Compression;
+use loader_pack::{Description, PackOptions, pack};
+use loader_pipe::read_full;
+use loader_seal::{Error, Key, Metadata, SealOptions, SealedWriter, Sink, seal};
+use loader_stage::Stage;
+use std::io::{Cursor, Read};
+
+/// Number of bytes that show whether the plaintext is compressed.
+const DETECTION_LEN: usize = 8;
+
+/// What is sealed, and for whom.
+pub(crate) struct Content<'a> {
+    pub(crate) keys: &'a [Key],
+    pub(crate) metadata: Metadata,
+    /// Length of the plaintext in bytes, if it is known.
+    pub(crate) len: Option<u64>,
+}
+
+impl Content<'_> {
+    /// Reads `input` to its end and writes it, sealed, to `output`.
+    ///
+    /// # Errors
+    /// Those of [`seal`] and [`pack`].
+    pub(crate) fn seal(
+        self,
+        cli: &Cli,
+        stage: &Stage,
+        input: &mut (impl Read + Send),
+        output: &mut (impl Sink + Send),
+    ) -> Result<(), Error> {
+        let threads = loader_stage::thread_count(cli.threads);
+        let options = SealOptions {
+            suite: cli.suite,
+            segment_log2: cli.segment,
+            plaintext_len: self.len,
+            metadata: self.metadata,
+            threads,
+            ..SealOptions::default()
+        };
+        if cli.raw {
+            return seal(input, output, self.keys, &options).map(drop);
+        }
+        let start = read_start(input)?;
+        if let Some(compression) = Compression::detect(&start) {
+            stage.step("already-compressed", &[("format", compression.as_str().into())]);
+        }
+        let Metadata { content_type, name, release, images, .. } = options.metadata.clone();
+        let description = Description { content_type, name, release, images };
+        let encoding = Some(loader_pack::ENCODING.to_owned());
+        let metadata = Metadata { encoding, content_len: self.len, ..options.metadata };
+        let mut writer = SealedWriter::new(output, self.keys, &SealOptions { metadata, ..options })?;
+        let pack_options = PackOptions { level: cli.level, description, threads };
+        let packed = pack(&mut Cursor::new(start).chain(input), &mut writer, &pack_options).map_err(seal_error)?;
+        match self.len {
+            Some(declared) if declared != packed.statement.content_len() => {
+                Err(Error::LengthMismatch { declared, actual: packed.statement.content_len() })
+            }
+            _ => writer.finish().map(drop),
+        }
+    }
+}
+
+fn read_start(input: &mut impl Read) -> Result<Vec<u8>, Error> {
+    let mut start = vec![0; DETECTION_LEN];
+    let len = read_full(input, &mut start).map_err(Error::Read)?;
+    start.truncate(len);
+    Ok(start)
+}
+
+fn seal_error(error: loader_pack::Error) -> Error {
+    match error {
+        loader_pack::Error::Read(error) => Error::Read(error),
+        loader_pack::Error::Write(error) => match Error::from_io(error) {
+            Error::Read(error) => Error::Write(error),
+            sealing => sealing,
+        },
+        loader_pack::Error::TooLong => Error::Unsupported(error.to_string()),
+        loader_pack::Error::DescriptionTooLong => Error::Malformed { line: None, what: "the description is too long" },
+        other => Error::Write(std::io::Error::other(other)),
+    }
+}

@@ -1,0 +1,156 @@
+//! Compression of a piece to a frame, and back.
+
+use crate::frame::{frame_len_max, store};
+use zstd::bulk::{Compressor, Decompressor};
+
+/// Level of the trial that decides whether a piece is worth the slow level.
+const TRIAL_LEVEL: i32 = 1;
+
+/// Length in bytes of each of the samples for the first trial, and their distance.
+const SAMPLE_LEN: usize = 16 * 1024;
+const SAMPLE_DISTANCE: usize = 128 * 1024;
+
+/// Parts of a hundred that the trial has to save, so that the slow level is used.
+const SLOW_SAVES: usize = 10;
+
+/// Parts of a hundred that a frame has to save; otherwise the piece is stored, which is
+/// faster to unpack.
+const FRAME_SAVES: usize = 1;
+
+/// Compresses pieces. Its memory is reused.
+pub(crate) struct PieceCompressor {
+    level: i32,
+    slow: Compressor<'static>,
+    trial: Compressor<'static>,
+    samples: Vec<u8>,
+}
+
+impl PieceCompressor {
+    /// # Errors
+    /// The message of zstd, if it has too little memory.
+    pub(crate) fn new(level: i32) -> Result<Self, String> {
+        let at = |level| Compressor::new(level).map_err(|error| error.to_string());
+        Ok(Self { level, slow: at(level)?, trial: at(TRIAL_LEVEL)?, samples: Vec::new() })
+    }
+
+    /// Writes the frame of `piece` to the start of `frame`, which has room for
+    /// [`frame_len_max`]. Returns its length in bytes. The result depends only on the
+    /// piece and the level.
+    ///
+    /// A piece that hardly shrinks at a fast level, such as the weights of a model, is not
+    /// compressed at a slow level: it would not become smaller.
+    pub(crate) fn compress(&mut self, piece: &[u8], frame: &mut [u8]) -> usize {
+        let room = &mut frame[..frame_len_max(piece.len())];
+        if self.level > TRIAL_LEVEL && !self.samples_shrink(piece, room) {
+            let fast = run(&mut self.trial, piece, room);
+            match fast {
+                Some(len) if saves(piece.len(), len, SLOW_SAVES) => {}
+                Some(len) if saves(piece.len(), len, FRAME_SAVES) => return len,
+                _ => return store(piece, room),
+            }
+        }
+        match run(&mut self.slow, piece, room) {
+            Some(len) if saves(piece.len(), len, FRAME_SAVES) => len,
+            _ => store(piece, room),
+        }
+    }
+
+    /// Compresses samples of `piece`. Returns true if they become much shorter.
+    fn samples_shrink(&mut self, piece: &[u8], room: &mut [u8]) -> bool {
+        self.samples.clear();
+        for part in piece.chunks(SAMPLE_DISTANCE) {
+            self.samples.extend(&part[..part.len().min(SAMPLE_LEN)]);
+        }
+        let len = run(&mut self.trial, &self.samples, room);
+        len.is_some_and(|len| saves(self.samples.len(), len, SLOW_SAVES))
+    }
+}
+
+/// Returns the length of the frame, or `None` if it is longer than a stored piece.
+fn run(compressor: &mut Compressor<'static>, piece: &[u8], frame: &mut [u8]) -> Option<usize> {
+    compressor.compress_to_buffer(piece, frame).ok()
+}
+
+fn saves(len: usize, compressed: usize, parts_of_100: usize) -> bool {
+    compressed <= len - (len * parts_of_100).div_ceil(100)
+}
+
+/// Decompresses frames. Its memory is reused.
+pub(crate) struct PieceDecompressor(Decompressor<'static>);
+
+impl PieceDecompressor {
+    pub(crate) fn new() -> Result<Self, &'static str> {
+        Decompressor::new().map(Self).map_err(|_| "zstd cannot be started")
+    }
+
+    /// Decompresses one frame to `piece`, whose length is the declared one.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(crate) fn decompress(&mut self, frame: &[u8], piece: &mut [u8]) -> Result<(), &'static str> {
+        match self.0.decompress_to_buffer(frame, &mut *piece) {
+            Ok(len) if len == piece.len() => Ok(()),
+            Ok(_) => Err("it contains less than it declares"),
+            Err(_) => Err("it cannot be decompressed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        std::iter::repeat_with(next).take(len).collect()
+    }
+
+    fn round_trip(piece: &[u8], level: i32) -> usize {
+        let mut frame = vec![0; frame_len_max(piece.len())];
+        let len = PieceCompressor::new(level).unwrap().compress(piece, &mut frame);
+        let mut back = vec![0; piece.len()];
+        PieceDecompressor::new().unwrap().decompress(&frame[..len], &mut back).unwrap();
+        assert!(back == piece);
+        len
+    }
+
+    #[test]
+    fn pieces_round_trip_and_noise_is_stored() {
+        for len in [1, 2, 100, 16_384, 131_072, 131_073, 500_000] {
+            for level in [1, 3, 9, 19] {
+                assert!(round_trip(&vec![7; len], level) < 100);
+                assert!(round_trip(&noise(len), level) >= len, "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn repetition_that_no_sample_shows_is_still_compressed() {
+        // Each sample is noise, but each half of the piece is the same.
+        let half = noise(300_000);
+        assert!(round_trip(&[&half[..], &half].concat(), 9) < 320_000);
+    }
+
+    #[test]
+    fn damaged_frames_are_refused() {
+        let piece = b"text ".repeat(1000);
+        let mut frame = vec![0; frame_len_max(piece.len())];
+        let len = PieceCompressor::new(9).unwrap().compress(&piece, &mut frame);
+        let mut decompressor = PieceDecompressor::new().unwrap();
+        for at in 4..len {
+            let mut damaged = frame[..len].to_vec();
+            damaged[at] ^= 0x10;
+            let mut back = vec![0; piece.len()];
+            // The tags of the sealed stream detect damage; here it must only be harmless.
+            let _ = decompressor.decompress(&damaged, &mut back);
+        }
+        let mut back = vec![0; piece.len()];
+        assert!(decompressor.decompress(&frame[..len - 1], &mut back).is_err());
+        decompressor.decompress(&frame[..len], &mut back).unwrap();
+        assert!(back == piece);
+    }
+}

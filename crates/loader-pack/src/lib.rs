@@ -1,0 +1,42 @@
+//! Packed content (crates/loader-pack/README.md): content as a sequence of zstd frames,
+//! one for each piece, followed by a statement about the content and a seek table.
+//!
+//! [`pack`] and [`unpack`] read and write streams; [`PackedFile`] reads at any position.
+//! Pieces are compressed and decompressed by several threads, in order and in memory
+//! that does not depend on the length of the content, except for 44 bytes per piece. The
+//! crate opens no socket and does not know how packed content is sealed.
+
+mod codec;
+mod error;
+mod frame;
+mod packed_file;
+mod packer;
+mod seek_table;
+mod statement;
+mod unpacker;
+
+pub use error::{Error, Mismatch};
+pub use packed_file::PackedFile;
+pub use packer::{PackOptions, Packed, pack};
+pub use statement::{Description, ReleaseId, Statement};
+pub use unpacker::unpack;
+
+/// Name of the encoding in the header of a sealed file.
+pub const ENCODING: &str = "zstd";
+
+/// Length in bytes of every piece but the last, which may be shorter. Shorter pieces make
+/// the file longer, longer ones need more memory
+/// (crates/loader-pack/README.md, "Choices").
+pub const PIECE_LEN: usize = 1 << 22;
+
+/// Piece lengths that readers accept; they are powers of two.
+const PIECE_LENS: std::ops::RangeInclusive<usize> = 1 << 12..=PIECE_LEN;
+
+/// Maximum number of pieces: 1 TiB of content.
+pub const PIECES_MAX: usize = 1 << 18;
+
+/// Levels of compression, as in zstd.
+pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
+
+/// Level of compression if none is given.
+pub const DEFAULT_LEVEL: i32 = 9;

@@ -1,0 +1,106 @@
+//! Packing a stream.
+
+use crate::codec::PieceCompressor;
+use crate::frame::{SKIPPABLE_HEAD_LEN, STATEMENT_MAGIC, frame_len_max};
+use crate::seek_table::{self, Entry};
+use crate::{DEFAULT_LEVEL, Description, Error, PIECE_LEN, PIECES_MAX, Statement};
+use loader_pipe::{Memory, process_in_order, read_full_unless_stopped};
+use sha2::{Digest, Sha256};
+use std::io::{Read, Write};
+use std::ops::Range;
+
+/// Options for [`pack`].
+#[derive(Clone, Debug)]
+pub struct PackOptions {
+    /// Level of compression, one of [`LEVELS`](crate::LEVELS).
+    pub level: i32,
+    /// Description for the statement.
+    pub description: Description,
+    /// Number of threads; 1 by default.
+    pub threads: usize,
+}
+
+impl Default for PackOptions {
+    fn default() -> Self {
+        Self { level: DEFAULT_LEVEL, description: Description::default(), threads: 1 }
+    }
+}
+
+/// Result of [`pack`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// Statement that was written.
+    pub statement: Statement,
+    /// Length of the packed content in bytes.
+    pub packed_len: u64,
+}
+
+/// A piece after compression.
+struct Frame {
+    range: Range<usize>,
+    piece_len: usize,
+    digest: [u8; 32],
+}
+
+/// Reads `input` to its end and writes it, packed, to `output`. The statement depends only
+/// on the content and the description. Uses a buffer of two pieces and a compressor per
+/// thread.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Write`], [`Error::TooLong`], [`Error::DescriptionTooLong`],
+/// [`Error::Compress`].
+pub fn pack(
+    input: &mut (impl Read + Send),
+    output: &mut (impl Write + Send),
+    options: &PackOptions,
+) -> Result<Packed, Error> {
+    // Refuses a long description before anything is written.
+    Statement::new(options.description.clone(), 0, [0; 32], PIECE_LEN, Vec::new())?;
+    let (mut content, mut content_len) = (Sha256::new(), 0);
+    let (mut entries, mut digests) = (Vec::new(), Vec::new());
+    let (mut pieces, mut packed_len) = (0, 0);
+    process_in_order(
+        options.threads,
+        Memory::Ordinary,
+        PIECE_LEN + frame_len_max(PIECE_LEN),
+        |buffer, stopped| {
+            let len = read_full_unless_stopped(input, &mut buffer[..PIECE_LEN], stopped).map_err(Error::Read)?;
+            if len == 0 {
+                return Ok(None);
+            }
+            pieces += 1;
+            if pieces > PIECES_MAX {
+                return Err(Error::TooLong);
+            }
+            content.update(&buffer[..len]);
+            content_len += len as u64;
+            Ok(Some(len))
+        },
+        || {
+            let mut compressor = PieceCompressor::new(options.level);
+            move |len: usize, buffer: &mut [u8]| {
+                let (piece, frame) = buffer.split_at_mut(PIECE_LEN);
+                let digest = Sha256::digest(&piece[..len]).into();
+                let compressor = compressor.as_mut().map_err(|what| Error::Compress(what.clone()))?;
+                let frame_len = compressor.compress(&piece[..len], frame);
+                Ok(Frame { range: PIECE_LEN..PIECE_LEN + frame_len, piece_len: len, digest })
+            }
+        },
+        |buffer, frame: Frame| {
+            packed_len += frame.range.len() as u64;
+            entries.push(Entry { frame_len: frame.range.len() as u32, piece_len: frame.piece_len as u32 });
+            digests.push(frame.digest);
+            output.write_all(&buffer[frame.range]).map_err(Error::Write)
+        },
+    )?;
+    let description = options.description.clone();
+    let statement = Statement::new(description, content_len, content.finalize().into(), PIECE_LEN, digests)?;
+    let payload = statement.to_payload();
+    entries.push(Entry { frame_len: (SKIPPABLE_HEAD_LEN + payload.len()) as u32, piece_len: 0 });
+    let payload_len = (payload.len() as u32).to_le_bytes();
+    for bytes in [&STATEMENT_MAGIC[..], &payload_len, &payload, &seek_table::to_bytes(&entries)] {
+        output.write_all(bytes).map_err(Error::Write)?;
+        packed_len += bytes.len() as u64;
+    }
+    Ok(Packed { statement, packed_len })
+}
