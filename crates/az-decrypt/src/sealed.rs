@@ -200,8 +200,9 @@ impl OpenError {
         if !is_damage {
             return Failure::new(code, format_args!("{place}: {what}"));
         }
-        Failure::new(code, format_args!("{place}: {what}; nothing{} was released", after_byte(released)))
-            .hint("copy the file again, or compare it with the publisher's digest".to_owned())
+        Failure::new(code, format_args!("{place}: {what}; nothing{} was released", after_byte(released))).hint(
+            "the file is truncated or damaged: copy it again, or compare it with the publisher's digest".to_owned(),
+        )
     }
 }
 

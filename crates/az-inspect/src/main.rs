@@ -1,5 +1,6 @@
 //! az-inspect prints the header of a sealed file as JSON.
 
+mod packed;
 mod parts;
 mod report;
 
@@ -7,6 +8,7 @@ use loader_model::{PartsReceipt, json_line};
 use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Header, Key};
 use loader_stage::{Content, ErrorCode, Failure, KeyArgs, OrFail, OutputArgs, Stage, StageArgs, UnlockState};
+use packed::PackedReport;
 use parts::PartsReport;
 use report::HeaderReport;
 use std::io::Read;
@@ -85,11 +87,15 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
             if let Some(parts) = &parts {
                 parts.check(unlocked.header(), &place)?;
             }
-            HeaderReport::new(unlocked.header(), unlocked.metadata(), parts, file_len, true)
+            let packed = match parts.is_none() && input.is_from_start() {
+                true => PackedReport::read(&unlocked, input.file()).or_fail(&place, loader_seal::Error::code)?,
+                false => PackedReport::default(),
+            };
+            HeaderReport::new(unlocked.header(), unlocked.metadata(), parts, file_len, Some(packed))
         }
         None => {
             let metadata = header.unverified_metadata().or_fail(&place, loader_seal::Error::code)?;
-            HeaderReport::new(&header, &metadata, parts, file_len, false)
+            HeaderReport::new(&header, &metadata, parts, file_len, None)
         }
     };
     output.put(&json_line(&report)?)?;

@@ -1,5 +1,6 @@
 //! The header as a JSON document.
 
+use crate::packed::{PackedReport, StatementReport};
 use crate::parts::PartsReport;
 use loader_seal::device::SealedKind;
 use loader_seal::{DeviceSlot, Header, Metadata, STREAM_HEADER_LEN};
@@ -23,6 +24,14 @@ pub(crate) struct HeaderReport {
     file_size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     complete: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statement: Option<StatementReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<PartsReport>,
     key_slots: Vec<String>,
@@ -51,16 +60,23 @@ struct DeviceSlotReport {
 
 impl HeaderReport {
     /// Creates the report on `header`. `file_len` is the length of the file in bytes, if it
-    /// is known.
+    /// is known; `packed` is `None` if the header was not verified.
     pub(crate) fn new(
         header: &Header,
         metadata: &Metadata,
         parts: Option<PartsReport>,
         file_len: Option<u64>,
-        verified: bool,
+        packed: Option<PackedReport>,
     ) -> Self {
-        let Metadata { content_type, name, release, images, comment } = metadata.clone();
+        let Metadata { content_type, name, release, images, encoding, comment, content_len } = metadata.clone();
         let sealed_size = header.sealed_len();
+        // If the input ends after the headers, it is not the complete file.
+        let file_size = file_len.filter(|len| *len > (header.as_bytes().len() + STREAM_HEADER_LEN) as u64);
+        let verified = packed.is_some();
+        let PackedReport { statement, is_complete } = packed.unwrap_or_default();
+        let content_size = statement.as_ref().map(|statement| statement.content_size).or(content_len);
+        let is_whole = parts.is_none() && is_complete != Some(false);
+        let sizes = file_size.zip(content_size).filter(|(_, content)| is_whole && *content > 0);
         Self {
             verified,
             version: 1,
@@ -70,9 +86,12 @@ impl HeaderReport {
             file_id: header.file_id().iter().map(|byte| format!("{byte:02x}")).collect(),
             plaintext_size: header.plaintext_len(),
             sealed_size,
-            // If the input ends after the headers, it is not the complete file.
-            file_size: file_len.filter(|len| *len > (header.as_bytes().len() + STREAM_HEADER_LEN) as u64),
-            complete: sealed_size.zip(file_len).map(|(sealed, file)| sealed == file),
+            file_size,
+            complete: is_complete.or(sealed_size.zip(file_len).map(|(sealed, file)| sealed == file)),
+            encoding,
+            content_size,
+            ratio: sizes.map(|(file, content)| (file as f64 / content as f64 * 1000.0).round() / 1000.0),
+            statement,
             parts,
             key_slots: header.key_slots().iter().map(|slot| slot.key_id.to_string()).collect(),
             device_slots: header.device_slots().iter().map(DeviceSlotReport::new).collect(),
