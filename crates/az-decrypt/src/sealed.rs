@@ -200,9 +200,10 @@ impl OpenError {
         if !is_damage {
             return Failure::new(code, format_args!("{place}: {what}"));
         }
-        Failure::new(code, format_args!("{place}: {what}; nothing{} was released", after_byte(released))).hint(
-            "the file is truncated or damaged: copy it again, or compare it with the publisher's digest".to_owned(),
-        )
+        // A cut inside a segment is detected as such only if the header declares the length.
+        let state = if code == ErrorCode::Corrupt { "the file is damaged or cut off: copy it" } else { "copy the file" };
+        Failure::new(code, format_args!("{place}: {what}; nothing{} was released", after_byte(released)))
+            .hint(format!("{state} again, or compare it with the publisher's digest"))
     }
 }
 
