@@ -65,7 +65,8 @@ fn every_case_of_the_kit_has_its_expected_outcome() {
                 let text = String::from_utf8_lossy(&case.bytes);
                 check(case, open(&sealed.bytes, &text, 1, &mut released), &released);
             }
-            "key" => {}
+            // Packed content is not decoded here: tests/kit/run tests it with az-decrypt.
+            "key" | "packed" => {}
             kind => {
                 let outcome = if kind == "device" { open_device(case) } else { join_all(case) };
                 let released = outcome.as_ref().map_or(&[][..], Vec::as_slice).to_vec();
