@@ -346,7 +346,7 @@ fn open_with_tink() {
         run(command, sealed)
     };
     for suite in ["gcm", "ctr-hmac"] {
-        let mut seal = bash(r#"az-encrypt --segment 4K --suite "$0" --key-file "$1" "$2""#);
+        let mut seal = bash(r#"az-encrypt --raw --segment 4K --suite "$0" --key-file "$1" "$2""#);
         seal.arg(suite).arg(site.file("key")).arg(site.file("model"));
         let mut sealed = succeed(seal, b"").stdout;
         let opened = tink(&sealed, "key");
@@ -362,4 +362,9 @@ fn open_with_tink() {
         sealed[last] ^= 1;
         assert_eq!(tink(&sealed, "key").status, 1, "{suite}: a changed tag was taken");
     }
+    let mut seal = bash(r#"az-encrypt --key-file "$0" < "$1""#);
+    seal.arg(site.file("key")).arg(site.file("model"));
+    let packed = tink(&succeed(seal, b"").stdout, "key");
+    let unpacked = succeed(bash("zstd -d -c"), &packed.stdout).stdout;
+    assert!(unpacked == fs::read(site.file("model")).unwrap(), "zstd reads other content");
 }

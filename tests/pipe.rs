@@ -33,11 +33,15 @@ fn site() -> &'static TempDir {
         fs::write(dir.path().join("plain"), plaintext()).unwrap();
         for (suite, segment) in SEALED {
             let mut command = filter("az-encrypt");
-            command.args(["--suite", suite, "--segment", segment, "--key-file"]).arg(&key);
+            command.args(["--raw", "--suite", suite, "--segment", segment, "--key-file"]).arg(&key);
             command.arg("-o").arg(dir.path().join(format!("{suite}-{segment}"))).arg(dir.path().join("plain"));
             let sealed = run(command, b"");
             assert_eq!(sealed.status, 0, "{}", sealed.stderr);
         }
+        let mut command = filter("az-encrypt");
+        command.arg("--key-file").arg(&key).arg("-o").arg(dir.path().join("packed")).arg(dir.path().join("plain"));
+        let sealed = run(command, b"");
+        assert_eq!(sealed.status, 0, "{}", sealed.stderr);
         dir
     })
 }
@@ -79,9 +83,9 @@ fn read_slowly(mut reader: PipeReader) -> Vec<u8> {
 
 #[test]
 fn a_slow_reader_gets_the_plaintext_from_any_number_of_threads() {
-    for (suite, segment) in SEALED {
+    let raw = SEALED.map(|(suite, segment)| format!("{suite}-{segment}"));
+    for sealed in raw.into_iter().chain(["packed".to_owned()]) {
         for threads in ["1", "2", "3", "8"] {
-            let sealed = format!("{suite}-{segment}");
             let (child, reader) = start(opening(&sealed, &["--threads", threads]), OFlags::empty());
             assert!(read_slowly(reader) == plaintext(), "{sealed} {threads}");
             let finished = finish(child);

@@ -96,7 +96,7 @@ fn a_damaged_archive_is_never_accepted_and_releases_only_its_own_beginning() {
     let key = key_file(&key);
     for suite in ["gcm", "ctr-hmac"] {
         let mut seal = filter("az-encrypt");
-        seal.args(["--suite", suite, "--segment", "4K", "--key-file"]).arg(key.path());
+        seal.args(["--raw", "--suite", suite, "--segment", "4K", "--key-file"]).arg(key.path());
         let sealed = run(seal, &plain);
         assert_eq!(sealed.status, 0, "{}", sealed.stderr);
         let mut random = Random(2);

@@ -111,7 +111,7 @@ fn encrypt(dir: &Path, case: &Case) {
     let mut command = filter("az-encrypt");
     let suite = if case.suite == 1 { "ctr-hmac" } else { "gcm" };
     let segment = format!("{}K", 1_u32 << (case.seg_log2 - 10));
-    command.args(["--suite", suite, "--segment", &segment, "--key-file"]).arg(key_file(dir, &case.key));
+    command.args(["--raw", "--suite", suite, "--segment", &segment, "--key-file"]).arg(key_file(dir, &case.key));
     command.arg("-o").arg(&case.sealed);
     let finished = if case.known_length {
         command.arg(&case.plain);

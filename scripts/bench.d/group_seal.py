@@ -12,8 +12,8 @@ ZEROS = f"-K {'00' * 32} -iv {'00' * 16}"
 
 def prepare(bench):
     at, key, plain = bench.path, bench.key(), bench.plain(bench.options.size * MIB)
-    run(f"az-encrypt --key-file {key} {plain} > {at('plain.enc')}")
-    run(f"az-encrypt --suite ctr-hmac --key-file {key} {plain} > {at('plain.ctr')}")
+    run(f"az-encrypt --raw --key-file {key} {plain} > {at('plain.enc')}")
+    run(f"az-encrypt --raw --suite ctr-hmac --key-file {key} {plain} > {at('plain.ctr')}")
     run(f"openssl enc -aes-256-ctr {ZEROS} -in {plain} -out {at('plain.ssl')}")
     if shutil.which("age"):
         run(f"[ -e {at('age.key')} ] || age-keygen -o {at('age.key')} 2>/dev/null")
@@ -62,10 +62,10 @@ def sealing(bench):
     key, size = bench.key(), bench.options.size
     plain = bench.plain(size * MIB)
     commands = [
-        ("az-encrypt", f"az-encrypt --key-file {key} {plain} {SINK}"),
-        ("az-encrypt --threads 1", f"az-encrypt --threads 1 --key-file {key} {plain} {SINK}"),
-        ("az-encrypt from a pipe", f"cat {plain} | az-encrypt --key-file {key} {SINK}"),
-        ("az-encrypt, CTR + HMAC", f"az-encrypt --suite ctr-hmac --key-file {key} {plain} {SINK}"),
+        ("az-encrypt", f"az-encrypt --raw --key-file {key} {plain} {SINK}"),
+        ("az-encrypt --threads 1", f"az-encrypt --raw --threads 1 --key-file {key} {plain} {SINK}"),
+        ("az-encrypt from a pipe", f"cat {plain} | az-encrypt --raw --key-file {key} {SINK}"),
+        ("az-encrypt, CTR + HMAC", f"az-encrypt --raw --suite ctr-hmac --key-file {key} {plain} {SINK}"),
     ]
     commands += [(f"{peer} -e", f"{peer} -r {recipient(bench)} {plain} {SINK}") for peer in ["age", "rage"] if shutil.which(peer)]
     figures = bench.hyperfine("encrypt", commands)

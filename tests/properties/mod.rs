@@ -6,6 +6,7 @@ mod answers;
 mod archive;
 pub(crate) mod documents;
 mod keys;
+mod packed;
 mod sealed;
 mod state;
 
@@ -13,10 +14,11 @@ mod state;
 pub(crate) type Reader = (&'static str, fn(&[u8]));
 
 /// All properties.
-pub(crate) const READERS: [Reader; 13] = [
+pub(crate) const READERS: [Reader; 14] = [
     ("header", sealed::header),
     ("tlvs", sealed::tlvs),
     ("stream", sealed::stream),
+    ("packed", packed::packed),
     ("key_line", keys::key_line),
     ("fragment_line", keys::fragment_line),
     ("card", keys::card),

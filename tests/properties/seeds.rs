@@ -2,9 +2,10 @@
 
 use crate::readers::documents::{JWT_SECRET, SECRET, TOKEN};
 use crate::sample::{SMALL, Tar, gzip};
+use loader_pack::{Description, PackOptions, pack};
 use loader_seal::fragment::{Scheme, SetCard, split};
 use loader_seal::{FIXED_LEN, Header, Key};
-use tests::vectors;
+use tests::{Random, vectors};
 
 /// Returns the seeds of the parser `name`.
 pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
@@ -13,6 +14,7 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
         "header" => sealed(|header, _, body| [header, &body[..body.len().min(8)]].concat()),
         "tlvs" => sealed(|header, _, _| header[FIXED_LEN..header.len() - 32].to_vec()),
         "stream" => sealed(|_, number, body| [&[number][..], body].concat()),
+        "packed" => packed(),
         "key_line" => keys(),
         "fragment_line" => fragments(),
         "card" => cards(),
@@ -42,6 +44,20 @@ fn sealed(make: impl Fn(&[u8], u8, &[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
         seeds.push(make(header.as_bytes(), number, body));
     }
     seeds
+}
+
+fn packed() -> Vec<Vec<u8>> {
+    let pack = |content: &[u8], description: Description| {
+        let mut packed = Vec::new();
+        pack(&mut &*content, &mut packed, &PackOptions { description, ..PackOptions::default() }).unwrap();
+        packed
+    };
+    let description = Description { name: Some("models/a".to_owned()), release: Some(7), ..Description::default() };
+    vec![
+        pack(b"", Description::default()),
+        pack(b"text text text text text text text text", description.clone()),
+        pack(&Random(3).bytes(5000), description),
+    ]
 }
 
 fn keys() -> Vec<Vec<u8>> {

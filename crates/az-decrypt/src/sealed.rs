@@ -201,7 +201,8 @@ impl OpenError {
             return Failure::new(code, format_args!("{place}: {what}"));
         }
         // A cut inside a segment is detected as such only if the header declares the length.
-        let state = if code == ErrorCode::Corrupt { "the file is damaged or cut off: copy it" } else { "copy the file" };
+        let state =
+            if code == ErrorCode::Corrupt { "the file is damaged or cut off: copy it" } else { "copy the file" };
         Failure::new(code, format_args!("{place}: {what}; nothing{} was released", after_byte(released)))
             .hint(format!("{state} again, or compare it with the publisher's digest"))
     }
