@@ -53,6 +53,24 @@ def header():
     add_case("header-length-differs", whole, "statement_mismatch", fields=ENCODING + header_field(0x81, struct.pack(">Q", 9)))
 
 
+def stream_length():
+    content = Packed(CONTENT).bytes()
+    sealed = Sealed(content, known=False)
+    length = 40 + len(content) + 16 * len(sealed.cut())
+
+    def with_length(name, declared, expect="success", cut=None, **how):
+        fields = ENCODING + header_field(0x82, struct.pack(">Q", declared))
+        body = replace(sealed, fields=fields).file()[:cut]
+        case(f"packed-stream-length-{name}", body, expect, kind="packed", **how)
+
+    with_length("right", length, released=CONTENT)
+    with_length("not-known", 0, released=CONTENT)
+    with_length("and-cut", length, "truncated", cut=-100, through_pipe=FIRST)
+    with_length("and-cut-at-a-segment", length, "truncated", cut=-(length % PIECE))
+    with_length("less", length - 1, "trailing", through_pipe=FIRST)
+    with_length("more", length + 1, "truncated", through_pipe=FIRST)
+
+
 def frames():
     pieces = Packed(CONTENT).pieces()
 
@@ -164,6 +182,7 @@ def seek_table():
 def add():
     good()
     header()
+    stream_length()
     frames()
     statement()
     mismatch()

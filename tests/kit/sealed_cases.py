@@ -201,7 +201,7 @@ def fields():
         case(f"field-{name}", replace(file, fields=data).file(), code)
 
     with_fields("type-0", tlv(0, b""))
-    for kind in (7, 0x40, 0x7F):
+    for kind in (8, 0x40, 0x7F):
         with_fields(f"unknown-{kind:#04x}", tlv(kind, b"x"))
     for kind in (3, 4, 6, 0x80, 0x81):
         with_fields(f"twice-{kind:#04x}", tlv(kind, b"x") * 2)

@@ -4,8 +4,8 @@ use crate::cli::Cli;
 use loader_archive::Compression;
 use loader_pack::{Description, PackOptions, pack};
 use loader_pipe::read_full;
-use loader_seal::{Error, Key, Metadata, SealOptions, SealedWriter, Sink, seal};
-use loader_stage::Stage;
+use loader_seal::{Error, Key, Metadata, SealOptions, SealedWriter, seal};
+use loader_stage::{Output, Stage};
 use std::io::{Cursor, Read};
 
 /// Number of bytes that show whether the plaintext is compressed.
@@ -29,7 +29,7 @@ impl Content<'_> {
         cli: &Cli,
         stage: &Stage,
         input: &mut (impl Read + Send),
-        output: &mut (impl Sink + Send),
+        output: &mut Output,
     ) -> Result<(), Error> {
         let threads = loader_stage::thread_count(cli.threads);
         let options = SealOptions {
@@ -50,15 +50,24 @@ impl Content<'_> {
         let Metadata { content_type, name, release, images, .. } = options.metadata.clone();
         let description = Description { content_type, name, release, images };
         let encoding = Some(loader_pack::ENCODING.to_owned());
-        let metadata = Metadata { encoding, content_len: self.len, ..options.metadata };
-        let mut writer = SealedWriter::new(output, self.keys, &SealOptions { metadata, ..options })?;
+        // Known only at the end, and then written over this one in a file.
+        let stream_len = output.is_file().then_some(0);
+        let metadata = Metadata { encoding, content_len: self.len, stream_len, ..options.metadata };
+        let mut writer = SealedWriter::new(&mut *output, self.keys, &SealOptions { metadata, ..options })?;
         let pack_options = PackOptions { level: cli.level, description, threads };
         let packed = pack(&mut Cursor::new(start).chain(input), &mut writer, &pack_options).map_err(seal_error)?;
         match self.len {
             Some(declared) if declared != packed.statement.content_len() => {
                 Err(Error::LengthMismatch { declared, actual: packed.statement.content_len() })
             }
-            _ => writer.finish().map(drop),
+            _ => {
+                let header = writer.finish()?;
+                if stream_len.is_some() {
+                    output.overwrite_start(header.as_bytes()).map_err(Error::Write)
+                } else {
+                    Ok(())
+                }
+            }
         }
     }
 }

@@ -68,7 +68,7 @@ impl HeaderReport {
         file_len: Option<u64>,
         packed: Option<PackedReport>,
     ) -> Self {
-        let Metadata { content_type, name, release, images, encoding, comment, content_len } = metadata.clone();
+        let Metadata { content_type, name, release, images, encoding, comment, content_len, .. } = metadata.clone();
         let sealed_size = header.sealed_len();
         // If the input ends after the headers, it is not the complete file.
         let file_size = file_len.filter(|len| *len > (header.as_bytes().len() + STREAM_HEADER_LEN) as u64);

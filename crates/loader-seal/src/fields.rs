@@ -12,6 +12,7 @@ const IMAGES: u8 = 0x06;
 const ENCODING: u8 = 0x07;
 const COMMENT: u8 = 0x80;
 const CONTENT_LEN: u8 = 0x81;
+const STREAM_LEN: u8 = 0x82;
 
 /// Lowest type that readers skip if they do not know it.
 const OPTIONAL: u8 = 0x80;
@@ -37,6 +38,9 @@ pub struct Metadata {
     pub comment: Option<String>,
     /// Length of the content in bytes, if it is encoded and its length was known before.
     pub content_len: Option<u64>,
+    /// Length in bytes of everything after the header, if it is known and does not follow
+    /// from the length of the plaintext; 0 if it is not known.
+    pub stream_len: Option<u64>,
 }
 
 /// All fields of a header.
@@ -56,7 +60,8 @@ impl Fields {
     /// # Errors
     /// [`Error::Malformed`] if a value is longer than 65535 bytes.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let Metadata { content_type, name, release, images, encoding, comment, content_len } = &self.metadata;
+        let Metadata { content_type, name, release, images, encoding, comment, content_len, stream_len } =
+            &self.metadata;
         let text = |text: &Option<String>| text.as_ref().map(|text| text.clone().into_bytes());
         let number = |number: &Option<u64>| number.map(|number| number.to_be_bytes().to_vec());
         let mut all: Vec<(u8, Vec<u8>)> = Vec::new();
@@ -70,6 +75,7 @@ impl Fields {
             (ENCODING, text(encoding)),
             (COMMENT, text(comment)),
             (CONTENT_LEN, number(content_len)),
+            (STREAM_LEN, number(stream_len)),
         ];
         all.extend(single.into_iter().filter_map(|(kind, value)| Some((kind, value?))));
         all.extend(self.unknown.iter().cloned());
@@ -119,10 +125,18 @@ impl Fields {
             ENCODING => metadata.encoding = Some(text()?),
             COMMENT => metadata.comment = Some(text()?),
             CONTENT_LEN => metadata.content_len = Some(number()?),
+            STREAM_LEN => metadata.stream_len = Some(number()?),
             kind if kind >= OPTIONAL => self.unknown.push((kind, value.to_vec())),
             _ => return Err(unsupported("field", kind)),
         }
         Ok(())
+    }
+
+    /// Returns the length of the stream in fields that are not verified yet, if it is known.
+    pub(crate) fn stream_len(bytes: &[u8]) -> Option<u64> {
+        let mut fields = walk(bytes).flatten();
+        let (_, value) = fields.find(|(kind, _)| *kind == STREAM_LEN)?;
+        value.try_into().map(u64::from_be_bytes).ok().filter(|len| *len > 0)
     }
 
     /// Returns the slots in fields that are not verified yet. Skips invalid fields, which

@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 pub struct Header {
     bytes: Vec<u8>,
     fixed: FixedPart,
+    /// Length of the stream in the fields.
+    stream_len: Option<u64>,
     key_slots: Vec<KeySlot>,
     device_slots: Vec<DeviceSlot>,
 }
@@ -123,8 +125,9 @@ impl Header {
         if FIXED_LEN + more < header_len {
             return Err(truncated_header(FIXED_LEN + more));
         }
-        let (key_slots, device_slots) = Fields::slots(&bytes[FIXED_LEN..header_len - MAC_LEN]);
-        Ok(Self { bytes, fixed, key_slots, device_slots })
+        let fields = &bytes[FIXED_LEN..header_len - MAC_LEN];
+        let ((key_slots, device_slots), stream_len) = (Fields::slots(fields), Fields::stream_len(fields));
+        Ok(Self { bytes, fixed, stream_len, key_slots, device_slots })
     }
 
     /// Builds a header with its MAC. The header length in `layout` is ignored.
@@ -149,8 +152,13 @@ impl Header {
         bytes.extend(fixed.to_bytes());
         bytes.extend(field_bytes);
         bytes.extend(header_mac(file_key, &bytes).finalize().into_bytes());
-        let header =
-            Self { bytes, fixed, key_slots: fields.key_slots.clone(), device_slots: fields.device_slots.clone() };
+        let header = Self {
+            bytes,
+            fixed,
+            stream_len: fields.metadata.stream_len.filter(|len| *len > 0),
+            key_slots: fields.key_slots.clone(),
+            device_slots: fields.device_slots.clone(),
+        };
         Ok(Unlocked { header, metadata: fields.metadata.clone(), stream_key: stream_key(file_key) })
     }
 
@@ -223,9 +231,12 @@ impl Header {
     }
 
     /// Returns the length of the sealed file in bytes, if the header declares the length
-    /// of the plaintext.
+    /// of the plaintext or of the stream.
     pub fn sealed_len(&self) -> Option<u64> {
-        self.layout().sealed_len(self.plaintext_len()?)
+        match self.plaintext_len() {
+            Some(len) => self.layout().sealed_len(len),
+            None => (self.bytes.len() as u64).checked_add(self.stream_len?),
+        }
     }
 
     /// Returns the random id of the file.

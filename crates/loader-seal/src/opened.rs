@@ -5,6 +5,7 @@
 //! [`Error`] that one contains.
 
 use crate::cipher::SegmentCipher;
+use crate::layout::STREAM_HEADER_LEN;
 use crate::open::seek;
 use crate::seal::{Segment, SegmentReader};
 use crate::{Error, Unlocked};
@@ -41,6 +42,7 @@ impl Unlocked {
     /// [`Error::LengthMismatch`], [`Error::Read`].
     pub fn opened_file<R: Read + Seek>(&self, mut input: R) -> Result<OpenedFile<'_, R>, Error> {
         let (cipher, extent) = self.stream_extent(&mut input)?;
+        self.check_sealed_len(extent.sealed_len, extent.last_segment)?;
         let buffer = vec![0; self.header().layout().segment_len];
         let mut file = OpenedFile { unlocked: self, cipher, input, extent, buffer, cached: None, position: 0 };
         file.load(file.extent.last_segment)?;
@@ -59,6 +61,10 @@ impl<R: Read> Read for OpenedStream<'_, R> {
             let Some(segment) = self.segments.fill(&mut self.buffer, full_len)? else { return Ok(0) };
             let opened = self.unlocked.open_segment(&self.cipher, &segment, &mut self.buffer);
             self.unread = opened.map_err(io::Error::from)?;
+            if segment.last {
+                let header_len = self.unlocked.header().as_bytes().len() + STREAM_HEADER_LEN;
+                self.unlocked.check_sealed_len(header_len as u64 + self.segments.total_len, segment.index)?;
+            }
         }
         let len = self.unread.len().min(buffer.len());
         let start = self.unread.start;
@@ -161,6 +167,17 @@ impl Error {
 }
 
 impl Unlocked {
+    /// Compares the length of the file, whose last segment is `last`, with the header.
+    fn check_sealed_len(&self, sealed_len: u64, last: u64) -> Result<(), Error> {
+        match self.header().sealed_len() {
+            Some(declared) if sealed_len < declared => {
+                Err(Error::Truncated { at: sealed_len, inside: format!("segment {last}") })
+            }
+            Some(declared) if sealed_len > declared => Err(Error::Trailing { offset: declared }),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn segment_at(&self, extent: &SealedExtent, index: u64) -> Segment {
         let layout = self.header().layout();
         let full_len = layout.full_segment_len(index) as u64;

@@ -60,29 +60,45 @@ pub fn seal(
     keys: &[Key],
     options: &SealOptions,
 ) -> Result<(Header, u64), Error> {
-    let unlocked = new_header(keys, options)?;
-    let plaintext_len = write_stream(input, output, options, &unlocked)?;
-    Ok((unlocked.header().clone(), plaintext_len))
+    let file = NewFile::new(keys, options)?;
+    seal_with(input, output, options, &file.id, &file.key, &file.fields)
 }
 
-/// Builds a header with a new file key and a slot for each of `keys`.
-///
-/// # Errors
-/// [`Error::Malformed`], [`Error::Random`].
-pub(crate) fn new_header(keys: &[Key], options: &SealOptions) -> Result<Unlocked, Error> {
-    if keys.is_empty() {
-        return Err(Error::malformed("no key to seal for"));
+/// Random values and fields of a new file.
+pub(crate) struct NewFile {
+    pub(crate) id: [u8; 16],
+    pub(crate) key: FileKey,
+    pub(crate) fields: Fields,
+}
+
+impl NewFile {
+    /// Creates a new file key and a slot for each of `keys`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::Random`].
+    pub(crate) fn new(keys: &[Key], options: &SealOptions) -> Result<Self, Error> {
+        if keys.is_empty() {
+            return Err(Error::malformed("no key to seal for"));
+        }
+        let id = random_array()?;
+        let key = Zeroizing::new(random_array()?);
+        let slots = keys.iter().map(|reader| KeySlot::wrap(&key, reader, &id));
+        let fields = Fields {
+            key_slots: slots.collect::<Result<_, _>>()?,
+            metadata: options.metadata.clone(),
+            unknown: Vec::from_iter(spare_slots_field(options.spare_slots)),
+            ..Fields::default()
+        };
+        Ok(Self { id, key, fields })
     }
-    let file_id = random_array()?;
-    let file_key = Zeroizing::new(random_array()?);
-    let slots = keys.iter().map(|key| KeySlot::wrap(&file_key, key, &file_id));
-    let fields = Fields {
-        key_slots: slots.collect::<Result<_, _>>()?,
-        metadata: options.metadata.clone(),
-        unknown: Vec::from_iter(spare_slots_field(options.spare_slots)),
-        ..Fields::default()
-    };
-    build_header(options, &file_id, &file_key, &fields)
+
+    /// Builds the header.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub(crate) fn header(&self, options: &SealOptions) -> Result<Unlocked, Error> {
+        build_header(options, &self.id, &self.key, &self.fields)
+    }
 }
 
 /// Seals with the given file key. `fields` contains the slots for it.

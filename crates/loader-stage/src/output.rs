@@ -12,7 +12,7 @@ use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Maximum number of symbolic links in a chain, as in the kernel (path_resolution(7)).
@@ -185,6 +185,17 @@ impl Output {
     /// `reader_gone` if the reader closed the pipe; `io` for other failures.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.write_all(bytes).map_err(|error| Failure::io(&self.name, &error))
+    }
+
+    /// Replaces the first bytes that were written, which is possible only for a file.
+    ///
+    /// # Errors
+    /// Those of the write; [`io::ErrorKind::Unsupported`] if the output is not a file.
+    pub fn overwrite_start(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.destination {
+            Destination::File(file) => file.file().write_all_at(bytes, 0),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// Completes the output: a file is made durable and put at its path. A file that is

@@ -33,7 +33,9 @@ pub(crate) fn archive(context: &Context<'_>) -> Result<Finding, Failure> {
             "az-decrypt --verify-only checks the whole archive",
         );
     }
-    for (detail, value) in [("plaintext_size", header.plaintext_len()), ("release", metadata.release)] {
+    for (detail, value) in
+        [("plaintext_size", header.plaintext_len().or(metadata.content_len)), ("release", metadata.release)]
+    {
         finding = value.into_iter().fold(finding, |finding, value| finding.with(detail, value));
     }
     let key_ids = header.key_slots().iter().map(|slot| slot.key_id.to_string()).collect::<Vec<_>>();

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::finding::Finding;
 use loader_engine::{Room, Store};
 use loader_model::printable;
+use loader_seal::Header;
 use loader_stage::{ErrorCode, Failure};
 
 pub(crate) fn engine(context: &Context<'_>) -> Result<Finding, Failure> {
@@ -31,7 +32,10 @@ pub(crate) fn space(context: &Context<'_>) -> Result<Finding, Failure> {
         Err(skipped) => return Ok(skipped),
     };
     let root = root.display();
-    let Some(len) = archive.and_then(|sealed| sealed.header.plaintext_len()) else {
+    let content_len = |header: &Header| {
+        header.plaintext_len().or_else(|| header.unverified_metadata().ok().and_then(|metadata| metadata.content_len))
+    };
+    let Some(len) = archive.and_then(|sealed| content_len(&sealed.header)) else {
         let hint = "pass ARCHIVE, or set AZ_ARCHIVE; its header must contain the length";
         return Ok(Finding::skipped(
             format_args!("no archive to compare with the {free} bytes free under {root}"),

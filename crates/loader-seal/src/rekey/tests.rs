@@ -17,6 +17,7 @@ fn sealed_for(keys: &[Key], suite: Suite) -> Vec<u8> {
         encoding: Some("zstd".to_owned()),
         comment: Some("remark".to_owned()),
         content_len: Some(9),
+        stream_len: None,
     };
     let plaintext_len = Some(PLAINTEXT.len() as u64);
     let options = SealOptions { suite, segment_log2: 12, plaintext_len, metadata, spare_slots: 0, threads: 1 };
