@@ -75,7 +75,8 @@ impl HeaderReport {
         let verified = packed.is_some();
         let PackedReport { statement, is_complete } = packed.unwrap_or_default();
         let content_size = statement.as_ref().map(|statement| statement.content_size).or(content_len);
-        let is_whole = parts.is_none() && is_complete != Some(false);
+        let complete = is_complete.or(sealed_size.zip(file_len).map(|(sealed, file)| sealed == file));
+        let is_whole = parts.is_none() && complete != Some(false);
         let sizes = file_size.zip(content_size).filter(|(_, content)| is_whole && *content > 0);
         Self {
             verified,
@@ -87,7 +88,7 @@ impl HeaderReport {
             plaintext_size: header.plaintext_len(),
             sealed_size,
             file_size,
-            complete: is_complete.or(sealed_size.zip(file_len).map(|(sealed, file)| sealed == file)),
+            complete,
             encoding,
             content_size,
             ratio: sizes.map(|(file, content)| (file as f64 / content as f64 * 1000.0).round() / 1000.0),
