@@ -16,13 +16,14 @@ def prepare(bench):
     run(f"az-encrypt --raw --suite ctr-hmac --key-file {key} {plain} > {at('plain.ctr')}")
     run(f"openssl enc -aes-256-ctr {ZEROS} -in {plain} -out {at('plain.ssl')}")
     if shutil.which("age"):
-        run(f"[ -e {at('age.key')} ] || age-keygen -o {at('age.key')} 2>/dev/null")
         run(f"age -r {recipient(bench)} {plain} > {at('plain.age')}")
     if shutil.which("gpg"):
         run(f"mkdir -p -m 700 {at('gpg')}; echo pass > {at('pass')}; {gpg(bench)} --yes --compress-algo none -c -o {at('plain.gpg')} {plain}")
 
 
 def recipient(bench):
+    """The recipient for age whose key is age.key, made the first time."""
+    run(f"[ -e {bench.path('age.key')} ] || age-keygen -o {bench.path('age.key')} 2>/dev/null")
     return run(f"age-keygen -y {bench.path('age.key')}").strip()
 
 
