@@ -1,4 +1,4 @@
-"""az-decrypt and az-encrypt against age, rage, openssl, gpg and cat"""
+"""az-decrypt and az-encrypt --raw against age, rage, openssl, gpg and cat"""
 import shutil
 
 from common import MIB, run
@@ -22,7 +22,7 @@ def prepare(bench):
 
 
 def recipient(bench):
-    """The recipient for age whose key is age.key, made the first time."""
+    """Returns the age recipient of age.key, which the first call creates."""
     run(f"[ -e {bench.path('age.key')} ] || age-keygen -o {bench.path('age.key')} 2>/dev/null")
     return run(f"age-keygen -y {bench.path('age.key')}").strip()
 
@@ -70,7 +70,7 @@ def sealing(bench):
     ]
     commands += [(f"{peer} -e", f"{peer} -r {recipient(bench)} {plain} {SINK}") for peer in ["age", "rage"] if shutil.which(peer)]
     figures = bench.hyperfine("encrypt", commands)
-    bench.table(f"Sealing {size} MiB into a pipe", figures, "az-encrypt", size)
+    bench.table(f"Sealing {size} MiB into a pipe (--raw)", figures, "az-encrypt", size)
     return figures
 
 
