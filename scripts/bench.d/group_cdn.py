@@ -15,7 +15,7 @@ def add_options(parser):
 
 def prepare(bench):
     plain = bench.plain(bench.options.size * MIB)
-    run(f"az-encrypt --key-file {bench.key()} {plain} > {bench.path('plain.enc')}")
+    run(f"az-encrypt --raw --key-file {bench.key()} {plain} > {bench.path('plain.enc')}")
 
 
 def measure(bench):
