@@ -1,7 +1,7 @@
 //! Compression of a piece to a frame, and back.
 
 use crate::frame::{frame_len_max, store};
-use std::io;
+use std::ops::RangeInclusive;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::CParameter;
 
@@ -19,20 +19,19 @@ const SLOW_SAVES: usize = 10;
 /// faster to unpack.
 const FRAME_SAVES: usize = 1;
 
-/// log2 of the number of entries in the hash table of the compressor, for the levels up to
-/// [`BOUNDED_LEVEL_MAX`]. It makes files 0.4 % longer than the default of zstd for pieces of
+/// log2 of the number of entries in the hash table of the compressor, for
+/// [`BOUNDED_LEVELS`]. It makes files 0.4 % longer than the default of zstd for pieces of
 /// 4 MiB, takes a fifth less time, and saves 10 MiB for two threads.
 const HASH_LOG: u32 = 20;
 
-/// Highest level whose memory is bounded by [`HASH_LOG`]. Higher levels are chosen for the
-/// shortest file.
-const BOUNDED_LEVEL_MAX: i32 = 12;
+/// Levels whose memory is bounded by [`HASH_LOG`]. Lower levels need less, and higher ones
+/// are chosen for the shortest file.
+const BOUNDED_LEVELS: RangeInclusive<i32> = 5..=12;
 
 /// Compresses pieces. Its memory is reused.
 pub(crate) struct PieceCompressor {
     level: i32,
     zstd: Compressor<'static>,
-    samples: Vec<u8>,
 }
 
 impl PieceCompressor {
@@ -40,7 +39,7 @@ impl PieceCompressor {
     /// The message of zstd, if it has too little memory.
     pub(crate) fn new(level: i32) -> Result<Self, String> {
         let zstd = Compressor::new(level).map_err(|error| error.to_string())?;
-        Ok(Self { level, zstd, samples: Vec::new() })
+        Ok(Self { level, zstd })
     }
 
     /// Writes the frame of `piece` to the start of `frame`, which has room for
@@ -65,14 +64,22 @@ impl PieceCompressor {
         }
     }
 
-    /// Compresses samples of `piece`. Returns true if they become much shorter.
+    /// Compresses samples of `piece`, which are collected in the part of `room` that a frame
+    /// uses anyway. Returns true if they become much shorter.
     fn samples_shrink(&mut self, piece: &[u8], room: &mut [u8]) -> bool {
-        self.samples.clear();
-        for part in piece.chunks(SAMPLE_DISTANCE) {
-            self.samples.extend(&part[..part.len().min(SAMPLE_LEN)]);
+        let parts = piece.chunks(SAMPLE_DISTANCE).map(|part| &part[..part.len().min(SAMPLE_LEN)]);
+        let total: usize = parts.clone().map(<[u8]>::len).sum();
+        let frame_len = room.len().saturating_sub(total).min(frame_len_max(total));
+        let (frame, samples) = room.split_at_mut(frame_len);
+        let samples = &mut samples[..total];
+        let mut rest = &mut *samples;
+        for part in parts {
+            let (place, after) = rest.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = after;
         }
-        let len = run(&mut self.zstd, TRIAL_LEVEL, &self.samples, room);
-        len.is_some_and(|len| saves(self.samples.len(), len, SLOW_SAVES))
+        let len = run(&mut self.zstd, TRIAL_LEVEL, samples, frame);
+        len.is_some_and(|len| saves(total, len, SLOW_SAVES))
     }
 }
 
@@ -80,11 +87,9 @@ impl PieceCompressor {
 /// stored piece.
 fn run(zstd: &mut Compressor<'static>, level: i32, piece: &[u8], frame: &mut [u8]) -> Option<usize> {
     // 0 is the default of the level.
-    let is_bounded = (TRIAL_LEVEL + 1..=BOUNDED_LEVEL_MAX).contains(&level);
-    let hash_log = if is_bounded && piece.len() >> HASH_LOG > 0 { HASH_LOG } else { 0 };
+    let hash_log = if BOUNDED_LEVELS.contains(&level) && piece.len() >> HASH_LOG > 0 { HASH_LOG } else { 0 };
     let set = zstd.set_compression_level(level).and_then(|()| zstd.set_parameter(CParameter::HashLog(hash_log)));
-    let compressed: io::Result<usize> = set.and_then(|()| zstd.compress_to_buffer(piece, frame));
-    compressed.ok()
+    set.and_then(|()| zstd.compress_to_buffer(piece, frame)).ok()
 }
 
 fn saves(len: usize, compressed: usize, parts_of_100: usize) -> bool {
