@@ -159,7 +159,7 @@ pub(crate) fn random_hex(len: usize) -> String {
 }
 
 /// Returns `bytes` in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

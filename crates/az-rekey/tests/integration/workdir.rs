@@ -1,10 +1,11 @@
 //! Temporary directory with keys and sealed files, in which az-rekey is run.
 
 use loader_seal::{Header, Key, Metadata, SealOptions, Suite, seal};
+use loader_testkit::Finished;
 use loader_testkit::test_dir::TestDir;
 use serde_json::Value;
 use std::ops::Deref;
-use std::process::{Command, Output};
+use std::process::Command;
 
 const AZ_REKEY: &str = env!("CARGO_BIN_EXE_az-rekey");
 
@@ -65,7 +66,7 @@ impl WorkDir {
         Ok(plain)
     }
 
-    pub(crate) fn run(&self, args: &[&str], stdin: &[u8]) -> Output {
+    pub(crate) fn run(&self, args: &[&str], stdin: &[u8]) -> Finished {
         self.0.run(AZ_REKEY, args, stdin)
     }
 
@@ -77,8 +78,8 @@ impl WorkDir {
     #[track_caller]
     pub(crate) fn step(&self, args: &[&str], step: &str) -> Value {
         let output = self.run(args, b"");
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        let stderr = output.stderr;
+        assert_eq!(output.status, 0, "{stderr}");
         let mut events = stderr.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         events.find(|event| event["step"] == step).unwrap()["detail"].clone()
     }
