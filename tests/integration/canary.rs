@@ -6,13 +6,14 @@ mod memory;
 mod running;
 
 use loader_seal::Key;
+use loader_testkit::read_request;
+use loader_testkit::test_dir::TestDir;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use tempfile::TempDir;
 use tests::site::{PASSWORD, Site};
 use tests::{Finished, bash, run, say, write_secret};
 
@@ -31,36 +32,36 @@ const SECRETS: [&str; 8] = [PASSWORD, WRONG_PASSWORD, DEVICE_SECRET, CDN_SECRET,
 /// A site, and a separate directory for everything that the stages write.
 struct Watched {
     site: Site,
-    folder: TempDir,
+    dir: TestDir,
 }
 
 impl Watched {
     fn new(site: Site) -> Self {
-        let folder = TempDir::new().unwrap();
+        let dir = TestDir::new();
         for name in ["run", "tmp", "cache", "home", "traces"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::create_dir(dir.path(name)).unwrap();
         }
-        write_secret(&site.file("device-secret"), DEVICE_SECRET);
-        write_secret(&site.file("other.key"), &Key::from_bytes([0x2f; 32]).to_text());
-        Self { site, folder }
+        write_secret(&site.path("device-secret"), DEVICE_SECRET);
+        write_secret(&site.path("other.key"), Key::from_bytes([0x2f; 32]).to_text());
+        Self { site, dir }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path(name)
     }
 
     /// Sets the environment of `command` so that it writes only to this directory.
     fn configure(&self, command: &mut Command) {
         self.site.configure(command);
         command
-            .env("AZ_RUN_DIR", self.file("run"))
-            .env("AZ_EVENTS_FILE", self.file("events.jsonl"))
-            .env("AZ_CACHE_DIR", self.file("cache"))
-            .env("TMPDIR", self.file("tmp"))
-            .env("HOME", self.file("home"))
-            .env("TRACES", self.file("traces"))
+            .env("AZ_RUN_DIR", self.path("run"))
+            .env("AZ_EVENTS_FILE", self.path("events.jsonl"))
+            .env("AZ_CACHE_DIR", self.path("cache"))
+            .env("TMPDIR", self.path("tmp"))
+            .env("HOME", self.path("home"))
+            .env("TRACES", self.path("traces"))
             .env("AZ_RETRIES", "0")
-            .current_dir(self.folder.path());
+            .current_dir(self.dir.root());
     }
 
     /// Runs `script`, in which `t STAGE …` runs a stage, under strace if possible.
@@ -72,28 +73,28 @@ impl Watched {
         let mut command = bash(&format!("t() {{ {tracer} \"$@\"; }}; {script}"));
         self.configure(&mut command);
         command.envs(settings.iter().copied());
-        command.stderr(fs::File::create(self.file("stderr")).unwrap());
+        command.stderr(fs::File::create(self.path("stderr")).unwrap());
         let finished = run(command, input);
-        Finished { stderr: fs::read_to_string(self.file("stderr")).unwrap(), ..finished }
+        Finished { stderr: fs::read_to_string(self.path("stderr")).unwrap(), ..finished }
     }
 
     /// Writes a copy of the secret file `from` with a different last letter.
     fn damage(&self, name: &str, from: &str) {
-        let text = fs::read_to_string(self.site.file(from)).unwrap();
+        let text = fs::read_to_string(self.site.path(from)).unwrap();
         let line = text.lines().find(|line| line.starts_with("AZ-")).unwrap();
         let last = if line.ends_with('Q') { 'P' } else { 'Q' };
-        write_secret(&self.site.file(name), &format!("{}{last}", &line[..line.len() - 1]));
+        write_secret(&self.site.path(name), format!("{}{last}", &line[..line.len() - 1]));
     }
 
     /// Checks everything that was written, and deletes the traces.
     fn check(&self, place: &str) {
-        for path in files(self.folder.path()) {
+        for path in files(self.dir.root()) {
             let content = fs::read(&path).unwrap();
-            let name = path.strip_prefix(self.folder.path()).unwrap();
+            let name = path.strip_prefix(self.dir.root()).unwrap();
             if name.starts_with("traces") {
                 let stage = name.file_name().unwrap().to_str().unwrap();
-                let folder = self.site.folder().to_str().unwrap();
-                check_trace(place, stage, folder, &String::from_utf8_lossy(&content));
+                let root = self.site.root().to_str().unwrap();
+                check_trace(place, stage, root, &String::from_utf8_lossy(&content));
                 fs::remove_file(&path).unwrap();
             } else {
                 check_none(&format!("{place}: {}", name.display()), &content);
@@ -124,15 +125,15 @@ fn told_by(stage: &str) -> &'static [&'static str] {
 }
 
 /// Checks a trace: each line is a system call with the paths of its descriptors. The
-/// device's own files are in `folder`.
-fn check_trace(place: &str, stage: &str, folder: &str, trace: &str) {
+/// device's own files are in `root`.
+fn check_trace(place: &str, stage: &str, root: &str, trace: &str) {
     assert!(trace.contains("execve("), "{place}: no trace of {stage}");
     for call in trace.lines() {
         let (_, call) = call.trim_start().split_once(char::is_whitespace).unwrap();
         let call = call.trim_start();
         let target = call.split_once('<').map_or("", |(_, target)| target);
         let allowed = match call.split('(').next().unwrap() {
-            "write" | "writev" if target.starts_with("pipe:") || target.starts_with(folder) => output_of(stage),
+            "write" | "writev" if target.starts_with("pipe:") || target.starts_with(root) => output_of(stage),
             "write" | "writev" | "sendto" | "sendmsg" if target.starts_with("socket:") => told_by(stage),
             _ => &[],
         };
@@ -150,9 +151,9 @@ fn check_none(place: &str, bytes: &[u8]) {
     }
 }
 
-/// Returns all files below `folder`.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+/// Returns all files below `dir`.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
@@ -178,10 +179,10 @@ fn an_unlock_leaks_no_secret() {
         let watched = Watched::new(site);
         let finished = watched.run(UNLOCK, &[], b"");
         assert_eq!(finished.status, 0, "{}", finished.stderr);
-        assert!(finished.stdout == fs::read(watched.site.file("images.tar")).unwrap(), "other bytes");
-        assert!(files(&watched.file("run")).len() >= 4 && watched.file("events.jsonl").exists());
+        assert!(finished.stdout == fs::read(watched.site.path("images.tar")).unwrap(), "other bytes");
+        assert!(files(&watched.path("run")).len() >= 4 && watched.path("events.jsonl").exists());
         for (stage, secret) in [("az-login", TOKEN), ("az-fetch", FRAGMENT), ("az-join", KEY)] {
-            let trace = fs::read_to_string(watched.file("traces").join(stage)).unwrap_or_default();
+            let trace = fs::read_to_string(watched.path("traces").join(stage)).unwrap_or_default();
             assert!(!can_trace() || trace.contains(secret), "the trace of {stage} does not show its output");
         }
         watched.check("unlock");
@@ -191,13 +192,13 @@ fn an_unlock_leaks_no_secret() {
 #[test]
 fn a_device_secret_is_never_sent() {
     let watched = Watched::new(Site::start());
-    let secret = watched.site.file("device-secret");
+    let secret = watched.site.path("device-secret");
     let finished = watched.run(UNLOCK, &[("AZ_DEVICE_SECRET_FILE", &secret)], b"");
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     watched.check("unlock with a device secret");
     // A device secret that does not match the one the server sealed to.
     let watched = Watched::new(Site::with_sealed_fragment());
-    let secret = watched.site.file("device-secret");
+    let secret = watched.site.path("device-secret");
     let finished = watched.run(UNLOCK, &[("AZ_DEVICE_SECRET_FILE", &secret)], b"");
     assert!(finished.stderr.contains("\"wrong_device\""), "{}", finished.stderr);
     watched.check("a wrong device secret");
@@ -213,17 +214,17 @@ fn a_model_leaks_no_secret() {
     let finished = watched.run("t az-cdn-creds", &[], &token);
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     watched.check("credentials of the CDN");
-    write_secret(&watched.site.file("cdn"), &finished.text());
+    write_secret(&watched.site.path("cdn"), finished.text());
     assert!(finished.text().contains(CDN_SECRET));
-    let key = watched.site.file("key");
+    let key = watched.site.path("key");
     let line = r#"t az-fetch --cdn-file "$SITE/cdn" models/yolo.onnx | t az-decrypt --key-file "$OPENS""#;
     // From the CDN, from the cache, and with a wrong key.
-    for (key, status) in [(&key, 0), (&key, 0), (&watched.site.file("other.key"), 79)] {
+    for (key, status) in [(&key, 0), (&key, 0), (&watched.site.path("other.key"), 79)] {
         let finished = watched.run(line, &[("OPENS", key)], &token);
         assert_eq!(finished.status, status, "{}", finished.stderr);
         watched.check("model");
     }
-    assert!(!files(&watched.file("cache")).is_empty());
+    assert!(!files(&watched.path("cache")).is_empty());
 }
 
 #[test]
@@ -232,19 +233,19 @@ fn a_failure_leaks_no_secret() {
     let site = &watched.site;
     watched.damage("damaged.key", "key");
     watched.damage("damaged.frag", "device.frag");
-    let broken = fs::read_to_string(site.file("credentials.json")).unwrap();
-    write_secret(&site.file("broken.json"), broken.trim_end().strip_suffix('}').unwrap());
-    write_secret(&site.file("broken-cdn.json"), &format!(r#"{{"downloader_access_secret":"{CDN_SECRET}","host":5"#));
-    write_secret(&site.file("damaged-secret"), &format!("{DEVICE_SECRET}x"));
+    let broken = fs::read_to_string(site.path("credentials.json")).unwrap();
+    write_secret(&site.path("broken.json"), broken.trim_end().strip_suffix('}').unwrap());
+    write_secret(&site.path("broken-cdn.json"), format!(r#"{{"downloader_access_secret":"{CDN_SECRET}","host":5"#));
+    write_secret(&site.path("damaged-secret"), format!("{DEVICE_SECRET}x"));
     let key_of_others = r#"t az-decrypt --key-file "$SITE/other.key" "$IMAGES""#;
     for (what, line, settings, code) in [
-        ("password", UNLOCK, vec![("AZ_CREDENTIALS_FILE", site.file("wrong.json"))], "not_permitted"),
-        ("fragment", UNLOCK, vec![("DEVICE_FRAGMENT", site.file("foreign.frag"))], "wrong_fragment"),
-        ("kind of file", UNLOCK, vec![("DEVICE_FRAGMENT", site.file("key"))], "malformed"),
+        ("password", UNLOCK, vec![("AZ_CREDENTIALS_FILE", site.path("wrong.json"))], "not_permitted"),
+        ("fragment", UNLOCK, vec![("DEVICE_FRAGMENT", site.path("foreign.frag"))], "wrong_fragment"),
+        ("kind of file", UNLOCK, vec![("DEVICE_FRAGMENT", site.path("key"))], "malformed"),
         (
             "token",
             r#"t az-fetch key-fragment < "$SITE/expired.jwt""#,
-            vec![("AZ_CREDENTIALS_FILE", site.file("wrong.json"))],
+            vec![("AZ_CREDENTIALS_FILE", site.path("wrong.json"))],
             "not_permitted",
         ),
         ("secret for a token", r#"t az-fetch key-fragment < "$SITE/key""#, vec![], "malformed"),
@@ -258,8 +259,8 @@ fn a_failure_leaks_no_secret() {
         ("key", key_of_others, vec![], "wrong_key"),
         ("letter in a key", r#"t az-decrypt --key-file "$SITE/damaged.key" "$IMAGES""#, vec![], "malformed"),
         ("letter in a key to cut", r#"t az-split < "$SITE/damaged.key""#, vec![], "malformed"),
-        ("letter in a fragment", UNLOCK, vec![("DEVICE_FRAGMENT", site.file("damaged.frag"))], "malformed"),
-        ("bracket in credentials", "t az-login", vec![("AZ_CREDENTIALS_FILE", site.file("broken.json"))], "malformed"),
+        ("letter in a fragment", UNLOCK, vec![("DEVICE_FRAGMENT", site.path("damaged.frag"))], "malformed"),
+        ("bracket in credentials", "t az-login", vec![("AZ_CREDENTIALS_FILE", site.path("broken.json"))], "malformed"),
         (
             "bracket in the CDN's credentials",
             r#"t az-fetch --cdn-file "$SITE/broken-cdn.json" models/yolo.onnx < "$SITE/jwt""#,
@@ -289,20 +290,7 @@ fn echoing_server() -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let mut request = vec![0; 64 * 1024];
-            let mut len = 0;
-            // The client sends header and body together or separately.
-            loop {
-                let end: &[u8] = if request.starts_with(b"GET") { b"\r\n\r\n" } else { b"}" };
-                if request[..len].ends_with(end) {
-                    break;
-                }
-                match stream.read(&mut request[len..]) {
-                    Ok(more) if more > 0 => len += more,
-                    _ => break,
-                }
-            }
-            let text = String::from_utf8_lossy(&request[..len]).replace("\r\n", " ");
+            let text = read_request(&mut stream).replace("\r\n", " ");
             let head = "HTTP/1.1 500 Oops\r\ncontent-type: text/plain\r\nconnection: close\r\n";
             let _ = write!(stream, "{head}content-length: {}\r\n\r\n{text}", text.len());
         }

@@ -28,7 +28,7 @@ fn has_faketime() -> bool {
 fn at(site: &Site, time: &str, line: &str) -> Finished {
     let mut command = bash(&format!("faketime '{time}' {line}"));
     site.configure(&mut command);
-    command.current_dir(site.folder()).env("TZ", "UTC").env_remove("SOURCE_DATE_EPOCH");
+    command.current_dir(site.root()).env("TZ", "UTC").env_remove("SOURCE_DATE_EPOCH");
     run(command, b"")
 }
 
@@ -54,8 +54,8 @@ fn a_token_is_not_verified_with_an_unset_clock() {
     }
     let site = Site::start();
     for (name, text) in [("verified.jwt", TOKEN), ("secret", SECRET)] {
-        fs::write(site.file(name), format!("{text}\n")).unwrap();
-        set_mode(&site.file(name), 0o600);
+        fs::write(site.path(name), format!("{text}\n")).unwrap();
+        set_mode(&site.path(name), 0o600);
     }
     let whoami = "az-whoami --token-file verified.jwt --jwt-key-file secret";
     assert!(at(&site, NOW, whoami).text().contains("\"verified\":true"));
@@ -75,7 +75,7 @@ fn a_refused_token_is_renewed_once_or_reported() {
     let today = |line: &str| {
         let mut command = bash(line);
         site.configure(&mut command);
-        command.current_dir(site.folder());
+        command.current_dir(site.root());
         run(command, b"")
     };
     assert_eq!(today(fetch).status, 0);

@@ -4,97 +4,82 @@
 use loader_seal::Key;
 use loader_seal::device::{Binding, Cost, SealedKind, seal};
 use loader_seal::fragment::{Scheme, split};
-use loader_testkit::{Config, DevServer, FragmentForm, SealCost, Settings};
-use serde_json::json;
+use loader_testkit::test_dir::TestDir;
+use loader_testkit::{FragmentForm, Settings, Site, SiteConfig, UserRecord, credentials, write_below};
 use std::fs;
-use std::path::PathBuf;
+use std::ops::Deref;
 use std::process::Command;
-use tempfile::TempDir;
 use tests::{Finished, bash, filter, hex, run, set_mode};
 
-const PASSWORD: &str = "a password of the tests";
-const EMAIL: &str = "device@example.com";
-const USER: &str = "00000000-0000-4000-8000-000000000042";
 const SECRET: [u8; 32] = [0x5e; 32];
 
 /// Hardware serial numbers, which no output may contain.
 const SERIALS: [&str; 4] = ["4c4c4544-0042-3510-8052-b4c04f564231", "S4EVNF0M812345P", "S4EVNF0M899999Q", "7xk2kh3"];
 
-/// A server, and a device whose user is bound to its hardware.
-struct Device {
-    server: DevServer,
-    folder: TempDir,
+/// A site with a device whose user is bound to its hardware.
+struct Device(Site);
+
+impl Deref for Device {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.0
+    }
 }
 
 impl Device {
     /// Creates a device. If `secret` is set, resources are additionally sealed with a device secret.
     fn new(secret: bool) -> Self {
-        let folder = TempDir::new().unwrap();
-        let device = |name: &str| folder.path().join(name);
+        let dir = TestDir::new();
         for (path, value) in [
             ("sys/class/dmi/id/product_uuid", SERIALS[0]),
             ("sys/class/dmi/id/board_serial", SERIALS[3]),
             ("sys/class/nvme/nvme0/serial", SERIALS[1]),
         ] {
-            let path = device("system").join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, value).unwrap();
+            write_below(&dir.path("system").join(path), value);
         }
         let az_hwid = |what: &[&str]| {
             let mut command = filter("az-hwid");
-            command.arg("--sysroot").arg(device("system")).args(what);
+            command.arg("--sysroot").arg(dir.path("system")).args(what);
             let finished = run(command, b"");
             assert_eq!(finished.status, 0, "{}", finished.stderr);
             finished.text()
         };
-        let hardware = az_hwid(&[]).trim().to_owned();
-        fs::write(device("card.json"), az_hwid(&["--enroll"])).unwrap();
+        let hardware = Some(az_hwid(&[]).trim().to_owned());
+        fs::write(dir.path("card.json"), az_hwid(&["--enroll"])).unwrap();
 
         let device_secret = secret.then(|| hex(&SECRET));
-        let user = json!([{
-            "id": USER, "email": EMAIL, "password": PASSWORD, "role": "Operator",
-            "hardware": hardware, "device_secret": device_secret,
-        }]);
-        fs::create_dir_all(device("seed/resources/models")).unwrap();
-        fs::write(device("seed/users.json"), user.to_string()).unwrap();
+        let user = UserRecord { hardware, device_secret, ..UserRecord::new(42, "device", "Operator") };
         let fragments = split(&Key::from_bytes([1; 32]), Scheme::Xor, 2, 2).unwrap();
-        fs::write(device("seed/key-fragment"), format!("{}\n", *fragments[0].to_text())).unwrap();
-        fs::write(device("seed/resources/models/tiny.txt"), "tiny\n").unwrap();
-        let settings = Settings {
-            fragment_form: FragmentForm::Sealed,
-            seal_cost: SealCost { memory_kib: 64, passes: 1, lanes: 1 },
-            ..Settings::default()
+        let seed = [
+            ("key-fragment", format!("{}\n", *fragments[0].to_text())),
+            ("resources/models/tiny.txt", "tiny\n".to_owned()),
+        ];
+        let base = SiteConfig::default();
+        let config = SiteConfig {
+            users: vec![user],
+            seed: seed.map(|(name, text)| (name.to_owned(), text.into_bytes())).to_vec(),
+            settings: Settings { fragment_form: FragmentForm::Sealed, ..base.settings },
+            ..base
         };
-        let config = Config { settings: Some(settings), ..Config::seeded(device("seed")) };
-        let server = DevServer::start(config).unwrap();
-        let token = server.token(EMAIL, 3600).unwrap();
-        let device = Self { server, folder };
-        device.put("jwt", &token, 0o600);
-        let credentials = |password: &str| json!({ "email": EMAIL, "password": password }).to_string();
-        device.put("credentials.json", &credentials(PASSWORD), 0o600);
-        device.put("wrong.json", &credentials("another password"), 0o600);
-        device.put("device-secret", &hex(&SECRET), 0o400);
-        device.put("other-secret", &hex(&[7; 32]), 0o400);
-        device.put("loose-secret", &hex(&SECRET), 0o440);
+        let device = Self(Site::start_in(dir, config));
+        device.secret("wrong.json", credentials("device@example.com", "another password").to_string());
+        for (name, secret, mode) in
+            [("device-secret", SECRET, 0o400), ("other-secret", [7; 32], 0o400), ("loose-secret", SECRET, 0o440)]
+        {
+            device.secret(name, hex(&secret));
+            set_mode(&device.path(name), mode);
+        }
         device
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn put(&self, name: &str, text: &str, mode: u32) {
-        fs::write(self.path(name), format!("{text}\n")).unwrap();
-        set_mode(&self.path(name), mode);
     }
 
     fn command(&self, line: &str) -> Command {
         let mut command = bash(line);
         command
-            .current_dir(self.folder.path())
-            .env("AZ_API_URL", self.server.api_url())
-            .env("AZ_TOKEN_FILE", "jwt")
-            .env("AZ_CREDENTIALS_FILE", "credentials.json")
+            .current_dir(self.root())
+            .env("AZ_API_URL", self.server().api_url())
+            .env("AZ_TOKEN_FILE", "device.jwt")
+            .env("AZ_CREDENTIALS_FILE", "device.json")
             .env("AZ_SYSROOT", "system");
         command
     }
@@ -137,7 +122,7 @@ fn with_a_card_the_changed_source_is_named() {
         device.succeeds(&format!("{line} --hwid-card card.json"));
     }
     device.succeeds("az-fetch --export stick key-fragment");
-    device.put("system/sys/class/nvme/nvme0/serial", SERIALS[2], 0o644);
+    fs::write(device.path("system/sys/class/nvme/nvme0/serial"), SERIALS[2]).unwrap();
     let stick = "az-fetch --from stick key-fragment";
     for line in
         ["az-fetch key-fragment", "az-fetch models/tiny.txt", "az-cdn-creds --cdn-resource models/tiny.txt", stick]
@@ -150,7 +135,7 @@ fn with_a_card_the_changed_source_is_named() {
     fs::write(device.path("system/sys/class/dmi/id/board_serial"), "To be filled by O.E.M.\n").unwrap();
     let gone = "dmi-board-serial is gone (placeholder: a text that was never filled in), nvme-serial changed";
     device.refused("az-fetch key-fragment --hwid-card card.json", 79, &[gone]);
-    device.refused("az-fetch key-fragment --hwid-card jwt", 65, &["not an enrolment card"]);
+    device.refused("az-fetch key-fragment --hwid-card device.jwt", 65, &["not an enrolment card"]);
     device.refused("az-fetch key-fragment --hwid-card none", 66, &["none"]);
 }
 

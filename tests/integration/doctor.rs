@@ -1,10 +1,10 @@
 //! az-doctor against real servers, files and engines: each check fails, with its exit
 //! status, only for its own cause.
 
-use loader_testkit::{Config, DevServer, TestCa, Tls};
+use loader_testkit::{Config, DevServer, TestCa, Tls, read_head};
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::{Shutdown, TcpListener};
 use std::path::Path;
 use std::process::Command;
@@ -66,7 +66,7 @@ impl DoctorRun {
 fn doctor(site: &Site, args: &[&str]) -> Command {
     let mut command = filter("az-doctor");
     site.configure(&mut command);
-    command.current_dir(site.folder()).args(args);
+    command.current_dir(site.root()).args(args);
     let given = |flag: &str| args.contains(&flag);
     if !given("--only") && !given("--skip") {
         command.args(["--skip", "engine,space"]);
@@ -95,7 +95,7 @@ fn listing(dir: &Path) -> Vec<String> {
 #[test]
 fn a_healthy_device_passes_and_is_not_changed() {
     let site = Site::start();
-    let before = listing(site.folder());
+    let before = listing(site.root());
     let args =
         ["--key-file", "key", "--cache-dir", "cache", "--resource", "models/yolo.onnx", "--skip", "engine,space"];
     let found = found(&site, &args);
@@ -107,7 +107,7 @@ fn a_healthy_device_passes_and_is_not_changed() {
     }
     assert_eq!(found.check("login")["message"], "logged in with role Operator");
     assert_eq!(found.check("clock")["detail"]["seconds_ahead"], 0);
-    assert_eq!(listing(site.folder()), before, "something was made or removed");
+    assert_eq!(listing(site.root()), before, "something was made or removed");
     let puts = site.server().requests().into_iter().filter(|line| line.method != "HEAD" && line.method != "GET");
     assert_eq!(puts.map(|line| line.path).collect::<Vec<_>>(), ["/login"]);
 }
@@ -125,11 +125,11 @@ fn the_engine_and_its_disk_space() {
     }
     let healthy = found(&site, &["--only", "engine,space"]);
     assert_eq!(healthy.finished.status, 0, "{}", healthy.report);
-    assert_eq!(healthy.check("space")["detail"]["needed"], fs::metadata(site.file("images.tar")).unwrap().len());
+    assert_eq!(healthy.check("space")["detail"]["needed"], fs::metadata(site.path("images.tar")).unwrap().len());
     // Header of an archive of four tebibytes.
     let mut huge =
         bash("truncate -s 4T huge && az-encrypt --key-file key huge 2>/dev/null | head -c 64K > huge.enc; rm huge");
-    huge.current_dir(site.folder());
+    huge.current_dir(site.root());
     run(huge, b"");
     let full = found(&site, &["--only", "engine,space", "huge.enc"]);
     match full.check("engine")["detail"]["store"].as_str() {
@@ -153,11 +153,11 @@ fn unreachable_servers() {
     api.only("api", 75, "127.0.0.1:1: connection refused");
     assert_eq!(api.check("login")["message"], "api failed");
     found(&site, &["--api-url", "http://192.0.2.1"]).only("api", 78, "--insecure-http");
-    let cdn = fs::read_to_string(site.file("cdn.json")).unwrap();
+    let cdn = fs::read_to_string(site.path("cdn.json")).unwrap();
     let with = |name: &str, from: &str, to: &str| {
         assert!(cdn.contains(from), "{cdn}");
-        fs::write(site.file(name), cdn.replace(from, to)).unwrap();
-        set_mode(&site.file(name), 0o600);
+        fs::write(site.path(name), cdn.replace(from, to)).unwrap();
+        set_mode(&site.path(name), 0o600);
     };
     with("dead.json", site.server().s3_url(), "http://127.0.0.1:1");
     found(&site, &["--cdn-file", "dead.json"]).only("cdn", 69, "127.0.0.1:1: connection refused");
@@ -182,7 +182,7 @@ fn a_certificate_that_is_not_trusted_is_named() {
         78,
         "name the certificate authority with --ca-file",
     );
-    fs::write(site.file("ca.pem"), ca.pem()).unwrap();
+    fs::write(site.path("ca.pem"), ca.pem()).unwrap();
     let trusted = found(&site, &["--only", "api", "--api-url", &url, "--ca-file", "ca.pem"]);
     assert_eq!(trusted.finished.status, 0, "{}", trusted.report);
     let other = url.replace("localhost", "127.0.0.1");
@@ -192,8 +192,8 @@ fn a_certificate_that_is_not_trusted_is_named() {
 #[test]
 fn secret_files_that_are_readable_missing_or_of_another_kind() {
     let site = Site::start();
-    fs::copy(site.file("device.frag"), site.file("secret")).unwrap();
-    fs::write(site.file("secret"), "a0".repeat(32)).unwrap();
+    fs::copy(site.path("device.frag"), site.path("secret")).unwrap();
+    fs::write(site.path("secret"), "a0".repeat(32)).unwrap();
     for (flag, file, check) in [
         ("--credentials-file", "credentials.json", "credentials"),
         ("--fragment-file", "device.frag", "fragment"),
@@ -201,7 +201,7 @@ fn secret_files_that_are_readable_missing_or_of_another_kind() {
         ("--device-secret-file", "secret", "device-secret"),
         ("--cdn-file", "cdn.json", "cdn"),
     ] {
-        let path = site.file(file);
+        let path = site.path(file);
         set_mode(&path, 0o640);
         found(&site, &[flag, file]).only(check, 78, "chmod 600");
         let insisted = found(&site, &[flag, file, "--insecure-perms"]);
@@ -223,12 +223,12 @@ fn secret_files_that_are_readable_missing_or_of_another_kind() {
 #[test]
 fn archives_that_do_not_open() {
     let site = Site::start();
-    let sealed = fs::read(site.file("images.enc")).unwrap();
-    let put = |name: &str, bytes: &[u8]| fs::write(site.file(name), bytes).unwrap();
+    let sealed = fs::read(site.path("images.enc")).unwrap();
+    let put = |name: &str, bytes: &[u8]| fs::write(site.path(name), bytes).unwrap();
     put("cut.enc", &sealed[..sealed.len() - 1]);
     put("head.enc", &sealed[..100]);
     put("long.enc", &[&sealed[..], b"more"].concat());
-    put("plain.enc", &fs::read(site.file("images.tar")).unwrap());
+    put("plain.enc", &fs::read(site.path("images.tar")).unwrap());
     found(&site, &["cut.enc"]).only("archive", 65, "its header announces");
     found(&site, &["long.enc"]).only("archive", 65, "trailing");
     found(&site, &["head.enc"]).only("archive", 65, "truncated");
@@ -237,13 +237,13 @@ fn archives_that_do_not_open() {
     found(&site, &["--fragment-file", "foreign.frag"]).only("archive-key", 79, "wrong_fragment");
     let other = bash("mkdir other && az-split --new-key --output-dir other && az-join other/*.frag -o other.key");
     let mut other = other;
-    other.current_dir(site.folder());
+    other.current_dir(site.root());
     assert_eq!(run(other, b"").status, 0);
     found(&site, &["--key-file", "other.key"]).only("archive-key", 79, "wrong_key");
     // A key file does not help an unlock, which joins the key from fragments.
     found(&site, &["--key-file", "key", "--fragment-file", "foreign.frag"]).only("archive-key", 79, "wrong_fragment");
     put("raw.frag", b"\xff\x80\0\x01");
-    set_mode(&site.file("raw.frag"), 0o600);
+    set_mode(&site.path("raw.frag"), 0o600);
     found(&site, &["--fragment-file", "raw.frag"]).only("fragment", 65, "not text");
     put(".images.enc.rekey", b"");
     found(&site, &["images.enc"]).only("archive", 65, "az-rekey --recover images.enc");
@@ -253,7 +253,7 @@ fn archives_that_do_not_open() {
 fn hardware_without_an_id_or_with_another_id() {
     let site = Site::start();
     let put = |path: &str, text: &str| {
-        let path = site.file("root").join(path);
+        let path = site.path("root").join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
@@ -269,7 +269,7 @@ fn hardware_without_an_id_or_with_another_id() {
     let good = here(&[]);
     assert_eq!(good.check("hardware")["message"], "an id from 2 sources, strong: dmi-product-uuid");
     let mut enroll = bash("az-hwid --sysroot root --enroll > card");
-    enroll.current_dir(site.folder());
+    enroll.current_dir(site.root());
     assert_eq!(run(enroll, b"").status, 0);
     assert_eq!(here(&["--hwid-card", "card"]).check("card")["status"], "ok");
     put("sys/class/nvme/nvme0/serial", "S4EVNF0M812345P");
@@ -283,40 +283,40 @@ fn a_cache_with_leftovers_or_damage() {
     let fetch = || {
         let mut command = filter("az-fetch");
         site.configure(&mut command);
-        command.current_dir(site.folder()).args(["--token-file", "jwt", "--cdn-file", "cdn.json"]);
+        command.current_dir(site.root()).args(["--token-file", "jwt", "--cdn-file", "cdn.json"]);
         command.args(["--cache-dir", "cache", "models/yolo.onnx"]);
         assert_eq!(run(command, b"").status, 0);
     };
     fetch();
     let cached = || found(&site, &["--cache-dir", "cache"]);
     assert_eq!(cached().check("cache-entries")["message"], "1 entries match their digests");
-    let entry = site.file("cache/models/yolo.onnx.big");
+    let entry = site.path("cache/models/yolo.onnx.big");
     let mut bytes = fs::read(&entry).unwrap();
     bytes[1000] ^= 1;
     fs::write(&entry, bytes).unwrap();
     cached().only("cache-entries", 65, "models/yolo.onnx");
-    fs::rename(&entry, site.file("cache/models/yolo.onnx.big.damaged")).unwrap();
+    fs::rename(&entry, site.path("cache/models/yolo.onnx.big.damaged")).unwrap();
     cached().warns("cache", "moved aside: models/yolo.onnx.big.damaged");
     fetch();
     assert_eq!(cached().check("cache")["status"], "ok");
-    fs::write(site.file("cache/models/other.onnx.big.partial"), "the first bytes").unwrap();
+    fs::write(site.path("cache/models/other.onnx.big.partial"), "the first bytes").unwrap();
     cached().warns("cache", "unfinished: models/other.onnx.big.partial");
-    fs::remove_file(site.file("cache/models/other.onnx.big.partial")).unwrap();
-    fs::remove_file(site.file("cache/models/yolo.onnx.small")).unwrap();
+    fs::remove_file(site.path("cache/models/other.onnx.big.partial")).unwrap();
+    fs::remove_file(site.path("cache/models/yolo.onnx.small")).unwrap();
     cached().warns("cache-entries", "digest not readable: models/yolo.onnx");
-    fs::write(site.file("file"), "").unwrap();
+    fs::write(site.path("file"), "").unwrap();
     found(&site, &["--cache-dir", "file"]).only("cache", 73, "not a directory");
 }
 
 #[test]
 fn a_directory_without_space_or_permission() {
     let site = Site::start();
-    fs::create_dir(site.file("small")).unwrap();
+    fs::create_dir(site.path("small")).unwrap();
     found(&site, &["--run-dir", "device.frag"]).only("run-dir", 73, "not a directory");
     // Another user could create a symlink there: az-unlock refuses it too.
-    fs::create_dir(site.file("shared")).unwrap();
-    set_mode(&site.file("shared"), 0o777);
-    std::os::unix::fs::symlink(site.folder(), site.file("planted")).unwrap();
+    fs::create_dir(site.path("shared")).unwrap();
+    set_mode(&site.path("shared"), 0o777);
+    std::os::unix::fs::symlink(site.root(), site.path("planted")).unwrap();
     for dir in ["shared", "planted"] {
         found(&site, &["--run-dir", dir]).only("run-dir", 73, "a symbolic link, or other users can write to it");
     }
@@ -330,7 +330,7 @@ fn a_directory_without_space_or_permission() {
             exec az-doctor --only run-dir --run-dir small/run'"
         );
         let mut command = bash(&script);
-        command.current_dir(site.folder());
+        command.current_dir(site.root());
         DoctorRun::of(command)
     };
     mounted("size=64k", "! cat /dev/zero > small/full 2>/dev/null").only("run-dir", 74, "0 bytes free");
@@ -344,11 +344,7 @@ fn api_with_clock(ahead: i64, count: usize) -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming().take(count) {
             let mut stream = stream.unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let mut line = String::new();
-            while reader.read_line(&mut line).unwrap() > 2 {
-                line.clear();
-            }
+            read_head(&mut stream);
             let off = Duration::from_secs(ahead.unsigned_abs());
             let now = SystemTime::now();
             let date = http_date(if ahead < 0 { now - off } else { now + off });

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command};
 use tempfile::TempDir;
 use tests::site::{Site, has_engine};
-use tests::{Finished, Random, bash, folder, run, say};
+use tests::{Finished, Random, bash, package_dir, run, say};
 
 /// Returns a command for `examples/<name>` in the directory `dir`, with the environment
 /// described in `examples/README.md`.
 fn script(site: &Site, name: &str, args: &[&str], dir: &Path) -> Command {
     let mut command = bash(r#"exec "$0" "$@""#);
-    command.arg(folder().join("../examples").join(name)).args(args).current_dir(dir);
+    command.arg(package_dir().join("../examples").join(name)).args(args).current_dir(dir);
     site.configure(&mut command);
     command
 }
@@ -37,7 +37,7 @@ fn example(site: &Site, name: &str, args: &[&str], sink: &str, input: &[u8]) -> 
 /// Like [`script`], as a user who may upload, with the key of the site.
 fn as_publisher(site: &Site, name: &str, args: &[&str], dir: &Path) -> Command {
     let mut command = script(site, name, args, dir);
-    command.env("AZ_CREDENTIALS_FILE", site.file("uploader.json")).env("AZ_KEY_FILE", site.file("key"));
+    command.env("AZ_CREDENTIALS_FILE", site.path("uploader.json")).env("AZ_KEY_FILE", site.path("key"));
     command
 }
 
@@ -49,7 +49,7 @@ fn listing(archive: &Path) -> String {
 
 #[test]
 fn every_example_has_a_test() {
-    let mut names: Vec<_> = fs::read_dir(folder().join("../examples"))
+    let mut names: Vec<_> = fs::read_dir(package_dir().join("../examples"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.contains('.') && name != "README.md")
@@ -79,7 +79,7 @@ fn shellcheck_reports_nothing() {
         mapfile -t scripts < <(grep -rlE '^#!.*bash' examples scripts .ci)
         shellcheck --severity=warning \"${scripts[@]}\"",
     );
-    command.current_dir(folder().join(".."));
+    command.current_dir(package_dir().join(".."));
     match run(command, b"") {
         Finished { status: 66, .. } => say("skipped: shellcheck is not installed"),
         finished => assert_eq!(finished.status, 0, "{}", finished.text()),
@@ -90,7 +90,7 @@ fn shellcheck_reports_nothing() {
 fn unlock() {
     let site = Site::start();
     let (_, finished) = example(&site, "unlock.sh", &[], "tar t", b"");
-    assert_eq!(finished.text(), listing(&site.file("images.tar")));
+    assert_eq!(finished.text(), listing(&site.path("images.tar")));
 }
 
 #[test]
@@ -112,22 +112,22 @@ fn unlock_into_the_engine() {
 fn rerun_one_step() {
     let site = Site::start();
     let (_, finished) = example(&site, "rerun-one-step.sh", &[], "tar t", b"");
-    let list = listing(&site.file("images.tar"));
+    let list = listing(&site.path("images.tar"));
     assert_eq!(finished.text(), format!("{list}first attempt done\n{list}second attempt done\n"));
 }
 
 #[test]
 fn fetch_model() {
     let site = Site::start();
-    let key = site.file("key");
+    let key = site.path("key");
     let (_, finished) = example(&site, "fetch-model.sh", &["models/yolo.onnx", key.to_str().unwrap()], "", b"");
-    assert!(finished.stdout == fs::read(site.file("model")).unwrap(), "other bytes");
+    assert!(finished.stdout == fs::read(site.path("model")).unwrap(), "other bytes");
 }
 
 #[test]
 fn publish_archive() {
     let site = Site::start();
-    let archive = fs::read(site.file("images.tar")).unwrap();
+    let archive = fs::read(site.path("images.tar")).unwrap();
     let (dir, finished) = example(&site, "publish-archive.sh", &["."], "", &archive);
     assert!(finished.text().starts_with(r#"{"verified":false,"#), "{}", finished.text());
     let mut command = bash("az-join fragment-*.frag | az-decrypt --key-file - images.enc");
@@ -182,8 +182,8 @@ fn publish_from_ci_and_again_after_kills() {
     assert!(!state.join("archive").exists() && !state.join("jwt").exists(), "left behind");
     assert_eq!(succeed(publish(&["false"]), b"").text(), receipt);
 
-    let mut fetch = script(&site, "fetch-model.sh", &["images/app", site.file("key").to_str().unwrap()], dir.path());
-    fetch.env("AZ_CREDENTIALS_FILE", site.file("uploader.json"));
+    let mut fetch = script(&site, "fetch-model.sh", &["images/app", site.path("key").to_str().unwrap()], dir.path());
+    fetch.env("AZ_CREDENTIALS_FILE", site.path("uploader.json"));
     assert!(succeed(fetch, b"").stdout == archive, "other bytes");
 }
 
@@ -199,7 +199,7 @@ fn mirror_models() {
     assert!(lines.contains(r#""name":"fleet/one""#) && lines.contains(r#""name":"fleet/two""#), "{lines}");
     succeed(mirror(), b"");
     let mut open = bash(r#"az-decrypt --key-file "$0" mirror/fleet/two"#);
-    open.arg(site.file("key")).current_dir(dir.path());
+    open.arg(site.path("key")).current_dir(dir.path());
     assert_eq!(run(open, b"").text(), "fleet/two\n");
     // A directory with damaged resources is not a mirror.
     let damaged = as_publisher(&site, "mirror-models.sh", &["models", "mirror"], dir.path());
@@ -219,9 +219,7 @@ fn mirror_models_refuses_unsafe_names() {
         dir.path().display(),
         tests::binary("az-fetch").display()
     );
-    fs::create_dir(dir.path().join("bin")).unwrap();
-    fs::write(dir.path().join("bin/az-fetch"), wrapper).unwrap();
-    fs::set_permissions(dir.path().join("bin/az-fetch"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    tests::write_program(&dir.path().join("bin/az-fetch"), wrapper);
     let mirror = || {
         let mut command = as_publisher(&site, "mirror-models.sh", &["fleet", "mirror"], dir.path());
         command.env("PATH", format!("{}:{}", dir.path().join("bin").display(), tests::path_variable()));
@@ -274,7 +272,7 @@ fn rotate_fragment() {
         site.configure(command.current_dir(dir.path()));
         run(command, b"")
     };
-    let key = fs::read_to_string(site.file("key")).unwrap();
+    let key = fs::read_to_string(site.path("key")).unwrap();
     assert_eq!(join("az-join new/fragment-*.frag").text(), key);
     assert_eq!(join("az-login | az-fetch key-fragment | az-join - \"$DEVICE_FRAGMENT\"").text(), key);
     assert_eq!(join("az-join new/fragment-1-of-2.frag \"$DEVICE_FRAGMENT\"").status, 79);
@@ -290,7 +288,7 @@ fn rekey_published() {
         as_publisher(
             &site,
             "publish-from-ci.sh",
-            &["fleet/app", "1", "state", "cat", &site.file("model").to_string_lossy()],
+            &["fleet/app", "1", "state", "cat", &site.path("model").to_string_lossy()],
             dir.path(),
         ),
         b"",
@@ -298,7 +296,7 @@ fn rekey_published() {
     let mut new_key = bash("az-split --new-key | az-join - -o new.key");
     new_key.current_dir(dir.path());
     succeed(new_key, b"");
-    let key = site.file("key").to_str().unwrap().to_owned();
+    let key = site.path("key").to_str().unwrap().to_owned();
     let mut rekey = as_publisher(&site, "rekey-published.sh", &["fleet/app", &key, &at("new.key")], dir.path());
     rekey.env_remove("AZ_KEY_FILE");
     let line = succeed(rekey, b"").text();
@@ -306,10 +304,10 @@ fn rekey_published() {
 
     let fetch = |key: &str| {
         let mut command = script(&site, "fetch-model.sh", &["fleet/app", key], dir.path());
-        command.env("AZ_CREDENTIALS_FILE", site.file("uploader.json"));
+        command.env("AZ_CREDENTIALS_FILE", site.path("uploader.json"));
         run(command, b"")
     };
-    assert!(fetch(&at("new.key")).stdout == fs::read(site.file("model")).unwrap(), "other bytes");
+    assert!(fetch(&at("new.key")).stdout == fs::read(site.path("model")).unwrap(), "other bytes");
     assert_eq!(fetch(&key).status, 79);
 }
 
@@ -323,9 +321,9 @@ fn stick() {
         command.env("AZ_API_URL", "http://127.0.0.1:1");
         command
     };
-    assert!(succeed(open(), b"").stdout == fs::read(site.file("model")).unwrap(), "other bytes");
+    assert!(succeed(open(), b"").stdout == fs::read(site.path("model")).unwrap(), "other bytes");
     let mut elsewhere = open();
-    elsewhere.env("AZ_HWID_FILE", site.file("other.hwid"));
+    elsewhere.env("AZ_HWID_FILE", site.path("other.hwid"));
     let elsewhere = run(elsewhere, b"");
     assert!(elsewhere.status != 0 && elsewhere.stdout.is_empty(), "{}", elsewhere.stderr);
 }
@@ -340,17 +338,17 @@ fn open_with_tink() {
     let python = std::env::var_os("AZ_TEST_PYTHON").unwrap_or_else(|| "python3".into());
     let tink = |sealed: &[u8], key: &str| {
         let mut command = bash(r#"exec "$0" "$@""#);
-        command.arg(&python).arg(folder().join("../examples/open-with-tink.py")).arg(site.file(key));
+        command.arg(&python).arg(package_dir().join("../examples/open-with-tink.py")).arg(site.path(key));
         run(command, sealed)
     };
     for suite in ["gcm", "ctr-hmac"] {
         let mut seal = bash(r#"az-encrypt --raw --segment 4K --suite "$0" --key-file "$1" "$2""#);
-        seal.arg(suite).arg(site.file("key")).arg(site.file("model"));
+        seal.arg(suite).arg(site.path("key")).arg(site.path("model"));
         let mut sealed = succeed(seal, b"").stdout;
         let opened = tink(&sealed, "key");
         assert_eq!(opened.status, 0, "{}", opened.stderr);
         let mut ours = bash(r#"az-decrypt --key-file "$0""#);
-        ours.arg(site.file("key"));
+        ours.arg(site.path("key"));
         assert!(opened.stdout == succeed(ours, &sealed).stdout && !opened.stdout.is_empty(), "{suite}: other bytes");
         assert!(tink(&sealed, "device.frag").stderr.contains("not a key line"));
         sealed[50] ^= 1;
@@ -361,8 +359,8 @@ fn open_with_tink() {
         assert_eq!(tink(&sealed, "key").status, 1, "{suite}: a changed tag was taken");
     }
     let mut seal = bash(r#"az-encrypt --key-file "$0" < "$1""#);
-    seal.arg(site.file("key")).arg(site.file("model"));
+    seal.arg(site.path("key")).arg(site.path("model"));
     let packed = tink(&succeed(seal, b"").stdout, "key");
     let unpacked = succeed(bash("zstd -d -c"), &packed.stdout).stdout;
-    assert!(unpacked == fs::read(site.file("model")).unwrap(), "zstd reads other content");
+    assert!(unpacked == fs::read(site.path("model")).unwrap(), "zstd reads other content");
 }

@@ -4,22 +4,22 @@
 mod ssh;
 
 use serde_json::{Value, json};
-use std::fs::{self, Permissions};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tests::site::{Site, has_engine};
-use tests::{Finished, bash, folder, run, say};
+use tests::{Finished, bash, package_dir, run, say};
 
 fn fleet(name: &str) -> PathBuf {
-    folder().join("../examples/fleet").join(name).canonicalize().unwrap()
+    package_dir().join("../examples/fleet").join(name).canonicalize().unwrap()
 }
 
 /// Returns the path of a program in the tests' Python environment. If it is missing, prints
 /// that and returns `None`.
 fn python_tool(name: &str) -> Option<PathBuf> {
-    let python =
-        std::env::var_os("AZ_TEST_PYTHON").map_or_else(|| folder().join("../target/venv/bin/python"), PathBuf::from);
+    let python = std::env::var_os("AZ_TEST_PYTHON")
+        .map_or_else(|| package_dir().join("../target/venv/bin/python"), PathBuf::from);
     let tool = python.with_file_name(name);
     if tool.is_file() {
         return Some(tool);
@@ -28,16 +28,10 @@ fn python_tool(name: &str) -> Option<PathBuf> {
     None
 }
 
-fn write(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
-}
-
 fn at_site(site: &Site, script: &str) -> String {
     let mut command = bash(script);
     site.configure(&mut command);
-    command.current_dir(site.folder()).env("AZ_EVENTS", "off");
+    command.current_dir(site.root()).env("AZ_EVENTS", "off");
     let finished = run(command, b"");
     assert_eq!(finished.status, 0, "{script}: {}", finished.stderr);
     finished.text()
@@ -46,15 +40,16 @@ fn at_site(site: &Site, script: &str) -> String {
 /// Runs the lines of "At boot" in `examples/README.md` below a temporary directory, and
 /// returns that directory.
 fn at_boot(site: &Site) -> PathBuf {
-    let page = fs::read_to_string(folder().join("../examples/README.md")).unwrap();
+    let page = fs::read_to_string(package_dir().join("../examples/README.md")).unwrap();
     let lines = page.split("## At boot").nth(1).unwrap().split("```").nth(1).unwrap().strip_prefix("sh\n").unwrap();
-    let root = site.file("root");
+    let root = site.path("root");
     let lines = ["usr", "etc", "opt"].iter().fold(lines.to_owned(), |lines, name| {
         lines.replace(&format!(" /{name}/"), &format!(" {}/{name}/", root.display()))
     });
     let lines = lines.replace("https://api.example.com", site.server().api_url());
     for name in ["scripts", "examples"] {
-        std::os::unix::fs::symlink(folder().join("..").join(name).canonicalize().unwrap(), site.file(name)).unwrap();
+        std::os::unix::fs::symlink(package_dir().join("..").join(name).canonicalize().unwrap(), site.path(name))
+            .unwrap();
     }
     for name in ["usr/bin", "etc/systemd/system"] {
         fs::create_dir_all(root.join(name)).unwrap();
@@ -96,35 +91,34 @@ impl<'s> Devices<'s> {
             done"#,
         );
         for name in ["az-unlock.service", "az-unlock.timer"] {
-            let unit = fs::read_to_string(folder().join("../examples/systemd").join(name)).unwrap();
-            let place = site.file("rel/loader/lib/systemd/system").join(name);
+            let unit = fs::read_to_string(package_dir().join("../examples/systemd").join(name)).unwrap();
+            let place = site.path("rel/loader/lib/systemd/system").join(name);
             fs::write(place, unit.replace("/usr/bin/", "/usr/local/bin/")).unwrap();
         }
-        fs::copy(folder().join("../scripts/unlock"), site.file("rel/loader/bin/az-unlock")).unwrap();
+        fs::copy(package_dir().join("../scripts/unlock"), site.path("rel/loader/bin/az-unlock")).unwrap();
         at_site(site, "tar -C rel -cf release.tar loader && rm -r rel");
         for host in HOSTS {
             for dir in ["usr/local", "etc/systemd/system", "run", "var/cache", "opt"] {
-                fs::create_dir_all(site.file("devices").join(host).join(dir)).unwrap();
+                fs::create_dir_all(site.path("devices").join(host).join(dir)).unwrap();
             }
-            fs::create_dir_all(site.file("credentials")).unwrap();
-            fs::create_dir_all(site.file("fragments")).unwrap();
-            fs::copy(site.file("credentials.json"), site.file(&format!("credentials/{host}.json"))).unwrap();
-            fs::copy(site.file("device.frag"), site.file(&format!("fragments/{host}.frag"))).unwrap();
+            fs::create_dir_all(site.path("credentials")).unwrap();
+            fs::create_dir_all(site.path("fragments")).unwrap();
+            fs::copy(site.path("credentials.json"), site.path(&format!("credentials/{host}.json"))).unwrap();
+            fs::copy(site.path("device.frag"), site.path(&format!("fragments/{host}.frag"))).unwrap();
         }
         let devices = Self { site, ansible, engine: has_engine() };
         let systemctl = include_str!("fleet/systemctl").replace("ROOT", devices.root(SYSTEMD).to_str().unwrap());
-        write(&site.file("bin/systemctl"), &systemctl);
-        fs::set_permissions(site.file("bin/systemctl"), Permissions::from_mode(0o755)).unwrap();
+        tests::write_program(&site.path("bin/systemctl"), systemctl);
         devices.inventory(site.server().api_url());
         devices
     }
 
     fn root(&self, host: &str) -> PathBuf {
-        self.site.file("devices").join(host)
+        self.site.path("devices").join(host)
     }
 
     fn inventory(&self, api: &str) {
-        let (site, of) = (self.site, |name: &str| self.site.file(name).to_str().unwrap().to_owned());
+        let (site, of) = (self.site, |name: &str| self.site.path(name).to_str().unwrap().to_owned());
         let images = |host: &str| self.root(host).join("opt/azaion").to_str().unwrap().to_owned();
         let host = |host: &str| match self.engine && host == HOSTS[0] {
             true => json!({}),
@@ -147,20 +141,20 @@ impl<'s> Devices<'s> {
                 "az_loader_credentials": of("credentials/{{ inventory_hostname }}.json"),
                 "az_loader_fragment": of("fragments/{{ inventory_hostname }}.frag"),
                 "az_loader_collected": of("collected"),
-                "az_loader_config": { "api_url": api, "hwid_file": site.file("hwid"), "retries": 0 },
+                "az_loader_config": { "api_url": api, "hwid_file": site.path("hwid"), "retries": 0 },
                 "az_loader_models": ["models/yolo.onnx"],
             },
         }});
-        write(&site.file("inventory.json"), &inventory.to_string());
+        site.secret("inventory.json", inventory.to_string());
     }
 
     fn play(&self, book: &str, args: &[&str]) -> Finished {
         let mut command = Command::new(&self.ansible);
-        command.args(["-i", self.site.file("inventory.json").to_str().unwrap()]).args(args).arg(book);
+        command.args(["-i", self.site.path("inventory.json").to_str().unwrap()]).args(args).arg(book);
         // All hosts at the same time: this keyword of a play cannot use inventory variables.
         command.args(["-e", "az_loader_serial=3"]);
-        command.current_dir(fleet("ansible")).env_clear().env("HOME", self.site.folder());
-        command.env("PATH", format!("{}:/usr/bin:/bin", self.site.file("bin").display()));
+        command.current_dir(fleet("ansible")).env_clear().env("HOME", self.site.root());
+        command.env("PATH", format!("{}:/usr/bin:/bin", self.site.path("bin").display()));
         command.env("LC_ALL", "C.UTF-8").env("ANSIBLE_CONFIG", fleet("ansible/ansible.cfg"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         run(command, b"")
@@ -217,18 +211,18 @@ fn the_role_installs_unlocks_updates_and_rotates() {
     let devices = Devices::new(&site, ansible);
 
     // --check reports changes without making them.
-    let before = snapshot(&site.file("devices"));
+    let before = snapshot(&site.path("devices"));
     let (recap, _) = devices.recap("site.yml", &HOSTS[..2], &["--check"], 0);
     assert!(recap.iter().all(|host| host.changed > 3 && host.failed == 0));
     fs::remove_file(devices.root(SYSTEMD).join("systemctl.log")).unwrap();
-    assert_eq!(snapshot(&site.file("devices")), before);
+    assert_eq!(snapshot(&site.path("devices")), before);
 
     let (recap, _) = devices.recap("site.yml", &HOSTS, &[], 0);
     assert!(recap.iter().all(|host| host.changed > 3));
     for host in HOSTS {
         let root = devices.root(host);
         let state: Value =
-            serde_json::from_slice(&fs::read(site.file(&format!("collected/{host}.json"))).unwrap()).unwrap();
+            serde_json::from_slice(&fs::read(site.path(&format!("collected/{host}.json"))).unwrap()).unwrap();
         assert_eq!(state["state"], "ready", "{state}");
         assert!(devices.model_is(host, "key", "model"), "{host}: other bytes");
         let config = fs::read_to_string(root.join("etc/azaion/config.yaml")).unwrap();
@@ -272,16 +266,16 @@ fn the_role_installs_unlocks_updates_and_rotates() {
         &site,
         "head -c 5000 model > model-2 && az-encrypt --key-file key model-2 | az-split --parts two --name models/yolo.onnx > receipt",
     );
-    let resource = [fs::read(site.file("receipt")).unwrap(), fs::read(site.file("two.small")).unwrap()].concat();
-    fs::copy(site.file("two.big"), site.server().objects_dir().join("models/yolo.onnx.big")).unwrap();
+    let resource = [fs::read(site.path("receipt")).unwrap(), fs::read(site.path("two.small")).unwrap()].concat();
+    fs::copy(site.path("two.big"), site.server().objects_dir().join("models/yolo.onnx.big")).unwrap();
     fs::write(site.server().resources_dir().join("models/yolo.onnx"), resource).unwrap();
-    fs::copy(site.file("wrong.json"), site.file("credentials/edge-2.json")).unwrap();
+    fs::copy(site.path("wrong.json"), site.path("credentials/edge-2.json")).unwrap();
     let (recap, text) = devices.recap("site.yml", &HOSTS[..2], &[], 2);
     assert!(recap[1].failed == 1 && text.contains("login refused for operator@example.com"), "{text}");
     assert_eq!((recap[0].changed, recap[0].failed), (1, 0), "{text}");
     assert!(devices.model_is(HOSTS[0], "key", "model-2"), "not the new release");
-    fs::copy(site.file("credentials.json"), site.file("credentials/edge-2.json")).unwrap();
-    fs::copy(site.file("credentials.json"), devices.root("edge-2").join("etc/azaion/credentials.json")).unwrap();
+    fs::copy(site.path("credentials.json"), site.path("credentials/edge-2.json")).unwrap();
+    fs::copy(site.path("credentials.json"), devices.root("edge-2").join("etc/azaion/credentials.json")).unwrap();
 
     rotate(&devices);
     if devices.engine {
@@ -303,7 +297,7 @@ fn failed_unlock(devices: &Devices<'_>) {
         let (recap, text) = devices.recap("site.yml", &[host], &[], 2);
         assert!(recap[0].failed == 1 && text.contains("Collect what az-status said"), "{text}");
         let state: Value =
-            serde_json::from_slice(&fs::read(devices.site.file(&format!("collected/{host}.json"))).unwrap()).unwrap();
+            serde_json::from_slice(&fs::read(devices.site.path(&format!("collected/{host}.json"))).unwrap()).unwrap();
         assert_eq!((&state["state"], &state["exit"]), (&json!("error"), &json!(65)), "{state}");
         fs::write(&sealed, whole).unwrap();
         devices.recap("site.yml", &[host], &[], 0);
@@ -355,18 +349,18 @@ fn rotate(devices: &Devices<'_>) {
     at_site(site, "mkdir new && az-split --new-key --output-dir new && az-join new/*.frag -o new.key");
     let (old, new) = (id("key"), id("new.key"));
     let add =
-        json!({ "az_loader_new_key_id": new, "az_loader_new_key": fs::read_to_string(site.file("new.key")).unwrap() });
-    write(&site.file("add.json"), &add.to_string());
-    let add = format!("@{}", site.file("add.json").display());
+        json!({ "az_loader_new_key_id": new, "az_loader_new_key": fs::read_to_string(site.path("new.key")).unwrap() });
+    site.secret("add.json", add.to_string());
+    let add = format!("@{}", site.path("add.json").display());
     let (recap, text) = devices.recap("rotate.yml", &HOSTS, &["-e", &add], 0);
     assert!(recap.iter().all(|host| host.changed == 1), "{text}");
     assert!(!text.contains("AZ-SECRET-KEY-1"), "{text}");
     let (recap, _) = devices.recap("rotate.yml", &HOSTS, &["-e", &add], 0);
     assert!(recap.iter().all(|host| host.changed == 0), "it was added twice");
 
-    let server = site.server_with(&fs::read_to_string(site.file("new/fragment-1-of-2.frag")).unwrap());
+    let server = site.server_with(&fs::read_to_string(site.path("new/fragment-1-of-2.frag")).unwrap());
     for host in HOSTS {
-        fs::copy(site.file("new/fragment-2-of-2.frag"), site.file(&format!("fragments/{host}.frag"))).unwrap();
+        fs::copy(site.path("new/fragment-2-of-2.frag"), site.path(&format!("fragments/{host}.frag"))).unwrap();
         let config = devices.root(host).join("etc/azaion/config.yaml");
         let text = fs::read_to_string(&config).unwrap();
         fs::write(config, text.replace(site.server().api_url(), server.api_url())).unwrap();
@@ -393,8 +387,8 @@ fn the_manifest_is_valid_and_its_command_unlocks() {
     assert!(!text.contains("kind: Secret"), "applying the manifest again would put an example over the credentials");
     // An invalid manifest is refused.
     let site = Site::start();
-    fs::write(site.file("wrong.yaml"), text.replace("imagePullPolicy", "imagePullPolice")).unwrap();
-    assert!(!Command::new(&validate).arg("--strict").arg(site.file("wrong.yaml")).output().unwrap().status.success());
+    fs::write(site.path("wrong.yaml"), text.replace("imagePullPolicy", "imagePullPolice")).unwrap();
+    assert!(!Command::new(&validate).arg("--strict").arg(site.path("wrong.yaml")).output().unwrap().status.success());
 
     // Runs the container's command with its environment, without its long pauses.
     let script = "import yaml, json, sys; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))[-1]))";
@@ -404,16 +398,16 @@ fn the_manifest_is_valid_and_its_command_unlocks() {
     assert_eq!(container["command"], json!(["/bin/bash", "-c"]));
     let args = container["args"][0].as_str().unwrap();
     assert!(args.contains("/run/azaion/status.json"));
-    let args = args.replace("/run/azaion/status.json", site.file("status.json").to_str().unwrap());
-    let unlock = folder().join("../scripts/unlock");
+    let args = args.replace("/run/azaion/status.json", site.path("status.json").to_str().unwrap());
+    let unlock = package_dir().join("../scripts/unlock");
     let mut command = bash(&format!("az-unlock() {{ {} \"$@\"; }}; sleep() {{ :; }}; {args}", unlock.display()));
     site.configure(&mut command);
     for variable in container["env"].as_array().unwrap() {
         command.env(variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap());
     }
     // Files from the volumes.
-    command.env("AZ_CREDENTIALS_FILE", site.file("credentials.json")).env("AZ_FRAGMENT_FILE", site.file("device.frag"));
-    command.env("AZ_ARCHIVE", site.file("images.enc")).env("RUNTIME_DIRECTORY", site.file("run"));
+    command.env("AZ_CREDENTIALS_FILE", site.path("credentials.json")).env("AZ_FRAGMENT_FILE", site.path("device.frag"));
+    command.env("AZ_ARCHIVE", site.path("images.enc")).env("RUNTIME_DIRECTORY", site.path("run"));
     command.env("SINK", "tar t");
     let finished = run(command, b"");
     assert_eq!(finished.status, 0, "{}", finished.stderr);

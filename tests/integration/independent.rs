@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tests::site::Site;
-use tests::{Finished, Random, filter, folder, run};
+use tests::{Finished, Random, filter, package_dir, run, write_secret};
 
 const MIB: usize = 1 << 20;
 
@@ -21,7 +21,7 @@ struct Moto {
 impl Moto {
     fn start() -> Self {
         let mut process = Command::new(python())
-            .arg(folder().join("with_moto.py"))
+            .arg(package_dir().join("with_moto.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -67,15 +67,13 @@ struct StoreUnderTest<'a> {
 
 impl StoreUnderTest<'_> {
     fn secret(&self, name: &str, cdn: &Value) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt;
-        let path = self.file(name);
-        fs::write(&path, cdn.to_string()).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let path = self.path(name);
+        write_secret(&path, cdn.to_string());
         path
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.site.file(&format!("{}-{name}", self.name))
+    fn path(&self, name: &str) -> PathBuf {
+        self.site.path(&format!("{}-{name}", self.name))
     }
 
     /// Returns credentials with the key pair `up` for the uploader and `down` for the downloader.
@@ -98,7 +96,7 @@ impl StoreUnderTest<'_> {
     fn filter(&self, name: &str, token: &str, cdn: &Path) -> Command {
         let mut command = filter(name);
         self.site.configure(&mut command);
-        command.arg("--token-file").arg(self.site.file(token)).arg("--cdn-file").arg(cdn);
+        command.arg("--token-file").arg(self.site.path(token)).arg("--cdn-file").arg(cdn);
         command
     }
 
@@ -142,10 +140,10 @@ fn text(path: &Path) -> &str {
 
 /// Returns a sealed stream whose header contains its length, as for a file.
 fn sealed(site: &Site, seed: u64, len: usize) -> Vec<u8> {
-    let plain = site.file("plain");
+    let plain = site.path("plain");
     fs::write(&plain, Random(seed).bytes(len)).unwrap();
     let mut command = filter("az-encrypt");
-    command.arg("--key-file").arg(site.file("key")).arg(&plain);
+    command.arg("--key-file").arg(site.path("key")).arg(&plain);
     let finished = run(command, b"");
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     finished.stdout
@@ -157,7 +155,7 @@ fn check_push_is_readable(store: &StoreUnderTest<'_>, up: &Path, down: &Path, st
     assert_eq!(pushed.status, 0, "{}: {}", store.name, pushed.stderr);
     let receipt: Value = serde_json::from_slice(&pushed.stdout).unwrap();
     let small_len = receipt["small"]["size"].as_u64().unwrap() as usize;
-    let copy = store.file("copy");
+    let copy = store.path("copy");
     store.aws(&store.object("models/pushed.big"), text(&copy));
     assert!(fs::read(&copy).unwrap() == stream[small_len..], "{}: aws reads other bytes", store.name);
     let fetched = run(store.fetch(down, &["models/pushed"]), b"");
@@ -168,7 +166,7 @@ fn check_push_is_readable(store: &StoreUnderTest<'_>, up: &Path, down: &Path, st
 
 /// az-fetch reads what aws uploads, also after a kill.
 fn check_aws_upload_is_readable(store: &StoreUnderTest<'_>, down: &Path, stream: &[u8]) {
-    let (sealed, stem) = (store.file("sealed"), store.file("split"));
+    let (sealed, stem) = (store.path("sealed"), store.path("split"));
     fs::write(&sealed, stream).unwrap();
     let mut split = filter("az-split");
     split.arg("--parts").arg(&stem).args(["--name", "models/put"]).arg(&sealed);
@@ -178,7 +176,7 @@ fn check_aws_upload_is_readable(store: &StoreUnderTest<'_>, down: &Path, stream:
     let small = fs::read(stem.with_extension("small")).unwrap();
     fs::write(store.site.server().resources_dir().join("models/put"), [receipt.stdout, small].concat()).unwrap();
 
-    let cache = store.file("cache");
+    let cache = store.path("cache");
     let args = ["models/put", "--cache-dir", text(&cache)];
     let mut first = store.fetch(down, &args).spawn().unwrap();
     first.stdout.as_mut().unwrap().read_exact(&mut vec![0; 9 * MIB]).unwrap();
@@ -191,7 +189,7 @@ fn check_aws_upload_is_readable(store: &StoreUnderTest<'_>, down: &Path, stream:
 
 /// A push whose input ended early resumes.
 fn check_push_resumes(store: &StoreUnderTest<'_>, up: &Path, down: &Path, stream: &[u8]) {
-    let state = store.file("state");
+    let state = store.path("state");
     let args = ["models/resumed", "--state-dir", text(&state), "--jobs", "1"];
     let cut = store.push(up, &args, &stream[..stream.len() - 1]);
     assert_eq!(cut.status, 65, "{}: {}", store.name, cut.stderr);

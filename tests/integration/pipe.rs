@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
-use tests::{Finished, Random, bash, filter, run, vectors};
+use tests::{EventLines, Finished, Random, bash, filter, run, vectors, write_secret};
 
 const MIB: usize = 1 << 20;
 
@@ -26,8 +26,7 @@ fn site() -> &'static TempDir {
     SITE.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         let key = dir.path().join("key");
-        fs::write(&key, vectors()[0].key.as_bytes()).unwrap();
-        fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        write_secret(&key, &vectors()[0].key);
         fs::write(dir.path().join("plain"), plaintext()).unwrap();
         for (suite, segment) in SEALED {
             let mut command = filter("az-encrypt");

@@ -2,6 +2,7 @@
 //! atomic output files.
 
 use loader_model::Event;
+use loader_testkit::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, tcgetattr};
 use std::fs::{self, File};
@@ -11,7 +12,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tests::{
-    Finished, Random, bash, events, file_names, filter, run, set_mode, vector, vector_file, whole, write_secret,
+    EventLines, Finished, Random, bash, events, file_names, filter, run, set_mode, vector, vector_file, whole,
+    write_secret,
 };
 
 const FILTERS: [&str; 14] = [
@@ -185,8 +187,8 @@ fn typed_in_terminal(script: &str, answers: &[(&str, &[u8])]) -> String {
             let terminal = File::open(fs::read_to_string(&name).unwrap().trim()).unwrap();
             tcgetattr(terminal).unwrap().local_modes.contains(LocalModes::ECHO)
         };
-        while *prompt == "password: " && echoes() {
-            std::thread::yield_now();
+        if *prompt == "password: " {
+            wait_until("the terminal does not echo", || !echoes());
         }
         stdin.write_all(key).unwrap();
     }
@@ -499,7 +501,7 @@ fn a_failure_of_another_stage_is_reported_with_its_name() {
 }
 
 #[test]
-fn the_run_folder_keeps_every_line() {
+fn the_run_directory_keeps_every_line() {
     let dir = TempDir::new().unwrap();
     let inspect = |style: &str| {
         let mut command = filter("az-inspect");
@@ -526,7 +528,7 @@ fn the_run_folder_keeps_every_line() {
     command.arg(whole().path).env("AZ_RUN_DIR", dir.path()).args(["--events-file", "/nowhere/events"]);
     let finished = run(command, b"");
     assert_eq!(finished.status, 73);
-    assert!(fs::read_to_string(&log).unwrap().ends_with(&finished.stderr), "its last line is in the run folder");
+    assert!(fs::read_to_string(&log).unwrap().ends_with(&finished.stderr), "its last line is in the run directory");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tests::site::has_engine;
-use tests::{bash, binary, folder, run, say};
+use tests::{bash, binary, package_dir, run, say};
 
 /// Ends the line before a block that is not for that shell.
 const ELSEWHERE: &str = "not in the demo's shell -->";
@@ -112,7 +112,7 @@ fn each_filter_has_a_page_with_commands() {
 
 /// The repository's root.
 fn root() -> PathBuf {
-    folder().parent().unwrap().to_owned()
+    package_dir().parent().unwrap().to_owned()
 }
 
 /// Returns every page of the tree.
@@ -168,7 +168,7 @@ fn every_link_leads_somewhere() {
 
 #[test]
 fn pictures_are_small_and_have_text_as_text() {
-    let pictures = fs::read_dir(folder().join("../examples/pictures")).unwrap();
+    let pictures = fs::read_dir(package_dir().join("../examples/pictures")).unwrap();
     for picture in pictures.map(|entry| entry.unwrap().path()) {
         let text = fs::read_to_string(&picture).unwrap();
         assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"), "{}", picture.display());

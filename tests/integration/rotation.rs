@@ -13,7 +13,7 @@ use tests::{Finished, bash, run, say};
 fn shell(site: &Site, line: &str) -> Finished {
     let mut command = bash(line);
     site.configure(&mut command);
-    command.current_dir(site.folder());
+    command.current_dir(site.root());
     run(command, b"")
 }
 
@@ -50,13 +50,13 @@ fn the_key_of_a_published_resource_is_replaced_and_the_big_part_stays() {
     let site = with_new_key();
     let object = site.server().objects_dir().join("models/yolo.onnx.big");
     let (before, stat) = (fs::read(&object).unwrap(), fs::metadata(&object).unwrap());
-    assert!(succeeds(&site, &format!("{OPEN} key")).stdout == fs::read(site.file("model")).unwrap());
+    assert!(succeeds(&site, &format!("{OPEN} key")).stdout == fs::read(site.path("model")).unwrap());
     let rotate = format!("{PUBLISHED} | az-rekey --key-file key --add new.key --replace | {PUSH} models/yolo.onnx");
     let receipt: Value = serde_json::from_str(&succeeds(&site, &rotate).text()).unwrap();
     assert_eq!(receipt["changed"], true);
     assert_eq!(receipt["big"]["size"], before.len());
 
-    assert!(succeeds(&site, &format!("{OPEN} new.key")).stdout == fs::read(site.file("model")).unwrap());
+    assert!(succeeds(&site, &format!("{OPEN} new.key")).stdout == fs::read(site.path("model")).unwrap());
     refused(&site, &format!("{OPEN} key"), 79, "wrong key");
     let after = fs::metadata(&object).unwrap();
     assert!(fs::read(&object).unwrap() == before);
@@ -88,7 +88,7 @@ fn a_pushed_object_keeps_its_etag_with_another_key() {
     );
     assert_ne!(second["small"]["sha256"], first["small"]["sha256"]);
     let open = "az-fetch --token-file jwt --cdn-file cdn.json models/new.onnx | az-decrypt --key-file new.key";
-    assert!(succeeds(&site, open).stdout == fs::read(site.file("model")).unwrap());
+    assert!(succeeds(&site, open).stdout == fs::read(site.path("model")).unwrap());
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn the_fragments_of_one_device_are_replaced_and_the_key_stays() {
     let server = "az-fetch key-fragment < jwt";
     succeeds(&site, &format!("mkdir new; {server} | az-join - device.frag | az-split -d new --set-card new/card.json"));
     let opened = succeeds(&site, "az-join --set-card new/card.json new/*.frag | az-decrypt --key-file - images.enc");
-    assert!(opened.stdout == fs::read(site.file("images.tar")).unwrap());
+    assert!(opened.stdout == fs::read(site.path("images.tar")).unwrap());
     // Until both sides have their new fragment, the error names the old one.
     refused(&site, &format!("{server} | az-join - new/fragment-2-of-2.frag"), 79, "the key was split again");
     refused(&site, "az-join --set-card new/card.json new/fragment-1-of-2.frag device.frag", 79, "is stale");
@@ -141,7 +141,7 @@ fn written(site: &Site, line: &str) -> Option<u64> {
         return None;
     }
     succeeds(site, &format!("strace -f -qq -o trace -e trace={calls} {line}"));
-    let trace = fs::read_to_string(site.file("trace")).unwrap();
+    let trace = fs::read_to_string(site.path("trace")).unwrap();
     let bytes = trace.lines().filter_map(|call| call.rsplit_once(" = ")?.1.trim().parse::<u64>().ok());
     Some(bytes.sum())
 }
@@ -150,11 +150,11 @@ fn written(site: &Site, line: &str) -> Option<u64> {
 fn rekeying_ten_gibibytes_writes_a_few_hundred_bytes() {
     let site = with_new_key();
     succeeds(&site, "az-encrypt --key-file key /dev/null > big && truncate -s 10G big");
-    let before = fs::metadata(site.file("big")).unwrap();
+    let before = fs::metadata(site.path("big")).unwrap();
     let rotate = "az-rekey --key-file key --add new.key --replace big";
     if let Some(bytes) = written(&site, rotate) {
         assert!((64..4096).contains(&bytes), "{bytes} bytes were written");
-        let after = fs::metadata(site.file("big")).unwrap();
+        let after = fs::metadata(site.path("big")).unwrap();
         assert_eq!((after.len(), after.ino(), after.blocks()), (10 << 30, before.ino(), before.blocks()));
         succeeds(&site, "head -c 64K big | az-inspect --key-file new.key");
     }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use tempfile::NamedTempFile;
-use tests::{Finished, Random, Vector, events, filter, hex, run, vectors};
+use tests::{EventLines, Finished, Random, Vector, events, filter, hex, run, vectors};
 
 fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tests::{Finished, bash, file_names, filter, run, say, set_mode, whole, write_secret};
+use tests::{EventLines, Finished, bash, file_names, filter, run, say, set_mode, whole, write_secret};
 
 /// A user other than the one that runs the tests.
 const OTHER: u32 = 12345;

@@ -4,23 +4,23 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
-use tests::{bash, events, filter, run, whole, write_secret};
+use tests::{EventLines, bash, events, filter, run, whole, write_secret};
 
 #[test]
 fn a_setting_comes_from_its_first_source() {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| -> PathBuf { dir.path().join(name) };
-    for folder in ["systemd", "xdg/azaion", "home/.config/azaion"] {
-        fs::create_dir_all(path(folder)).unwrap();
+    for dir_name in ["systemd", "xdg/azaion", "home/.config/azaion"] {
+        fs::create_dir_all(path(dir_name)).unwrap();
     }
     let mut ids = Vec::new();
     for (i, name) in ["flag", "env", "systemd/key", "xdg.key", "home.key"].into_iter().enumerate() {
         let key = loader_seal::Key::from_bytes([i as u8; 32]);
-        write_secret(&path(name), &key.to_text());
+        write_secret(&path(name), key.to_text());
         ids.push(key.id().to_string());
     }
-    let config = |folder: &str, key: &str| {
-        fs::write(path(folder).join("azaion/config.yaml"), format!("key_file: {}\n", path(key).display())).unwrap();
+    let config = |dir_name: &str, key: &str| {
+        fs::write(path(dir_name).join("azaion/config.yaml"), format!("key_file: {}\n", path(key).display())).unwrap();
     };
     config("xdg", "xdg.key");
     config("home/.config", "home.key");
@@ -81,7 +81,7 @@ fn the_key_setting_is_ignored_for_splitting_and_inspecting() {
     let path = |name: &str| dir.path().join(name);
     fs::create_dir_all(path("azaion")).unwrap();
     let other = loader_seal::Key::from_bytes([7; 32]);
-    write_secret(&path("key"), &other.to_text());
+    write_secret(&path("key"), other.to_text());
     fs::write(path("azaion/config.yaml"), format!("key_file: {}\n", path("key").display())).unwrap();
     let settings = [("AZ_KEY_FILE", path("key")), ("CREDENTIALS_DIRECTORY", path("")), ("XDG_CONFIG_HOME", path(""))];
     for (name, value) in settings {

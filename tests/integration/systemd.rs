@@ -6,10 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
-use tests::{folder, say};
+use tests::{package_dir, say};
 
 fn unit(name: &str) -> PathBuf {
-    folder().join("../examples/systemd").join(name)
+    package_dir().join("../examples/systemd").join(name)
 }
 
 /// Returns the numbers in one setting of the service.
@@ -21,7 +21,7 @@ fn numbers(setting: &str) -> BTreeSet<u8> {
 
 #[test]
 fn only_temporary_failures_are_restarted() {
-    let readme = fs::read_to_string(folder().join("../README.md")).unwrap();
+    let readme = fs::read_to_string(package_dir().join("../README.md")).unwrap();
     let rows = readme.lines().filter_map(|line| {
         let cells: Vec<_> = line.strip_prefix("| ")?.split('|').map(str::trim).collect();
         Some((cells.first()?.parse::<u8>().ok()?, *cells.get(2)?))
@@ -36,7 +36,7 @@ fn only_temporary_failures_are_restarted() {
 /// az-unlock at the path in the service.
 fn installed(drop_in: Option<&str>) -> TempDir {
     let dir = TempDir::new().unwrap();
-    let unlock = folder().join("../scripts/unlock");
+    let unlock = package_dir().join("../scripts/unlock");
     let service = fs::read_to_string(unit("az-unlock.service")).unwrap();
     let service = service.replace("/usr/bin/az-unlock", unlock.to_str().unwrap());
     fs::write(dir.path().join("az-unlock.service"), service).unwrap();
@@ -80,7 +80,7 @@ fn systemd_accepts_the_units_with_each_drop_in() {
         let words = String::from_utf8_lossy(&security.stdout);
         let figure =
             words.lines().find_map(|line| line.split("exposure level for az-unlock.service: ").nth(1)).unwrap();
-        let readme = fs::read_to_string(folder().join("../examples/README.md")).unwrap();
+        let readme = fs::read_to_string(package_dir().join("../examples/README.md")).unwrap();
         let quoted = format!("rates it {} (", figure.split(' ').next().unwrap());
         assert!(readme.contains(&quoted), "{drop_in:?}: {quoted} is not in examples/README.md");
     }
@@ -97,8 +97,8 @@ fn the_stages_may_lock_their_memory_without_a_capability() {
 fn the_service_may_write_the_metrics() {
     let text = fs::read_to_string(unit("az-unlock.service.d/prometheus.conf")).unwrap();
     let setting = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    let (file, folder) = (setting("Environment=AZ_PROMETHEUS="), setting("ReadWritePaths=-"));
-    assert_eq!(PathBuf::from(file).parent(), Some(folder.as_ref()));
+    let (file, writable) = (setting("Environment=AZ_PROMETHEUS="), setting("ReadWritePaths=-"));
+    assert_eq!(PathBuf::from(file).parent(), Some(writable.as_ref()));
     let rules = fs::read_to_string(unit("../fleet/prometheus/az-unlock.rules.yml")).unwrap();
     assert!(rules.contains(file), "the rules name another file than {file}");
 }

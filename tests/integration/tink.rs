@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
-use tests::{Random, filter, folder, hex, run};
+use tests::{Random, filter, hex, package_dir, run};
 
 /// Default number of cases in both directions together.
 const CASES: usize = 500;
@@ -82,7 +82,7 @@ fn tink(verb: &str, dir: &Path, cases: &[Case]) -> String {
     let list: Vec<_> = cases.iter().enumerate().map(describe).collect();
     fs::write(&manifest, Value::from(list).to_string()).unwrap();
     let python = std::env::var_os("AZ_TEST_PYTHON").unwrap_or_else(|| "python3".into());
-    let script = folder().join("with_tink.py");
+    let script = package_dir().join("with_tink.py");
     let output = Command::new(&python).arg(script).arg(verb).arg(&manifest).output();
     let output = output.unwrap_or_else(|error| panic!("{}: {error}", python.display()));
     let said = String::from_utf8_lossy(&output.stderr);

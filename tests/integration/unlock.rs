@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use tests::events::{self, Events};
 use tests::site::{PASSWORD, Site, has_engine};
-use tests::{Finished, Random, bash, folder, run, say};
+use tests::{EventLines, Finished, Random, bash, package_dir, run, say};
 
 const LINE: &str =
     r#"az-login | az-fetch key-fragment | az-join - "$DEVICE_FRAGMENT" | az-decrypt --key-file - "$IMAGES""#;
@@ -39,7 +39,7 @@ fn code(finished: &Finished, name: &str) -> String {
 
 fn check_no_secret(site: &Site, finished: &Finished) {
     for name in ["jwt", "device.frag", "key", "credentials.json"] {
-        let secret = fs::read_to_string(site.file(name)).unwrap();
+        let secret = fs::read_to_string(site.path(name)).unwrap();
         assert!(!finished.stderr.contains(secret.trim()), "tells {name}: {}", finished.stderr);
     }
     for secret in [PASSWORD, "eyJ", "AZ-FRAG-1Q", "AZ-SECRET-KEY-1Q"] {
@@ -52,7 +52,7 @@ fn the_pipeline_writes_the_archive() {
     let site = Site::start();
     let (finished, statuses) = unlock(&site, &[]);
     assert_eq!(statuses, [0; 4], "{}", finished.stderr);
-    assert!(finished.stdout == fs::read(site.file("images.tar")).unwrap(), "other bytes");
+    assert!(finished.stdout == fs::read(site.path("images.tar")).unwrap(), "other bytes");
     for name in ["az-login", "az-fetch", "az-join", "az-decrypt"] {
         assert_eq!(*stage(&finished, name).states().last().unwrap(), "ready");
     }
@@ -64,8 +64,8 @@ fn a_fragment_sealed_to_user_and_hardware_is_opened() {
     let site = Site::with_sealed_fragment();
     let (finished, statuses) = unlock(&site, &[]);
     assert_eq!(statuses, [0; 4], "{}", finished.stderr);
-    assert!(finished.stdout == fs::read(site.file("images.tar")).unwrap(), "other bytes");
-    let other = site.file("other.hwid");
+    assert!(finished.stdout == fs::read(site.path("images.tar")).unwrap(), "other bytes");
+    let other = site.path("other.hwid");
     let (finished, statuses) = unlock(&site, &[("AZ_HWID_FILE", other.to_str().unwrap())]);
     assert_eq!(statuses, [0, 79, 65, 65], "{}", finished.stderr);
     check_no_secret(&site, &finished);
@@ -74,7 +74,7 @@ fn a_fragment_sealed_to_user_and_hardware_is_opened() {
 #[test]
 fn a_wrong_password_is_the_cause_and_nothing_is_fetched() {
     let site = Site::start();
-    let wrong = site.file("wrong.json");
+    let wrong = site.path("wrong.json");
     let (finished, statuses) = unlock(&site, &[("AZ_CREDENTIALS_FILE", wrong.to_str().unwrap())]);
     assert_eq!(statuses, [77, 65, 65, 65], "{}", finished.stderr);
     assert!(finished.stderr.contains("login refused for operator@example.com"), "{}", finished.stderr);
@@ -100,7 +100,7 @@ fn a_server_that_is_down_is_temporary_after_the_retries() {
 #[test]
 fn a_fragment_of_another_set_is_reported_with_its_set() {
     let site = Site::start();
-    let foreign = site.file("foreign.frag");
+    let foreign = site.path("foreign.frag");
     let (finished, statuses) = unlock(&site, &[("DEVICE_FRAGMENT", foreign.to_str().unwrap())]);
     assert_eq!(statuses, [0, 0, 79, 65], "{}", finished.stderr);
     assert_eq!(code(&finished, "az-join"), "wrong_fragment");
@@ -112,8 +112,8 @@ fn a_fragment_of_another_set_is_reported_with_its_set() {
 #[test]
 fn a_damaged_archive_releases_only_its_beginning() {
     let site = Site::start();
-    let (plain, sealed) = (fs::read(site.file("images.tar")).unwrap(), fs::read(site.file("images.enc")).unwrap());
-    let damaged = site.file("damaged.enc");
+    let (plain, sealed) = (fs::read(site.path("images.tar")).unwrap(), fs::read(site.path("images.enc")).unwrap());
+    let damaged = site.path("damaged.enc");
     let middle = sealed.len() / 2;
     let mut flipped = sealed.clone();
     flipped[middle] ^= 0x10;
@@ -143,7 +143,7 @@ fn a_model_comes_from_api_and_cdn_and_then_from_the_cache() {
     for (steps, requests) in [(["small-part", "big-part"], 1), (["small-part", "cache-hit"], 1)] {
         let finished = fetch();
         assert_eq!(finished.status, 0, "{}", finished.stderr);
-        assert!(finished.stdout == fs::read(site.file("model")).unwrap(), "other bytes");
+        assert!(finished.stdout == fs::read(site.path("model")).unwrap(), "other bytes");
         assert_eq!(stage(&finished, "az-fetch").steps(), steps);
         assert_eq!(from_cdn(), requests);
         check_no_secret(&site, &finished);
@@ -153,11 +153,11 @@ fn a_model_comes_from_api_and_cdn_and_then_from_the_cache() {
 /// Returns a command for `scripts/unlock` with `options`. Its lock and records are in the
 /// directories `run` and `state` of the site.
 fn unlock_command(site: &Site, options: &str) -> Command {
-    let unlock = folder().join("../scripts/unlock");
+    let unlock = package_dir().join("../scripts/unlock");
     let mut command = bash(&format!("umask 022; exec {} {options}", unlock.display()));
     site.configure(&mut command);
-    command.current_dir(site.folder()).env("RUNTIME_DIRECTORY", site.file("run"));
-    command.env("STATE_DIRECTORY", site.file("state"));
+    command.current_dir(site.root()).env("RUNTIME_DIRECTORY", site.path("run"));
+    command.env("STATE_DIRECTORY", site.path("state"));
     command
 }
 
@@ -175,12 +175,12 @@ fn an_unlock_that_fails_early_replaces_the_last_state() {
     let good = az_unlock(&site, "");
     assert_eq!(good.status, 0, "{}", good.stderr);
     let asked = site.server().requests().len();
-    fs::write(site.file("shut"), "").unwrap();
-    fs::create_dir(site.file("elsewhere")).unwrap();
-    std::os::unix::fs::symlink("elsewhere", site.file("planted")).unwrap();
-    fs::create_dir(site.file("open")).unwrap();
-    fs::set_permissions(site.file("open"), Permissions::from_mode(0o777)).unwrap();
-    let blocked = site.file("run-2");
+    fs::write(site.path("shut"), "").unwrap();
+    fs::create_dir(site.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", site.path("planted")).unwrap();
+    fs::create_dir(site.path("open")).unwrap();
+    fs::set_permissions(site.path("open"), Permissions::from_mode(0o777)).unwrap();
+    let blocked = site.path("run-2");
     for (options, status, says) in [
         ("--archive nothing.enc", 66, "FAILED in az-inspect (idle): nothing.enc: no such file."),
         ("--fragment nothing.frag", 66, "FAILED in az-join (idle): nothing.frag: no such file."),
@@ -194,19 +194,19 @@ fn an_unlock_that_fails_early_replaces_the_last_state() {
     ] {
         assert_eq!(az_unlock(&site, "").status, 0, "it is well again");
         if options.is_empty() {
-            fs::rename(site.file("run"), &blocked).unwrap();
-            fs::write(site.file("run"), "").unwrap();
+            fs::rename(site.path("run"), &blocked).unwrap();
+            fs::write(site.path("run"), "").unwrap();
         }
         let refused = az_unlock(&site, options);
         assert_eq!(refused.status, status, "{options}: {}", refused.stderr);
-        let last = refused.stderr.lines().last().unwrap().replace(&format!("{}/", site.folder().display()), "");
+        let last = refused.stderr.lines().last().unwrap().replace(&format!("{}/", site.root().display()), "");
         assert!(last.ends_with(says), "{options}: {}", refused.stderr);
-        let state: serde_json::Value = serde_json::from_slice(&fs::read(site.file("status.json")).unwrap()).unwrap();
+        let state: serde_json::Value = serde_json::from_slice(&fs::read(site.path("status.json")).unwrap()).unwrap();
         assert_eq!((&state["state"], &state["exit"]), (&"error".into(), &status.into()), "{options}: {state}");
-        let metrics = fs::read_to_string(site.file("az.prom")).unwrap();
+        let metrics = fs::read_to_string(site.path("az.prom")).unwrap();
         assert!(metrics.contains(&format!("az_unlock_exit_code {status}\n")), "{options}: {metrics}");
     }
-    assert_eq!(fs::read_dir(site.file("elsewhere")).unwrap().count(), 0, "a symlink was followed");
+    assert_eq!(fs::read_dir(site.path("elsewhere")).unwrap().count(), 0, "a symlink was followed");
     // Only the successful unlocks send requests, three each.
     assert_eq!(site.server().requests().len(), asked * 10);
 }
@@ -215,25 +215,25 @@ fn an_unlock_that_fails_early_replaces_the_last_state() {
 fn a_second_unlock_does_not_change_the_state_of_the_first() {
     let site = Site::start();
     assert_eq!(az_unlock(&site, "").status, 0);
-    fs::write(site.file("status.json"), "of the first").unwrap();
-    let held = fs::File::open(site.file("run/unlock.lock")).unwrap();
+    fs::write(site.path("status.json"), "of the first").unwrap();
+    let held = fs::File::open(site.path("run/unlock.lock")).unwrap();
     held.lock().unwrap();
     for options in ["", "--archive nothing.enc", "--sink no-such-sink"] {
         let second = az_unlock(&site, options);
         assert_eq!((second.status, second.stderr.as_str()), (75, "az-unlock: another unlock is running\n"));
     }
-    assert_eq!(fs::read_to_string(site.file("status.json")).unwrap(), "of the first");
+    assert_eq!(fs::read_to_string(site.path("status.json")).unwrap(), "of the first");
 }
 
 /// A user that can open the lock file can hold the lock.
 #[test]
 fn the_lock_is_closed_to_other_users() {
     let site = Site::start();
-    let lock = site.file("run/unlock.lock");
+    let lock = site.path("run/unlock.lock");
     let mode = || fs::metadata(&lock).unwrap().permissions().mode() & 0o777;
     // With the mode set by systemd, for readers of the status file.
-    fs::create_dir(site.file("run")).unwrap();
-    fs::set_permissions(site.file("run"), Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(site.path("run")).unwrap();
+    fs::set_permissions(site.path("run"), Permissions::from_mode(0o755)).unwrap();
     assert_eq!((az_unlock(&site, "").status, mode()), (0, 0o600));
     fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
     assert_eq!((az_unlock(&site, "").status, mode()), (0, 0o600));
@@ -243,14 +243,14 @@ fn the_lock_is_closed_to_other_users() {
 fn a_name_that_begins_with_a_hyphen_is_a_file() {
     let site = Site::start();
     for (from, to) in [("images.enc", "-x.enc"), ("device.frag", "--help"), ("images.enc", "-")] {
-        fs::copy(site.file(from), site.file(to)).unwrap();
+        fs::copy(site.path(from), site.path(to)).unwrap();
     }
     for archive in ["-x.enc", "-"] {
         let options = format!("--archive {archive} --fragment --help --run-dir -r --status-file -s --sink 'tar t'");
         let finished = run(unlock_command(&site, &options), b"");
         assert_eq!(finished.status, 0, "{}", finished.stderr);
-        assert!(finished.text().contains("manifest.json") && site.file("-r/az-decrypt.jsonl").is_file());
-        assert!(site.file("-s").is_file());
+        assert!(finished.text().contains("manifest.json") && site.path("-r/az-decrypt.jsonl").is_file());
+        assert!(site.path("-s").is_file());
     }
     let missing = run(unlock_command(&site, "--archive -y.enc --fragment device.frag --sink cat"), b"");
     assert_eq!(missing.status, 66, "{}", missing.stderr);
@@ -260,14 +260,14 @@ fn a_name_that_begins_with_a_hyphen_is_a_file() {
 #[test]
 fn the_sink_is_not_evaluated_by_a_shell() {
     let site = Site::start();
-    fs::create_dir(site.file("a dir")).unwrap();
+    fs::create_dir(site.path("a dir")).unwrap();
     let files = "--archive images.enc --fragment device.frag";
     let split = run(unlock_command(&site, &format!("{files} --sink 'echo $HOME * ; touch made'")), b"");
     assert_eq!(split.text(), "$HOME * ; touch made\n", "{}", split.stderr);
-    assert!(!site.file("made").exists());
+    assert!(!site.path("made").exists());
     let words = run(unlock_command(&site, &format!("{files} -- tar -x -C 'a dir'")), b"");
     assert_eq!(words.status, 0, "{}", words.stderr);
-    assert!(site.file("a dir/manifest.json").is_file());
+    assert!(site.path("a dir/manifest.json").is_file());
     for options in ["--sink ''", "--sink ' '", "--"] {
         assert_eq!(run(unlock_command(&site, &format!("{files} {options}")), b"").status, 2, "{options}");
     }
@@ -277,12 +277,12 @@ fn the_sink_is_not_evaluated_by_a_shell() {
 fn paths_can_come_from_the_config_file() {
     let site = Site::start();
     let config = |text: &str| {
-        fs::create_dir_all(site.file("config/azaion")).unwrap();
-        fs::write(site.file("config/azaion/config.yaml"), text).unwrap();
+        fs::create_dir_all(site.path("config/azaion")).unwrap();
+        fs::write(site.path("config/azaion/config.yaml"), text).unwrap();
     };
     let with = |options: &str, variables: &[(&str, &str)]| {
         let mut command = unlock_command(&site, options);
-        command.env("XDG_CONFIG_HOME", site.file("config")).envs(variables.iter().copied());
+        command.env("XDG_CONFIG_HOME", site.path("config")).envs(variables.iter().copied());
         run(command, b"")
     };
     config("archive: images.enc\nfragment_file: device.frag\n");
@@ -305,7 +305,7 @@ fn paths_can_come_from_the_config_file() {
 fn the_wait_for_an_unlock_of_another_user_is_limited() {
     use std::io::{BufRead, BufReader, Read};
     let site = Site::start();
-    let held = fs::File::open(site.file("images.enc")).unwrap();
+    let held = fs::File::open(site.path("images.enc")).unwrap();
     held.lock().unwrap();
     let gone_on = az_unlock(&site, "--wait 0");
     assert_eq!(gone_on.status, 0, "{}", gone_on.stderr);
@@ -324,14 +324,14 @@ fn the_wait_for_an_unlock_of_another_user_is_limited() {
     assert!(child.wait().unwrap().success() && !rest.contains("still locked"), "{rest}");
 
     // The first unlock holds the lock while a stage runs. Its sink does not inherit the lock.
-    let (locks, told) = (site.file("locks"), site.file("told"));
+    let (locks, told) = (site.path("locks"), site.path("told"));
     let script =
         format!("cat >/dev/null; ls -l /proc/self/fd > {}; cat /proc/locks > {}", told.display(), locks.display());
-    let sink = site.file("sink.sh");
+    let sink = site.path("sink.sh");
     fs::write(&sink, script).unwrap();
     let files = "--archive images.enc --fragment device.frag";
     assert_eq!(run(unlock_command(&site, &format!("{files} --sink 'sh sink.sh'")), b"").status, 0);
-    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(site.file("images.enc")).unwrap());
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(site.path("images.enc")).unwrap());
     assert!(fs::read_to_string(&locks).unwrap().contains(&format!(":{inode} ")), "the archive is not locked");
     let told = fs::read_to_string(&told).unwrap();
     assert!(!told.contains("images.enc") && !told.contains("unlock.lock"), "{told}");
@@ -357,7 +357,7 @@ fn only_an_archive_verified_on_this_device_is_skipped() {
     }
     let site = Site::start();
     let loaded = LoadedImages(&site);
-    let archive = site.file("images.enc");
+    let archive = site.path("images.enc");
     let sealed = fs::read(&archive).unwrap();
     // Returns true if the unlock succeeded without a request to the server.
     let is_skipped = |options: &str| {
@@ -369,12 +369,12 @@ fn only_an_archive_verified_on_this_device_is_skipped() {
     };
     let present = || into_az_load(&site, "--present").0.status;
     assert_eq!(present(), 66);
-    assert!(!site.file("state").exists(), "--present changes nothing");
+    assert!(!site.path("state").exists(), "--present changes nothing");
     assert!(!is_skipped(""));
     assert_eq!((loaded.tags(), present()), (site.tags().to_vec(), 0));
     assert!(is_skipped("") && !is_skipped("--force"));
-    let record = fs::read_dir(site.file("state")).unwrap().next().unwrap().unwrap().path();
-    assert_eq!(fs::read_dir(site.file("state")).unwrap().count(), 1);
+    let record = fs::read_dir(site.path("state")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(fs::read_dir(site.path("state")).unwrap().count(), 1);
     assert_eq!(fs::metadata(&record).unwrap().permissions().mode() & 0o777, 0o600);
 
     // Every change of the archive is detected: in its header, in its body with unchanged
@@ -397,11 +397,11 @@ fn only_an_archive_verified_on_this_device_is_skipped() {
     // The record is also ignored if an image is missing or if other users could have written it.
     Command::new("docker").args(["image", "rm", &site.tags()[0]]).output().unwrap();
     assert!(!is_skipped("") && is_skipped(""));
-    fs::set_permissions(site.file("state"), Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(site.path("state"), Permissions::from_mode(0o777)).unwrap();
     let (finished, requests) = into_az_load(&site, "");
     assert!(finished.status == 0 && requests > 0, "{}", finished.stderr);
     assert!(finished.stderr.contains("the next unlock loads the archive again"), "{}", finished.stderr);
-    fs::set_permissions(site.file("state"), Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(site.path("state"), Permissions::from_mode(0o700)).unwrap();
     assert!(is_skipped(""));
     let text = fs::read_to_string(&record).unwrap();
     for damaged in [&text[..text.len() / 2], "", &text.replace("az-unlock 1", "az-unlock 2")] {
@@ -415,11 +415,9 @@ fn only_an_archive_verified_on_this_device_is_skipped() {
         archive.display(),
         tests::binary("az-load").display()
     );
-    fs::create_dir(site.file("bin")).unwrap();
-    fs::write(site.file("bin/az-load"), hook).unwrap();
-    fs::set_permissions(site.file("bin/az-load"), Permissions::from_mode(0o755)).unwrap();
+    tests::write_program(&site.path("bin/az-load"), hook);
     let mut command = unlock_command(&site, "--archive images.enc --fragment device.frag");
-    command.env("PATH", format!("{}:{}", site.file("bin").display(), tests::path_variable()));
+    command.env("PATH", format!("{}:{}", site.path("bin").display(), tests::path_variable()));
     let finished = run(command, b"");
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     assert!(finished.stderr.contains("was changed meanwhile"), "{}", finished.stderr);
@@ -472,8 +470,8 @@ fn the_engine_gets_the_images_but_nothing_of_a_damaged_archive() {
     }
     let site = Site::start();
     let loaded = LoadedImages(&site);
-    let sealed = fs::read(site.file("images.enc")).unwrap();
-    let damaged = site.file("damaged.enc");
+    let sealed = fs::read(site.path("images.enc")).unwrap();
+    let damaged = site.path("damaged.enc");
     let mut random = Random(8);
     // Damaged offsets: header, first segment, last segment, and some random ones.
     let mut places = vec![0, 40, 150, 250, sealed.len() - 1, sealed.len() - 20];
@@ -488,7 +486,7 @@ fn the_engine_gets_the_images_but_nothing_of_a_damaged_archive() {
             assert_eq!(loaded.tags(), [] as [&str; 0], "{what} at {at} of {}", sealed.len());
         }
     }
-    let finished = into_engine(&site, &site.file("images.enc"));
+    let finished = into_engine(&site, &site.path("images.enc"));
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     assert_eq!(loaded.tags(), site.tags());
 }

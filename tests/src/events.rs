@@ -1,6 +1,7 @@
 //! Rules for event lines.
 
 use loader_model::{EVENT_LINE_MAX, EVENT_SCHEMA};
+use loader_testkit::Finished;
 use serde_json::Value;
 use std::sync::OnceLock;
 
@@ -26,6 +27,23 @@ impl Events {
     /// Returns the steps in order.
     pub fn steps(&self) -> Vec<&str> {
         self.0.iter().filter_map(|line| line["step"].as_str()).collect()
+    }
+}
+
+/// The event lines on standard error of a process.
+pub trait EventLines {
+    /// Parses and checks the event lines.
+    fn events(&self) -> Events;
+
+    /// Returns `error.code` of the final event.
+    fn code(&self) -> String {
+        self.events().error_code().unwrap_or_default()
+    }
+}
+
+impl EventLines for Finished {
+    fn events(&self) -> Events {
+        parse(&self.stderr)
     }
 }
 

@@ -8,14 +8,14 @@ pub mod events;
 pub mod site;
 mod vectors;
 
-pub use command::{
-    Finished, bash, binary, file_names, filter, path_variable, profile, run, say, set_mode, write_secret,
-};
-pub use vectors::{Random, Vector, hex, vector, vector_file, vectors, whole};
+pub use command::{bash, binary, filter, path_variable, profile, say};
+pub use events::EventLines;
+pub use loader_testkit::{Finished, Random, file_names, hex, run, set_mode, write_program, write_secret};
+pub use vectors::{Vector, vector, vector_file, vectors, whole};
 
 use std::path::Path;
 
 /// Returns the directory of this package.
-pub fn folder() -> &'static Path {
+pub fn package_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

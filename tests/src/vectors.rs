@@ -1,6 +1,6 @@
-//! Test vectors, and reproducible pseudorandom bytes.
+//! Test vectors.
 
-use crate::folder;
+use crate::package_dir;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub struct Vector {
 
 /// Returns the path of a vector file.
 pub fn vector_file(name: &str) -> PathBuf {
-    folder().join("vectors").join(name)
+    package_dir().join("vectors").join(name)
 }
 
 /// Returns all vectors.
@@ -58,41 +58,6 @@ pub(crate) fn fragments() -> Fragments {
     let all = &index["fragments"];
     let pair = &all["xor_2_of_2"];
     Fragments { key: text(&all["key"]), server: text(&pair[0]), device: text(&pair[1]) }
-}
-
-/// Returns `bytes` in lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Pseudorandom number generator (SplitMix64).
-#[derive(Debug)]
-pub struct Random(pub u64);
-
-impl Random {
-    /// Returns the next number.
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Returns a number below `limit`, which must not be 0.
-    pub fn below(&mut self, limit: usize) -> usize {
-        (self.number() % limit as u64) as usize
-    }
-
-    /// Returns `len` bytes.
-    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(len + 8);
-        while bytes.len() < len {
-            bytes.extend(self.number().to_le_bytes());
-        }
-        bytes.truncate(len);
-        bytes
-    }
 }
 
 /// Returns the vector with this name.

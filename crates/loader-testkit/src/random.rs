@@ -1,4 +1,6 @@
-//! Reproducible pseudorandom bytes.
+//! Reproducible pseudorandom bytes, and names that are not reproducible.
+
+use crate::seed::random_hex;
 
 /// Pseudorandom number generator (SplitMix64) with its state.
 #[derive(Clone, Debug)]
@@ -33,9 +35,22 @@ impl Random {
     }
 }
 
+/// Returns a name of letters and digits that no other call returns, in any process.
+///
+/// # Panics
+/// If the kernel has no random bytes.
+pub fn unique_name() -> String {
+    random_hex(6)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Random;
+    use super::{Random, unique_name};
+
+    #[test]
+    fn unique_names_differ() {
+        assert_ne!(unique_name(), unique_name());
+    }
 
     /// The first numbers of the reference implementation (Vigna, splitmix64.c) from seed 0.
     #[test]

@@ -3,6 +3,7 @@
 use crate::{Config, KeyPair, Settings, UserRecord, default_users};
 use loader_model::{CdnCredentials, ResourceName};
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -156,6 +157,11 @@ pub(crate) fn random_hex(len: usize) -> String {
     #[expect(clippy::expect_used, reason = "a server without random keys must not start")]
     getrandom::fill(&mut bytes).expect("random bytes from the system");
     hex(&bytes)
+}
+
+/// Returns the SHA-256 of `bytes` in lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// Returns `bytes` in lower-case hexadecimal.

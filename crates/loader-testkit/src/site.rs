@@ -69,10 +69,9 @@ impl Site {
             site.secret(&format!("{name}.json"), credentials(&user.email, &user.password).to_string());
             site.secret(&format!("{name}.jwt"), site.server.token(&user.email, 3600).unwrap());
         }
-        let mut cdn = site.server.cdn().clone();
-        site.secret("uploader-cdn.json", serde_json::to_vec(&cdn).unwrap());
-        (cdn.uploader_access_key, cdn.uploader_access_secret, cdn.uploader_session_token) = (None, None, None);
-        site.secret("cdn.json", serde_json::to_vec(&cdn).unwrap());
+        let cdn = site.server.cdn();
+        site.secret("uploader-cdn.json", serde_json::to_vec(cdn).unwrap());
+        site.secret("cdn.json", serde_json::to_vec(&cdn.clone().without_uploader()).unwrap());
         site
     }
 

@@ -34,20 +34,20 @@ fn splitting_joining_and_replacing_keys_leaks_no_secret() {
         succeeds(&watched, line, &[]);
     }
     let site = &watched.site;
-    assert!(fs::read(site.file("plain")).unwrap() == fs::read(site.file("images.tar")).unwrap());
+    assert!(fs::read(site.path("plain")).unwrap() == fs::read(site.path("images.tar")).unwrap());
     // A new key is printed only if requested.
-    let new = fs::read_to_string(site.file("new.key")).unwrap();
+    let new = fs::read_to_string(site.path("new.key")).unwrap();
     assert!(new.starts_with("AZ-SECRET-KEY-1Q"));
 }
 
 #[test]
 fn publishing_and_loading_leak_no_secret() {
     let watched = Watched::new(Site::start());
-    let uploader = watched.site.file("uploader.json");
+    let uploader = watched.site.path("uploader.json");
     let settings = [("AZ_CREDENTIALS_FILE", uploader.as_path())];
     let cdn = r#"t az-cdn-creds --uploader --token-file "$SITE/uploader.jwt" -o "$SITE/upload.json""#;
     succeeds(&watched, cdn, &settings);
-    let written = fs::read_to_string(watched.site.file("upload.json")).unwrap();
+    let written = fs::read_to_string(watched.site.path("upload.json")).unwrap();
     assert!(written.contains(UPLOADER_SECRET) && written.contains(CDN_SECRET));
     let push = r#"t az-push --token-file "$SITE/uploader.jwt" --cdn-file "$SITE/upload.json""#;
     succeeds(
@@ -123,7 +123,7 @@ fn a_failure_with_keys_leaks_no_secret() {
         ("number of fragments", r#"t az-join "$SITE/device.frag""#, "wrong_fragment"),
         ("set card", r#"t az-join --set-card "$SITE/key" "$SITE/device.frag""#, "malformed"),
         ("kind of key to cut", r#"t az-split --key-file "$SITE/device.frag""#, "malformed"),
-        ("folder for fragments", r#"t az-split --key-file "$SITE/key" -d "$SITE/none""#, "cannot_create"),
+        ("directory for fragments", r#"t az-split --key-file "$SITE/key" -d "$SITE/none""#, "cannot_create"),
         ("archive", r#"t az-load "$SITE/key""#, ""),
         ("enrolment card", r#"t az-hwid --card "$SITE/key""#, "malformed"),
         ("hardware id", r#"t az-hwid --hwid-file "$SITE/key""#, "malformed"),
@@ -147,7 +147,7 @@ fn a_failure_with_keys_leaks_no_secret() {
 fn logs_and_status_files_contain_no_secret() {
     let watched = Watched::new(Site::start());
     let site = &watched.site;
-    let (wrong, foreign) = (site.file("wrong.json"), site.file("foreign.frag"));
+    let (wrong, foreign) = (site.path("wrong.json"), site.path("foreign.frag"));
     let line = r#"az-status --log-dir logs --status-file status.json --prometheus metrics.prom -- bash -o pipefail -c \
         'az-login | az-fetch key-fragment | az-join - "$DEVICE_FRAGMENT" | az-decrypt --key-file - "$IMAGES" > "$SITE/out"'"#;
     for (settings, status) in [
@@ -158,9 +158,9 @@ fn logs_and_status_files_contain_no_secret() {
         let finished = watched.run(line, &settings, b"");
         assert_eq!(finished.status, status, "{}", finished.stderr);
         for name in ["status.json", "metrics.prom"] {
-            assert!(fs::metadata(watched.file(name)).unwrap().len() > 0, "{name}");
+            assert!(fs::metadata(watched.path(name)).unwrap().len() > 0, "{name}");
         }
-        assert!(fs::read_dir(watched.file("logs")).unwrap().count() == 1);
+        assert!(fs::read_dir(watched.path("logs")).unwrap().count() == 1);
         watched.check("az-status");
     }
 }

@@ -1,16 +1,16 @@
 //! Memory of a stage, read as root: secrets that are no longer needed are wiped, and all
 //! memory is locked if permitted.
 
-use super::running::{hold, make_fifo};
+use super::running::hold;
 use super::{KEY, Site, Watched};
 use loader_seal::Key;
-use loader_testkit::wait_until;
+use loader_testkit::{make_fifo, wait_until};
 use rustix::process::geteuid;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Stdio;
-use tests::{bash, binary, filter, run, say};
+use tests::{bash, binary, filter, run, say, set_mode, write_program};
 
 /// Counts the copies of `secret` in the writable memory of the process.
 fn copies(pid: u32, secret: &[u8]) -> usize {
@@ -44,12 +44,12 @@ fn the_text_of_a_key_is_wiped_after_parsing() {
         return say("skipped: only root can read the memory of a stage");
     }
     let watched = Watched::new(Site::start());
-    let fifo = watched.site.file("held");
+    let fifo = watched.site.path("held");
     make_fifo(&fifo);
-    let text = fs::read_to_string(watched.site.file("key")).unwrap();
+    let text = fs::read_to_string(watched.site.path("key")).unwrap();
     let line = text.lines().find(|line| line.starts_with(KEY)).unwrap();
     let key = Key::parse(line).unwrap();
-    let (key_file, id) = (watched.site.file("key"), key.id().to_string());
+    let (key_file, id) = (watched.site.path("key"), key.id().to_string());
     for (name, args) in [("az-decrypt", &[][..]), ("az-encrypt", &[]), ("az-rekey", &["--drop", &id, "-o", "out"])] {
         let mut command = filter(name);
         watched.configure(&mut command);
@@ -71,13 +71,13 @@ fn memory_is_locked_if_permitted() {
         return say("skipped: only root may lock memory and change users");
     }
     let site = Site::start();
-    let (fifo, program) = (site.file("held"), site.file("az-decrypt"));
+    let (fifo, program) = (site.path("held"), site.path("az-decrypt"));
     make_fifo(&fifo);
-    fs::copy(binary("az-decrypt"), &program).unwrap();
-    for path in [site.folder(), &program, &fifo, &site.file("images.enc")] {
-        fs::set_permissions(path, Permissions::from_mode(if path == fifo { 0o777 } else { 0o755 })).unwrap();
+    write_program(&program, fs::read(binary("az-decrypt")).unwrap());
+    for path in [site.root(), &fifo, &site.path("images.enc")] {
+        set_mode(path, if path == fifo { 0o777 } else { 0o755 });
     }
-    let key = Key::parse(&fs::read_to_string(site.file("key")).unwrap()).unwrap();
+    let key = Key::parse(&fs::read_to_string(site.path("key")).unwrap()).unwrap();
     let nobody = "setpriv --reuid=65534 --clear-groups";
     let raises = run(bash("ulimit -l unlimited"), b"").status == 0;
     for (limit, user, locks) in [
@@ -94,7 +94,7 @@ fn memory_is_locked_if_permitted() {
         let command = |input: &str| {
             let run = format!(r#"{user} "$SITE/az-decrypt" --key-file - "$SITE/{input}" < "$SITE/key""#);
             let mut command = bash(&format!("ulimit -l {limit}; exec {run}"));
-            command.env("SITE", site.folder()).env("HOME", "/nonexistent");
+            command.env("SITE", site.root()).env("HOME", "/nonexistent");
             command
         };
         let (child, _end) = hold(command("held"), &fifo);
@@ -104,6 +104,6 @@ fn memory_is_locked_if_permitted() {
         assert_eq!(locked > 0, locks, "{user} under {limit}: {locked} KiB");
         let finished = run(command("images.enc"), b"");
         assert_eq!(finished.status, 0, "{user} under {limit}: {}", finished.stderr);
-        assert!(finished.stdout == fs::read(site.file("images.tar")).unwrap());
+        assert!(finished.stdout == fs::read(site.path("images.tar")).unwrap());
     }
 }

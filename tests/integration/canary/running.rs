@@ -1,15 +1,15 @@
 //! Running stages, observed from outside.
 
 use super::{Site, Watched, check_none, files};
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use loader_testkit::test_dir::TestDir;
+use loader_testkit::{make_fifo, open_fifo};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use tempfile::TempDir;
-use tests::{bash, binary, filter};
+use tests::{bash, binary, filter, set_mode, write_program};
 
 /// Child process that is killed on drop.
 pub(super) struct Held(pub(super) Child);
@@ -25,18 +25,8 @@ impl Drop for Held {
 /// then waits for input as long as the write end is open.
 pub(super) fn hold(mut command: Command, fifo: &Path) -> (Held, fs::File) {
     let mut held = Held(command.stderr(Stdio::null()).spawn().unwrap());
-    loop {
-        // Fails with ENXIO until the FIFO has a reader.
-        match open(fifo, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(end) => return (held, end.into()),
-            Err(_) => assert!(held.0.try_wait().unwrap().is_none(), "{command:?} ended before it opened its input"),
-        }
-        std::thread::yield_now();
-    }
-}
-
-pub(super) fn make_fifo(path: &Path) {
-    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let end = open_fifo(fifo, &mut held.0);
+    (held, end)
 }
 
 fn check_process(place: &str, pid: u32) {
@@ -57,7 +47,7 @@ fn check_process(place: &str, pid: u32) {
 #[test]
 fn a_stage_that_aborts_dumps_no_core() {
     let watched = Watched::new(Site::start());
-    let fifo = watched.site.file("held");
+    let fifo = watched.site.path("held");
     make_fifo(&fifo);
     let line = r#"ulimit -c "$(ulimit -H -c)"; exec az-decrypt --key-file "$SITE/key" "$SITE/held""#;
     let mut command = bash(line);
@@ -69,15 +59,15 @@ fn a_stage_that_aborts_dumps_no_core() {
     kill_process(pid, Signal::ABORT).unwrap();
     let status = child.0.wait().unwrap();
     assert_eq!((status.signal(), status.core_dumped()), (Some(Signal::ABORT.as_raw()), false));
-    assert!(!files(watched.folder.path()).iter().any(|path| path.file_name().unwrap() == "core"));
+    assert!(!files(watched.dir.root()).iter().any(|path| path.file_name().unwrap() == "core"));
     watched.check("aborted");
 }
 
 #[test]
 fn a_running_stage_shows_no_secret() {
     let watched = Watched::new(Site::start());
-    let at = |name: &str| watched.site.file(name).into_os_string().into_string().unwrap();
-    let fifo = watched.site.file("held");
+    let at = |name: &str| watched.site.path(name).into_os_string().into_string().unwrap();
+    let fifo = watched.site.path("held");
     make_fifo(&fifo);
     let held = fifo.to_str().unwrap();
     let (jwt, key, secret) = (at("jwt"), at("key"), at("device-secret"));
@@ -121,17 +111,16 @@ fn a_running_stage_shows_no_secret() {
 #[test]
 fn the_memory_of_a_stage_is_hidden_from_its_user() {
     const NOBODY: u32 = 65534;
-    let folder = TempDir::new().unwrap();
-    let (program, fifo) = (folder.path().join("az-join"), folder.path().join("held"));
-    fs::copy(binary("az-join"), &program).unwrap();
+    let dir = TestDir::new();
+    let (program, fifo) = (dir.path("az-join"), dir.path("held"));
+    write_program(&program, fs::read(binary("az-join")).unwrap());
     make_fifo(&fifo);
     let root = rustix::process::geteuid().is_root();
     let mut command = Command::new(&program);
     command.env_clear().args([&fifo, &fifo]).stdin(Stdio::null()).stdout(Stdio::null());
     let user = if root { NOBODY } else { rustix::process::geteuid().as_raw() };
     if root {
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        set_mode(dir.root(), 0o755);
         std::os::unix::fs::chown(&fifo, Some(NOBODY), None).unwrap();
         command.uid(NOBODY).gid(NOBODY);
     }

@@ -1,13 +1,9 @@
 //! Tests of several names in one run, of free space on the disk, and of an export directory that
 //! is used without a network.
 
-use crate::fixture::{FRAGMENT, FetchFixture, HUGE, NAME, SMALL};
+use crate::fixture::{FRAGMENT, FetchFixture, HUGE, NAME, SMALL, text};
 use std::path::Path;
 use std::process::{Command, Output};
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 fn lines(output: &Output) -> Vec<serde_json::Value> {
     text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -17,7 +13,7 @@ fn lines(output: &Output) -> Vec<serde_json::Value> {
 fn run_from_export(fixture: &FetchFixture, stick: &Path, hwid: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_az-fetch"));
     command.env_clear().arg("--from").arg(stick).arg("--hwid-file").arg(fixture.path(hwid));
-    command.arg("--credentials-file").arg(fixture.path("credentials")).args(args).output().unwrap()
+    command.arg("--credentials-file").arg(fixture.path("operator.json")).args(args).output().unwrap()
 }
 
 #[test]
@@ -51,7 +47,7 @@ fn names_that_cannot_be_combined_are_refused() {
         let run = fixture.run(args);
         assert_eq!(run.status.code(), Some(2), "{args:?}: {}", text(&run.stderr));
     }
-    assert!(fixture.server.requests().is_empty());
+    assert!(fixture.server().requests().is_empty());
 }
 
 #[test]
@@ -62,7 +58,7 @@ fn directory_as_output_is_refused() {
         assert_eq!(run.status.code(), Some(73));
         assert!(text(&run.stderr).contains("is a directory"), "{}", text(&run.stderr));
     }
-    assert!(fixture.server.requests().is_empty());
+    assert!(fixture.server().requests().is_empty());
 }
 
 #[test]
@@ -97,8 +93,8 @@ fn export_suffices_without_a_network() {
         let contains = |what: &[u8]| sealed.windows(what.len()).any(|window| window == what);
         assert!(!contains(SMALL) && !contains(FRAGMENT), "{file} is not sealed");
     }
-    fixture.server = FetchFixture::new(0).server;
-    fixture.secret("other-hwid", "b2".repeat(32).as_bytes());
+    fixture.set_server(FetchFixture::new(0).second_server());
+    fixture.secret("other-hwid", "b2".repeat(32));
 
     let whole = run_from_export(&fixture, &stick, "hwid", &[NAME]);
     assert!(whole.status.success() && whole.stdout == fixture.whole(), "{}", text(&whole.stderr));
@@ -114,5 +110,5 @@ fn export_suffices_without_a_network() {
     std::fs::write(&big, bytes).unwrap();
     let damaged = run_from_export(&fixture, &stick, "hwid", &[NAME]);
     assert!(damaged.status.code() == Some(66) && damaged.stdout.is_empty(), "{}", text(&damaged.stderr));
-    assert!(fixture.server.requests().is_empty());
+    assert!(fixture.server().requests().is_empty());
 }

@@ -11,10 +11,11 @@ const MIB: usize = 1 << 20;
 /// Mounts a small disk at `$1` and runs the remaining arguments twice: first until the disk was
 /// filled from outside, then with free space again. Writes the exit statuses to files.
 const SCRIPT: &str = r#"
+wait_for() { for _ in $(seq 6000); do [ ! -e "$1" ] || return 0; sleep 0.02; done; exit 1; }
 mount -t tmpfs -o size=16m,mode=700 tmpfs "$1" || exit 1
 dir=$1 && shift
 "$@" >out1 2>err1 &
-while [ ! -e stalled ]; do sleep 0.02; done
+wait_for stalled
 head -c 1G /dev/zero >"$dir/fill" 2>/dev/null
 : >filled
 wait $!; echo $? >status1
@@ -30,15 +31,16 @@ fn wait_for(path: &Path) {
 /// Mounts a disk with room for one release at `$1` and fetches one. After the next release is
 /// `published` on a CDN that is down, fetches that, and again after the CDN is `up`.
 const UPDATE: &str = r#"
+wait_for() { for _ in $(seq 6000); do [ ! -e "$1" ] || return 0; sleep 0.02; done; exit 1; }
 mount -t tmpfs -o size=16m,mode=700 tmpfs "$1" || exit 1
 shift
 "$@" >out 2>err || exit 1
 : >fetched
-while [ ! -e published ]; do sleep 0.02; done
+wait_for published
 "$@" >out1 2>err1; echo $? >status1
 "$@" --offline >out2 2>err2; echo $? >status2
 : >tried
-while [ ! -e up ]; do sleep 0.02; done
+wait_for up
 "$@" >out3 2>err3; echo $? >status3
 "$@" --offline >out4 2>err4; echo $? >status4
 "#;
@@ -64,7 +66,7 @@ fn previous_release_is_removed_if_the_disk_cannot_hold_both() {
     let fetch = fixture.command(&[NAME, "--cache-dir", cache.to_str().unwrap()]);
     let mut command = Command::new("unshare");
     command.args(["-rm", "sh", "-c", UPDATE, "sh"]).arg(&cache).arg(fetch.get_program()).args(fetch.get_args());
-    command.current_dir(fixture.path("")).env("AZ_API_URL", fixture.server.api_url()).env("AZ_RETRIES", "0");
+    command.current_dir(fixture.path("")).env("AZ_API_URL", fixture.server().api_url()).env("AZ_RETRIES", "0");
     let mut child = command.spawn().unwrap();
     wait_for(&fixture.path("fetched"));
     let before = fixture.whole();
@@ -100,7 +102,7 @@ fn full_disk_keeps_the_fetched_bytes() {
         let fetch = fixture.command(&[NAME, "--jobs", "1", option, disk.to_str().unwrap()]);
         let mut command = Command::new("unshare");
         command.args(["-rm", "sh", "-c", SCRIPT, "sh"]).arg(&disk).arg(fetch.get_program()).args(fetch.get_args());
-        command.current_dir(fixture.path("")).env("AZ_API_URL", fixture.server.api_url());
+        command.current_dir(fixture.path("")).env("AZ_API_URL", fixture.server().api_url());
         let mut child = command.spawn().unwrap();
         fixture.faults().wait_stalled(1);
         std::fs::write(fixture.path("stalled"), "").unwrap();

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, reason = "the test prints statistics")]
 
 use crate::fixture::{FetchFixture, NAME, random, small_part};
-use loader_testkit::{Faults, Side};
+use loader_testkit::{Faults, Finished, Side};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,12 +21,6 @@ enum Destination {
 }
 
 const DESTINATIONS: [Destination; 3] = [Destination::Stdout, Destination::File, Destination::Cached];
-
-struct FinishedRun {
-    status: i32,
-    bytes: Vec<u8>,
-    events: String,
-}
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
@@ -53,56 +47,41 @@ fn command(fixture: &FetchFixture, destination: Destination, dir: &Path, args: &
     command
 }
 
-/// Runs a fetch over a link with these faults.
-fn run(fixture: &FetchFixture, destination: Destination, dir: &Path, args: &[&str], faults: &str) -> FinishedRun {
+/// Runs a fetch over a link with these faults. Returns the written file as standard output.
+fn run(fixture: &FetchFixture, destination: Destination, dir: &Path, args: &[&str], faults: &str) -> Finished {
     fixture.faults().set(faults.parse().unwrap());
-    let output = command(fixture, destination, dir, args).env("AZ_IDLE_TIMEOUT", idle(faults)).output().unwrap();
-    let bytes = if destination == Destination::File {
-        std::fs::read(dir.join("out")).unwrap_or_default()
-    } else {
-        output.stdout
-    };
-    let events = String::from_utf8(output.stderr).unwrap();
-    FinishedRun { status: output.status.code().unwrap_or(-1), bytes, events }
+    let mut command = command(fixture, destination, dir, args);
+    command.env("AZ_IDLE_TIMEOUT", idle(faults));
+    let mut finished = loader_testkit::run(command, b"");
+    if destination == Destination::File {
+        finished.stdout = std::fs::read(dir.join("out")).unwrap_or_default();
+    }
+    finished
 }
 
 /// Asserts that the bytes are right, or that they are a prefix and the status is documented. A
 /// file must be complete or missing.
-fn assert_documented_outcome(fixture: &FetchFixture, destination: Destination, ran: &FinishedRun, what: &str) {
+fn assert_documented_outcome(fixture: &FetchFixture, destination: Destination, ran: &Finished, what: &str) {
     let whole = fixture.whole();
     if ran.status == 0 {
-        assert!(ran.bytes == whole, "{what}: status 0 with wrong bytes\n{}", ran.events);
+        assert!(ran.stdout == whole, "{what}: status 0 with wrong bytes\n{}", ran.stderr);
         return;
     }
-    assert!([65, 69, 75, 76, 78].contains(&ran.status), "{what}: status {}\n{}", ran.status, ran.events);
-    assert!(whole.starts_with(&ran.bytes), "{what}: bytes are not a prefix\n{}", ran.events);
-    assert!(destination != Destination::File || ran.bytes.is_empty(), "{what}: an incomplete file was published");
-    assert_eq!(ran.events.matches("\"state\":\"error\"").count(), 1, "{what}: {}", ran.events);
+    assert!([65, 69, 75, 76, 78].contains(&ran.status), "{what}: status {}\n{}", ran.status, ran.stderr);
+    assert!(whole.starts_with(&ran.stdout), "{what}: bytes are not a prefix\n{}", ran.stderr);
+    assert!(destination != Destination::File || ran.stdout.is_empty(), "{what}: an incomplete file was published");
+    assert_eq!(ran.stderr.matches("\"state\":\"error\"").count(), 1, "{what}: {}", ran.stderr);
 }
 
 /// Asserts that the same command succeeds after a failure if the link has no faults.
 fn assert_next_run_succeeds(fixture: &FetchFixture, destination: Destination, dir: &Path, args: &[&str], what: &str) {
     let again = run(fixture, destination, dir, args, "");
-    assert!(again.status == 0 && again.bytes == fixture.whole(), "{what}, again: {}", again.events);
+    assert!(again.status == 0 && again.stdout == fixture.whole(), "{what}, again: {}", again.stderr);
 }
 
 /// Runs `work` for `0..count` on several threads, each with its own fixture.
 fn run_concurrently(count: u64, len: usize, work: impl Fn(&FetchFixture, u64) + Sync) {
-    let next = AtomicU64::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS.min(count) {
-            scope.spawn(|| {
-                let fixture = FetchFixture::proxied(len);
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= count {
-                        return;
-                    }
-                    work(&fixture, index);
-                }
-            });
-        }
-    });
+    loader_testkit::run_concurrently(count, WORKERS, || FetchFixture::proxied(len), work);
 }
 
 /// Single faults, and the exit status of a fetch to standard output.
@@ -164,8 +143,8 @@ fn single_faults_end_with_the_documented_status() {
         let dir = fixture.path(&format!("run{index}"));
         let ran = run(fixture, destination, &dir, &args, faults);
         assert_documented_outcome(fixture, destination, &ran, &what);
-        assert_eq!(ran.status, status, "{what}: {}", ran.events);
-        assert!(!faults.starts_with("other-region") || ran.events.contains("eu-west-1"), "{what}: {}", ran.events);
+        assert_eq!(ran.status, status, "{what}: {}", ran.stderr);
+        assert!(!faults.starts_with("other-region") || ran.stderr.contains("eu-west-1"), "{what}: {}", ran.stderr);
         assert!(fixture.faults().fired() > fired, "{what}: no fault was injected");
         assert_eq!(fixture.faults().leaked(), 0, "{what}: secrets were sent");
         if status != 0 {
@@ -210,7 +189,7 @@ fn link_that_breaks_every_mebibyte_costs_at_most_two_percent() {
     for faults in ["short@1MiB,on=cdn", "reset@1MiB,on=cdn"] {
         let before = fixture.faults().sent(Side::Cdn);
         let ran = run(&fixture, Destination::Stdout, &fixture.path("run"), &["--jobs", "6", "--chunk", "2M"], faults);
-        assert!(ran.status == 0 && ran.bytes == fixture.whole(), "{faults}: {}", ran.events);
+        assert!(ran.status == 0 && ran.stdout == fixture.whole(), "{faults}: {}", ran.stderr);
         let sent = fixture.faults().sent(Side::Cdn) - before;
         assert!(sent * 100 <= (32 * MIB as u64) * 102, "{faults}: {sent} bytes for 32 MiB");
         assert!(fixture.faults().fired() >= 24, "{faults}");
@@ -248,8 +227,8 @@ fn release_that_replaces_another_is_fetched_completely() {
             let running = scope.spawn(|| command(&fixture, destination, &fixture.path("run"), &[]).output().unwrap());
             // The new release is published while the old small part is in transit.
             fixture.faults().wait_stalled(1);
-            replace(&fixture.server.objects_dir().join(format!("{NAME}.big")), &next);
-            replace(&fixture.server.resources_dir().join(NAME), &small_part(&next));
+            replace(&fixture.object(NAME), &next);
+            replace(&fixture.resource(NAME), &small_part(&next));
             fixture.faults().release();
             running.join().unwrap()
         });
@@ -280,7 +259,7 @@ fn killed_run_is_resumed() {
     let most = AtomicU64::new(0);
     run_concurrently(runs, LEN, |fixture, index| {
         let seed = first + index;
-        let mut random_bytes = random(seed as u32, 64).into_iter().map(u64::from);
+        let mut random_bytes = random(seed, 64).into_iter().map(u64::from);
         let mut random_number = || random_bytes.by_ref().skip(7).take(3).fold(0, |all, byte| all << 8 | byte);
         let dir = fixture.path(&format!("run{index}"));
         let before = fixture.faults().sent(Side::Cdn);

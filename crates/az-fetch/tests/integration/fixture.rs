@@ -1,11 +1,9 @@
-//! Test fixture: a server with one resource in two parts, and the az-fetch binary.
+//! Test fixture: a site with one resource in two parts, and the az-fetch binary.
 
-use loader_cdn::ExpectedPart;
 use loader_model::{PartReceipt, PartsReceipt};
-use loader_testkit::{Config, DevServer, FaultLog, Faults, FragmentForm, SealCost, Settings, Tls};
-use std::path::PathBuf;
+use loader_testkit::{Faults, FragmentForm, Random, Settings, Site, SiteConfig, Tls, UserRecord, sha256};
+use std::ops::{Deref, DerefMut};
 use std::process::{Command, Output};
-use tempfile::TempDir;
 
 pub(crate) const NAME: &str = "models/yolo.onnx";
 /// Resource whose big part fits on no disk.
@@ -13,10 +11,24 @@ pub(crate) const HUGE: &str = "large/huge";
 pub(crate) const FRAGMENT: &[u8] = b"AZ-FRAG-1TEST\n";
 pub(crate) const SMALL: &[u8] = b"small part";
 
+/// A site whose operator is bound to the device with the hardware id in the file `hwid`.
 pub(crate) struct FetchFixture {
-    pub(crate) server: DevServer,
-    pub(crate) dir: TempDir,
+    site: Site,
     pub(crate) big: Vec<u8>,
+}
+
+impl Deref for FetchFixture {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+impl DerefMut for FetchFixture {
+    fn deref_mut(&mut self) -> &mut Site {
+        &mut self.site
+    }
 }
 
 impl FetchFixture {
@@ -36,49 +48,32 @@ impl FetchFixture {
     }
 
     fn with(len: usize, faults: Option<Faults>, tls: Option<Tls>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let big = random(1, len);
-        let small = small_part(&big);
-        let huge = published(PartReceipt { size: 1 << 60, sha256: sha256(&big) });
-        for (name, bytes) in [
-            (format!("resources/{NAME}"), &small),
-            (format!("resources/{HUGE}"), &huge),
-            (format!("cdn/{NAME}.big"), &big),
-            ("key-fragment".to_owned(), &FRAGMENT.to_vec()),
-            ("users.json".to_owned(), &users().to_string().into_bytes()),
-        ] {
-            let path = dir.path().join("seed").join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
-        }
-        let cost = SealCost { memory_kib: 64, passes: 1, ..SealCost::default() };
-        let settings = Some(Settings { seal_cost: cost, fragment_form: FragmentForm::Sealed, ..Settings::default() });
-        let server =
-            DevServer::start(Config { settings, faults, tls, ..Config::seeded(dir.path().join("seed")) }).unwrap();
-        let fixture = Self { server, dir, big };
-        fixture.secret("jwt", fixture.server.token("operator@example.com", 600).unwrap().as_bytes());
-        fixture.secret("credentials", br#"{"email":"operator@example.com","password":"operator"}"#);
-        fixture.secret("hwid", "a1".repeat(32).as_bytes());
-        fixture.secret("cdn", cdn_json(fixture.server.cdn(), fixture.server.s3_url()).as_bytes());
-        fixture
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    pub(crate) fn secret(&self, name: &str, content: &[u8]) {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::write(self.path(name), content).unwrap();
-        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let (big, hardware) = (random(1, len), "a1".repeat(32));
+        let huge = PartReceipt { size: 1 << 60, sha256: sha256(&big) };
+        let base = SiteConfig::default();
+        let site = Site::start(SiteConfig {
+            users: vec![UserRecord { hardware: Some(hardware.clone()), ..UserRecord::new(1, "operator", "Operator") }],
+            seed: vec![
+                (format!("resources/{NAME}"), small_part(&big)),
+                (format!("resources/{HUGE}"), published_as(SMALL, huge)),
+                (format!("cdn/{NAME}.big"), big.clone()),
+                ("key-fragment".to_owned(), FRAGMENT.to_vec()),
+            ],
+            settings: Settings { fragment_form: FragmentForm::Sealed, ..base.settings },
+            faults,
+            tls,
+        });
+        site.secret("hwid", hardware);
+        Self { site, big }
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_az-fetch"));
-        command.env_clear().env("AZ_API_URL", self.server.api_url()).env("AZ_CACHE_DIR", self.path("cache"));
-        for name in ["token", "credentials", "hwid", "cdn"] {
-            let file = if name == "token" { "jwt" } else { name };
-            command.arg(format!("--{name}-file")).arg(self.path(file));
+        let mut command = self.site.command(env!("CARGO_BIN_EXE_az-fetch"));
+        command.env("AZ_CACHE_DIR", self.path("cache"));
+        for (option, file) in
+            [("token", "operator.jwt"), ("credentials", "operator.json"), ("hwid", "hwid"), ("cdn", "cdn.json")]
+        {
+            command.arg(format!("--{option}-file")).arg(self.path(file));
         }
         command.args(args);
         command
@@ -94,41 +89,32 @@ impl FetchFixture {
 
     /// Replaces the published release.
     pub(crate) fn publish(&mut self, big: Vec<u8>) {
-        std::fs::write(self.server.objects_dir().join(format!("{NAME}.big")), &big).unwrap();
-        std::fs::write(self.server.resources_dir().join(NAME), small_part(&big)).unwrap();
+        std::fs::write(self.object(NAME), &big).unwrap();
+        std::fs::write(self.resource(NAME), small_part(&big)).unwrap();
         self.big = big;
     }
 
     /// Returns the first offset of each requested range of the big part, in order.
     pub(crate) fn ranges(&self) -> Vec<u64> {
-        let requests = self.server.requests();
+        let requests = self.server().requests();
         let ranges = requests.iter().filter(|line| line.server == "s3").filter_map(|line| line.range.as_deref());
         ranges.map(|range| range["bytes=".len()..].split('-').next().unwrap().parse().unwrap()).collect()
     }
-
-    /// Returns the faults and counters of the proxy.
-    pub(crate) fn faults(&self) -> &FaultLog {
-        self.server.faults().unwrap()
-    }
 }
 
-/// Returns pseudo-random bytes.
-pub(crate) fn random(seed: u32, len: usize) -> Vec<u8> {
-    let mut state = seed;
-    let next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    std::iter::repeat_with(next).take(len).collect()
+/// Returns standard output or standard error as text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Returns `len` pseudorandom bytes.
+pub(crate) fn random(seed: u64, len: usize) -> Vec<u8> {
+    Random(seed).bytes(len)
 }
 
 /// Returns what the API sends for `big`: the receipt and the small part.
 pub(crate) fn small_part(big: &[u8]) -> Vec<u8> {
-    published(part(big))
-}
-
-fn published(big: PartReceipt) -> Vec<u8> {
-    published_as(SMALL, big)
+    published_as(SMALL, part(big))
 }
 
 /// Returns what the API sends for the small part `small`, preceded by its receipt.
@@ -139,26 +125,4 @@ pub(crate) fn published_as(small: &[u8], big: PartReceipt) -> Vec<u8> {
 
 pub(crate) fn part(bytes: &[u8]) -> PartReceipt {
     PartReceipt { size: bytes.len() as u64, sha256: sha256(bytes) }
-}
-
-/// Returns the SHA-256 of `bytes` in hexadecimal, taken from the message of a failed check.
-fn sha256(bytes: &[u8]) -> String {
-    let wrong = ExpectedPart { size: None, sha256: Some(String::new()) };
-    wrong.check(bytes).unwrap_err().split(' ').nth(2).unwrap().to_owned()
-}
-
-/// Operator who is bound to the device.
-fn users() -> serde_json::Value {
-    serde_json::json!([{
-        "id": "00000000-0000-4000-8000-000000000001", "email": "operator@example.com", "password": "operator",
-        "role": "Operator", "hardware": "a1".repeat(32),
-    }])
-}
-
-fn cdn_json(cdn: &loader_model::CdnCredentials, host: &str) -> String {
-    serde_json::json!({
-        "host": host, "bucket": cdn.bucket, "path_style": true, "region": cdn.region,
-        "downloader_access_key": cdn.downloader_access_key, "downloader_access_secret": cdn.downloader_access_secret,
-    })
-    .to_string()
 }

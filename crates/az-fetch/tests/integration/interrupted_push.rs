@@ -29,12 +29,12 @@ fn fixture() -> (FetchFixture, Vec<u8>) {
 
 /// Publishes the small part as az-push does.
 fn publish(fixture: &FetchFixture, small: &[u8], big: &[u8]) {
-    std::fs::write(fixture.server.resources_dir().join(NAME), published_as(small, part(big))).unwrap();
+    std::fs::write(fixture.resource(NAME), published_as(small, part(big))).unwrap();
 }
 
 /// Sends `big` to the CDN as az-push does for the small part `small`.
 fn push_big(fixture: &FetchFixture, small: &[u8], big: &[u8]) {
-    let store = ObjectStore::for_upload(fixture.server.cdn(), Http::new(HttpConfig::default()).unwrap()).unwrap();
+    let store = ObjectStore::for_upload(fixture.server().cdn(), Http::new(HttpConfig::default()).unwrap()).unwrap();
     let (name, plan) = (NAME.parse().unwrap(), PushPlan { jobs: 1, part_len: 5 << 20, release: None });
     let cut = split_id(&Header::read(&mut &*small).unwrap(), small.len() as u64);
     let mut push = Push::begin(

@@ -1,7 +1,8 @@
 //! Tests of a proxy that refuses requests.
 
 use crate::fixture::{FetchFixture, NAME};
-use std::io::{Read, Write};
+use loader_testkit::read_head;
+use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,10 +14,8 @@ fn proxy(status: u16) -> (String, Arc<AtomicU32>) {
     let counted = count.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (mut stream, mut head, mut byte) = (stream.unwrap(), Vec::new(), [0]);
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
-                head.push(byte[0]);
-            }
+            let mut stream = stream.unwrap();
+            read_head(&mut stream);
             counted.fetch_add(1, Ordering::Relaxed);
             let _ = write!(stream, "HTTP/1.1 {status} X\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n");
         }

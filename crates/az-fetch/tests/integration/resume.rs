@@ -1,15 +1,11 @@
 //! Tests of runs that are interrupted, run concurrently, or have no network.
 
-use crate::fixture::{FetchFixture, NAME, SMALL, random};
+use crate::fixture::{FetchFixture, NAME, SMALL, random, text};
 use loader_testkit::Faults;
 use std::io::Read;
 use std::process::Stdio;
 
 const MIB: usize = 1 << 20;
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 #[test]
 fn killed_run_is_resumed_at_the_durable_bytes() {
@@ -167,11 +163,11 @@ fn cache_suffices_without_a_network() {
     let missing = fixture.run(&[NAME, "--offline"]);
     assert_eq!(missing.status.code(), Some(66), "{}", text(&missing.stderr));
     assert!(fixture.run(&[NAME]).status.success());
-    fixture.server = FetchFixture::new(0).server;
+    fixture.set_server(FetchFixture::new(0).second_server());
     // No request is made, so no API is needed.
     let offline = fixture.command(&[NAME, "--offline"]).env_remove("AZ_API_URL").output().unwrap();
     assert!(offline.status.success() && offline.stdout == fixture.whole(), "{}", text(&offline.stderr));
-    assert!(fixture.server.requests().is_empty());
+    assert!(fixture.server().requests().is_empty());
 }
 
 /// The cache always contains both parts of one release.

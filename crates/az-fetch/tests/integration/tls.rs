@@ -2,8 +2,7 @@
 //! cut without close_notify.
 
 use crate::fixture::{FetchFixture, NAME};
-use loader_testkit::{CertifiedKey, TestCa, Tls};
-use std::os::unix::fs::PermissionsExt;
+use loader_testkit::{CertifiedKey, TestCa, Tls, set_mode};
 use std::process::Output;
 
 const LEN: usize = 3 << 20;
@@ -19,7 +18,7 @@ fn fetch(fixture: &FetchFixture, ca: Option<&str>, more: &[&str]) -> Output {
     let mut command = fixture.command(more);
     command.arg(NAME).env("AZ_RETRY_WAIT", "0.02").env("AZ_IDLE_TIMEOUT", "2").env_remove("AZ_CACHE_DIR");
     if let Some(pem) = ca {
-        fixture.secret("ca.pem", pem.as_bytes());
+        fixture.secret("ca.pem", pem);
         command.arg("--ca-file").arg(fixture.path("ca.pem"));
     }
     command.output().unwrap()
@@ -41,7 +40,7 @@ fn assert_refused(output: &Output, words: &[&str]) {
 fn only_the_ca_file_is_trusted() {
     let (ca, other) = (TestCa::new().unwrap(), TestCa::new().unwrap());
     let fixture = fixture(ca.server(&["127.0.0.1"], VALID).unwrap(), None);
-    assert!(fixture.server.api_url().starts_with("https://") && fixture.server.s3_url().starts_with("https://"));
+    assert!(fixture.server().api_url().starts_with("https://") && fixture.server().s3_url().starts_with("https://"));
 
     let good = fetch(&fixture, Some(&ca.pem()), &[]);
     assert_eq!(good.status.code(), Some(0), "{}", String::from_utf8_lossy(&good.stderr));
@@ -79,8 +78,8 @@ fn client_certificate_is_sent_on_request() {
     let fixture = fixture(ca.server(&["127.0.0.1"], VALID).unwrap(), Some(ca.pem()));
     let (good, foreign) = (ca.client("device").unwrap(), other.client("device").unwrap());
     for (name, pair) in [("good", &good), ("foreign", &foreign)] {
-        fixture.secret(&format!("{name}.crt"), pair.cert.as_bytes());
-        fixture.secret(&format!("{name}.key"), pair.key.as_bytes());
+        fixture.secret(&format!("{name}.crt"), &pair.cert);
+        fixture.secret(&format!("{name}.key"), &pair.key);
     }
     let shown = |cert: &str, key: &str| {
         let [cert, key] = [cert, key].map(|name| fixture.path(name).to_str().unwrap().to_owned());
@@ -101,7 +100,7 @@ fn client_certificate_is_sent_on_request() {
     assert_refused(&fetch(&fixture, Some(&ca.pem()), &[]), &["127.0.0.1", "certificate", "--client-cert-file"]);
     assert_refused(&shown("foreign.crt", "foreign.key"), &["127.0.0.1", "certificate"]);
     assert_refused(&shown("good.crt", "foreign.key"), &["does not match its key"]);
-    std::fs::set_permissions(fixture.path("good.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    set_mode(&fixture.path("good.key"), 0o640);
     assert_refused(
         &shown("good.crt", "good.key"),
         &["the key of the client certificate can be read by group or others"],

@@ -1,6 +1,7 @@
 //! Real engines for the tests: the machine's Docker, podman where it is
 //! installed, and Docker daemons of our own that may be killed or filled up.
 
+use loader_testkit::unique_name;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -240,10 +241,7 @@ impl From<Output> for Ran {
 
 /// A name that no other run uses.
 pub(crate) fn unique(what: &str) -> String {
-    let mut random = [0; 6];
-    getrandom::fill(&mut random).unwrap();
-    let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("az-load-test-{what}-{digits}")
+    format!("az-load-test-{what}-{}", unique_name())
 }
 
 /// What az-inspect would print of the images in an archive.

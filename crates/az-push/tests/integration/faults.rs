@@ -2,8 +2,8 @@
 //! the next run succeeds.
 #![allow(clippy::print_stdout, reason = "the test prints statistics")]
 
-use crate::fixture::{FinishedRun, NAME, PushFixture, file, sealed};
-use loader_testkit::{Faults, Side};
+use crate::fixture::{NAME, PushFixture, file, sealed};
+use loader_testkit::{Faults, Finished, Side, run_concurrently};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,7 +28,7 @@ fn command(fixture: &PushFixture, resumes: bool) -> Command {
 
 /// Pushes `stream` over a link with these faults. The idle timeout is short only if the link
 /// stalls: a busy machine is silent for some time too.
-fn push(fixture: &PushFixture, resumes: bool, stream: &[u8], faults: &str) -> FinishedRun {
+fn push(fixture: &PushFixture, resumes: bool, stream: &[u8], faults: &str) -> Finished {
     fixture.faults().set(faults.parse().unwrap());
     let mut command = command(fixture, resumes);
     if faults.contains("stall") {
@@ -39,39 +39,21 @@ fn push(fixture: &PushFixture, resumes: bool, stream: &[u8], faults: &str) -> Fi
 
 /// Asserts that the release is published, or that the status is documented and no mix can be
 /// read; in the second case also that the next run without faults succeeds.
-fn assert_documented_outcome(fixture: &PushFixture, resumes: bool, stream: &[u8], run: &FinishedRun, what: &str) {
+fn assert_documented_outcome(fixture: &PushFixture, resumes: bool, stream: &[u8], run: &Finished, what: &str) {
     if run.status == 0 {
-        assert!(fixture.published() == stream, "{what}: wrong bytes are published\n{}", run.events);
-        assert_eq!(run.receipt["changed"], true, "{what}");
+        assert!(fixture.published() == stream, "{what}: wrong bytes are published\n{}", run.stderr);
+        assert_eq!(run.json()["changed"], true, "{what}");
         return;
     }
-    assert!([65, 69, 75, 76, 78].contains(&run.status), "{what}: status {}\n{}", run.status, run.events);
-    assert_eq!(run.events.matches("\"state\":\"error\"").count(), 1, "{what}: {}", run.events);
-    let small = fixture.server.resources_dir().join(NAME);
+    assert!([65, 69, 75, 76, 78].contains(&run.status), "{what}: status {}\n{}", run.status, run.stderr);
+    assert_eq!(run.stderr.matches("\"state\":\"error\"").count(), 1, "{what}: {}", run.stderr);
+    let small = fixture.resource(NAME);
     assert!(
         !small.exists() || fixture.published() == stream,
         "{what}: the small part is published without its big part"
     );
     let again = push(fixture, resumes, stream, "");
-    assert!(again.status == 0 && fixture.published() == stream, "{what}, again: {}", again.events);
-}
-
-/// Runs `work` for `0..count` on a few threads.
-fn run_concurrently(count: u64, work: impl Fn(u64) + Sync) {
-    let next = AtomicU64::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS.min(count) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= count {
-                        return;
-                    }
-                    work(index);
-                }
-            });
-        }
-    });
+    assert!(again.status == 0 && fixture.published() == stream, "{what}, again: {}", again.stderr);
 }
 
 /// Single faults and their exit status.
@@ -118,15 +100,20 @@ const SINGLE: [(&str, i32); 37] = [
 #[test]
 fn single_faults_end_with_the_documented_status() {
     let stream = sealed(12 * MIB, false, Some(1));
-    run_concurrently(SINGLE.len() as u64, |index| {
-        let (faults, status) = SINGLE[index as usize];
-        let (fixture, resumes) = (PushFixture::proxied(), index % 2 == 0);
-        let run = push(&fixture, resumes, &stream, faults);
-        assert_eq!(run.status, status, "{faults}: {}", run.events);
-        assert!(fixture.faults().fired() > 0, "{faults}: no fault was injected");
-        assert_documented_outcome(&fixture, resumes, &stream, &run, faults);
-        assert_eq!(fixture.faults().leaked(), 0, "{faults}: secrets were sent");
-    });
+    run_concurrently(
+        SINGLE.len() as u64,
+        WORKERS,
+        || (),
+        |(), index| {
+            let (faults, status) = SINGLE[index as usize];
+            let (fixture, resumes) = (PushFixture::proxied(), index % 2 == 0);
+            let run = push(&fixture, resumes, &stream, faults);
+            assert_eq!(run.status, status, "{faults}: {}", run.stderr);
+            assert!(fixture.faults().fired() > 0, "{faults}: no fault was injected");
+            assert_documented_outcome(&fixture, resumes, &stream, &run, faults);
+            assert_eq!(fixture.faults().leaked(), 0, "{faults}: secrets were sent");
+        },
+    );
 }
 
 /// `AZ_TORTURE_RUNS=N` sets the number of runs, `AZ_TORTURE_SEED=N` the first seed.
@@ -135,16 +122,21 @@ fn random_faults_end_with_success_or_a_documented_status() {
     let (runs, first) = (number("AZ_TORTURE_RUNS", 80), number("AZ_TORTURE_SEED", 1));
     let streams = [sealed(5 * MIB, true, Some(1)), sealed(12 * MIB, false, Some(2))];
     let succeeded = AtomicU64::new(0);
-    run_concurrently(runs, |index| {
-        let seed = first + index;
-        let (faults, fixture, resumes) = (Faults::mix(seed), PushFixture::proxied(), seed % 2 == 0);
-        let what = format!("AZ_TORTURE_SEED={seed} AZ_TORTURE_RUNS=1: {faults}");
-        let stream = &streams[(seed / 2 % 2) as usize];
-        let run = push(&fixture, resumes, stream, &faults.to_string());
-        succeeded.fetch_add(u64::from(run.status == 0), Ordering::Relaxed);
-        assert_documented_outcome(&fixture, resumes, stream, &run, &what);
-        assert_eq!(fixture.faults().leaked(), 0, "{what}: secrets were sent");
-    });
+    run_concurrently(
+        runs,
+        WORKERS,
+        || (),
+        |(), index| {
+            let seed = first + index;
+            let (faults, fixture, resumes) = (Faults::mix(seed), PushFixture::proxied(), seed % 2 == 0);
+            let what = format!("AZ_TORTURE_SEED={seed} AZ_TORTURE_RUNS=1: {faults}");
+            let stream = &streams[(seed / 2 % 2) as usize];
+            let run = push(&fixture, resumes, stream, &faults.to_string());
+            succeeded.fetch_add(u64::from(run.status == 0), Ordering::Relaxed);
+            assert_documented_outcome(&fixture, resumes, stream, &run, &what);
+            assert_eq!(fixture.faults().leaked(), 0, "{what}: secrets were sent");
+        },
+    );
     let succeeded = succeeded.into_inner();
     println!("{runs} runs from seed {first}: {succeeded} succeeded, {} with a documented status", runs - succeeded);
     assert!(runs < 50 || succeeded * 2 > runs, "only {succeeded} of {runs} runs succeeded");
@@ -159,38 +151,43 @@ fn killed_push_is_resumed() {
     let big = (stream.len() - 3 * MIB) as u64;
     let (runs, first) = (number("AZ_KILL_RUNS", 20), number("AZ_TORTURE_SEED", 1));
     let (killed, most) = (AtomicU64::new(0), AtomicU64::new(0));
-    run_concurrently(runs, |index| {
-        let seed = first + index;
-        let fixture = PushFixture::proxied();
-        let path = file(&fixture.path("sealed"), &stream);
-        let run = || {
-            let mut command = command(&fixture, true);
-            command.arg(NAME).arg(&path).stdin(Stdio::null());
-            command
-        };
-        let mut child = run().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let point = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-        if seed % 3 == 0 {
-            // At any time, also before the first byte or after the last.
-            std::thread::sleep(std::time::Duration::from_millis(point % 600));
-        } else {
-            fixture.faults().wait_received(Side::Cdn, point % big);
-        }
-        child.kill().unwrap();
-        let kills = u64::from(child.wait().unwrap().code().is_none());
-        let small = fixture.server.resources_dir().join(NAME);
-        assert!(
-            !small.exists() || fixture.published() == stream,
-            "AZ_TORTURE_SEED={seed}: the small part was published too early"
-        );
-        let again = crate::fixture::finished(run().output().unwrap());
-        assert!(again.status == 0 && fixture.published() == stream, "AZ_TORTURE_SEED={seed}: {}", again.events);
-        let extra = fixture.faults().received(Side::Cdn).saturating_sub(big);
-        // Add the requests that start and complete the upload.
-        assert!(extra <= kills * JOBS * PART + 4096, "AZ_TORTURE_SEED={seed}: {extra} again\n{}", again.events);
-        killed.fetch_add(kills, Ordering::Relaxed);
-        most.fetch_max(extra, Ordering::Relaxed);
-    });
+    run_concurrently(
+        runs,
+        WORKERS,
+        || (),
+        |(), index| {
+            let seed = first + index;
+            let fixture = PushFixture::proxied();
+            let path = file(&fixture.path("sealed"), &stream);
+            let run = || {
+                let mut command = command(&fixture, true);
+                command.arg(NAME).arg(&path).stdin(Stdio::null());
+                command
+            };
+            let mut child = run().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let point = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+            if seed % 3 == 0 {
+                // At any time, also before the first byte or after the last.
+                std::thread::sleep(std::time::Duration::from_millis(point % 600));
+            } else {
+                fixture.faults().wait_received(Side::Cdn, point % big);
+            }
+            child.kill().unwrap();
+            let kills = u64::from(child.wait().unwrap().code().is_none());
+            let small = fixture.resource(NAME);
+            assert!(
+                !small.exists() || fixture.published() == stream,
+                "AZ_TORTURE_SEED={seed}: the small part was published too early"
+            );
+            let again = loader_testkit::run(run(), b"");
+            assert!(again.status == 0 && fixture.published() == stream, "AZ_TORTURE_SEED={seed}: {}", again.stderr);
+            let extra = fixture.faults().received(Side::Cdn).saturating_sub(big);
+            // Add the requests that start and complete the upload.
+            assert!(extra <= kills * JOBS * PART + 4096, "AZ_TORTURE_SEED={seed}: {extra} again\n{}", again.stderr);
+            killed.fetch_add(kills, Ordering::Relaxed);
+            most.fetch_max(extra, Ordering::Relaxed);
+        },
+    );
     let (killed, most) = (killed.into_inner(), most.into_inner());
     println!("{runs} runs, {killed} kills: all succeeded in the end, at most {most} bytes were sent again");
     assert!(killed * 2 >= runs, "only {killed} kills in {runs} runs");
@@ -223,9 +220,9 @@ fn failed_upstream_stage_publishes_nothing() {
         let mut command = command(&fixture, false);
         command.env("AZ_RUN", "r1").env("AZ_RUN_DIR", &run_dir);
         let run = fixture.push_with(command, if status == 0 { &stream } else { cut });
-        assert!(run.status == status && run.events.contains(words), "{}", run.events);
-        assert_eq!(fixture.server.resources_dir().join(NAME).exists(), status == 0);
-        assert_eq!(fixture.object().exists(), status == 0);
+        assert!(run.status == status && run.stderr.contains(words), "{}", run.stderr);
+        assert_eq!(fixture.resource(NAME).exists(), status == 0);
+        assert_eq!(fixture.object(NAME).exists(), status == 0);
     }
 }
 
@@ -243,9 +240,9 @@ fn push_is_resumed_if_listed_etags_have_no_quotes() {
     assert_eq!(fixture.push_with(run(), &stream).status, 75);
     fixture.faults().set("bare-etag,on=cdn".parse().unwrap());
     let again = fixture.push_with(run(), &stream);
-    assert!(again.status == 0 && fixture.published() == stream, "{}", again.events);
+    assert!(again.status == 0 && fixture.published() == stream, "{}", again.stderr);
     let resumed = format!("\"step\":\"resumed\",\"detail\":{{\"size\":{}}}", 10 << 20);
-    assert!(again.events.contains(&resumed), "{}", again.events);
+    assert!(again.stderr.contains(&resumed), "{}", again.stderr);
 }
 
 #[test]
@@ -254,14 +251,14 @@ fn older_release_needs_replace() {
     let [one, two, other] = [(12, 1), (13, 2), (14, 2)].map(|(len, release)| sealed(len * MIB, true, Some(release)));
     assert_eq!(fixture.push(&["--release", "1"], &one).status, 0);
     let newer = fixture.push(&["--release", "2"], &two);
-    assert!(newer.status == 0 && fixture.published() == two, "{}", newer.events);
+    assert!(newer.status == 0 && fixture.published() == two, "{}", newer.stderr);
     for (args, stream, words) in [
         (&["--release", "1"][..], &one, "published: 2, and this is 1"),
         (&["--release", "2"], &other, "published: 2, and this is 2"),
         (&[], &other, "published: 2"),
     ] {
         let refused = fixture.push(args, stream);
-        assert!(refused.status == 73 && refused.events.contains(words), "{}", refused.events);
+        assert!(refused.status == 73 && refused.stderr.contains(words), "{}", refused.stderr);
         assert!(fixture.published() == two);
     }
     assert_eq!(fixture.push(&["--release", "1", "--replace"], &one).status, 0);

@@ -1,7 +1,7 @@
 //! Tests of az-push against the development server.
 
-use crate::fixture::{NAME, PushFixture, file, finished, sealed};
-use loader_testkit::{Config, DevServer, Faults};
+use crate::fixture::{NAME, PushFixture, file, sealed};
+use loader_testkit::{Faults, SiteConfig, run};
 
 const MIB: usize = 1 << 20;
 
@@ -11,37 +11,34 @@ fn stream_from_a_pipe_is_published_in_two_parts() {
     for (len, declared) in [(1, true), (5000, false), (9 * MIB, false), (11 * MIB, true), (30 * MIB, false)] {
         let stream = sealed(len, declared, None);
         let run = fixture.push(&["--replace", "--part", "5M"], &stream);
-        assert_eq!(run.status, 0, "{len}: {}", run.events);
+        assert_eq!(run.status, 0, "{len}: {}", run.stderr);
         assert!(fixture.published() == stream, "{len}");
-        let (small, big) = (&run.receipt["small"], &run.receipt["big"]);
+        let receipt = run.json();
+        let (small, big) = (&receipt["small"], &receipt["big"]);
         let sizes = (small["size"].as_u64().unwrap(), big["size"].as_u64().unwrap());
-        assert_eq!((sizes.0 + sizes.1, &run.receipt["changed"]), (stream.len() as u64, &true.into()));
-        assert_eq!(std::fs::metadata(fixture.object()).unwrap().len(), sizes.1);
+        assert_eq!((sizes.0 + sizes.1, &receipt["changed"]), (stream.len() as u64, &true.into()));
+        assert_eq!(std::fs::metadata(fixture.object(NAME)).unwrap().len(), sizes.1);
     }
 }
 
 /// Temporary keys of AWS STS are accepted only with their token, which is signed.
 #[test]
 fn temporary_keys_are_sent_with_their_token() {
-    let dir = tempfile::tempdir().unwrap();
-    let resources = dir.path().join("seed/resources");
-    std::fs::create_dir_all(&resources).unwrap();
     let yaml = "host: x\ndownloader_access_key: D\ndownloader_access_secret: d\nsession_token: hunter1/+=\n\
                 uploader_access_key: U\nuploader_access_secret: u\nuploader_session_token: hunter2/+=\n";
-    std::fs::write(resources.join("cdn.yaml"), yaml).unwrap();
-    let server = DevServer::start(Config::seeded(dir.path().join("seed"))).unwrap();
-    let fixture = PushFixture::of(server);
+    let seed = vec![("resources/cdn.yaml".to_owned(), yaml.as_bytes().to_vec())];
+    let fixture = PushFixture::with(SiteConfig { seed, ..SiteConfig::default() });
     let stream = sealed(12 * MIB, true, None);
     let pushed = fixture.push(&["--part", "5M"], &stream);
-    assert!(pushed.status == 0 && fixture.published() == stream, "{}", pushed.events);
-    assert!(!pushed.events.contains("hunter"), "{}", pushed.events);
+    assert!(pushed.status == 0 && fixture.published() == stream, "{}", pushed.stderr);
+    assert!(!pushed.stderr.contains("hunter"), "{}", pushed.stderr);
     for token in [None, Some("hunter1/+=".to_owned()), Some("other".to_owned())] {
-        let mut cdn = fixture.server.cdn().clone();
+        let mut cdn = fixture.server().cdn().clone();
         cdn.uploader_session_token = token;
         cdn.session_token = None;
-        fixture.secret("cdn.json", &serde_json::to_vec(&cdn).unwrap());
+        fixture.secret("uploader-cdn.json", serde_json::to_vec(&cdn).unwrap());
         let refused = fixture.push(&["--replace"], &stream);
-        assert!(refused.status == 77 && !refused.events.contains("hunter"), "{}", refused.events);
+        assert!(refused.status == 77 && !refused.stderr.contains("hunter"), "{}", refused.stderr);
     }
 }
 
@@ -50,13 +47,13 @@ fn same_release_is_not_sent_again() {
     let fixture = PushFixture::new();
     let stream = sealed(12 * MIB, false, Some(7));
     let first = fixture.push(&["--release", "7"], &stream);
-    assert_eq!(first.status, 0, "{}", first.events);
+    assert_eq!(first.status, 0, "{}", first.stderr);
     let again = fixture.push(&[], &stream);
-    assert_eq!((again.status, &again.receipt["changed"]), (0, &false.into()), "{}", again.events);
-    assert_eq!((&again.receipt["etag"], &again.receipt["release"]), (&first.receipt["etag"], &7.into()));
+    assert_eq!((again.status, &again.json()["changed"]), (0, &false.into()), "{}", again.stderr);
+    assert_eq!((&again.json()["etag"], &again.json()["release"]), (&first.json()["etag"], &7.into()));
     let path = file(&fixture.path("sealed"), &stream);
-    let third = finished(fixture.command("uploader", &["--replace", NAME, &path]).output().unwrap());
-    assert_eq!((third.status, &third.receipt["changed"]), (0, &false.into()), "{}", third.events);
+    let third = run(fixture.command("uploader", &["--replace", NAME, &path]), b"");
+    assert_eq!((third.status, &third.json()["changed"]), (0, &false.into()), "{}", third.stderr);
     assert_eq!((fixture.count("POST", NAME), fixture.count("POST", ".big")), (0, 2));
 }
 
@@ -66,18 +63,18 @@ fn another_release_needs_replace() {
     let (old, new) = (sealed(12 * MIB, true, Some(1)), sealed(13 * MIB, true, Some(2)));
     assert_eq!(fixture.push(&[], &old).status, 0);
     let refused = fixture.push(&[], &new);
-    assert_eq!(refused.status, 73, "{}", refused.events);
-    assert!(refused.events.contains("another release is published"), "{}", refused.events);
+    assert_eq!(refused.status, 73, "{}", refused.stderr);
+    assert!(refused.stderr.contains("another release is published"), "{}", refused.stderr);
     assert!(fixture.published() == old);
     for from_file in [false, true] {
         let stream = if from_file { sealed(14 * MIB, true, Some(3)) } else { new.clone() };
         let run = if from_file {
             let path = file(&fixture.path("sealed"), &stream);
-            finished(fixture.command("uploader", &["--replace", NAME, &path]).output().unwrap())
+            run(fixture.command("uploader", &["--replace", NAME, &path]), b"")
         } else {
             fixture.push(&["--replace"], &stream)
         };
-        assert_eq!((run.status, &run.receipt["changed"]), (0, &true.into()), "{}", run.events);
+        assert_eq!((run.status, &run.json()["changed"]), (0, &true.into()), "{}", run.stderr);
         assert!(fixture.published() == stream);
     }
 }
@@ -86,11 +83,11 @@ fn another_release_needs_replace() {
 fn low_role_is_refused_before_any_request() {
     let fixture = PushFixture::new();
     let path = file(&fixture.path("sealed"), &sealed(100, true, None));
-    let refused = finished(fixture.command("operator", &[NAME, &path]).output().unwrap());
+    let refused = run(fixture.command("operator", &[NAME, &path]), b"");
     assert_eq!(refused.status, 77);
     let text = "role Operator may not upload; needs ResourceUploader or ApiAdmin";
-    assert!(refused.events.contains(text), "{}", refused.events);
-    assert!(fixture.server.requests().is_empty());
+    assert!(refused.stderr.contains(text), "{}", refused.stderr);
+    assert!(fixture.server().requests().is_empty());
 }
 
 #[test]
@@ -106,12 +103,12 @@ fn incomplete_or_invalid_stream_is_not_published() {
         (b"", 65, "empty"),
     ] {
         let run = fixture.push(&["--part", "5M"], bytes);
-        assert_eq!(run.status, status, "{}", run.events);
-        assert!(run.events.contains(text), "{}", run.events);
+        assert_eq!(run.status, status, "{}", run.stderr);
+        assert!(run.stderr.contains(text), "{}", run.stderr);
     }
     let run = fixture.push(&["--release", "2"], &stream);
-    assert!(run.status == 65 && run.events.contains("release 1, not 2"), "{}", run.events);
-    assert!(!fixture.object().exists() && !fixture.server.resources_dir().join(NAME).exists());
+    assert!(run.status == 65 && run.stderr.contains("release 1, not 2"), "{}", run.stderr);
+    assert!(!fixture.object(NAME).exists() && !fixture.resource(NAME).exists());
     // Each started upload was cancelled.
     assert_eq!(fixture.count("DELETE", ".big"), 2);
 }
@@ -125,21 +122,21 @@ fn unverified_end_of_stream_is_reported() {
     let unknown = "\"step\":\"complete\",\"detail\":{\"upstream\":\"unknown\"}";
     for (stream, told) in [(&open[..], true), (&open[..11 * MIB], true), (&declared, false)] {
         let run = fixture.push(&["--replace"], stream);
-        assert!(run.status == 0 && run.events.contains(unknown) == told, "{}", run.events);
+        assert!(run.status == 0 && run.stderr.contains(unknown) == told, "{}", run.stderr);
     }
     let (header, segment) = (loader_seal::Header::read(&mut &open[..]).unwrap().as_bytes().len(), MIB);
     let cut = fixture.push(&["--replace"], &open[..header + 11 * segment + 7]);
-    assert!(cut.status == 65 && cut.events.contains("\"truncated\""), "{}", cut.events);
+    assert!(cut.status == 65 && cut.stderr.contains("\"truncated\""), "{}", cut.stderr);
     assert!(fixture.published() == declared);
 }
 
 #[test]
 fn read_only_keys_are_refused() {
     let fixture = PushFixture::new();
-    let cdn = fixture.server.cdn().clone().without_uploader();
-    fixture.secret("cdn.json", &serde_json::to_vec(&cdn).unwrap());
+    let cdn = fixture.server().cdn().clone().without_uploader();
+    fixture.secret("uploader-cdn.json", serde_json::to_vec(&cdn).unwrap());
     let run = fixture.push(&[], &sealed(100, true, None));
-    assert!(run.status == 78 && run.events.contains("az-cdn-creds --uploader"), "{}", run.events);
+    assert!(run.status == 78 && run.stderr.contains("az-cdn-creds --uploader"), "{}", run.stderr);
 }
 
 /// S3 answers like this to keys that may not list a bucket.
@@ -150,7 +147,7 @@ fn keys_without_list_permission_can_publish() {
     for (status, words) in [(0, "ready"), (77, "s3:ListBucket")] {
         fixture.faults().set("403,on=cdn,method=HEAD,times=1".parse().unwrap());
         let run = fixture.push(&[], &stream);
-        assert!(run.status == status && run.events.contains(words), "{}", run.events);
+        assert!(run.status == status && run.stderr.contains(words), "{}", run.stderr);
         assert!(fixture.published() == stream);
     }
 }
@@ -163,12 +160,12 @@ fn later_run_resumes_an_interrupted_push() {
     let stream = sealed(30 * MIB, true, None);
     // The stream is truncated; the sent parts stay on the store.
     let cut = fixture.push(&args, &stream[..20 * MIB]);
-    assert_eq!(cut.status, 65, "{}", cut.events);
-    assert!(cut.events.contains("truncated") || cut.events.contains("nothing was published"), "{}", cut.events);
+    assert_eq!(cut.status, 65, "{}", cut.stderr);
+    assert!(cut.stderr.contains("truncated") || cut.stderr.contains("nothing was published"), "{}", cut.stderr);
     let puts = fixture.count("PUT", ".big");
     let again = fixture.push(&args, &stream);
-    assert_eq!(again.status, 0, "{}", again.events);
-    assert!(again.events.contains("resumed"), "{}", again.events);
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert!(again.stderr.contains("resumed"), "{}", again.stderr);
     assert!(fixture.published() == stream);
     assert!(fixture.count("PUT", ".big") - puts < 5, "{} after {puts}", fixture.count("PUT", ".big"));
     assert!(!state.join(format!("{NAME}.upload")).exists());
@@ -184,16 +181,16 @@ fn next_push_completes_an_interrupted_one() {
         let mut command = fixture.command("uploader", &["--replace"]);
         command.env("AZ_RETRIES", "0");
         let half = fixture.push_with(command, &streams[1]);
-        assert_eq!(half.status, 75, "{}", half.events);
+        assert_eq!(half.status, 75, "{}", half.stderr);
         fixture.faults().set(Faults::default());
     };
     for stream in &streams {
         break_off();
         let piped = fixture.push(&[], stream);
-        assert!(piped.status == 73 && piped.events.contains("a push was interrupted"), "{}", piped.events);
+        assert!(piped.status == 73 && piped.stderr.contains("a push was interrupted"), "{}", piped.stderr);
         let path = file(&fixture.path("sealed"), stream);
-        let run = finished(fixture.command("uploader", &[NAME, &path]).output().unwrap());
-        assert_eq!((run.status, &run.receipt["changed"]), (0, &true.into()), "{}", run.events);
+        let run = run(fixture.command("uploader", &[NAME, &path]), b"");
+        assert_eq!((run.status, &run.json()["changed"]), (0, &true.into()), "{}", run.stderr);
         assert!(fixture.published() == *stream);
     }
 }
@@ -209,16 +206,16 @@ fn replaced_push_is_reported_after_concurrent_pushes() {
         let first = scope.spawn(|| fixture.push(&["--replace"], &streams[0]));
         fixture.faults().wait_stalled(1);
         let second = fixture.push(&["--replace"], &streams[1]);
-        assert!(second.status == 0 && fixture.published() == streams[1], "{}", second.events);
+        assert!(second.status == 0 && fixture.published() == streams[1], "{}", second.stderr);
         fixture.faults().release();
         first.join().unwrap()
     });
-    assert_eq!(first.status, 65, "{}", first.events);
+    assert_eq!(first.status, 65, "{}", first.stderr);
     let words =
         "\"code\":\"changed\",\"exit\":65,\"message\":\"models/v2/yolo.onnx: its big part is that of another push";
-    assert!(first.events.contains(words), "{}", first.events);
+    assert!(first.stderr.contains(words), "{}", first.stderr);
     let again = fixture.push(&["--replace"], &streams[0]);
-    assert!(again.status == 0 && fixture.published() == streams[0], "{}", again.events);
+    assert!(again.status == 0 && fixture.published() == streams[0], "{}", again.stderr);
 }
 
 /// The same for a small part alone.
@@ -227,8 +224,8 @@ fn a_small_part_that_lost_its_big_part_is_told() {
     let fixture = PushFixture::proxied();
     let streams = [sealed(12 * MIB, true, None), sealed(12 * MIB, true, None)];
     assert_eq!(fixture.push(&[], &streams[0]).status, 0);
-    let small = std::fs::read(fixture.server.resources_dir().join(NAME)).unwrap();
-    std::fs::write(fixture.server.resources_dir().join(NAME), b"other").unwrap();
+    let small = std::fs::read(fixture.resource(NAME)).unwrap();
+    std::fs::write(fixture.resource(NAME), b"other").unwrap();
     fixture.faults().set("stall-upload@0,on=api,method=POST,times=1".parse().unwrap());
     let small = std::thread::scope(|scope| {
         let lost = scope.spawn(|| fixture.push(&["--small"], &small));
@@ -237,7 +234,7 @@ fn a_small_part_that_lost_its_big_part_is_told() {
         fixture.faults().release();
         lost.join().unwrap()
     });
-    assert!(small.status == 65 && small.events.contains("another push"), "{}", small.events);
+    assert!(small.status == 65 && small.stderr.contains("another push"), "{}", small.stderr);
 }
 
 #[test]
@@ -245,14 +242,14 @@ fn missing_big_part_is_sent_again() {
     let fixture = PushFixture::new();
     let streams = [sealed(12 * MIB, true, Some(1)), sealed(12 * MIB, true, Some(2))];
     assert_eq!(fixture.push(&[], &streams[0]).status, 0);
-    std::fs::remove_file(fixture.object()).unwrap();
+    std::fs::remove_file(fixture.object(NAME)).unwrap();
     for (stream, status, words) in [
         (&streams[1], 73, "another release is published, and its big part is not on the CDN"),
         (&streams[0], 0, "\"state\":\"ready\""),
     ] {
         let path = file(&fixture.path("sealed"), stream);
-        let run = finished(fixture.command("uploader", &[NAME, &path]).output().unwrap());
-        assert!(run.status == status && run.events.contains(words), "{}", run.events);
+        let run = run(fixture.command("uploader", &[NAME, &path]), b"");
+        assert!(run.status == status && run.stderr.contains(words), "{}", run.stderr);
     }
     assert!(fixture.published() == streams[0]);
 }
@@ -263,8 +260,8 @@ fn name_of_a_directory_is_reported() {
     let stream = sealed(MIB, true, None);
     assert_eq!(fixture.push(&[], &stream).status, 0);
     let path = file(&fixture.path("sealed"), &stream);
-    let run = finished(fixture.command("uploader", &["models/v2", &path]).output().unwrap());
-    assert!(run.status == 73 && run.events.contains("HTTP 409 for models/v2"), "{}", run.events);
+    let run = run(fixture.command("uploader", &["models/v2", &path]), b"");
+    assert!(run.status == 73 && run.stderr.contains("HTTP 409 for models/v2"), "{}", run.stderr);
 }
 
 #[test]
@@ -277,19 +274,18 @@ fn push_does_not_wait_for_another_of_the_same_name() {
     let args = ["--state-dir", fixture.path("state").to_str().unwrap()].map(str::to_owned);
     let run = fixture.push(&args.each_ref().map(String::as_str), &sealed(MIB, true, None));
     let message = format!("another process pushes the same name: process {} (", std::process::id());
-    assert!(run.status == 75 && run.events.contains(&message), "{}", run.events);
+    assert!(run.status == 75 && run.stderr.contains(&message), "{}", run.stderr);
 }
 
 #[test]
 fn expired_token_is_renewed_if_credentials_are_given() {
     let fixture = PushFixture::new();
     let stream = sealed(5 * MIB, true, None);
-    fixture.secret("uploader.jwt", fixture.server.token("uploader@example.com", -60).unwrap().as_bytes());
+    fixture.secret("uploader.jwt", fixture.server().token("uploader@example.com", -60).unwrap());
     let refused = fixture.push(&[], &stream);
-    assert!(refused.status == 77 && refused.events.contains("expired"), "{}", refused.events);
-    assert!(!fixture.object().exists());
-    fixture.secret("credentials", br#"{"email":"uploader@example.com","password":"uploader"}"#);
-    let run = fixture.push(&["--credentials-file", fixture.path("credentials").to_str().unwrap()], &stream);
-    assert!(run.status == 0 && fixture.published() == stream, "{}", run.events);
+    assert!(refused.status == 77 && refused.stderr.contains("expired"), "{}", refused.stderr);
+    assert!(!fixture.object(NAME).exists());
+    let run = fixture.push(&["--credentials-file", fixture.path("uploader.json").to_str().unwrap()], &stream);
+    assert!(run.status == 0 && fixture.published() == stream, "{}", run.stderr);
     assert_eq!(fixture.count("POST", "/login"), 1);
 }
