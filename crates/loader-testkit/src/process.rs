@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use serde_json::Value;
+use std::borrow::BorrowMut;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
@@ -51,7 +52,8 @@ impl From<Output> for Finished {
 ///
 /// # Panics
 /// If the command cannot be started.
-pub fn run(mut command: Command, input: &[u8]) -> Finished {
+pub fn run(mut command: impl BorrowMut<Command>, input: &[u8]) -> Finished {
+    let command = command.borrow_mut();
     let child = command.stdin(Stdio::piped()).spawn();
     let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut stdin = child.stdin.take().unwrap();

@@ -1,11 +1,11 @@
 //! Real engines for the tests: the machine's Docker, podman where it is
 //! installed, and Docker daemons of our own that may be killed or filled up.
 
-use loader_testkit::unique_name;
+use loader_testkit::{Finished, unique_name};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Returns the engine of this machine, or the one at the socket `AZ_TEST_ENGINE`; `None`
@@ -217,25 +217,14 @@ pub(crate) fn az_load() -> Command {
 }
 
 pub(crate) fn run(mut command: Command, input: &[u8]) -> Ran {
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = child.unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // It may refuse before it has read everything.
-            let _ = stdin.write_all(input);
-        });
-        Ran::from(child.wait_with_output().unwrap())
-    })
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    loader_testkit::run(command, input).into()
 }
 
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        Self {
-            exit: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+impl From<Finished> for Ran {
+    fn from(finished: Finished) -> Self {
+        let exit = (finished.status >= 0).then_some(finished.status);
+        Self { exit, stdout: finished.text(), stderr: finished.stderr }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::engines::{Engine, Ran, az_load, docker, run, unique};
 use crate::sample::Sample;
-use loader_testkit::wait_until;
+use loader_testkit::{Finished, wait_until};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -110,7 +110,7 @@ fn a_final_line_may_be_late() {
     assert!(child.try_wait().unwrap().is_none() && !case.tagged(&engine), "it waits, and nothing is tagged");
     let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
     file.write_all(line("r1", std::process::id(), READY).as_bytes()).unwrap();
-    let ran = Ran::from(child.wait_with_output().unwrap());
+    let ran = Ran::from(Finished::from(child.wait_with_output().unwrap()));
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
     case.remove(&engine);
 }
@@ -331,7 +331,7 @@ fn an_engine_that_dies_in_the_middle_has_nothing() {
     engine.kill();
     let _ = stdin.write_all(&whole[whole.len() / 2..]);
     drop(stdin);
-    let ran = Ran::from(child.wait_with_output().unwrap());
+    let ran = Ran::from(Finished::from(child.wait_with_output().unwrap()));
     assert_eq!(ran.exit, Some(69), "{}", ran.stderr);
     drop(engine);
     let engine = Engine::dockerd(root.path()).unwrap();

@@ -156,7 +156,7 @@ fn a_killed_stage_is_the_cause_even_if_another_stage_reports_an_error() {
     let script = format!(
         r#"
         ({decrypt} -c '. {dir}/functions; say az-decrypt idle; say az-decrypt decrypting; echo $$; kill -9 $$') |
-        (say az-load idle; read pid; cat; while grep -q . /proc/$pid/cmdline 2>/dev/null; do :; done
+        (say az-load idle; read pid; cat; for i in {{1..6000}}; do grep -q . /proc/$pid/cmdline 2>/dev/null || break; sleep 0.01; done
          fail az-load unavailable 69 "the previous stage does not respond")"#,
         dir = dir.path().display(),
     );

@@ -1,6 +1,5 @@
 //! Runs az-status, and generates event lines for it.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -24,18 +23,9 @@ pub(crate) fn az_status() -> Command {
 
 /// Runs `command` with `input` on its standard input.
 pub(crate) fn run(command: &mut Command, input: &[u8]) -> Ended {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    // The write may fail: az-status may exit before it has read everything.
-    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    Ended {
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-        status: output.status.code(),
-    }
+    let finished = loader_testkit::run(command.stdout(Stdio::piped()).stderr(Stdio::piped()), input);
+    let status = (finished.status >= 0).then_some(finished.status);
+    Ended { out: finished.text(), err: finished.stderr, status }
 }
 
 /// Returns the path of a recording.

@@ -4,39 +4,18 @@ use loader_cdn::{
     Cache, CacheLookup, CacheScan, ExpectedPart, PartialEntry, PreviousEntry, ResumePoint, SmallPartContext, transfer,
 };
 use loader_model::ResourceName;
+use loader_testkit::file_names;
+use loader_testkit::test_dir::TestDir;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 
 const SHA256_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(case: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("loader-cdn-{case}-{}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, below: &str) -> PathBuf {
-        self.0.join(below)
-    }
-
-    /// Returns the sorted file names in the directory of the entry.
-    fn names(&self) -> Vec<String> {
-        let files = fs::read_dir(self.path("models/v2")).unwrap();
-        let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// Returns the file names in the directory of the entry, sorted.
+fn names(dir: &TestDir) -> Vec<String> {
+    file_names(&dir.path("models/v2"))
 }
 
 fn name() -> ResourceName {
@@ -66,18 +45,15 @@ fn miss_after(cache: &Cache, recorded: Option<&ExpectedPart>) -> (PartialEntry, 
 
 #[test]
 fn entry_appears_complete_and_is_reused() {
-    let scratch = Scratch::new("whole");
-    let cache = Cache::open(&scratch.path("cache")).unwrap();
-    let entry = scratch.path("cache/models/v2/abc.big");
+    let dir = TestDir::new();
+    let cache = Cache::open(&dir.path("cache")).unwrap();
+    let entry = dir.path("cache/models/v2/abc.big");
     let (mut partial, _) = miss(&cache);
     partial.write(b"abc").unwrap();
-    assert!(!entry.exists() && scratch.path("cache/models/v2/abc.big.partial").exists());
+    assert!(!entry.exists() && dir.path("cache/models/v2/abc.big.partial").exists());
     partial.commit(b"sealed").unwrap();
-    assert!(!scratch.path("cache/models/v2/abc.big.partial").exists());
-    assert_eq!(
-        (mode(&entry), mode(&scratch.path("cache")), mode(&scratch.path("cache/models/v2"))),
-        (0o600, 0o700, 0o700)
-    );
+    assert!(!dir.path("cache/models/v2/abc.big.partial").exists());
+    assert_eq!((mode(&entry), mode(&dir.path("cache")), mode(&dir.path("cache/models/v2"))), (0o600, 0o700, 0o700));
     let CacheLookup::Hit(mut hit) =
         cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).unwrap()
     else {
@@ -91,12 +67,12 @@ fn entry_appears_complete_and_is_reused() {
 
 #[test]
 fn empty_unfinished_entry_is_removed() {
-    let scratch = Scratch::new("dropped");
-    let cache = Cache::open(&scratch.0).unwrap();
+    let dir = TestDir::new();
+    let cache = Cache::open(dir.root()).unwrap();
     let (mut partial, _) = miss(&cache);
     partial.set_etag(Some("\"v1\""));
     drop(partial);
-    assert_eq!(fs::read_dir(scratch.path("models/v2")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(dir.path("models/v2")).unwrap().count(), 0);
     // The store sends no ETags; the digest decides in the end.
     (partial, _) = miss(&cache);
     partial.set_etag(None);
@@ -107,20 +83,20 @@ fn empty_unfinished_entry_is_removed() {
 
 #[test]
 fn stale_partial_is_overwritten() {
-    let scratch = Scratch::new("stale");
-    let cache = Cache::open(&scratch.0).unwrap();
-    fs::create_dir_all(scratch.path("models/v2")).unwrap();
-    fs::write(scratch.path("models/v2/abc.big.partial"), "left by a killed run").unwrap();
+    let dir = TestDir::new();
+    let cache = Cache::open(dir.root()).unwrap();
+    fs::create_dir_all(dir.path("models/v2")).unwrap();
+    fs::write(dir.path("models/v2/abc.big.partial"), "left by a killed run").unwrap();
     let (mut partial, _) = miss(&cache);
     partial.write(b"abc").unwrap();
     partial.commit(b"sealed").unwrap();
-    assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
+    assert_eq!(fs::read(dir.path("models/v2/abc.big")).unwrap(), b"abc");
 }
 
 #[test]
 fn unfinished_entry_of_a_known_version_is_resumed() {
-    let scratch = Scratch::new("taken-up");
-    let cache = Cache::open(&scratch.0).unwrap();
+    let dir = TestDir::new();
+    let cache = Cache::open(dir.root()).unwrap();
     let (mut partial, _) = miss(&cache);
     assert_eq!(partial.resume_point(), ResumePoint::default());
     partial.set_etag(Some("\"v1\""));
@@ -134,14 +110,14 @@ fn unfinished_entry_of_a_known_version_is_resumed() {
     assert_eq!(out, b"ab");
     partial.write(b"c").unwrap();
     partial.commit(b"sealed").unwrap();
-    assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
-    assert_eq!(scratch.names(), ["abc.big", "abc.small"]);
+    assert_eq!(fs::read(dir.path("models/v2/abc.big")).unwrap(), b"abc");
+    assert_eq!(names(&dir), ["abc.big", "abc.small"]);
 }
 
 #[test]
 fn unfinished_entry_of_another_release_is_not_resumed() {
-    let scratch = Scratch::new("other-release");
-    let cache = Cache::open(&scratch.0).unwrap();
+    let dir = TestDir::new();
+    let cache = Cache::open(dir.root()).unwrap();
     let other = ExpectedPart { size: Some(3), sha256: Some("00".repeat(32)) };
     let CacheLookup::Miss { mut partial, .. } =
         cache.lookup(&name(), &other, &|| None, &|_| panic!("no other process holds the lock")).unwrap()
@@ -156,8 +132,8 @@ fn unfinished_entry_of_another_release_is_not_resumed() {
 
 #[test]
 fn small_part_does_not_replace_that_of_another_release() {
-    let scratch = Scratch::new("small");
-    let cache = Cache::open(&scratch.0).unwrap();
+    let dir = TestDir::new();
+    let cache = Cache::open(dir.root()).unwrap();
     let small = || cache.small_part(&name(), 100).unwrap();
     assert_eq!(small(), None);
     cache.store_small_part(&name(), b"alone", &SmallPartContext::BigPartElsewhere).unwrap();
@@ -171,20 +147,20 @@ fn small_part_does_not_replace_that_of_another_release() {
     cache.store_small_part(&name(), b"sealed anew", &SmallPartContext::Entry(&entry)).unwrap();
     assert_eq!(small().unwrap(), b"sealed anew");
     // Another fetch replaces the entry by another release.
-    fs::write(scratch.path("models/v2/next"), "xyz").unwrap();
-    fs::rename(scratch.path("models/v2/next"), scratch.path("models/v2/abc.big")).unwrap();
+    fs::write(dir.path("models/v2/next"), "xyz").unwrap();
+    fs::rename(dir.path("models/v2/next"), dir.path("models/v2/abc.big")).unwrap();
     cache.store_small_part(&name(), b"late", &SmallPartContext::Entry(&entry)).unwrap();
     assert_eq!(small().unwrap(), b"sealed anew");
     cache.store_small_part(&name(), b"whole", &SmallPartContext::NoBigPart).unwrap();
-    assert_eq!((small().unwrap(), scratch.names()), (b"whole".to_vec(), vec!["abc.small".to_owned()]));
+    assert_eq!((small().unwrap(), names(&dir)), (b"whole".to_vec(), vec!["abc.small".to_owned()]));
 }
 
 #[test]
 fn small_parts_stored_concurrently_are_not_mixed() {
-    let scratch = Scratch::new("at-once");
+    let dir = TestDir::new();
     std::thread::scope(|scope| {
         for byte in 0..6 {
-            let cache = Cache::open(&scratch.0).unwrap();
+            let cache = Cache::open(dir.root()).unwrap();
             scope.spawn(move || {
                 for _ in 0..20 {
                     cache.store_small_part(&name(), &[byte; 5000], &SmallPartContext::BigPartElsewhere).unwrap();
@@ -194,76 +170,76 @@ fn small_parts_stored_concurrently_are_not_mixed() {
             });
         }
     });
-    assert_eq!(scratch.names(), ["abc.small"]);
+    assert_eq!(names(&dir), ["abc.small"]);
 }
 
 #[test]
 fn previous_entry_stays_until_the_new_one_is_complete() {
-    let scratch = Scratch::new("replaced");
-    let cache = Cache::open(&scratch.0).unwrap();
-    fs::create_dir_all(scratch.path("models/v2")).unwrap();
-    fs::write(scratch.path("models/v2/abc.big"), "before").unwrap();
-    fs::write(scratch.path("models/v2/abc.small"), "sealed before").unwrap();
+    let dir = TestDir::new();
+    let cache = Cache::open(dir.root()).unwrap();
+    fs::create_dir_all(dir.path("models/v2")).unwrap();
+    fs::write(dir.path("models/v2/abc.big"), "before").unwrap();
+    fs::write(dir.path("models/v2/abc.small"), "sealed before").unwrap();
     let before = ExpectedPart { size: Some(6), sha256: Some("00".repeat(32)) };
     for recorded in [None, Some(&before)] {
         let (mut partial, previous) = miss_after(&cache, recorded);
         assert_eq!(previous, PreviousEntry::Stale(6));
         partial.write(b"ab").unwrap();
         drop(partial);
-        assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"before");
+        assert_eq!(fs::read(dir.path("models/v2/abc.big")).unwrap(), b"before");
         assert_eq!(cache.small_part(&name(), 100).unwrap().unwrap(), b"sealed before");
     }
     let (mut partial, _) = miss(&cache);
     assert_eq!(partial.make_room(0), None, "the disk has room");
     partial.write(b"abc").unwrap();
     partial.commit(b"sealed").unwrap();
-    assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
+    assert_eq!(fs::read(dir.path("models/v2/abc.big")).unwrap(), b"abc");
     assert_eq!(cache.small_part(&name(), 100).unwrap().unwrap(), b"sealed");
-    assert_eq!(scratch.names(), ["abc.big", "abc.small"]);
+    assert_eq!(names(&dir), ["abc.big", "abc.small"]);
 }
 
 #[test]
 fn damaged_entry_is_moved_aside_until_it_is_replaced() {
-    for (case, bytes) in [("flipped", "abd"), ("cut", "ab"), ("empty", "")] {
-        let scratch = Scratch::new(case);
-        let cache = Cache::open(&scratch.0).unwrap();
-        fs::create_dir_all(scratch.path("models/v2")).unwrap();
-        fs::write(scratch.path("models/v2/abc.big"), bytes).unwrap();
+    for bytes in ["abd", "ab", ""] {
+        let dir = TestDir::new();
+        let cache = Cache::open(dir.root()).unwrap();
+        fs::create_dir_all(dir.path("models/v2")).unwrap();
+        fs::write(dir.path("models/v2/abc.big"), bytes).unwrap();
         let (mut partial, previous) = miss_after(&cache, Some(&abc()));
-        let aside = scratch.path("models/v2/abc.big.damaged");
+        let aside = dir.path("models/v2/abc.big.damaged");
         assert_eq!(previous, PreviousEntry::Damaged(aside.to_str().unwrap().to_owned()));
         assert_eq!(fs::read(aside).unwrap(), bytes.as_bytes());
-        assert!(!scratch.path("models/v2/abc.big").exists());
+        assert!(!dir.path("models/v2/abc.big").exists());
         partial.write(b"abc").unwrap();
         partial.commit(b"sealed").unwrap();
-        assert_eq!(scratch.names(), ["abc.big", "abc.small"]);
+        assert_eq!(names(&dir), ["abc.big", "abc.small"]);
     }
 }
 
 #[test]
 fn symbolic_links_are_not_followed() {
-    let scratch = Scratch::new("links");
-    fs::create_dir(scratch.path("outside")).unwrap();
-    fs::write(scratch.path("outside/abc.big"), "abc").unwrap();
-    let cache = Cache::open(&scratch.path("cache")).unwrap();
-    symlink(scratch.path("outside"), scratch.path("cache/models")).unwrap();
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("outside")).unwrap();
+    fs::write(dir.path("outside/abc.big"), "abc").unwrap();
+    let cache = Cache::open(&dir.path("cache")).unwrap();
+    symlink(dir.path("outside"), dir.path("cache/models")).unwrap();
     assert!(cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).is_err());
-    fs::remove_file(scratch.path("cache/models")).unwrap();
+    fs::remove_file(dir.path("cache/models")).unwrap();
 
-    fs::create_dir_all(scratch.path("cache/models/v2")).unwrap();
-    symlink(scratch.path("outside/abc.big"), scratch.path("cache/models/v2/abc.big")).unwrap();
+    fs::create_dir_all(dir.path("cache/models/v2")).unwrap();
+    symlink(dir.path("outside/abc.big"), dir.path("cache/models/v2/abc.big")).unwrap();
     let (partial, previous) = miss(&cache);
     assert!(matches!(previous, PreviousEntry::Damaged(_)));
     drop(partial);
-    symlink(scratch.path("outside/new"), scratch.path("cache/models/v2/abc.big.partial")).unwrap();
+    symlink(dir.path("outside/new"), dir.path("cache/models/v2/abc.big.partial")).unwrap();
     assert!(cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).is_err());
-    assert!(!scratch.path("outside/new").exists());
+    assert!(!dir.path("outside/new").exists());
 }
 
 #[test]
 fn second_fetch_waits_and_uses_the_entry_of_the_first() {
-    let scratch = Scratch::new("second");
-    let root = scratch.0.clone();
+    let dir = TestDir::new();
+    let root = dir.root().to_owned();
     let (mut partial, _) = miss(&Cache::open(&root).unwrap());
     let (waits, waiting) = mpsc::channel();
     let second = std::thread::spawn(move || {
@@ -285,8 +261,8 @@ fn second_fetch_waits_and_uses_the_entry_of_the_first() {
 
 #[test]
 fn wait_for_another_fetch_may_give_up() {
-    let scratch = Scratch::new("busy");
-    let cache = Cache::open(&scratch.0).unwrap();
+    let dir = TestDir::new();
+    let cache = Cache::open(dir.root()).unwrap();
     let _held = miss(&cache);
     let give_up = |_: &fs::File| Err(std::io::Error::new(std::io::ErrorKind::ResourceBusy, "locked by a test"));
     let error = cache.lookup(&name(), &abc(), &|| None, &give_up).unwrap_err();
@@ -295,16 +271,16 @@ fn wait_for_another_fetch_may_give_up() {
 
 #[test]
 fn scan_classifies_each_kind_of_file() {
-    let scratch = Scratch::new("scan");
-    assert_eq!(CacheScan::read(&scratch.path("none")).unwrap(), None);
-    fs::create_dir_all(scratch.path("models/a")).unwrap();
+    let dir = TestDir::new();
+    assert_eq!(CacheScan::read(&dir.path("none")).unwrap(), None);
+    fs::create_dir_all(dir.path("models/a")).unwrap();
     let files =
         ["z.big", "z.small", "a/y.big", "b.big.partial", "b.big.state", "z.big.damaged", "z.small.new", "-.big"];
     for file in files {
-        fs::write(scratch.path("models").join(file), "1234").unwrap();
+        fs::write(dir.path("models").join(file), "1234").unwrap();
     }
-    symlink("/", scratch.path("link")).unwrap();
-    let mut scan = CacheScan::read(&scratch.path("")).unwrap().unwrap();
+    symlink("/", dir.path("link")).unwrap();
+    let mut scan = CacheScan::read(&dir.path("")).unwrap().unwrap();
     scan.foreign.sort();
     let entries: Vec<_> = scan.entries.iter().map(ResourceName::as_str).collect();
     assert_eq!((entries, scan.bytes), (vec!["models/a/y", "models/z"], 4 * files.len() as u64));

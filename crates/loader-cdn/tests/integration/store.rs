@@ -6,7 +6,7 @@ use loader_cdn::{
 use loader_http::{Http, HttpConfig, Retry};
 use loader_model::{CdnCredentials, ErrorCode, PartReceipt, ResourceName};
 use std::cell::Cell;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -38,12 +38,7 @@ fn serve(responses: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
 }
 
 fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap().to_lowercase()
+    loader_testkit::read_head(stream).to_lowercase()
 }
 
 fn response(head: &str, len: usize, body: &str) -> String {

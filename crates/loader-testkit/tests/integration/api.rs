@@ -1,8 +1,8 @@
 //! The HTTP API over real sockets.
 
-use crate::wire::{HARDWARE, TestResponse, call, hex, seed, send, start, start_with};
+use crate::wire::{HARDWARE, TestResponse, call, seed, send, start, start_with};
 use loader_seal::device::{Binding, SealedKind, open};
-use loader_testkit::{Config, DevServer, OPENAPI};
+use loader_testkit::{Config, DevServer, OPENAPI, sha256};
 use serde_json::{Value, json};
 
 fn login(server: &DevServer, email: &str, password: &str) -> TestResponse {
@@ -161,7 +161,7 @@ fn an_incomplete_upload_changes_nothing() {
 fn a_list_contains_names_sizes_and_digests() {
     let server = start();
     let list = |path: &str| call(&server, "operator", "GET", path, b"").json();
-    let sha256 = hex(&<sha2::Sha256 as sha2::Digest>::digest(b"top"));
+    let sha256 = sha256(b"top");
     assert_eq!(list("/resources/list?search=TOP"), json!([{"name": "top.txt", "size": 3, "sha256": sha256}]));
     let names = |listed: Value| listed.as_array().unwrap().iter().map(|row| row["name"].clone()).collect::<Vec<_>>();
     assert_eq!(names(list("/resources/list/")), ["cdn.yaml", "top.txt"]);

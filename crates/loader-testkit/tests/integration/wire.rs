@@ -3,10 +3,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
 
 use hmac::{Hmac, KeyInit, Mac};
-use loader_testkit::{Config, DevServer, Settings};
+use loader_testkit::{Config, DevServer, Settings, hex, write_below};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use ureq::http::{HeaderMap, Request};
@@ -43,16 +42,10 @@ pub fn seed() -> TempDir {
         ("devserver.json", br#"{"seal_cost":{"memory_kib":64,"passes":1}}"#),
     ];
     for (name, content) in files {
-        write(dir.path(), name, content);
+        write_below(&dir.path().join(name), content);
     }
-    write(dir.path(), &format!("cdn/{BIG}"), &big());
+    write_below(&dir.path().join(format!("cdn/{BIG}")), big());
     dir
-}
-
-pub fn write(dir: &Path, name: &str, content: &[u8]) {
-    let path = dir.join(name);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, content).unwrap();
 }
 
 pub fn big() -> Vec<u8> {
@@ -202,8 +195,4 @@ impl<'a> SigningClient<'a> {
 
 fn hmac(key: &[u8], text: &str) -> Vec<u8> {
     Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(text).finalize().into_bytes().to_vec()
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
