@@ -160,7 +160,7 @@ fn events_without_a_reader_are_not_a_failure() {
 
 /// Runs a shell script on a new terminal and returns the output of the terminal.
 fn in_terminal(script: &str) -> String {
-    let mut command = bash("exec script -qec \"$SCRIPT\" /dev/null");
+    let mut command = bash("exec timeout --foreground 120 script -qec \"$SCRIPT\" /dev/null");
     command.env("SCRIPT", script).env("SHELL", "/bin/bash");
     run(command, b"").text()
 }
@@ -170,7 +170,7 @@ fn in_terminal(script: &str) -> String {
 fn typed_in_terminal(script: &str, answers: &[(&str, &[u8])]) -> String {
     let dir = TempDir::new().unwrap();
     let name = dir.path().join("tty");
-    let mut command = bash("exec script -qec \"$SCRIPT\" /dev/null");
+    let mut command = bash("exec timeout --foreground 120 script -qec \"$SCRIPT\" /dev/null");
     command.env("SCRIPT", format!("tty > {}; {script}", name.display())).env("SHELL", "/bin/bash");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());

@@ -11,7 +11,8 @@ const WHOLE: &[u8] = b"abc";
 
 const SHA256_OF_WHOLE: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-/// Temporary directory, in /dev/shm if available.
+/// Temporary directory, in /dev/shm if available. Not that of loader-testkit, which tests/fuzz
+/// does without.
 struct Scratch(PathBuf);
 
 impl Scratch {
