@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tests::events::{self, Events};
 use tests::site::Site;
-use tests::{binary, folder, path_variable, profile};
+use tests::{binary, package_dir, path_variable, profile};
 use toml_edit::{DocumentMut, Item};
 use trycmd::TestCases;
 
@@ -45,11 +45,11 @@ fn golden(name: &str, site: Option<&Site>) {
 /// expected output `[API]` and `[CDN]` are host and port of the servers, and `[SITE]` is
 /// the directory.
 fn at_site(cases: &TestCases, site: &Site) {
-    let folder = site.folder().to_str().unwrap().to_owned();
+    let root = site.root().to_str().unwrap().to_owned();
     let (api, cdn) = (site.server().api_url().to_owned(), site.server().s3_url().to_owned());
-    cases.env("AZ_API_URL", &api).env("S3", &cdn).env("SITE", &folder);
+    cases.env("AZ_API_URL", &api).env("S3", &cdn).env("SITE", &root);
     let host = |url: String| url.trim_start_matches("http://").to_owned();
-    for (var, value) in [("[SITE]", folder), ("[API]", host(api)), ("[CDN]", host(cdn))] {
+    for (var, value) in [("[SITE]", root), ("[API]", host(api)), ("[CDN]", host(cdn))] {
         cases.insert_var(var, value).unwrap();
     }
 }
@@ -180,7 +180,7 @@ impl Case {
 }
 
 fn cases(filter: &str) -> Vec<Case> {
-    let dir = folder().join("golden").join(filter);
+    let dir = package_dir().join("golden").join(filter);
     let files = std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     let mut paths: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
@@ -193,9 +193,9 @@ fn cases(filter: &str) -> Vec<Case> {
 
 /// Returns the directories of golden files. Each has a test above.
 fn filters() -> Vec<String> {
-    let entries = std::fs::read_dir(folder().join("golden")).unwrap();
+    let entries = std::fs::read_dir(package_dir().join("golden")).unwrap();
     let filters: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    let source = std::fs::read_to_string(folder().join("golden.rs")).unwrap();
+    let source = std::fs::read_to_string(package_dir().join("golden.rs")).unwrap();
     for filter in &filters {
         assert!(source.contains(&format!("fn {}() {{", filter.replace('-', "_"))), "no test runs golden/{filter}");
     }

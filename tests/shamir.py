@@ -1,5 +1,5 @@
 """Joins and cuts keys with the arithmetic of shamir-mnemonic (SLIP-0039), for
-crates/loader-seal/tests/shamir_oracle.rs.
+crates/loader-seal/tests/integration/shamir_oracle.rs.
 
 Its field is GF(2^8) with the polynomial x^8 + x^4 + x^3 + x + 1, as ours. It keeps
 the secret at x = 255 and a digest at x = 254, where ours has the secret at x = 0

@@ -1,11 +1,11 @@
-"""Opens and seals files with Google Tink, for tests/tink.rs.
+"""Opens and seals files with Google Tink, for tests/integration/tink.rs.
 
     with_tink.py open MANIFEST    opens sealed files with Tink
     with_tink.py seal MANIFEST    seals files with Tink and a header written here
 
 The manifest is JSON, a list of cases; a case names its files, the key in
 hexadecimal and, for seal, how to seal. Prints one line a failure and, last,
-`ok N`. The header follows spec/format.md and nothing of the Rust code.
+`ok N`. The header follows crates/loader-seal/README.md and nothing of the Rust code.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 //! Parsers for the fuzz targets in targets/.
 #![allow(clippy::unwrap_used, reason = "a violated property panics")]
 
-#[path = "../properties/mod.rs"]
+#[path = "../integration/properties/readers/mod.rs"]
 mod readers;
 
 /// Checks the property of the parser `name` with one input.

@@ -87,11 +87,11 @@ def must(argv, stdin=None, **env):
     return ran.out
 
 
-def cargo_test(crate, test, names, says, **env):
+def cargo_test(crate, names, says, **env):
     """Runs tests of a crate, those of `names`, which drive the filters themselves; gives the
     match of `says` in what they print, None where they fail."""
     profile = os.environ.get("TORTURE_CARGO", "").split()
-    words = ["cargo", "test", "--locked", *profile, "-p", crate, "--test", test, names, "--", "--nocapture"]
+    words = ["cargo", "test", "--locked", *profile, "-p", crate, "--test", "integration", names, "--", "--nocapture"]
     env = {**os.environ, **{name: str(value) for name, value in env.items()}}
     ran = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, text=True)
     said = re.search(says, ran.stdout, re.M)

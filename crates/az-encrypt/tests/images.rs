@@ -8,17 +8,18 @@
 mod sample;
 
 use loader_seal::{Header, Key};
+use loader_testkit::test_dir::TestDir;
 use sample::{SMALL, Sample, Tar, config, layer, sha256};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A directory with a key and an archive.
 struct Case {
-    dir: tempfile::TempDir,
+    dir: TestDir,
     key: Key,
 }
 
@@ -30,16 +31,13 @@ struct Ran {
 
 impl Case {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = Key::from_bytes([7; 32]);
-        let mut file = OpenOptions::new();
-        let mut file = file.create_new(true).write(true).mode(0o600).open(dir.path().join("key")).unwrap();
-        std::io::Write::write_all(&mut file, key.to_text().as_bytes()).unwrap();
+        let (dir, key) = (TestDir::new(), Key::from_bytes([7; 32]));
+        dir.write("key", key.to_text().as_bytes());
         Self { dir, key }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.dir.path(name)
     }
 
     fn command(&self, options: &[&str]) -> Command {
@@ -233,7 +231,7 @@ fn file_that_changes_between_the_passes_is_not_sealed() {
 #[test]
 fn file_that_changes_leaves_no_output() {
     let case = Case::new();
-    let (path, at) = archive_with_note(case.dir.path(), 4 << 20);
+    let (path, at) = archive_with_note(case.dir.root(), 4 << 20);
     let ended = AtomicBool::new(false);
     let output = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -245,13 +243,14 @@ fn file_that_changes_leaves_no_output() {
             }
         });
         let mut command = case.command(&["--content-type", "application/x-docker-archive"]);
-        let output = command.arg(&path).arg("-o").arg(case.path("out")).output().unwrap();
+        let output = command.arg(&path).arg("-o").arg(case.path("out")).output();
+        // Before anything can panic: the scope waits for the writer.
         ended.store(true, Ordering::Relaxed);
-        output
+        output.unwrap()
     });
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(65), "{stderr}");
     assert!(stderr.contains("\"code\":\"changed\""), "{stderr}");
-    let left: Vec<_> = std::fs::read_dir(case.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(case.dir.root()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "expected only the key and the archive: {left:?}");
 }

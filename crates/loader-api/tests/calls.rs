@@ -4,8 +4,9 @@
 use loader_api::{ApiConfig, ApiPaths, Client, Error, Session, Token};
 use loader_http::{Http, HttpConfig, Retry};
 use loader_model::{Credentials, ErrorCode};
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use loader_testkit::read_request;
+use std::io::Write;
+use std::net::TcpListener;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,24 +31,6 @@ fn serve(responses: Vec<(u16, &'static str)>) -> (ApiConfig, JoinHandle<Vec<Stri
             .collect()
     });
     (ApiConfig { base_url, paths: ApiPaths::default() }, server)
-}
-
-fn read_request(stream: &mut TcpStream) -> String {
-    let mut request = Vec::new();
-    let mut byte = [0];
-    while !request.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).unwrap();
-        request.push(byte[0]);
-    }
-    let head = String::from_utf8(request).unwrap();
-    let len = head
-        .to_lowercase()
-        .split("content-length: ")
-        .nth(1)
-        .map_or(0, |rest| rest.split("\r\n").next().unwrap().parse().unwrap());
-    let mut body = vec![0; len];
-    stream.read_exact(&mut body).unwrap();
-    head + &String::from_utf8(body).unwrap()
 }
 
 fn client(config: ApiConfig) -> Client<'static> {

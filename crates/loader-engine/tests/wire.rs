@@ -4,10 +4,10 @@
 
 use loader_archive::{Image, Layer};
 use loader_engine::{Engine, Error, Host, Progress, Store};
-use loader_testkit::wait_until;
+use loader_testkit::test_dir::TestDir;
+use loader_testkit::{read_head, wait_until};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// Answers by the start of the path, or of method and path; one after `once ` is given once.
@@ -16,17 +16,16 @@ type Answers = Vec<(&'static str, String)>;
 /// An engine on a socket of its own. `load` answers the load.
 struct Fake {
     host: Host,
-    folder: PathBuf,
+    _dir: TestDir,
     body: Arc<Mutex<Vec<u8>>>,
     /// Method and path of each request but `GET` and the load.
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Fake {
-    fn new(name: &str, answers: Answers, load: fn(&mut UnixStream, &Mutex<Vec<u8>>)) -> Self {
-        let folder = std::env::temp_dir().join(format!("loader-engine-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let socket = folder.join("sock");
+    fn new(answers: Answers, load: fn(&mut UnixStream, &Mutex<Vec<u8>>)) -> Self {
+        let dir = TestDir::new();
+        let socket = dir.path("sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let body = Arc::new(Mutex::new(Vec::new()));
         let kept = body.clone();
@@ -38,7 +37,7 @@ impl Fake {
                 let (mut stream, answers, kept) = (stream.unwrap(), answers.clone(), kept.clone());
                 let recorded = recorded.clone();
                 std::thread::spawn(move || {
-                    let head = head(&mut stream);
+                    let head = read_head(&mut stream);
                     if head.starts_with("POST /images/load") {
                         return load(&mut stream, &kept);
                     }
@@ -61,27 +60,12 @@ impl Fake {
             }
         });
         let host = Host::new(Some(&format!("unix://{}", socket.display()))).unwrap();
-        Self { host, folder, body, requests }
+        Self { host, _dir: dir, body, requests }
     }
 
     fn engine(&self) -> Engine {
         Engine::connect(self.host.clone()).unwrap()
     }
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn head(stream: &mut UnixStream) -> String {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
 }
 
 fn with_length(status: &str, body: &str) -> String {
@@ -118,7 +102,7 @@ fn read_to_final_chunk(stream: &mut UnixStream, kept: &Mutex<Vec<u8>>) {
 
 #[test]
 fn a_load_that_is_dropped_never_ends_its_body() {
-    let fake = Fake::new("drop", docker(vec![]), read_to_final_chunk);
+    let fake = Fake::new(docker(vec![]), read_to_final_chunk);
     let mut upload = fake.engine().upload().unwrap();
     // More than one chunk, so that it is sent at once.
     upload.send(&[7; 1_000_000]).unwrap();
@@ -132,7 +116,7 @@ fn a_load_that_is_dropped_never_ends_its_body() {
 
 #[test]
 fn what_is_said_on_the_way_is_told() {
-    let fake = Fake::new("said", docker(vec![]), |stream, kept| {
+    let fake = Fake::new(docker(vec![]), |stream, kept| {
         read_to_final_chunk(stream, kept);
         let lines = concat!(
             "{\"status\":\"Loading layer\",\"progressDetail\":{\"current\":1,\"total\":2},\"id\":\"aa\"}\r\n",
@@ -149,8 +133,8 @@ fn what_is_said_on_the_way_is_told() {
     assert!(fake.body.lock().unwrap().starts_with(b"4\r\ntail\r\n0\r\n"));
 }
 
-fn outcome(name: &str, load: fn(&mut UnixStream, &Mutex<Vec<u8>>)) -> Error {
-    let fake = Fake::new(name, docker(vec![]), load);
+fn outcome(load: fn(&mut UnixStream, &Mutex<Vec<u8>>)) -> Error {
+    let fake = Fake::new(docker(vec![]), load);
     let mut upload = fake.engine().upload().unwrap();
     let mut sent = Ok(());
     for _ in 0..64 {
@@ -161,7 +145,7 @@ fn outcome(name: &str, load: fn(&mut UnixStream, &Mutex<Vec<u8>>)) -> Error {
 
 #[test]
 fn an_error_inside_an_answer_that_says_200() {
-    let error = outcome("error-200", |stream, kept| {
+    let error = outcome(|stream, kept| {
         read_to_final_chunk(stream, kept);
         let line = "{\"errorDetail\":{\"message\":\"invalid diffID\"},\"error\":\"invalid diffID\"}\r\n";
         stream.write_all(chunked(line).as_bytes()).unwrap();
@@ -171,7 +155,7 @@ fn an_error_inside_an_answer_that_says_200() {
 
 #[test]
 fn a_refusal_whose_connection_stays_open() {
-    let error = outcome("error-500", |stream, kept| {
+    let error = outcome(|stream, kept| {
         read_to_final_chunk(stream, kept);
         let body = r#"{"cause":"x","message":"payload does not match","response":500}"#;
         stream.write_all(with_length("500 Internal Server Error", body).as_bytes()).unwrap();
@@ -182,7 +166,7 @@ fn a_refusal_whose_connection_stays_open() {
 
 #[test]
 fn an_engine_that_hangs_up_early_is_asked_why() {
-    let error = outcome("hang-up", |stream, _| {
+    let error = outcome(|stream, _| {
         let mut buffer = [0; 4096];
         let _ = stream.read(&mut buffer).unwrap();
         let line = "{\"errorDetail\":{\"message\":\"write /x: no space left on device\"}}\r\n";
@@ -193,9 +177,9 @@ fn an_engine_that_hangs_up_early_is_asked_why() {
 
 #[test]
 fn an_engine_that_dies_is_gone() {
-    let error = outcome("dies", |stream, _| drop(stream.read(&mut [0; 4096])));
+    let error = outcome(|stream, _| drop(stream.read(&mut [0; 4096])));
     assert!(matches!(error, Error::Gone { .. }), "{error}");
-    let error = outcome("dies-late", |stream, kept| {
+    let error = outcome(|stream, kept| {
         read_to_final_chunk(stream, kept);
         stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
     });
@@ -217,7 +201,7 @@ fn the_containerd_store_is_asked_in_its_own_way() {
         layers: vec![Layer { diff_id: Some(digest('c')), ..Layer::default() }],
         ..Image::default()
     };
-    let check = |name: &str, id: char, layer: char, available: bool, created: String| {
+    let check = |id: char, layer: char, available: bool, created: String| {
         let list = format!(
             r#"[{{"Id":"{}","RepoTags":["app:1"],"Manifests":[{{"Kind":"image","Available":{available}}},{{"Kind":"attestation","Available":true}}]}}]"#,
             digest(id)
@@ -232,19 +216,19 @@ fn the_containerd_store_is_asked_in_its_own_way() {
             ("/containers/create", created),
             ("/containers/cc", "HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
         ];
-        let fake = Fake::new(name, docker(answers), |_, _| {});
+        let fake = Fake::new(docker(answers), |_, _| {});
         let engine = fake.engine();
         assert_eq!(engine.store(), Store::Containerd);
         engine.check(&image, &engine.list().unwrap()).unwrap()
     };
     let created = || with_length("201 Created", r#"{"Id":"cc","Warnings":[]}"#);
-    assert_eq!(check("store-good", 'b', 'c', true, created()).unwrap().id, digest('b'));
-    let why = |name, id, layer, available| check(name, id, layer, available, created()).unwrap_err().why;
-    assert_eq!(why("store-config", 'a', 'c', true), "another image has this name", "the config is no id there");
-    assert_eq!(why("store-layers", 'b', 'd', true), "it has other layers");
-    assert_eq!(why("store-half", 'b', 'c', false), "listed, but not all of it is there");
+    assert_eq!(check('b', 'c', true, created()).unwrap().id, digest('b'));
+    let why = |id, layer, available| check(id, layer, available, created()).unwrap_err().why;
+    assert_eq!(why('a', 'c', true), "another image has this name", "the config is no id there");
+    assert_eq!(why('b', 'd', true), "it has other layers");
+    assert_eq!(why('b', 'c', false), "listed, but not all of it is there");
     let not_unpacked = r#"{"message":"failed to prepare extraction snapshot: invalid tar header"}"#;
-    let absence = check("store-unusable", 'b', 'c', true, with_length("500 Internal Server Error", not_unpacked));
+    let absence = check('b', 'c', true, with_length("500 Internal Server Error", not_unpacked));
     let why = absence.unwrap_err().why;
     assert_eq!(why, "it cannot be used: failed to prepare extraction snapshot: invalid tar header");
 }
@@ -253,7 +237,7 @@ fn the_containerd_store_is_asked_in_its_own_way() {
 #[test]
 fn a_name_under_localhost_is_the_same_on_podman_alone() {
     let image = Image { config: Some(digest('a')), tags: vec!["app:1".to_owned()], ..Image::default() };
-    let check = |name: &str, component: &str| {
+    let check = |component: &str| {
         let version = format!(r#"{{"Version":"5.4.2","Components":[{{"Name":"{component}"}}]}}"#);
         let list = format!(r#"[{{"Id":"{}","RepoTags":["localhost/app:1"]}}]"#, digest('a'));
         let inspected = with_length("200 OK", &format!(r#"{{"Id":"{}"}}"#, digest('a')));
@@ -264,12 +248,12 @@ fn a_name_under_localhost_is_the_same_on_podman_alone() {
             ("/images/json", chunked(&list)),
             ("/images/localhost/app:1/json", inspected),
         ];
-        let fake = Fake::new(name, answers, |_, _| {});
+        let fake = Fake::new(answers, |_, _| {});
         let engine = fake.engine();
         engine.check(&image, &engine.list().unwrap()).unwrap()
     };
-    assert!(check("local-podman", "Podman Engine").is_ok());
-    assert_eq!(check("local-docker", "Engine").unwrap_err().why, "not listed by the engine");
+    assert!(check("Podman Engine").is_ok());
+    assert_eq!(check("Engine").unwrap_err().why, "not listed by the engine");
 }
 
 fn podman(version: &str, more: Answers) -> Answers {
@@ -298,14 +282,12 @@ fn tags_are_put_back() {
     let images = [image('b', &["app:1", "app:2"]), image('c', &["web:2"]), image('d', &[]), image('e', &["old:1"])];
     let before = list(&[('a', &["app:1"]), ('e', &["old:1"])]);
     let now = list(&[('b', &["app:1", "app:2"]), ('c', &["web:2"]), ('d', &[]), ('e', &["old:1"]), ('a', &[])]);
-    let restore = |name: &str, is_podman: bool, more: Answers| {
-        let engine = |name: &str, answers| {
-            Fake::new(name, if is_podman { podman("5.4.2", answers) } else { docker(answers) }, |_, _| {})
-        };
-        let earlier = engine(&format!("{name}-before"), vec![("/images/json", before.clone())]);
+    let restore = |is_podman: bool, more: Answers| {
+        let engine = |answers| Fake::new(if is_podman { podman("5.4.2", answers) } else { docker(answers) }, |_, _| {});
+        let earlier = engine(vec![("/images/json", before.clone())]);
         let mut answers = vec![("/images/json", now.clone())];
         answers.extend(more);
-        let later = engine(name, answers);
+        let later = engine(answers);
         let failed = later.engine().restore(&earlier.engine().list().unwrap(), &images).unwrap();
         let requests = later.requests.lock().unwrap().clone();
         (failed, requests)
@@ -324,23 +306,23 @@ fn tags_are_put_back() {
         format!("DELETE /images/{}", digest('c')),
         format!("DELETE /images/{}", digest('d')),
     ];
-    for (name, is_podman) in [("undo-docker", false), ("undo-podman", true)] {
-        let (failed, requests) = restore(name, is_podman, done());
-        assert_eq!(failed, [""; 0], "{name}");
-        assert_eq!(requests, expected, "{name}");
+    for is_podman in [false, true] {
+        let (failed, requests) = restore(is_podman, done());
+        assert_eq!(failed, [""; 0], "podman: {is_podman}");
+        assert_eq!(requests, expected, "podman: {is_podman}");
     }
     let mut refused = vec![
         ("DELETE /images/web:2", with_length("409 Conflict", r#"{"message":"in use"}"#)),
         ("POST /images/", with_length("404 Not Found", r#"{"message":"no such image"}"#)),
     ];
     refused.extend(done());
-    assert_eq!(restore("undo-refused", false, refused).0, ["app:1", "web:2"]);
+    assert_eq!(restore(false, refused).0, ["app:1", "web:2"]);
 }
 
 /// Docker 26 with the containerd image store deletes an image whose last name moves.
 #[test]
 fn an_image_that_loses_its_name_is_kept_until_the_end() {
-    let kept = |name: &str, version: &str, driver: &str| {
+    let kept = |version: &str, driver: &str| {
         let version = format!(r#"{{"Version":"{version}","Components":[{{"Name":"Engine"}}]}}"#);
         let info = format!(r#"{{"DriverStatus":[["driver-type","{driver}"]]}}"#);
         let answers = vec![
@@ -351,7 +333,7 @@ fn an_image_that_loses_its_name_is_kept_until_the_end() {
             ("POST /images/", with_length("201 Created", "")),
             ("DELETE /images/", with_length("200 OK", "[]")),
         ];
-        let fake = Fake::new(name, answers, |_, _| {});
+        let fake = Fake::new(answers, |_, _| {});
         let engine = fake.engine();
         let images = [image('b', &["app:1", "app:2"]), image('c', &["web:2"]), image('d', &["new:1"])];
         let kept = engine.keep_replaced(&engine.list().unwrap(), &images).unwrap();
@@ -361,14 +343,14 @@ fn an_image_that_loses_its_name_is_kept_until_the_end() {
     let containerd = "io.containerd.snapshotter.v1";
     let name = "a".repeat(64);
     assert_eq!(
-        kept("kept-26", "26.1.5", containerd),
+        kept("26.1.5", containerd),
         [
             format!("POST /images/{}/tag?repo=az-load-kept&tag={name}", digest('a')),
             format!("DELETE /images/az-load-kept:{name}?force=1"),
         ]
     );
-    assert_eq!(kept("kept-28", "28.5.2", containerd), [""; 0]);
-    assert_eq!(kept("kept-own", "26.1.5", "overlay2"), [""; 0]);
+    assert_eq!(kept("28.5.2", containerd), [""; 0]);
+    assert_eq!(kept("26.1.5", "overlay2"), [""; 0]);
 }
 
 /// Podman 4 cannot list its images while one is removed; a good load would be undone.
@@ -376,14 +358,14 @@ fn an_image_that_loses_its_name_is_kept_until_the_end() {
 fn a_list_that_fails_is_asked_for_again() {
     let failure =
         || with_length("500 Internal Server Error", r#"{"cause":"x","message":"image not known","response":500}"#);
-    let list = |name: &str, failures: usize| {
+    let list = |failures: usize| {
         let mut answers: Answers = (0..failures).map(|_| ("once /images/json", failure())).collect();
         answers.push(("/images/json", list(&[('a', &["app:1"])])));
-        let fake = Fake::new(name, podman("4.3.1", answers), |_, _| {});
+        let fake = Fake::new(podman("4.3.1", answers), |_, _| {});
         fake.engine().list().map(drop)
     };
-    list("list-again", 2).unwrap();
-    assert!(matches!(list("list-fails", 10), Err(Error::Status { status: 500, .. })));
+    list(2).unwrap();
+    assert!(matches!(list(10), Err(Error::Status { status: 500, .. })));
 }
 
 /// The containerd image store reports a layer that it cannot unpack as text of a load that
@@ -394,12 +376,12 @@ fn error_unpacking_inside_an_answer_that_says_200() {
         let text = format!("Error unpacking image app:1: apply layer error for \\\"app:1\\\": {why}\\n");
         chunked(&format!("{{\"stream\":\"{text}\"}}\r\n{{\"stream\":\"Loaded image: app:1\\n\"}}\r\n"))
     }
-    let error = outcome("unpacking", |stream, kept| {
+    let error = outcome(|stream, kept| {
         read_to_final_chunk(stream, kept);
         stream.write_all(unpacking("link missing/file l: no such file or directory").as_bytes()).unwrap();
     });
     assert!(matches!(&error, Error::Refused(text) if text.starts_with("Error unpacking image app:1")), "{error}");
-    let error = outcome("unpacking-full", |stream, kept| {
+    let error = outcome(|stream, kept| {
         read_to_final_chunk(stream, kept);
         stream.write_all(unpacking("write /x: no space left on device").as_bytes()).unwrap();
     });
@@ -408,6 +390,6 @@ fn error_unpacking_inside_an_answer_that_says_200() {
 
 #[test]
 fn something_else_on_the_socket() {
-    let fake = Fake::new("else", vec![("/_ping", "hello\r\n\r\n".to_owned())], |_, _| {});
+    let fake = Fake::new(vec![("/_ping", "hello\r\n\r\n".to_owned())], |_, _| {});
     assert!(matches!(Engine::connect(fake.host.clone()), Err(Error::Protocol(_))));
 }

@@ -3,9 +3,10 @@
 
 use loader_http::{BaseUrl, Error, Http, HttpConfig, HttpRequest, Method, Retry, RetryNotice};
 use loader_model::ErrorCode;
+use loader_testkit::read_head;
 use std::cell::RefCell;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,15 +30,6 @@ fn serve(responses: Vec<Option<Vec<u8>>>) -> (String, JoinHandle<Vec<String>>) {
             .collect()
     });
     (url, server)
-}
-
-fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
 }
 
 fn ok(body: &str) -> Option<Vec<u8>> {

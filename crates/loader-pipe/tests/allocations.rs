@@ -1,5 +1,7 @@
 //! Sealing and opening allocate their memory once: a longer stream allocates no more.
 //! The test is in this crate because a counting allocator needs `unsafe`.
+//!
+//! Its own binary: the allocator would also count the allocations of other tests.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue may panic")]
 #![allow(unsafe_code, reason = "`GlobalAlloc` is an unsafe trait")]

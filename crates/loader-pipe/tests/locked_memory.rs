@@ -1,4 +1,6 @@
 //! A process whose memory is locked can still pass pages to a pipe.
+//!
+//! Its own binary: `mlockall` locks the memory of the whole process.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue may panic")]
 

@@ -1,4 +1,6 @@
 //! Without huge pages, no bytes are spliced until there are huge pages again.
+//!
+//! Its own binary: the setting is that of the whole process.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue may panic")]
 

@@ -139,6 +139,11 @@ pub struct SealCost {
     pub lanes: u8,
 }
 
+impl SealCost {
+    /// Minimum cost, for tests that do not test its strength.
+    pub const MINIMUM: Self = Self { memory_kib: 64, passes: 1, lanes: 1 };
+}
+
 impl Default for SealCost {
     fn default() -> Self {
         Self { memory_kib: 19456, passes: 2, lanes: 1 }

@@ -1,6 +1,7 @@
 //! The loader's servers on loopback in one process: the HTTP API with signed tokens,
 //! and an S3 store that verifies SigV4 as the CDN. The binary `az-devserver` and the
-//! tests use the same [`DevServer`].
+//! tests use the same [`DevServer`]. Tests start it with [`Site`], which also holds the files
+//! of a device.
 //!
 //! # Seed directory
 //!
@@ -22,10 +23,15 @@ mod api;
 pub mod archive;
 mod config;
 mod faults;
+mod files;
+mod process;
+mod random;
+mod request;
 mod s3;
 mod sealing;
 mod seed;
 mod server;
+mod site;
 pub mod test_dir;
 mod throttle;
 mod tls;
@@ -36,8 +42,13 @@ mod wait;
 pub use access_log::RequestLine;
 pub use config::{Config, FragmentForm, KeyPair, SealCost, Settings};
 pub use faults::{FaultLog, Faults, FaultsError, Side};
-pub use seed::SeedError;
+pub use files::{file_names, make_fifo, open_fifo, set_mode, write_below, write_program, write_secret};
+pub use process::{Finished, run, run_concurrently};
+pub use random::{Random, unique_name};
+pub use request::{read_head, read_request};
+pub use seed::{SeedError, hex, sha256};
 pub use server::{DevServer, StartError, Urls};
+pub use site::{Site, SiteConfig, credentials};
 pub use tls::{CertifiedKey, TestCa, Tls, TlsError};
 pub use users::{UserRecord, default_users};
 pub use wait::wait_until;

@@ -3,6 +3,7 @@
 use crate::{Config, KeyPair, Settings, UserRecord, default_users};
 use loader_model::{CdnCredentials, ResourceName};
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -158,8 +159,13 @@ pub(crate) fn random_hex(len: usize) -> String {
     hex(&bytes)
 }
 
+/// Returns the SHA-256 of `bytes` in lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Returns `bytes` in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

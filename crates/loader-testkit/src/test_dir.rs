@@ -1,11 +1,11 @@
 //! Temporary directory to run a filter in.
 #![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
-use std::fs::{self, Permissions};
-use std::io::Write;
+use crate::{Finished, files, run};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Directory that is removed on drop.
@@ -15,9 +15,20 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct TestDir(TempDir);
 
+impl Default for TestDir {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl TestDir {
-    /// Creates a directory in `parent`. Tests use `CARGO_TARGET_TMPDIR`, because the
-    /// system's temporary directory may be in memory.
+    /// Creates a directory in the system's directory for temporary files.
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// Creates a directory in `parent`, such as `CARGO_TARGET_TMPDIR` for a test of durable
+    /// files: the system's directory for temporary files may be in memory.
     pub fn new_in(parent: &str) -> Self {
         Self(tempfile::tempdir_in(parent).unwrap())
     }
@@ -34,13 +45,12 @@ impl TestDir {
 
     /// Writes a file that only its owner may read, as required for secrets.
     pub fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
-        self.set_mode(name, 0o600);
+        files::write_secret(&self.path(name), bytes);
     }
 
     /// Sets the permissions of the file `name`.
     pub fn set_mode(&self, name: &str, mode: u32) {
-        fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
+        files::set_mode(&self.path(name), mode);
     }
 
     /// Returns the permission bits of the file `name`.
@@ -55,10 +65,7 @@ impl TestDir {
 
     /// Returns all names in the directory, sorted.
     pub fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.root()).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        files::file_names(self.root())
     }
 
     /// Returns a command for `program` that runs in the directory, with pipes as standard
@@ -70,15 +77,9 @@ impl TestDir {
         command
     }
 
-    /// Runs `program` to its end with `stdin` as standard input. A filter that ends before
-    /// it has read all of it is not an error.
-    pub fn run(&self, program: &str, args: &[&str], stdin: &[u8]) -> Output {
-        let mut child = self.command(program, args).spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(move || drop(input.write_all(stdin)));
-            child.wait_with_output().unwrap()
-        })
+    /// Runs `program` to its end with `stdin` as standard input.
+    pub fn run(&self, program: &str, args: &[&str], stdin: &[u8]) -> Finished {
+        run(self.command(program, args), stdin)
     }
 }
 
@@ -88,11 +89,11 @@ impl TestDir {
 /// # Panics
 /// If an assertion fails.
 #[track_caller]
-pub fn assert_refused(output: &Output, status: i32, code: &str) -> String {
-    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(status), "{stderr}");
+pub fn assert_refused(finished: &Finished, status: i32, code: &str) -> String {
+    let stderr = &finished.stderr;
+    assert_eq!(finished.status, status, "{stderr}");
     assert!(stderr.contains(&format!("\"code\":\"{code}\"")), "{stderr}");
     assert!(!["AZ-SECRET-KEY-1", "AZ-FRAG-1"].iter().any(|secret| stderr.contains(secret)), "{stderr}");
-    assert!(output.stdout.is_empty(), "{} bytes with status {status}", output.stdout.len());
-    stderr
+    assert!(finished.stdout.is_empty(), "{} bytes with status {status}", finished.stdout.len());
+    stderr.clone()
 }

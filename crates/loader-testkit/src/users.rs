@@ -2,13 +2,13 @@
 
 use crate::seed::SeedError;
 use loader_model::parse_uuid;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 /// One entry of `users.json`.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserRecord {
     /// UUID, the claim `nameid`.
@@ -30,23 +30,28 @@ pub struct UserRecord {
     pub device_secret: Option<String>,
 }
 
-/// Returns the users of a server whose seed has no `users.json`: `operator@example.com`
-/// (Operator), `uploader@example.com` (ResourceUploader) and `admin@example.com`
-/// (ApiAdmin), with the passwords `operator`, `uploader` and `admin`.
-pub fn default_users() -> Vec<UserRecord> {
-    [("operator", "Operator"), ("uploader", "ResourceUploader"), ("admin", "ApiAdmin")]
-        .into_iter()
-        .enumerate()
-        .map(|(i, (name, role))| UserRecord {
-            id: format!("00000000-0000-4000-8000-00000000000{}", i + 1),
+impl UserRecord {
+    /// Returns the user `<name>@example.com` with the password `<name>` and the UUID number
+    /// `n`.
+    pub fn new(n: u8, name: &str, role: &str) -> Self {
+        Self {
+            id: format!("00000000-0000-4000-8000-0000000000{n:02}"),
             email: format!("{name}@example.com"),
             password: name.to_owned(),
             role: json!(role),
             locked: false,
             hardware: None,
             device_secret: None,
-        })
-        .collect()
+        }
+    }
+}
+
+/// Returns the users of a server whose seed has no `users.json`: `operator@example.com`
+/// (Operator), `uploader@example.com` (ResourceUploader) and `admin@example.com`
+/// (ApiAdmin), with the passwords `operator`, `uploader` and `admin`.
+pub fn default_users() -> Vec<UserRecord> {
+    let users = [("operator", "Operator"), ("uploader", "ResourceUploader"), ("admin", "ApiAdmin")];
+    (1..).zip(users).map(|(n, (name, role))| UserRecord::new(n, name, role)).collect()
 }
 
 /// A user with decoded id, hardware and device secret.

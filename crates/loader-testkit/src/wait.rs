@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Long enough for a machine with other work; a test never ends because of it unless the
 /// awaited state cannot come any more.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Waits until `is_reached` returns true.
 ///

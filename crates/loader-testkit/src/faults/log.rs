@@ -1,6 +1,7 @@
 //! Rules and counters of the proxies, shared by all their threads.
 
 use super::rule::{Faults, Rule, Side};
+use crate::wait::LIMIT;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -55,9 +56,12 @@ impl FaultLog {
         outcome
     }
 
-    fn wait(&self, until: impl Fn(&LogState) -> bool) {
-        let guard = self.0.1.wait_while(self.lock(), |state| !until(state) && !state.stopped);
-        drop(guard.unwrap_or_else(PoisonError::into_inner));
+    #[track_caller]
+    fn wait(&self, state: &str, until: impl Fn(&LogState) -> bool) {
+        let outcome = self.0.1.wait_timeout_while(self.lock(), LIMIT, |state| !until(state) && !state.stopped);
+        let (guard, waited) = outcome.unwrap_or_else(PoisonError::into_inner);
+        drop(guard);
+        assert!(!waited.timed_out(), "not reached after {} s: {state}", LIMIT.as_secs());
     }
 
     /// Replaces the rules. Requests in progress keep their rule.
@@ -88,19 +92,25 @@ impl FaultLog {
 
     /// Waits until `bytes` bytes in total were sent to clients of `side`, or the server
     /// stops.
+    ///
+    /// # Panics
+    /// Like [`crate::wait_until`], as the other methods that wait.
+    #[track_caller]
     pub fn wait_sent(&self, side: Side, bytes: u64) {
-        self.wait(|state| state.sent[side as usize] >= bytes);
+        self.wait(&format!("{bytes} bytes sent to clients"), |state| state.sent[side as usize] >= bytes);
     }
 
     /// Waits until `bytes` bytes in total were received from clients of `side`, or the
     /// server stops.
+    #[track_caller]
     pub fn wait_received(&self, side: Side, bytes: u64) {
-        self.wait(|state| state.received[side as usize] >= bytes);
+        self.wait(&format!("{bytes} bytes received from clients"), |state| state.received[side as usize] >= bytes);
     }
 
     /// Waits until `count` transfers in total have stalled, or the server stops.
+    #[track_caller]
     pub fn wait_stalled(&self, count: u64) {
-        self.wait(|state| state.stalled >= count);
+        self.wait(&format!("{count} stalled transfers"), |state| state.stalled >= count);
     }
 
     /// Resumes all stalled transfers.
