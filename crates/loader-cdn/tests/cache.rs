@@ -52,14 +52,22 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+/// For calls that never find a lock.
+fn not_locked(_: &fs::File) -> std::io::Result<()> {
+    panic!("no other process holds the lock")
+}
+
+fn give_up(_: &fs::File) -> std::io::Result<()> {
+    Err(std::io::Error::new(std::io::ErrorKind::ResourceBusy, "locked by a test"))
+}
+
 fn miss(cache: &Cache) -> (PartialEntry, PreviousEntry) {
     miss_after(cache, None)
 }
 
 /// The same if the cached small part contains `recorded`.
 fn miss_after(cache: &Cache, recorded: Option<&ExpectedPart>) -> (PartialEntry, PreviousEntry) {
-    match cache.lookup(&name(), &abc(), &|| recorded.cloned(), &|_| panic!("no other process holds the lock")).unwrap()
-    {
+    match cache.lookup(&name(), &abc(), &|| recorded.cloned(), &not_locked).unwrap() {
         CacheLookup::Miss { partial, previous } => (partial, previous),
         CacheLookup::Hit(_) => panic!("hit"),
     }
@@ -73,15 +81,13 @@ fn entry_appears_complete_and_is_reused() {
     let (mut partial, _) = miss(&cache);
     partial.write(b"abc").unwrap();
     assert!(!entry.exists() && scratch.path("cache/models/v2/abc.big.partial").exists());
-    partial.commit(b"sealed").unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
     assert!(!scratch.path("cache/models/v2/abc.big.partial").exists());
     assert_eq!(
         (mode(&entry), mode(&scratch.path("cache")), mode(&scratch.path("cache/models/v2"))),
         (0o600, 0o700, 0o700)
     );
-    let CacheLookup::Hit(mut hit) =
-        cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).unwrap()
-    else {
+    let CacheLookup::Hit(mut hit) = cache.lookup(&name(), &abc(), &|| None, &not_locked).unwrap() else {
         panic!("miss")
     };
     let mut out = Vec::new();
@@ -114,7 +120,7 @@ fn stale_partial_is_overwritten() {
     fs::write(scratch.path("models/v2/abc.big.partial"), "left by a killed run").unwrap();
     let (mut partial, _) = miss(&cache);
     partial.write(b"abc").unwrap();
-    partial.commit(b"sealed").unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
     assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
 }
 
@@ -134,7 +140,7 @@ fn unfinished_entry_of_a_known_version_is_resumed() {
         .unwrap();
     assert_eq!(out, b"ab");
     partial.write(b"c").unwrap();
-    partial.commit(b"sealed").unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
     assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
     assert_eq!(scratch.names(), ["abc.big", "abc.small"]);
 }
@@ -144,9 +150,7 @@ fn unfinished_entry_of_another_release_is_not_resumed() {
     let scratch = Scratch::new("other-release");
     let cache = Cache::open(&scratch.0).unwrap();
     let other = ExpectedPart { size: Some(3), sha256: Some("00".repeat(32)) };
-    let CacheLookup::Miss { mut partial, .. } =
-        cache.lookup(&name(), &other, &|| None, &|_| panic!("no other process holds the lock")).unwrap()
-    else {
+    let CacheLookup::Miss { mut partial, .. } = cache.lookup(&name(), &other, &|| None, &not_locked).unwrap() else {
         panic!("hit")
     };
     partial.set_etag(Some("\"v1\""));
@@ -161,22 +165,22 @@ fn small_part_does_not_replace_that_of_another_release() {
     let cache = Cache::open(&scratch.0).unwrap();
     let small = || cache.small_part(&name(), 100).unwrap();
     assert_eq!(small(), None);
-    cache.store_small_part(&name(), b"alone", &SmallPartContext::BigPartElsewhere).unwrap();
+    cache.store_small_part(&name(), b"alone", &SmallPartContext::BigPartElsewhere, &not_locked).unwrap();
     assert_eq!(small().unwrap(), b"alone");
     let (mut partial, _) = miss(&cache);
     partial.write(b"abc").unwrap();
-    partial.commit(b"sealed").unwrap();
-    cache.store_small_part(&name(), b"of another release", &SmallPartContext::BigPartElsewhere).unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
+    cache.store_small_part(&name(), b"of another release", &SmallPartContext::BigPartElsewhere, &not_locked).unwrap();
     assert_eq!(small().unwrap(), b"sealed");
     let entry = cache.intact_entry(&name(), &abc()).unwrap().unwrap();
-    cache.store_small_part(&name(), b"sealed anew", &SmallPartContext::Entry(&entry)).unwrap();
+    cache.store_small_part(&name(), b"sealed anew", &SmallPartContext::Entry(&entry), &not_locked).unwrap();
     assert_eq!(small().unwrap(), b"sealed anew");
     // Another fetch replaces the entry by another release.
     fs::write(scratch.path("models/v2/next"), "xyz").unwrap();
     fs::rename(scratch.path("models/v2/next"), scratch.path("models/v2/abc.big")).unwrap();
-    cache.store_small_part(&name(), b"late", &SmallPartContext::Entry(&entry)).unwrap();
+    cache.store_small_part(&name(), b"late", &SmallPartContext::Entry(&entry), &not_locked).unwrap();
     assert_eq!(small().unwrap(), b"sealed anew");
-    cache.store_small_part(&name(), b"whole", &SmallPartContext::NoBigPart).unwrap();
+    cache.store_small_part(&name(), b"whole", &SmallPartContext::NoBigPart, &not_locked).unwrap();
     assert_eq!((small().unwrap(), scratch.names()), (b"whole".to_vec(), vec!["abc.small".to_owned()]));
 }
 
@@ -187,8 +191,13 @@ fn small_parts_stored_concurrently_are_not_mixed() {
         for byte in 0..6 {
             let cache = Cache::open(&scratch.0).unwrap();
             scope.spawn(move || {
+                let wait = |_: &fs::File| {
+                    std::thread::yield_now();
+                    Ok(())
+                };
+                let context = SmallPartContext::BigPartElsewhere;
                 for _ in 0..20 {
-                    cache.store_small_part(&name(), &[byte; 5000], &SmallPartContext::BigPartElsewhere).unwrap();
+                    cache.store_small_part(&name(), &[byte; 5000], &context, &wait).unwrap();
                     let recorded = cache.small_part(&name(), 1 << 20).unwrap().unwrap();
                     assert!(recorded.len() == 5000 && recorded.iter().all(|there| *there == recorded[0]));
                 }
@@ -217,7 +226,7 @@ fn previous_entry_stays_until_the_new_one_is_complete() {
     let (mut partial, _) = miss(&cache);
     assert_eq!(partial.make_room(0), None, "the disk has room");
     partial.write(b"abc").unwrap();
-    partial.commit(b"sealed").unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
     assert_eq!(fs::read(scratch.path("models/v2/abc.big")).unwrap(), b"abc");
     assert_eq!(cache.small_part(&name(), 100).unwrap().unwrap(), b"sealed");
     assert_eq!(scratch.names(), ["abc.big", "abc.small"]);
@@ -236,7 +245,7 @@ fn damaged_entry_is_moved_aside_until_it_is_replaced() {
         assert_eq!(fs::read(aside).unwrap(), bytes.as_bytes());
         assert!(!scratch.path("models/v2/abc.big").exists());
         partial.write(b"abc").unwrap();
-        partial.commit(b"sealed").unwrap();
+        partial.commit(b"sealed", &not_locked).unwrap();
         assert_eq!(scratch.names(), ["abc.big", "abc.small"]);
     }
 }
@@ -248,7 +257,7 @@ fn symbolic_links_are_not_followed() {
     fs::write(scratch.path("outside/abc.big"), "abc").unwrap();
     let cache = Cache::open(&scratch.path("cache")).unwrap();
     symlink(scratch.path("outside"), scratch.path("cache/models")).unwrap();
-    assert!(cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).is_err());
+    assert!(cache.lookup(&name(), &abc(), &|| None, &not_locked).is_err());
     fs::remove_file(scratch.path("cache/models")).unwrap();
 
     fs::create_dir_all(scratch.path("cache/models/v2")).unwrap();
@@ -257,7 +266,7 @@ fn symbolic_links_are_not_followed() {
     assert!(matches!(previous, PreviousEntry::Damaged(_)));
     drop(partial);
     symlink(scratch.path("outside/new"), scratch.path("cache/models/v2/abc.big.partial")).unwrap();
-    assert!(cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).is_err());
+    assert!(cache.lookup(&name(), &abc(), &|| None, &not_locked).is_err());
     assert!(!scratch.path("outside/new").exists());
 }
 
@@ -280,7 +289,7 @@ fn second_fetch_waits_and_uses_the_entry_of_the_first() {
     });
     waiting.recv().unwrap();
     partial.write(b"abc").unwrap();
-    partial.commit(b"sealed").unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
     assert!(second.join().unwrap());
 }
 
@@ -289,9 +298,37 @@ fn wait_for_another_fetch_may_give_up() {
     let scratch = Scratch::new("busy");
     let cache = Cache::open(&scratch.0).unwrap();
     let _held = miss(&cache);
-    let give_up = |_: &fs::File| Err(std::io::Error::new(std::io::ErrorKind::ResourceBusy, "locked by a test"));
     let error = cache.lookup(&name(), &abc(), &|| None, &give_up).unwrap_err();
     assert_eq!((error.code().exit(), error.to_string().contains("locked by a test")), (75, true), "{error}");
+}
+
+#[test]
+fn wait_for_a_locked_small_part_may_give_up() {
+    let scratch = Scratch::new("busy-small");
+    let cache = Cache::open(&scratch.0).unwrap();
+    let (mut partial, _) = miss(&cache);
+    let held = fs::File::create(scratch.path("models/v2/abc.small.new")).unwrap();
+    held.lock().unwrap();
+    let stored = cache.store_small_part(&name(), b"sealed", &SmallPartContext::NoBigPart, &give_up).unwrap_err();
+    partial.write(b"abc").unwrap();
+    let committed = partial.commit(b"sealed", &give_up).unwrap_err();
+    for error in [stored, committed] {
+        assert_eq!((error.code().exit(), error.to_string().contains("locked by a test")), (75, true), "{error}");
+    }
+    assert_eq!(cache.small_part(&name(), 100).unwrap(), None);
+    assert!(cache.intact_entry(&name(), &abc()).unwrap().is_none());
+}
+
+/// Only the holder of the entry's lock writes the state, so it is never locked for a good reason.
+#[test]
+fn a_locked_state_file_is_an_error_without_a_wait() {
+    let scratch = Scratch::new("busy-state");
+    let cache = Cache::open(&scratch.0).unwrap();
+    let (mut partial, _) = miss(&cache);
+    let held = fs::File::create(scratch.path("models/v2/abc.big.state.new")).unwrap();
+    held.lock().unwrap();
+    let error = partial.write(&vec![0; 9 << 20]).unwrap_err();
+    assert!(error.to_string().contains("abc.big.state.new is locked by another process"), "{error}");
 }
 
 #[test]
