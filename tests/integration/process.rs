@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, tcgetattr};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -467,6 +467,52 @@ fn a_run_directory_without_a_run_id_is_refused() {
     let finished = run(command, b"");
     assert_eq!(finished.status, 78, "{}", finished.stderr);
     assert!(finished.stderr.contains("AZ_RUN_DIR is set, but AZ_RUN is not"), "{}", finished.stderr);
+}
+
+/// Opening a FIFO waits for its other end, so another user who created one in the directory
+/// could stop a stage forever.
+#[test]
+fn a_fifo_in_place_of_a_file_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let timed = |script: &str| {
+        let mut command = bash(&format!("timeout 60 {script}"));
+        command.current_dir(dir.path()).env("AZ_RUN", "r");
+        let finished = run(command, b"");
+        (finished.status, finished.stderr)
+    };
+    let fifos = "az-whoami.jsonl az-decrypt.jsonl log_loader_20231114.txt metrics";
+    assert_eq!(timed(&format!("mkfifo {fifos}")).0, 0);
+    let (status, stderr) = timed("env AZ_RUN_DIR=. az-whoami");
+    assert!(status == 73 && stderr.contains("az-whoami.jsonl: is not a regular file"), "{status}: {stderr}");
+    let (status, stderr) = timed("env AZ_RUN_DIR=. az-load --command cat");
+    assert!(status == 74 && stderr.contains("az-decrypt.jsonl: is not a regular file"), "{status}: {stderr}");
+    for (options, expected) in [("--run-dir .", 74), ("--log-dir . -- true", 73), ("--prometheus metrics -- true", 73)]
+    {
+        let (status, stderr) = timed(&format!("az-status {options}"));
+        assert!(status == expected && stderr.contains("not a regular file"), "{options}: {status}: {stderr}");
+    }
+}
+
+#[test]
+fn a_link_of_another_user_to_the_run_directory_is_refused() {
+    let (dir, target) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let link = dir.path().join("link");
+    symlink(target.path(), &link).unwrap();
+    let inspect = |run_dir: &Path| {
+        let mut command = filter("az-inspect");
+        command.arg(whole().path).env("AZ_RUN_DIR", run_dir);
+        run(command, b"")
+    };
+    assert_eq!(inspect(&link).status, 0, "a link of this user");
+    if lchown(&link, Some(65534), None).is_err() {
+        tests::say("skipped: only root can give a link to another user");
+        return;
+    }
+    for run_dir in [link.clone(), link.join("inner")] {
+        let finished = inspect(&run_dir);
+        assert_eq!(finished.status, 73, "{}", finished.stderr);
+        assert!(finished.stderr.contains("link is a symbolic link of another user"), "{}", finished.stderr);
+    }
 }
 
 #[test]

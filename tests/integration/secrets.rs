@@ -91,6 +91,18 @@ fn a_private_directory_protects_a_redirected_file() {
 }
 
 #[test]
+fn a_private_directory_does_not_protect_a_file_with_another_name() {
+    let dir = open_dir();
+    let closed = dir.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    set_mode(&closed, 0o700);
+    let finished = sh(dir.path(), "umask 022; touch out; ln out closed/out; az-split --new-key > closed/out");
+    refused(&finished, 78, &["another user may have opened"]);
+    let finished = sh(dir.path(), "rm out; az-split --new-key > closed/out");
+    assert_eq!(finished.status, 0, "{}", finished.stderr);
+}
+
+#[test]
 fn a_fifo_that_others_can_read_is_refused_for_a_secret() {
     let dir = open_dir();
     let script = |mode| {
@@ -180,12 +192,25 @@ fn a_secret_or_a_directory_of_another_user_is_refused() {
     chown(&file, Some(OTHER), None).unwrap();
     set_mode(dir.path(), 0o755);
     refused(&sh(dir.path(), "az-split --new-key > out"), 78, &["another user may have opened"]);
+    // The owner can remove the file while it is checked.
+    let read_removed = |owner| {
+        chown(secret_in(dir.path()), Some(owner), None).unwrap();
+        sh(dir.path(), &format!("exec 5< key; rm key; az-inspect --key-fd 5 {}", whole().path.display()))
+    };
+    refused(&read_removed(OTHER), 78, &["file descriptor 5: the key belongs to another user"]);
+    assert_eq!(read_removed(0).status, 0);
 }
 
 #[test]
 fn devices_that_others_can_read_are_refused_for_a_secret() {
     refused(&reads(Path::new("/dev/zero"), &[]), 78, &["/dev/zero: the key can be read by group or others"]);
     refused(&reads(Path::new("/dev/null"), &[]), 65, &["no_input"]);
+    let dir = open_dir();
+    refused(&sh(dir.path(), "az-split --new-key > /dev/urandom"), 78, &["other users can read from the device"]);
+    for (device, expected) in [("/dev/null", 0), ("/dev/zero", 0), ("/dev/full", 74)] {
+        let finished = sh(dir.path(), &format!("az-split --new-key > {device}"));
+        assert_eq!(finished.status, expected, "{device}: {}", finished.stderr);
+    }
 }
 
 #[test]

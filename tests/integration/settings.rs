@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
-use tests::{EventLines, bash, events, filter, run, whole, write_secret};
+use tests::{EventLines, bash, events, filter, package_dir, run, whole, write_secret};
 
 #[test]
 fn a_setting_comes_from_its_first_source() {
@@ -46,6 +46,25 @@ fn a_setting_comes_from_its_first_source() {
     let mut command = filter("az-decrypt");
     command.arg(whole().path);
     assert_eq!(run(command, b"").code(), "config", "no key is the default");
+}
+
+/// The package installs it, and it contains only comments. Without the comment signs, each line
+/// of it is a setting.
+#[test]
+fn the_config_file_of_the_package_is_valid() {
+    let text = fs::read_to_string(package_dir().join("../scripts/dist.d/config.yaml")).unwrap();
+    let settings = text.lines().filter_map(|line| line.strip_prefix("# ").filter(|line| line.contains(": /")));
+    let settings: String = settings.flat_map(|line| [line, "\n"]).collect();
+    assert!(settings.lines().count() > 5, "{settings}");
+    for text in [text.as_str(), settings.as_str(), ""] {
+        let home = TempDir::new().unwrap();
+        fs::create_dir(home.path().join("azaion")).unwrap();
+        fs::write(home.path().join("azaion/config.yaml"), text).unwrap();
+        let mut command = filter("az-inspect");
+        command.env("XDG_CONFIG_HOME", home.path()).arg(whole().path);
+        let finished = run(command, b"");
+        assert_eq!(finished.status, 0, "{text}: {}", finished.stderr);
+    }
 }
 
 #[test]

@@ -316,7 +316,8 @@ fn the_wait_for_an_unlock_of_another_user_is_limited() {
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
-    assert!(line.contains("another user's unlock of images.enc is running"), "{line}");
+    let by = format!("az-unlock: images.enc is locked by process {} (", std::process::id());
+    assert!(line.starts_with(&by) && line.ends_with("); waiting up to 600 s\n"), "{line}");
     assert_eq!(site.server().requests().len(), asked, "it did not wait");
     held.unlock().unwrap();
     let mut rest = String::new();

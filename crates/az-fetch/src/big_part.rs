@@ -124,7 +124,7 @@ impl ResourceFetch<'_> {
         let written = self.write_parts(part, &mut sources, &mut keep, output);
         match (written, partial) {
             (Ok(()), Some(partial)) => {
-                let stored = partial.commit(part.sealed).map(drop).or_else(|error| self.disable_cache(error));
+                let stored = self.commit(partial, part)?.map(drop).or_else(|error| self.disable_cache(error));
                 stored.map_err(|error| cache_failure(&error))
             }
             (Ok(()), None) if part.expected.sha256.is_none() => {
@@ -163,7 +163,7 @@ impl ResourceFetch<'_> {
             let transferred = transfer(&self.name.big_key(), &mut sources, &part.expected, &mut keep, sink);
             self.restart_progress();
             let error = match transferred {
-                Ok(_) => match partial.commit(part.sealed) {
+                Ok(_) => match self.commit(partial, part)? {
                     Ok(mut entry) => {
                         self.run.stage.step("cache-checked", &[("size", entry.size().into())]);
                         return self.write_parts(part, &mut [&mut entry], &mut |_| Ok(()), output);
@@ -189,6 +189,12 @@ impl ResourceFetch<'_> {
             self.disable_cache(error).map_err(|error| cache_failure(&error))?;
             return self.read_cdn(part, None, output);
         }
+    }
+
+    /// Publishes the entry in the cache together with its small part.
+    fn commit(&self, partial: PartialEntry, part: &BigPart<'_>) -> Result<Result<CacheEntry, CacheError>, Failure> {
+        let lock_wait = self.run.stage.lock_wait()?;
+        Ok(partial.commit(part.sealed, &|file| lock_wait.wait(file)))
     }
 
     /// Checks that the destinations have room. Returns the number of output bytes that are

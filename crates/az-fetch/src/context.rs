@@ -57,7 +57,9 @@ impl ResourceFetch<'_> {
     /// Stores the small part in the cache, if there is one.
     pub(crate) fn cache_small_part(&self, sealed: &[u8], context: &SmallPartContext<'_>) -> Result<(), Failure> {
         let Some(dir) = self.run.cli.part_dir().filter(|_| !self.run.cli.is_offline()) else { return Ok(()) };
-        let stored = Cache::open(dir).and_then(|cache| cache.store_small_part(self.name, sealed, context));
+        let lock_wait = self.run.stage.lock_wait()?;
+        let stored = Cache::open(dir)
+            .and_then(|cache| cache.store_small_part(self.name, sealed, context, &|file| lock_wait.wait(file)));
         stored.or_else(|error| self.disable_cache(error)).map_err(|error| cache_failure(&error))
     }
 

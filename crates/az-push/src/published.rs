@@ -18,7 +18,7 @@ pub(crate) struct Published {
 /// Result of the comparison of the big part on the CDN with the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BigPartMatch {
-    /// Same size and split id.
+    /// Same split id; same size, if the CDN reports one.
     Same,
     /// Same size and no split id.
     SameSize,
@@ -63,9 +63,9 @@ impl Published {
     /// Compares the big part on the CDN with one of `len` bytes and this split id.
     pub(crate) fn compare_big_part(&self, split_id: &str, len: u64) -> BigPartMatch {
         match &self.big {
-            Some(meta) if meta.size != len => BigPartMatch::Other,
+            Some(meta) if meta.size.is_some_and(|size| size != len) => BigPartMatch::Other,
             Some(ObjectMeta { split_id: Some(stored), .. }) if stored == split_id => BigPartMatch::Same,
-            Some(ObjectMeta { split_id: None, .. }) => BigPartMatch::SameSize,
+            Some(ObjectMeta { split_id: None, size: Some(_), .. }) => BigPartMatch::SameSize,
             _ => BigPartMatch::Other,
         }
     }

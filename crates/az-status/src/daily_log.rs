@@ -1,8 +1,7 @@
 //! The daily log of all lines, unchanged.
 
 use crate::{clock, dir};
-use loader_stage::{ErrorCode, Failure};
-use rustix::fs::{Mode, OFlags, open};
+use loader_stage::{ErrorCode, Failure, append_regular};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -81,9 +80,7 @@ impl DailyLog {
 }
 
 fn open_day(dir: &Path, day: &str) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let path = dir.join(format!("{PREFIX}{day}{SUFFIX}"));
-    Ok(File::from(open(path, flags, Mode::RUSR | Mode::WUSR)?))
+    append_regular(&dir.join(format!("{PREFIX}{day}{SUFFIX}")))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::event::{is_stage_name, pipeline_position};
 use crate::line_reader::{RawLine, next_line};
 use crate::screen;
 use crate::temp_run_dir::TempRunDir;
-use loader_stage::{ErrorCode, Failure, TERMINAL_PIPE_VAR, pipe_id};
+use loader_stage::{ErrorCode, Failure, TERMINAL_PIPE_VAR, open_regular, pipe_id};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
@@ -184,8 +184,12 @@ fn open_file(path: &Path) -> Result<OpenInput, Failure> {
     if path.as_os_str() == "-" {
         return stdin();
     }
+    opened(path, File::open(path))
+}
+
+fn opened(path: &Path, file: io::Result<File>) -> Result<OpenInput, Failure> {
     let name = loader_model::printable(&path.to_string_lossy());
-    let file = File::open(path).map_err(|error| match error.kind() {
+    let file = file.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::new(ErrorCode::NotFound, format_args!("{name}: no such file")),
         io::ErrorKind::PermissionDenied => {
             Failure::new(ErrorCode::NotFound, format_args!("{name}: not readable: permission denied"))
@@ -234,7 +238,7 @@ fn open_run_dir(dir: &Path) -> Result<Vec<OpenInput>, Failure> {
     if files.is_empty() {
         return Err(missing(&"no az-*.jsonl in this directory"));
     }
-    files.iter().take(FILES_MAX).map(|(_, path)| open_file(path)).collect()
+    files.iter().take(FILES_MAX).map(|(_, path)| opened(path, open_regular(path))).collect()
 }
 
 /// Returns a name for a run: 8 hexadecimal digits.

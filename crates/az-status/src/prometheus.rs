@@ -4,6 +4,7 @@ use crate::processes::Process;
 use crate::status::{self, StageSummary};
 use crate::verdict::Verdict;
 use loader_model::{Unit, UnlockState};
+use loader_stage::open_regular;
 use std::fmt::Write;
 use std::io::Read;
 use std::path::Path;
@@ -35,7 +36,7 @@ impl PreviousUnlock {
     /// Reads the values from an existing file; a file that is missing or not text has none.
     pub(crate) fn read(path: &Path) -> Self {
         let mut text = String::new();
-        let file = std::fs::File::open(path).map(|file| file.take(EXISTING_FILE_MAX).read_to_string(&mut text));
+        let file = open_regular(path).map(|file| file.take(EXISTING_FILE_MAX).read_to_string(&mut text));
         if !matches!(file, Ok(Ok(_))) {
             return Self::default();
         }

@@ -1,6 +1,6 @@
 //! Cache directory. An entry, `{root}/{name}.big`, exists only if it is complete and verified.
 
-use crate::dir::Dir;
+use crate::dir::{Dir, WaitForLock};
 use crate::expected::Hasher;
 use crate::partial_entry::{PartialEntry, partial_name, small_name};
 use crate::{ByteSource, Error, ExpectedPart};
@@ -130,7 +130,7 @@ impl Cache {
         name: &ResourceName,
         expected: &ExpectedPart,
         recorded: &dyn Fn() -> Option<ExpectedPart>,
-        wait: &dyn Fn(&File) -> io::Result<()>,
+        wait: WaitForLock<'_>,
     ) -> Result<CacheLookup, CacheError> {
         let display_path = self.path.join(name.big_key()).display().to_string();
         self.lookup_at(name, &display_path, expected, recorded, wait)
@@ -170,15 +170,17 @@ impl Cache {
     }
 
     /// Stores the small part of a resource as the API sealed it, unless it would replace the
-    /// small part of an entry that belongs to another release.
+    /// small part of an entry that belongs to another release. While another process stores one,
+    /// calls `wait` before each further attempt.
     ///
     /// # Errors
-    /// [`CacheError`] if it cannot be written.
+    /// [`CacheError`] if it cannot be written, or if `wait` gave up.
     pub fn store_small_part(
         &self,
         name: &ResourceName,
         sealed: &[u8],
         context: &SmallPartContext<'_>,
+        wait: WaitForLock<'_>,
     ) -> Result<(), CacheError> {
         let store = || -> io::Result<()> {
             let (dir, entry) = (self.dir(name, true)?, entry_name(name));
@@ -190,7 +192,7 @@ impl Cache {
             if !may_store() {
                 return Ok(());
             }
-            let small = dir.prepare(&small_name(&entry), sealed)?;
+            let small = dir.prepare(&small_name(&entry), sealed, wait)?;
             // A commit renames an entry only while it holds the prepared small part, so no entry
             // can appear now.
             if may_store() {
@@ -215,7 +217,7 @@ impl Cache {
         display_path: &str,
         expected: &ExpectedPart,
         recorded: &dyn Fn() -> Option<ExpectedPart>,
-        wait: &dyn Fn(&File) -> io::Result<()>,
+        wait: WaitForLock<'_>,
     ) -> io::Result<CacheLookup> {
         let (dir, entry) = (self.dir(name, true)?, entry_name(name));
         if let Some(entry) = open_intact_entry(&dir, &entry, display_path, expected)? {

@@ -8,16 +8,13 @@ use rustix::fs::{
     AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::thread::sleep;
-use std::time::Duration;
 
-/// Attempts to lock a small file while another process writes it, and the delay between them.
-const PREPARE_ATTEMPTS_MAX: u32 = 600;
-const PREPARE_RETRY_DELAY: Duration = Duration::from_millis(50);
+/// Called while another process holds the lock of the file, before each further attempt. Waits for
+/// a moment, or gives up with an error.
+pub type WaitForLock<'a> = &'a dyn Fn(&File) -> io::Result<()>;
 
 const DIR_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -67,7 +64,7 @@ impl Dir {
     ///
     /// # Errors
     /// Errors of the kernel and of `wait`, which may give up.
-    pub(crate) fn lock(&self, name: &str, wait: &dyn Fn(&File) -> io::Result<()>) -> io::Result<File> {
+    pub(crate) fn lock(&self, name: &str, wait: WaitForLock<'_>) -> io::Result<File> {
         loop {
             let file = self.open_or_create(name)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -103,28 +100,28 @@ impl Dir {
         FileType::from_raw_mode(stat.st_mode).is_file().then(|| u64::try_from(stat.st_size).unwrap_or_default())
     }
 
-    /// Replaces the file `name` atomically by one that contains `bytes`.
+    /// Replaces the file `name` atomically by one that contains `bytes`. No other process of the
+    /// same kind may do that at the same time.
+    ///
+    /// # Errors
+    /// Errors of the kernel; [`io::ErrorKind::ResourceBusy`] if the temporary file is locked.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        Ok(self.prepare(name, bytes)?.rename_into_place()?)
+        let busy = |_: &File| {
+            let what = format!("{} is locked by another process", temp_name(name));
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, what))
+        };
+        Ok(self.prepare(name, bytes, &busy)?.rename_into_place()?)
     }
 
     /// Writes a durable temporary file that contains `bytes` and can be renamed to `name`. While
-    /// another process prepares one for the same name, waits; this takes only a moment.
+    /// another process prepares one for the same name, calls `wait`; this takes only a moment,
+    /// unless that process is stopped or is another user's.
     ///
     /// # Errors
-    /// Errors of the kernel; [`io::ErrorKind::ResourceBusy`] if the other process does not
-    /// finish.
-    pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> io::Result<PreparedFile<'_>> {
-        let temp_name = format!("{name}.new");
-        let attempts = Cell::new(0);
-        let file = self.lock(&temp_name, &|_| {
-            if attempts.replace(attempts.get() + 1) == PREPARE_ATTEMPTS_MAX {
-                let what = format!("{temp_name} is locked by another process");
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
-            }
-            sleep(PREPARE_RETRY_DELAY);
-            Ok(())
-        })?;
+    /// Errors of the kernel and of `wait`.
+    pub(crate) fn prepare(&self, name: &str, bytes: &[u8], wait: WaitForLock<'_>) -> io::Result<PreparedFile<'_>> {
+        let temp_name = temp_name(name);
+        let file = self.lock(&temp_name, wait)?;
         let mut prepared = PreparedFile { dir: self, temp_name, name: name.to_owned(), file, is_renamed: false };
         prepared.file.set_len(0)?;
         prepared.file.write_all(bytes)?;
@@ -167,6 +164,10 @@ impl Drop for PreparedFile<'_> {
             let _ = self.dir.remove(&self.temp_name);
         }
     }
+}
+
+fn temp_name(name: &str) -> String {
+    format!("{name}.new")
 }
 
 fn require_regular_file(file: OwnedFd) -> Result<File, Errno> {

@@ -23,6 +23,7 @@ mod xml;
 
 pub use cache::{Cache, CacheEntry, CacheError, CacheLookup, PreviousEntry, SmallPartContext};
 pub use cache_scan::CacheScan;
+pub use dir::WaitForLock;
 pub use error::Error;
 pub use expected::ExpectedPart;
 pub use object::{ObjectReader, ReadPlan, ResumePoint};

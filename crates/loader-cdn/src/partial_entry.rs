@@ -1,6 +1,6 @@
 //! Unfinished cache entry, which a later process can resume.
 
-use crate::dir::Dir;
+use crate::dir::{Dir, WaitForLock};
 use crate::{ByteSource, CacheEntry, CacheError, Error, ExpectedPart, PreviousEntry, ResumePoint};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -236,15 +236,16 @@ impl PartialEntry {
 
     /// Publishes the file as the cache entry, durably, together with `small`, the small part as
     /// the API sealed it. Call it only after size and digest were verified. Returns the entry,
-    /// positioned at its start.
+    /// positioned at its start. While another process stores a small part, calls `wait` before
+    /// each further attempt.
     ///
     /// # Errors
-    /// [`CacheError`] if a file cannot be synced, written or renamed.
-    pub fn commit(mut self, small: &[u8]) -> Result<CacheEntry, CacheError> {
+    /// [`CacheError`] if a file cannot be synced, written or renamed, or if `wait` gave up.
+    pub fn commit(mut self, small: &[u8], wait: WaitForLock<'_>) -> Result<CacheEntry, CacheError> {
         let publish = || -> io::Result<CacheEntry> {
             self.file.sync_all()?;
             // All steps that may fail for lack of space come before the first rename.
-            let small = self.dir.prepare(&small_name(&self.name), small)?;
+            let small = self.dir.prepare(&small_name(&self.name), small, wait)?;
             self.dir.rename(&partial_name(&self.name), &self.name)?;
             small.rename_into_place()?;
             let _ = self.dir.remove(&state_name(&self.name));

@@ -238,8 +238,8 @@ impl<'a> Push<'a> {
         };
         let stored = store.head(name, notify)?;
         let mismatch = |cause| Error::Mismatch { what: name.big_key(), cause };
-        if stored.size != sent.size {
-            return Err(mismatch(format!("the CDN has {} bytes after {} were sent", stored.size, sent.size)));
+        if let Some(size) = stored.size.filter(|size| *size != sent.size) {
+            return Err(mismatch(format!("the CDN has {size} bytes after {} were sent", sent.size)));
         }
         // The push id decides if the store keeps it: the ETag may differ from one node of the
         // store to the next.
@@ -249,7 +249,8 @@ impl<'a> Push<'a> {
                 let (found, etag) = (printable(found), printable(etag));
                 return Err(mismatch(format!("the object on the CDN has ETag {found} after {etag} was sent")));
             }
-            (None, Some(_), _) => {}
+            (None, Some(_), Some(_)) => {}
+            (None, Some(_), None) if stored.size.is_some() => {}
             _ => return Err(mismatch("the object on the CDN belongs to another push".to_owned())),
         }
         if let (Some(journal), Some(etag)) = (&mut self.journal, &stored.etag) {

@@ -34,6 +34,9 @@ const REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 /// Maximum number of bytes that are read from an error body.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
+/// Size of an object whose size the store does not report; no object is that large.
+const UNKNOWN_SIZE: u64 = u64::MAX;
+
 /// S3-compatible store with the keys to read from it, or to write to it. Can be shared between
 /// threads.
 #[derive(Clone)]
@@ -45,8 +48,8 @@ pub struct ObjectStore {
 /// Size and version of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectMeta {
-    /// Size in bytes.
-    pub size: u64,
+    /// Size in bytes, if the store reports it.
+    pub size: Option<u64>,
     /// ETag of this version.
     pub etag: Option<String>,
     /// Release number from [`crate::PushPlan`] at the time of the upload.
@@ -123,9 +126,8 @@ impl ObjectStore {
         loop {
             match self.send_following_redirects(name, &request) {
                 Ok(response) => match self.meta(name, &request, response) {
-                    Ok(meta) => return Ok(meta),
-                    Err(error) if !request.head => return Err(error),
-                    Err(_) => request = first_byte(),
+                    Ok(meta) if meta.size.is_none() && request.head => request = first_byte(),
+                    outcome => return outcome,
                 },
                 Err(Error::Http(error)) => attempts.wait_for_retry(error)?,
                 // Some proxies do not forward HEAD.
@@ -142,11 +144,11 @@ impl ObjectStore {
         let text = |name| header_text(&headers, name).map(str::to_owned);
         let (etag, split_id, push_id) = (text(header::ETAG), text(SPLIT_ID), text(PUSH_ID));
         let size = if request.head {
-            let size = header_text(&headers, header::CONTENT_LENGTH).and_then(|size| size.parse().ok());
-            size.ok_or_else(|| self.protocol_error(name, "response without Content-Length"))?
+            header_text(&headers, header::CONTENT_LENGTH).and_then(|size| size.parse().ok())
         } else {
             let part = ObjectRange::from_response(request, response.status, &headers, response.body);
-            part.map_err(|what| self.protocol_error(name, &what))?.total
+            let total = part.map_err(|what| self.protocol_error(name, &what))?.total;
+            (total != UNKNOWN_SIZE).then_some(total)
         };
         Ok(ObjectMeta { size, etag, release, split_id, push_id })
     }
@@ -264,7 +266,8 @@ impl ObjectStore {
 /// Returns a request for the first byte, whose response contains size and version like one to
 /// HEAD.
 fn first_byte() -> GetRequest {
-    GetRequest { range: Some(ByteRange { start: 0, end: Some(1) }), ..GetRequest::default() }
+    let range = Some(ByteRange { start: 0, end: Some(1) });
+    GetRequest { range, size: Some(UNKNOWN_SIZE), ..GetRequest::default() }
 }
 
 /// Returns true if the clocks differ by more than S3 accepts.

@@ -4,8 +4,7 @@ use crate::dir::Dir;
 use crate::upload::StoredPart;
 use crate::{CacheError, etags_match};
 use loader_model::ResourceName;
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
@@ -105,15 +104,11 @@ impl UploadJournal {
         let root = Dir::new(rustix::fs::open(root, flags, Mode::empty())?);
         let dir = root.open_dir(name.folder().split('/').filter(|part| !part.is_empty()), true)?;
         let file_name = format!("{}.upload", name.file_name());
-        let mut file = dir.open_or_create(&file_name)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => {
-                let holder = describe_holder(&file).map_or_else(String::new, |holder| format!(": {holder}"));
-                let what = format!("another process pushes the same name{holder}");
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
-            }
-            outcome => outcome?,
-        }
+        let mut file = dir.lock(&file_name, &|file| {
+            let holder = describe_holder(file).map_or_else(String::new, |holder| format!(": {holder}"));
+            let what = format!("another process pushes the same name{holder}");
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, what))
+        })?;
         let recorded = read_records(&mut file)?;
         Ok(Self { dir, file_name, display_path: display_path.to_owned(), file, recorded })
     }

@@ -70,7 +70,7 @@ impl WithoutReferences {
     /// Parses the original `text` and compares it with this document node by node. They are
     /// equal, except for the placeholders, up to the first anchor, alias or tag, and differ
     /// there. Thus the YAML parser itself finds the references, and this module needs no
-    /// scanner of its expected that would have to agree with it.
+    /// scanner of its own that would have to agree with it.
     ///
     /// # Errors
     /// [`YamlError::Reference`] at the first node that differs.
@@ -105,6 +105,11 @@ impl<'de> Visitor<'de> for ExpectedNode<'_> {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Self::check(self.0.is_null())
+    }
+
+    /// The document is empty, or contains only comments.
+    fn visit_none<E: de::Error>(self) -> Result<(), E> {
         Self::check(self.0.is_null())
     }
 
@@ -187,6 +192,15 @@ mod tests {
         let json = br#"{"a":"x\\","b":"{!\",&","c":"[*"}"#;
         let map: BTreeMap<String, String> = from_slice(json).unwrap();
         assert_eq!([&map["a"], &map["b"], &map["c"]], ["x\\", "{!\",&", "[*"]);
+    }
+
+    #[test]
+    fn a_document_without_content_is_an_empty_map() {
+        for empty in
+            ["", "\n", "---\n", "# a: &x 1\n", "\n# a\n\n  # b\n", "\u{feff}# a\n", "null\n", "---\n# a\n...\n"]
+        {
+            assert_eq!(from_slice(empty.as_bytes()), Ok(BTreeMap::<String, String>::new()), "{empty:?}");
+        }
     }
 
     #[test]

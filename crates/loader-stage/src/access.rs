@@ -1,13 +1,17 @@
 //! Checks whether users other than root and the current user can open or replace a file.
 
+use rustix::fs::makedev;
 use rustix::process::geteuid;
 use std::fs::{self, File, Metadata};
+use std::io::IsTerminal;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Mode bits that let the group or others open a file.
 pub(crate) const OPEN_TO_OTHERS: u32 = 0o077;
+/// Mode bits that let the group or others read a file.
+pub(crate) const READABLE_BY_OTHERS: u32 = 0o044;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const SEARCHABLE_BY_OTHERS: u32 = 0o011;
 const STICKY: u32 = 0o1000;
@@ -26,7 +30,8 @@ pub(crate) fn path_of(file: &File) -> Option<PathBuf> {
 }
 
 /// Returns true if another user can open `file`, or may have opened it since it was created:
-/// its mode allows it, and no parent directory prevents it.
+/// its mode allows it, and no parent directory prevents it. A parent directory does not protect
+/// a file that has other names.
 pub(crate) fn may_be_open_elsewhere(file: &File, metadata: &Metadata) -> bool {
     let path = path_of(file);
     // An anonymous pipe belongs to the user that created it, which may differ after sudo.
@@ -35,7 +40,22 @@ pub(crate) fn may_be_open_elsewhere(file: &File, metadata: &Metadata) -> bool {
     is_foreign
         || is_open
             && !path
+                .filter(|_| metadata.nlink() == 1)
                 .is_some_and(|path| path.ancestors().skip(1).any(|dir| dir.metadata().is_ok_and(|dir| is_closed(&dir))))
+}
+
+/// Returns true for a device from which other users can read what was written to it, such as a
+/// disk or the log of the kernel. The null device and its siblings return nothing.
+pub(crate) fn is_readable_device(file: &File, metadata: &Metadata) -> bool {
+    let returns_nothing = [3, 5, 7].map(|minor| makedev(1, minor)).contains(&metadata.rdev());
+    is_device(metadata)
+        && metadata.mode() & READABLE_BY_OTHERS != 0
+        && !(metadata.file_type().is_char_device() && returns_nothing)
+        && !file.is_terminal()
+}
+
+pub(crate) fn is_device(metadata: &Metadata) -> bool {
+    metadata.file_type().is_char_device() || metadata.file_type().is_block_device()
 }
 
 fn is_closed(dir: &Metadata) -> bool {
@@ -57,6 +77,14 @@ pub(crate) fn replaceable_in(path: &Path) -> Option<PathBuf> {
         }
     }
     found
+}
+
+/// Returns the first symbolic link in `path` that belongs to another user, who could choose its
+/// target.
+pub(crate) fn foreign_link_in(path: &Path) -> Option<&Path> {
+    let is_foreign =
+        |path: &&Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink() && !is_own(&metadata));
+    path.ancestors().find(is_foreign)
 }
 
 /// Returns true if another user can replace an entry of the directory `dir`. If

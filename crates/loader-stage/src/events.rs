@@ -1,6 +1,6 @@
 //! Event lines on standard error, in a file, and in the run directory.
 
-use crate::Failure;
+use crate::{Failure, access, append_regular};
 use loader_model::{ErrorCode, Event, EventError, Unit, UnlockState, printable};
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Map, Value};
@@ -116,17 +116,22 @@ impl Emitter {
     /// missing after a boot.
     ///
     /// # Errors
-    /// `cannot_create` if the file cannot be opened.
+    /// `cannot_create` if the file cannot be opened or is not a regular file, or if another
+    /// user created a symbolic link that leads to the directory.
     pub(crate) fn append_to_run_dir(&self) -> Result<(), Failure> {
-        match env::var_os("AZ_RUN_DIR") {
-            Some(dir) if !dir.is_empty() => {
-                let dir = Path::new(&dir);
-                // If this fails for another reason than an existing directory, opening the file fails.
-                let _ = DirBuilder::new().mode(0o700).create(dir);
-                self.append_to(&dir.join(format!("{}.jsonl", self.stage)))
-            }
-            _ => Ok(()),
-        }
+        let Some(dir) = env::var_os("AZ_RUN_DIR").filter(|dir| !dir.is_empty()) else { return Ok(()) };
+        let dir = Path::new(&dir);
+        // If this fails for another reason than an existing directory, opening the file fails.
+        let _ = DirBuilder::new().mode(0o700).create(dir);
+        let path = dir.join(format!("{}.jsonl", self.stage));
+        let file = match access::foreign_link_in(dir) {
+            Some(link) => Err(io::Error::other(format!("{} is a symbolic link of another user", link.display()))),
+            None => append_regular(&path),
+        };
+        let file =
+            file.map_err(|error| Failure::new(ErrorCode::CannotCreate, format_args!("{}: {error}", path.display())))?;
+        self.lock().files.push((path, file));
+        Ok(())
     }
 
     /// Checks that all events so far were written to the files. A write that fails later

@@ -1,7 +1,7 @@
 //! Bounded wait for a file that another process has locked.
 
-use crate::Failure;
 use crate::events::Emitter;
+use crate::{Failure, access};
 use loader_model::ErrorCode;
 use std::cell::Cell;
 use std::env;
@@ -21,7 +21,9 @@ const DEFAULT_SECONDS: u64 = 60;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A wait for a lock that fails if the locked file has not changed for a while. It continues
-/// as long as another process changes the file, for example downloads it.
+/// as long as another process changes the file, for example downloads it. Changes of a file
+/// that belongs to another user do not extend the wait, since that user could make them
+/// forever.
 pub struct LockWait<'a> {
     emitter: &'a Emitter,
     limit: Duration,
@@ -60,10 +62,11 @@ impl<'a> LockWait<'a> {
     pub fn wait(&self, file: &File) -> io::Result<()> {
         let metadata = file.metadata()?;
         let state = (metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
+        let is_same_file = |before: &FileState| (before.0, before.1) == (state.0, state.1);
         let since = match self.unchanged.get() {
-            Some((before, since)) if before == state => since,
+            Some((before, since)) if before == state || is_same_file(&before) && !access::is_own(&metadata) => since,
             before => {
-                if before.is_none_or(|(before, _)| (before.0, before.1) != (state.0, state.1)) {
+                if before.is_none_or(|(before, _)| !is_same_file(&before)) {
                     self.report(holder(file).as_ref());
                 }
                 let now = Instant::now();
@@ -76,7 +79,12 @@ impl<'a> LockWait<'a> {
             return Ok(());
         }
         let by = lock_holder(file).unwrap_or_else(|| "another process".to_owned());
-        let what = format!("locked by {by}, and unchanged for {} seconds ({TIMEOUT_VAR})", self.limit.as_secs());
+        let seconds = self.limit.as_secs();
+        let what = if access::is_own(&metadata) {
+            format!("locked by {by}, and unchanged for {seconds} seconds ({TIMEOUT_VAR})")
+        } else {
+            format!("locked by {by} for {seconds} seconds ({TIMEOUT_VAR}); the file belongs to another user")
+        };
         Err(io::Error::new(io::ErrorKind::ResourceBusy, what))
     }
 
@@ -144,6 +152,28 @@ mod tests {
 4: FLOCK  ADVISORY  WRITE 0 fe:00:78 0 EOF
 5: FLOCK  ADVISORY  WRITE 14 00:2a:79 0 EOF
 ";
+
+    /// Calls `wait` at most 100 times, before each of which the file changes. Returns the
+    /// number of calls until the wait failed.
+    fn waits_for_changing_file(owner: u32) -> Option<usize> {
+        let (emitter, _) = Emitter::from_environment("test");
+        let file = ::tempfile::tempfile().unwrap();
+        std::os::unix::fs::fchown(&file, Some(owner), None).unwrap();
+        let limit = Duration::from_millis(120);
+        let lock_wait = LockWait { emitter: &emitter, limit, unchanged: Cell::new(None) };
+        (1..=100).find(|len| {
+            file.set_len(*len as u64).unwrap();
+            lock_wait.wait(&file).is_err()
+        })
+    }
+
+    #[test]
+    fn changes_of_a_file_of_another_user_do_not_extend_the_wait() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        assert!(waits_for_changing_file(65534).is_some());
+    }
 
     #[test]
     fn a_process_that_waits_for_the_lock_is_not_the_holder() {

@@ -148,6 +148,10 @@ impl Output {
         let file = io::stdout().as_fd().try_clone_to_owned().map_err(|error| Failure::io(&name, &error))?;
         let file = File::from(file);
         let metadata = file.metadata().map_err(|error| Failure::io(&name, &error))?;
+        if content == Content::Secret && !insecure_perms && access::is_readable_device(&file, &metadata) {
+            let what = "refusing to write a secret to standard output: other users can read from the device";
+            return Err(Failure::new(ErrorCode::Config, what).hint("use -o FILE".to_owned()));
+        }
         if content == Content::Secret && (metadata.is_file() || metadata.file_type().is_fifo()) {
             // Changing the mode now would not revoke descriptors that are already open.
             if !insecure_perms && access::may_be_open_elsewhere(&file, &metadata) {

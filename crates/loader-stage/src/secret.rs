@@ -65,11 +65,14 @@ pub(crate) fn permission_failure(input: &Input, what: &str) -> Option<Failure> {
     if metadata.mode() & readable_bits(input, &metadata, path.as_deref()) != 0 {
         return refused("can be read by group or others", &format!("run chmod 600 {file}"));
     }
-    // Anonymous pipes and devices cannot be replaced under their name.
-    let path = path.filter(|_| metadata.is_file() || metadata.file_type().is_fifo())?;
-    if !access::is_own(&metadata) {
+    // An anonymous pipe belongs to the user that created it, which may differ after sudo. A file
+    // is checked even if its owner has removed it in the meantime.
+    let is_checked = metadata.is_file() || metadata.file_type().is_fifo() && path.is_some();
+    if is_checked && !access::is_own(&metadata) {
         return refused("belongs to another user", &format!("run chown on {file}"));
     }
+    // Removed files, anonymous pipes and devices cannot be replaced under their name.
+    let path = path.filter(|_| is_checked)?;
     let named = input.path().and_then(|path| Some(dir_of(path).canonicalize().ok()?.join(path.file_name()?)));
     let dir = access::replaceable_in(&path).or_else(|| access::replaceable_in(&named?))?.display().to_string();
     refused("can be replaced by other users", &format!("run chmod go-w {dir}, move the file to another directory"))
@@ -77,7 +80,6 @@ pub(crate) fn permission_failure(input: &Input, what: &str) -> Option<Failure> {
 
 /// Returns the mode bits that would let another user read the content of `input`.
 fn readable_bits(input: &Input, metadata: &Metadata, path: Option<&Path>) -> u32 {
-    const READABLE_BY_OTHERS: u32 = 0o044;
     let kind = metadata.file_type();
     if kind.is_fifo() || kind.is_file() {
         // systemd grants access to its credentials by an access control list, whose mask
@@ -87,8 +89,7 @@ fn readable_bits(input: &Input, metadata: &Metadata, path: Option<&Path>) -> u32
     }
     // Other readers of a terminal do not get the same line, and the null device is empty.
     let is_empty = kind.is_char_device() && metadata.rdev() == makedev(1, 3);
-    let is_device = kind.is_char_device() || kind.is_block_device();
-    if is_device && !is_empty && !input.file().is_terminal() { READABLE_BY_OTHERS } else { 0 }
+    if access::is_device(metadata) && !is_empty && !input.file().is_terminal() { access::READABLE_BY_OTHERS } else { 0 }
 }
 
 /// Returns true if `path`, which must be canonical, is in `$CREDENTIALS_DIRECTORY`.

@@ -1,10 +1,9 @@
 //! The result of the previous stage of the pipeline, from its events in `AZ_RUN_DIR`.
 
-use crate::Failure;
+use crate::{Failure, open_regular};
 use loader_model::{ErrorCode, Event, EventError, UnlockState};
 use std::collections::BTreeSet;
 use std::env;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -213,7 +212,7 @@ impl UpstreamEvents {
     /// file may contain other runs.
     fn processes(&self) -> Result<Vec<Process>, Failure> {
         let mut processes: Vec<Process> = Vec::new();
-        let file = match File::open(&self.path) {
+        let file = match open_regular(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(processes),
             Err(error) => return Err(self.io(&error)),

@@ -76,7 +76,7 @@ pub(crate) fn cdn(context: &Context<'_>) -> Result<Finding, Failure> {
     if let Some(name) = &context.cli.resource {
         let meta = cdn.store.head(name, context.notify).map_err(|error| cdn_failure(&error))?;
         let text = format_args!("{host}: {} exists", name.big_key());
-        return Ok(Finding::ok(text).with("size", meta.size));
+        return Ok(meta.size.into_iter().fold(Finding::ok(text), |finding, size| finding.with("size", size)));
     }
     if cdn.credentials.bucket.is_none() {
         let text = format_args!("{host}: responds; the keys were not tried, since the credentials name no bucket");

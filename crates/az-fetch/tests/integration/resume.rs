@@ -220,6 +220,26 @@ fn slow_connection_gets_short_ranges() {
     assert_eq!(ranges, short);
 }
 
+/// Another user of a shared cache can hold any lock there.
+#[test]
+fn small_part_locked_by_another_program_is_reported_and_not_stored() {
+    let fixture = FetchFixture::new(MIB);
+    let dir = fixture.path("cache/models");
+    std::fs::create_dir_all(&dir).unwrap();
+    let held = std::fs::File::create(dir.join("yolo.onnx.small.new")).unwrap();
+    held.lock().unwrap();
+    let mut command = fixture.command(&[NAME]);
+    let finished = command.env("AZ_LOCK_TIMEOUT", "0").output().unwrap();
+    let events = text(&finished.stderr);
+    assert!(finished.status.success(), "{events}");
+    let pid = std::process::id();
+    for part in ["\"step\":\"lock-wait\"", &format!("\"pid\":{pid}"), &format!("locked by process {pid} (")] {
+        assert!(events.contains(part), "{part}: {events}");
+    }
+    assert!(events.contains("\"step\":\"cache-off\""), "{events}");
+    assert!(!dir.join("yolo.onnx.small").exists());
+}
+
 #[test]
 fn entry_locked_by_another_program_is_reported_after_the_timeout() {
     let fixture = FetchFixture::new(MIB);

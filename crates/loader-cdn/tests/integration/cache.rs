@@ -30,14 +30,22 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+/// For calls that never find a lock.
+fn not_locked(_: &fs::File) -> std::io::Result<()> {
+    panic!("no other process holds the lock")
+}
+
+fn give_up(_: &fs::File) -> std::io::Result<()> {
+    Err(std::io::Error::new(std::io::ErrorKind::ResourceBusy, "locked by a test"))
+}
+
 fn miss(cache: &Cache) -> (PartialEntry, PreviousEntry) {
     miss_after(cache, None)
 }
 
 /// The same if the cached small part contains `recorded`.
 fn miss_after(cache: &Cache, recorded: Option<&ExpectedPart>) -> (PartialEntry, PreviousEntry) {
-    match cache.lookup(&name(), &abc(), &|| recorded.cloned(), &|_| panic!("no other process holds the lock")).unwrap()
-    {
+    match cache.lookup(&name(), &abc(), &|| recorded.cloned(), &not_locked).unwrap() {
         CacheLookup::Miss { partial, previous } => (partial, previous),
         CacheLookup::Hit(_) => panic!("hit"),
     }
@@ -51,12 +59,10 @@ fn entry_appears_complete_and_is_reused() {
     let (mut partial, _) = miss(&cache);
     partial.write(b"abc").unwrap();
     assert!(!entry.exists() && dir.path("cache/models/v2/abc.big.partial").exists());
-    partial.commit(b"sealed").unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
     assert!(!dir.path("cache/models/v2/abc.big.partial").exists());
     assert_eq!((mode(&entry), mode(&dir.path("cache")), mode(&dir.path("cache/models/v2"))), (0o600, 0o700, 0o700));
-    let CacheLookup::Hit(mut hit) =
-        cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).unwrap()
-    else {
+    let CacheLookup::Hit(mut hit) = cache.lookup(&name(), &abc(), &|| None, &not_locked).unwrap() else {
         panic!("miss")
     };
     let mut out = Vec::new();
@@ -89,7 +95,7 @@ fn stale_partial_is_overwritten() {
     fs::write(dir.path("models/v2/abc.big.partial"), "left by a killed run").unwrap();
     let (mut partial, _) = miss(&cache);
     partial.write(b"abc").unwrap();
-    partial.commit(b"sealed").unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
     assert_eq!(fs::read(dir.path("models/v2/abc.big")).unwrap(), b"abc");
 }
 
@@ -109,7 +115,7 @@ fn unfinished_entry_of_a_known_version_is_resumed() {
         .unwrap();
     assert_eq!(out, b"ab");
     partial.write(b"c").unwrap();
-    partial.commit(b"sealed").unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
     assert_eq!(fs::read(dir.path("models/v2/abc.big")).unwrap(), b"abc");
     assert_eq!(names(&dir), ["abc.big", "abc.small"]);
 }
@@ -119,9 +125,7 @@ fn unfinished_entry_of_another_release_is_not_resumed() {
     let dir = TestDir::new();
     let cache = Cache::open(dir.root()).unwrap();
     let other = ExpectedPart { size: Some(3), sha256: Some("00".repeat(32)) };
-    let CacheLookup::Miss { mut partial, .. } =
-        cache.lookup(&name(), &other, &|| None, &|_| panic!("no other process holds the lock")).unwrap()
-    else {
+    let CacheLookup::Miss { mut partial, .. } = cache.lookup(&name(), &other, &|| None, &not_locked).unwrap() else {
         panic!("hit")
     };
     partial.set_etag(Some("\"v1\""));
@@ -136,22 +140,22 @@ fn small_part_does_not_replace_that_of_another_release() {
     let cache = Cache::open(dir.root()).unwrap();
     let small = || cache.small_part(&name(), 100).unwrap();
     assert_eq!(small(), None);
-    cache.store_small_part(&name(), b"alone", &SmallPartContext::BigPartElsewhere).unwrap();
+    cache.store_small_part(&name(), b"alone", &SmallPartContext::BigPartElsewhere, &not_locked).unwrap();
     assert_eq!(small().unwrap(), b"alone");
     let (mut partial, _) = miss(&cache);
     partial.write(b"abc").unwrap();
-    partial.commit(b"sealed").unwrap();
-    cache.store_small_part(&name(), b"of another release", &SmallPartContext::BigPartElsewhere).unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
+    cache.store_small_part(&name(), b"of another release", &SmallPartContext::BigPartElsewhere, &not_locked).unwrap();
     assert_eq!(small().unwrap(), b"sealed");
     let entry = cache.intact_entry(&name(), &abc()).unwrap().unwrap();
-    cache.store_small_part(&name(), b"sealed anew", &SmallPartContext::Entry(&entry)).unwrap();
+    cache.store_small_part(&name(), b"sealed anew", &SmallPartContext::Entry(&entry), &not_locked).unwrap();
     assert_eq!(small().unwrap(), b"sealed anew");
     // Another fetch replaces the entry by another release.
     fs::write(dir.path("models/v2/next"), "xyz").unwrap();
     fs::rename(dir.path("models/v2/next"), dir.path("models/v2/abc.big")).unwrap();
-    cache.store_small_part(&name(), b"late", &SmallPartContext::Entry(&entry)).unwrap();
+    cache.store_small_part(&name(), b"late", &SmallPartContext::Entry(&entry), &not_locked).unwrap();
     assert_eq!(small().unwrap(), b"sealed anew");
-    cache.store_small_part(&name(), b"whole", &SmallPartContext::NoBigPart).unwrap();
+    cache.store_small_part(&name(), b"whole", &SmallPartContext::NoBigPart, &not_locked).unwrap();
     assert_eq!((small().unwrap(), names(&dir)), (b"whole".to_vec(), vec!["abc.small".to_owned()]));
 }
 
@@ -162,8 +166,13 @@ fn small_parts_stored_concurrently_are_not_mixed() {
         for byte in 0..6 {
             let cache = Cache::open(dir.root()).unwrap();
             scope.spawn(move || {
+                let wait = |_: &fs::File| {
+                    std::thread::yield_now();
+                    Ok(())
+                };
+                let context = SmallPartContext::BigPartElsewhere;
                 for _ in 0..20 {
-                    cache.store_small_part(&name(), &[byte; 5000], &SmallPartContext::BigPartElsewhere).unwrap();
+                    cache.store_small_part(&name(), &[byte; 5000], &context, &wait).unwrap();
                     let recorded = cache.small_part(&name(), 1 << 20).unwrap().unwrap();
                     assert!(recorded.len() == 5000 && recorded.iter().all(|there| *there == recorded[0]));
                 }
@@ -192,7 +201,7 @@ fn previous_entry_stays_until_the_new_one_is_complete() {
     let (mut partial, _) = miss(&cache);
     assert_eq!(partial.make_room(0), None, "the disk has room");
     partial.write(b"abc").unwrap();
-    partial.commit(b"sealed").unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
     assert_eq!(fs::read(dir.path("models/v2/abc.big")).unwrap(), b"abc");
     assert_eq!(cache.small_part(&name(), 100).unwrap().unwrap(), b"sealed");
     assert_eq!(names(&dir), ["abc.big", "abc.small"]);
@@ -211,7 +220,7 @@ fn damaged_entry_is_moved_aside_until_it_is_replaced() {
         assert_eq!(fs::read(aside).unwrap(), bytes.as_bytes());
         assert!(!dir.path("models/v2/abc.big").exists());
         partial.write(b"abc").unwrap();
-        partial.commit(b"sealed").unwrap();
+        partial.commit(b"sealed", &not_locked).unwrap();
         assert_eq!(names(&dir), ["abc.big", "abc.small"]);
     }
 }
@@ -223,7 +232,7 @@ fn symbolic_links_are_not_followed() {
     fs::write(dir.path("outside/abc.big"), "abc").unwrap();
     let cache = Cache::open(&dir.path("cache")).unwrap();
     symlink(dir.path("outside"), dir.path("cache/models")).unwrap();
-    assert!(cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).is_err());
+    assert!(cache.lookup(&name(), &abc(), &|| None, &not_locked).is_err());
     fs::remove_file(dir.path("cache/models")).unwrap();
 
     fs::create_dir_all(dir.path("cache/models/v2")).unwrap();
@@ -232,7 +241,7 @@ fn symbolic_links_are_not_followed() {
     assert!(matches!(previous, PreviousEntry::Damaged(_)));
     drop(partial);
     symlink(dir.path("outside/new"), dir.path("cache/models/v2/abc.big.partial")).unwrap();
-    assert!(cache.lookup(&name(), &abc(), &|| None, &|_| panic!("no other process holds the lock")).is_err());
+    assert!(cache.lookup(&name(), &abc(), &|| None, &not_locked).is_err());
     assert!(!dir.path("outside/new").exists());
 }
 
@@ -255,7 +264,7 @@ fn second_fetch_waits_and_uses_the_entry_of_the_first() {
     });
     waiting.recv().unwrap();
     partial.write(b"abc").unwrap();
-    partial.commit(b"sealed").unwrap();
+    partial.commit(b"sealed", &not_locked).unwrap();
     assert!(second.join().unwrap());
 }
 
@@ -264,9 +273,37 @@ fn wait_for_another_fetch_may_give_up() {
     let dir = TestDir::new();
     let cache = Cache::open(dir.root()).unwrap();
     let _held = miss(&cache);
-    let give_up = |_: &fs::File| Err(std::io::Error::new(std::io::ErrorKind::ResourceBusy, "locked by a test"));
     let error = cache.lookup(&name(), &abc(), &|| None, &give_up).unwrap_err();
     assert_eq!((error.code().exit(), error.to_string().contains("locked by a test")), (75, true), "{error}");
+}
+
+#[test]
+fn wait_for_a_locked_small_part_may_give_up() {
+    let dir = TestDir::new();
+    let cache = Cache::open(dir.root()).unwrap();
+    let (mut partial, _) = miss(&cache);
+    let held = fs::File::create(dir.path("models/v2/abc.small.new")).unwrap();
+    held.lock().unwrap();
+    let stored = cache.store_small_part(&name(), b"sealed", &SmallPartContext::NoBigPart, &give_up).unwrap_err();
+    partial.write(b"abc").unwrap();
+    let committed = partial.commit(b"sealed", &give_up).unwrap_err();
+    for error in [stored, committed] {
+        assert_eq!((error.code().exit(), error.to_string().contains("locked by a test")), (75, true), "{error}");
+    }
+    assert_eq!(cache.small_part(&name(), 100).unwrap(), None);
+    assert!(cache.intact_entry(&name(), &abc()).unwrap().is_none());
+}
+
+/// Only the holder of the entry's lock writes the state, so it is never locked for a good reason.
+#[test]
+fn a_locked_state_file_is_an_error_without_a_wait() {
+    let dir = TestDir::new();
+    let cache = Cache::open(dir.root()).unwrap();
+    let (mut partial, _) = miss(&cache);
+    let held = fs::File::create(dir.path("models/v2/abc.big.state.new")).unwrap();
+    held.lock().unwrap();
+    let error = partial.write(&vec![0; 9 << 20]).unwrap_err();
+    assert!(error.to_string().contains("abc.big.state.new is locked by another process"), "{error}");
 }
 
 #[test]
