@@ -314,7 +314,7 @@ fn a_failure_is_reported_while_the_input_is_open() {
     let key = dir.path().join("key");
     write_secret(&key, &whole().key);
     let mut command = filter("az-encrypt");
-    command.arg("--key-file").arg(&key);
+    command.args(["--raw", "--key-file"]).arg(&key);
     let mut sealed = run(command, &vec![7; 3 << 20]).stdout;
     sealed[200_000] ^= 1;
     // One thread verifies the first segment while another waits for the rest of the second.
