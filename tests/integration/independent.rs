@@ -138,15 +138,16 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Returns a sealed stream whose header contains its length, as for a file.
+/// Returns a sealed file, whose header contains its length.
 fn sealed(site: &Site, seed: u64, len: usize) -> Vec<u8> {
     let plain = site.path("plain");
     fs::write(&plain, Random(seed).bytes(len)).unwrap();
     let mut command = filter("az-encrypt");
-    command.arg("--key-file").arg(site.path("key")).arg(&plain);
+    let sealed = site.path("sealed");
+    command.arg("--key-file").arg(site.path("key")).arg(&plain).arg("-o").arg(&sealed);
     let finished = run(command, b"");
     assert_eq!(finished.status, 0, "{}", finished.stderr);
-    finished.stdout
+    fs::read(sealed).unwrap()
 }
 
 /// az-fetch and aws read what az-push publishes. A second push of the same data sends nothing.
