@@ -136,7 +136,8 @@ def mismatch():
     differs = "statement_mismatch"
     add_case("digest-of-first-piece", replace(whole, piece_digests=[bytes(32), *digests[1:]]), differs)
     add_case("digest-of-last-piece", replace(whole, piece_digests=[*digests[:2], bytes(32)]), differs, released=CONTENT[: 2 * PIECE])
-    add_case("digest-of-content", replace(whole, content_digest=bytes(32)), differs, released=CONTENT)
+    body = Sealed(replace(whole, content_digest=bytes(32)).bytes(), known=False, fields=ENCODING).file()
+    case("packed-digest-of-content", body, differs, kind="packed", options="--verify-only")
     swapped = [digests[1], digests[0], digests[2]]
     add_case("digests-exchanged", replace(whole, piece_digests=swapped), differs)
     length = "length_mismatch"

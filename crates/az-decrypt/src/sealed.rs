@@ -1,7 +1,7 @@
 //! Opening a sealed file: its plaintext is the content, or packed content.
 
 use crate::cli::{ByteRange, Cli};
-use loader_pack::{PackedFile, Statement, unpack};
+use loader_pack::{PackedFile, Statement, Verify, unpack};
 use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Error, Header, Key, Metadata, Sink, Unlocked};
 use loader_stage::{ErrorCode, Failure, Input, OrFail, Output, Stage};
@@ -22,7 +22,8 @@ struct SealedFile<'a> {
 pub(crate) fn verify(cli: &Cli, stage: &Stage, keys: &[Key], input: &mut Input) -> Result<(), Failure> {
     let place = input.name().to_owned();
     let mut file = SealedFile::unlock(cli, input, keys)?;
-    let opened = file.open(&mut stage.progress().count(io::sink()), |len| stage.progress().set_total(len));
+    let opened = file
+        .open(&mut stage.progress().count(io::sink()), Verify::PiecesAndContent, |len| stage.progress().set_total(len));
     opened.map_err(|error| error.into_failure(&place, &place, 0))
 }
 
@@ -39,7 +40,7 @@ pub(crate) fn verify_and_rewind(cli: &Cli, keys: &[Key], input: &mut Input) -> R
     }
     let start = input.file().stream_position().map_err(io)?;
     let mut file = SealedFile::unlock(cli, input, keys)?;
-    let opened = file.open(&mut io::sink(), |_| {});
+    let opened = file.open(&mut io::sink(), Verify::PiecesAndContent, |_| {});
     opened.map_err(|error| error.into_failure(&place, &place, 0))?;
     input.file().seek(SeekFrom::Start(start)).map(drop).map_err(io)
 }
@@ -61,7 +62,7 @@ pub(crate) fn open(
     let (target, is_file) = (output.name().to_owned(), output.is_file());
     let mut output = progress.count(output);
     let opened = match cli.range {
-        None => file.open(&mut output, |total| progress.set_total(total)),
+        None => file.open(&mut output, Verify::Pieces, |total| progress.set_total(total)),
         Some(_) if !file.input.is_from_start() => {
             let what = if file.input.is_seekable() { "a file that is read from its start" } else { "a regular file" };
             return Err(Failure::new(ErrorCode::Usage, format_args!("{place}: --range needs {what}")));
@@ -101,7 +102,12 @@ impl<'a> SealedFile<'a> {
 
     /// Writes the content to `output`. `report_len` receives its length, if it is known
     /// before.
-    fn open(&mut self, output: &mut (impl Sink + Send), report_len: impl Fn(u64)) -> Result<(), OpenError> {
+    fn open(
+        &mut self,
+        output: &mut (impl Sink + Send),
+        verify: Verify,
+        report_len: impl Fn(u64),
+    ) -> Result<(), OpenError> {
         let metadata = self.unlocked.metadata();
         if !self.is_packed {
             self.unlocked.header().plaintext_len().iter().for_each(|len| report_len(*len));
@@ -111,10 +117,11 @@ impl<'a> SealedFile<'a> {
             let mut packed = PackedFile::open(self.unlocked.opened_file(self.input.file())?)?;
             check_description(packed.statement(), metadata)?;
             report_len(packed.statement().content_len());
-            return Ok(packed.unpack(output, self.threads)?);
+            return Ok(packed.unpack(output, verify, self.threads)?);
         }
         metadata.content_len.iter().for_each(|len| report_len(*len));
-        let statement = unpack(&mut self.unlocked.opened_stream(self.input.polled())?, output, self.threads)?;
+        let mut stream = self.unlocked.opened_stream(self.input.polled())?;
+        let statement = unpack(&mut stream, output, verify, self.threads)?;
         check_description(&statement, metadata)
     }
 

@@ -1,6 +1,7 @@
 //! Sealing the plaintext: packed, or as it is.
 
 use crate::cli::Cli;
+use crate::images::ChangeDetectingReader;
 use loader_archive::Compression;
 use loader_pack::{Description, PackOptions, pack};
 use loader_pipe::read_full;
@@ -17,59 +18,92 @@ pub(crate) struct Content<'a> {
     pub(crate) metadata: Metadata,
     /// Length of the plaintext in bytes, if it is known.
     pub(crate) len: Option<u64>,
+    /// SHA-256 of the plaintext, if it was read before.
+    pub(crate) digest: Option<[u8; 32]>,
+}
+
+/// Reason why the content cannot be sealed.
+pub(crate) enum SealError {
+    /// The plaintext is not the one that was read before.
+    Changed,
+    Seal(Error),
+}
+
+impl From<Error> for SealError {
+    fn from(error: Error) -> Self {
+        Self::Seal(error)
+    }
 }
 
 impl Content<'_> {
-    /// Reads `input` to its end and writes it, sealed, to `output`.
+    /// Reads `input` to its end and writes it, sealed, to `output`. If it has changed, the
+    /// output is incomplete.
     ///
     /// # Errors
-    /// Those of [`seal`] and [`pack`].
+    /// [`SealError::Changed`], and those of [`seal`] and [`pack`].
     pub(crate) fn seal(
         self,
         cli: &Cli,
         stage: &Stage,
         input: &mut (impl Read + Send),
         output: &mut Output,
-    ) -> Result<(), Error> {
-        let threads = loader_stage::thread_count(cli.threads);
+    ) -> Result<(), SealError> {
         let options = SealOptions {
             suite: cli.suite,
             segment_log2: cli.segment,
             plaintext_len: self.len,
             metadata: self.metadata,
-            threads,
+            threads: loader_stage::thread_count(cli.threads),
             ..SealOptions::default()
         };
-        if cli.raw {
-            return seal(input, output, self.keys, &options).map(drop);
-        }
-        let start = read_start(input)?;
-        if let Some(compression) = Compression::detect(&start) {
-            stage.step("already-compressed", &[("format", compression.as_str().into())]);
-        }
-        let Metadata { content_type, name, release, images, .. } = options.metadata.clone();
-        let description = Description { content_type, name, release, images };
-        let encoding = Some(loader_pack::ENCODING.to_owned());
-        // Known only at the end, and then written over this one in a file.
-        let stream_len = output.is_file().then_some(0);
-        let metadata = Metadata { encoding, content_len: self.len, stream_len, ..options.metadata };
-        let mut writer = SealedWriter::new(&mut *output, self.keys, &SealOptions { metadata, ..options })?;
-        let pack_options = PackOptions { level: cli.level, description, threads };
-        let packed = pack(&mut Cursor::new(start).chain(input), &mut writer, &pack_options).map_err(seal_error)?;
-        match self.len {
-            Some(declared) if declared != packed.statement.content_len() => {
-                Err(Error::LengthMismatch { declared, actual: packed.statement.content_len() })
-            }
-            _ => {
-                let header = writer.finish()?;
-                if stream_len.is_some() {
-                    output.overwrite_start(header.as_bytes()).map_err(Error::Write)
-                } else {
-                    Ok(())
-                }
+        match (cli.raw, self.digest) {
+            (false, digest) => seal_packed(cli, stage, self.keys, options, digest, input, output),
+            (true, None) => Ok(seal(input, output, self.keys, &options).map(drop)?),
+            (true, Some(digest)) => {
+                let mut input = ChangeDetectingReader::new(input, digest);
+                let sealed = seal(&mut input, output, self.keys, &options);
+                if input.is_changed() { Err(SealError::Changed) } else { Ok(sealed.map(drop)?) }
             }
         }
     }
+}
+
+fn seal_packed(
+    cli: &Cli,
+    stage: &Stage,
+    keys: &[Key],
+    options: SealOptions,
+    digest: Option<[u8; 32]>,
+    input: &mut (impl Read + Send),
+    output: &mut Output,
+) -> Result<(), SealError> {
+    let start = read_start(input)?;
+    if let Some(compression) = Compression::detect(&start) {
+        stage.step("already-compressed", &[("format", compression.as_str().into())]);
+    }
+    let Metadata { content_type, name, release, images, .. } = options.metadata.clone();
+    let description = Description { content_type, name, release, images };
+    // Known only at the end, and then written over this one in a file.
+    let stream_len = output.is_file().then_some(0);
+    let encoding = Some(loader_pack::ENCODING.to_owned());
+    let metadata = Metadata { encoding, content_len: options.plaintext_len, stream_len, ..options.metadata };
+    let pack_options = PackOptions { level: cli.level, description, threads: options.threads };
+    let declared = options.plaintext_len;
+    let mut writer = SealedWriter::new(&mut *output, keys, &SealOptions { metadata, ..options })?;
+    let packed = pack(&mut Cursor::new(start).chain(input), &mut writer, &pack_options).map_err(seal_error)?;
+    let statement = packed.statement;
+    if digest.is_some_and(|digest| digest != *statement.content_digest()) {
+        return Err(SealError::Changed);
+    }
+    let actual = statement.content_len();
+    if let Some(declared) = declared.filter(|declared| *declared != actual) {
+        return Err(Error::LengthMismatch { declared, actual }.into());
+    }
+    let header = writer.finish()?;
+    if stream_len.is_some() {
+        output.overwrite_start(header.as_bytes()).map_err(Error::Write)?;
+    }
+    Ok(())
 }
 
 fn read_start(input: &mut impl Read) -> Result<Vec<u8>, Error> {

@@ -144,13 +144,12 @@ impl<R: Read> Read for HashingReader<R> {
 /// returns an error instead of the end of the input, so that no complete file is sealed.
 pub(crate) struct ChangeDetectingReader<R> {
     input: HashingReader<R>,
-    digest: Option<[u8; 32]>,
+    digest: [u8; 32],
     is_changed: bool,
 }
 
 impl<R: Read> ChangeDetectingReader<R> {
-    /// Creates a reader. Without a digest, changes are not detected.
-    pub(crate) fn new(input: R, digest: Option<[u8; 32]>) -> Self {
+    pub(crate) fn new(input: R, digest: [u8; 32]) -> Self {
         Self { input: HashingReader { inner: input, hash: Sha256::new() }, digest, is_changed: false }
     }
 
@@ -162,9 +161,8 @@ impl<R: Read> ChangeDetectingReader<R> {
 
 impl<R: Read> Read for ChangeDetectingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(expected) = self.digest else { return self.input.inner.read(buffer) };
         let read = self.input.read(buffer)?;
-        if read == 0 && !buffer.is_empty() && <[u8; 32]>::from(self.input.hash.clone().finalize()) != expected {
+        if read == 0 && !buffer.is_empty() && <[u8; 32]>::from(self.input.hash.clone().finalize()) != self.digest {
             self.is_changed = true;
             return Err(io::ErrorKind::InvalidData.into());
         }

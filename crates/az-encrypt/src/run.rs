@@ -1,8 +1,8 @@
 //! Implementation of az-encrypt.
 
 use crate::cli::Cli;
-use crate::content::Content;
-use crate::images::{self, ChangeDetectingReader, ImageList};
+use crate::content::{Content, SealError};
+use crate::images::{self, ImageList};
 use loader_seal::{Error, Key, Metadata, SealOptions, seal};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::io;
@@ -16,22 +16,19 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let ImageList { json: images, input_digest } = images::list_images(cli, stage, &input)?;
     let archive = images.as_ref().map(|_| images::DOCKER_ARCHIVE.to_owned());
     let metadata = Metadata { content_type: cli.content_type.clone().or(archive), images, ..metadata(cli) };
-    let content = Content { keys: &keys, metadata, len: input.known_len() };
+    let content = Content { keys: &keys, metadata, len: input.known_len(), digest: input_digest };
     stage.begin();
     if let Some(len) = content.len {
         stage.progress().set_total(len);
     }
     let place = input.name().to_owned();
-    let mut reader = ChangeDetectingReader::new(stage.progress().count(input.polled()), input_digest);
-    let sealed = content.seal(cli, stage, &mut reader, &mut output);
-    sealed.map_err(|error| match error {
-        Error::Read(_) if reader.is_changed() => {
-            Failure::new(ErrorCode::Changed, format_args!("{place}: changed while it was sealed"))
-                .hint("stop the process that writes to it, then try again".to_owned())
-        }
-        Error::Write(cause) => Failure::io(output.name(), &cause),
-        Error::Read(cause) => Failure::io(&place, &cause),
-        other => Failure::new(other.code(), format_args!("{place}: {other}")),
+    let mut reader = stage.progress().count(input.polled());
+    content.seal(cli, stage, &mut reader, &mut output).map_err(|error| match error {
+        SealError::Changed => Failure::new(ErrorCode::Changed, format_args!("{place}: changed while it was sealed"))
+            .hint("stop the process that writes to it, then try again".to_owned()),
+        SealError::Seal(Error::Write(cause)) => Failure::io(output.name(), &cause),
+        SealError::Seal(Error::Read(cause)) => Failure::io(&place, &cause),
+        SealError::Seal(other) => Failure::new(other.code(), format_args!("{place}: {other}")),
     })?;
     output.commit()?;
     Ok(())

@@ -38,5 +38,14 @@ pub const PIECES_MAX: usize = 1 << 18;
 /// Levels of compression, as in zstd.
 pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
 
+/// What is compared with the statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Every length and the digest of each piece, which covers all of the content.
+    Pieces,
+    /// Also the digest of the whole content, which takes a second calculation of SHA-256.
+    PiecesAndContent,
+}
+
 /// Level of compression if none is given.
 pub const DEFAULT_LEVEL: i32 = 9;

@@ -2,10 +2,9 @@
 
 use crate::frame::{FrameReader, SKIPPABLE_HEAD_LEN, STATEMENT_MAGIC, frame_len_max};
 use crate::seek_table::{self, Entry, FOOTER_LEN};
-use crate::unpacker::{FrameJob, Piece, check_pieces, frame_failure, piece_unpacker, truncated};
-use crate::{Error, Mismatch, PIECE_LEN, Statement};
+use crate::unpacker::{ContentCheck, FrameJob, Piece, check_pieces, frame_failure, piece_unpacker, truncated};
+use crate::{Error, PIECE_LEN, Statement, Verify};
 use loader_pipe::{Sink, process_in_order, read_full};
-use sha2::{Digest, Sha256};
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::atomic::AtomicBool;
 
@@ -67,17 +66,14 @@ impl<R: Read + Seek> PackedFile<R> {
     /// # Errors
     /// [`Error::Frame`], [`Error::SeekTable`], [`Error::Mismatch`], [`Error::Read`],
     /// [`Error::Write`]; the bytes written until then are a prefix of the content.
-    pub fn unpack(&mut self, output: &mut (impl Sink + Send), threads: usize) -> Result<(), Error>
+    pub fn unpack(&mut self, output: &mut (impl Sink + Send), verify: Verify, threads: usize) -> Result<(), Error>
     where
         R: Send,
     {
-        let mut content = Sha256::new();
+        let mut content = ContentCheck::new(verify);
         let end = self.statement.content_len();
         self.unpack_pieces(output, 0..end, threads, |bytes| content.update(bytes))?;
-        if *self.statement.content_digest() != <[u8; 32]>::from(content.finalize()) {
-            return Err(Error::Mismatch(Mismatch::Content));
-        }
-        Ok(())
+        content.finish(&self.statement)
     }
 
     /// Writes `len` bytes of the content starting at `offset`, or all bytes up to the end if

@@ -3,7 +3,7 @@
 use crate::codec::PieceDecompressor;
 use crate::frame::{FRAME_MAGIC, FrameError, FrameLens, FrameReader, STATEMENT_MAGIC, frame_len_max};
 use crate::seek_table::{self, Entry};
-use crate::{Error, Mismatch, PIECE_LEN, PIECES_MAX, Statement};
+use crate::{Error, Mismatch, PIECE_LEN, PIECES_MAX, Statement, Verify};
 use loader_pipe::{Sink, process_in_order};
 use sha2::{Digest, Sha256};
 use std::io::Read;
@@ -22,10 +22,11 @@ use std::sync::atomic::AtomicBool;
 pub fn unpack(
     input: &mut (impl Read + Send),
     output: &mut (impl Sink + Send),
+    verify: Verify,
     threads: usize,
 ) -> Result<Statement, Error> {
     let mut source = PackedStream { input, read: 0, entries: Vec::new(), statement: None };
-    let (mut content, mut digests) = (Sha256::new(), Vec::new());
+    let (mut content, mut digests) = (ContentCheck::new(verify), Vec::new());
     process_in_order(
         threads,
         output.memory(),
@@ -44,10 +45,33 @@ pub fn unpack(
     for (index, digest) in digests.iter().enumerate() {
         statement.check_piece(index, digest).map_err(Error::Mismatch)?;
     }
-    if *statement.content_digest() != <[u8; 32]>::from(content.finalize()) {
-        return Err(Error::Mismatch(Mismatch::Content));
-    }
+    content.finish(&statement)?;
     Ok(statement)
+}
+
+/// Digest of the whole content, if it is compared.
+pub(crate) struct ContentCheck(Option<Sha256>);
+
+impl ContentCheck {
+    pub(crate) fn new(verify: Verify) -> Self {
+        Self((verify == Verify::PiecesAndContent).then(Sha256::new))
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        if let Some(hash) = &mut self.0 {
+            hash.update(bytes);
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Mismatch`].
+    pub(crate) fn finish(self, statement: &Statement) -> Result<(), Error> {
+        let actual: Option<[u8; 32]> = self.0.map(|hash| hash.finalize().into());
+        if actual.is_some_and(|actual| actual != *statement.content_digest()) {
+            return Err(Error::Mismatch(Mismatch::Content));
+        }
+        Ok(())
+    }
 }
 
 /// Frame in a buffer, after the room for its piece.

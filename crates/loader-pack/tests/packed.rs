@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its case may panic")]
 
-use loader_pack::{Description, Error, Mismatch, PIECE_LEN, PackOptions, PackedFile, Statement, pack, unpack};
+use loader_pack::{Description, Error, Mismatch, PIECE_LEN, PackOptions, PackedFile, Statement, Verify, pack, unpack};
 use proptest::prelude::*;
 use std::io::{self, Cursor, Read};
 
@@ -51,10 +51,10 @@ fn packed(content: &[u8]) -> Vec<u8> {
 fn unpack_both(packed: &[u8], threads: usize) -> [(Vec<u8>, Option<Error>); 2] {
     let mut streamed = Vec::new();
     let mut input = Slow { bytes: packed, step: 1 << 20, is_blocked: false };
-    let stream_error = unpack(&mut input, &mut streamed, threads).err();
+    let stream_error = unpack(&mut input, &mut streamed, Verify::PiecesAndContent, threads).err();
     let mut from_file = Vec::new();
     let opened = PackedFile::open(Cursor::new(packed));
-    let file_error = opened.and_then(|mut file| file.unpack(&mut from_file, threads)).err();
+    let file_error = opened.and_then(|mut file| file.unpack(&mut from_file, Verify::PiecesAndContent, threads)).err();
     [(streamed, stream_error), (from_file, file_error)]
 }
 
@@ -85,7 +85,7 @@ fn description_is_in_the_statement() {
     };
     let options = PackOptions { description: description.clone(), ..PackOptions::default() };
     let (packed, statement) = packed_with(b"abc", &options, 1);
-    let read = unpack(&mut &packed[..], &mut Vec::new(), 1).unwrap();
+    let read = unpack(&mut &packed[..], &mut Vec::new(), Verify::Pieces, 1).unwrap();
     assert_eq!((&read, read.description()), (&statement, &description));
     assert_eq!(PackedFile::open(Cursor::new(&packed)).unwrap().statement(), &statement);
     let long = Description { name: Some("x".repeat(200_000)), ..Description::default() };
@@ -267,7 +267,7 @@ fn declared_sizes_do_not_cost_memory() {
     let mut statement = 0x184d_2a53_u32.to_le_bytes().to_vec();
     statement.extend(u32::MAX.to_le_bytes());
     for (case, bytes) in [("declares more", bomb), ("a statement of 4 GiB", statement)] {
-        let error = unpack(&mut &bytes[..], &mut Vec::new(), 1).unwrap_err();
+        let error = unpack(&mut &bytes[..], &mut Vec::new(), Verify::Pieces, 1).unwrap_err();
         assert!(matches!(error, Error::Frame { .. } | Error::Statement { .. }), "{case}: {error}");
     }
     let mut footer = u32::MAX.to_le_bytes().to_vec();
@@ -287,7 +287,7 @@ fn failed_reads_and_writes_are_reported() {
     assert!(matches!(failed, Err(Error::Read(error)) if error.kind() == io::ErrorKind::ConnectionReset));
     let failed = pack(&mut &b"abc"[..], &mut &mut [0; 4][..], &PackOptions::default());
     assert!(matches!(failed, Err(Error::Write(_))));
-    assert!(matches!(unpack(&mut Broken, &mut Vec::new(), 2), Err(Error::Read(_))));
+    assert!(matches!(unpack(&mut Broken, &mut Vec::new(), Verify::Pieces, 2), Err(Error::Read(_))));
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! Packed content: frames, statement, seek table.
 
-use loader_pack::{PackedFile, unpack};
+use loader_pack::{PackedFile, Verify, unpack};
 use sha2::{Digest, Sha256};
 use std::io::{self, Cursor, Write};
 
@@ -25,9 +25,10 @@ impl loader_pipe::Sink for Hasher {}
 /// its statement.
 pub(super) fn packed(input: &[u8]) {
     let (mut streamed, mut from_file) = (Hasher(Sha256::new(), 0), Hasher(Sha256::new(), 0));
-    let stream = unpack(&mut &*input, &mut streamed, 1);
-    let file = PackedFile::open(Cursor::new(input))
-        .and_then(|mut file| file.unpack(&mut from_file, 1).map(|()| file.statement().clone()));
+    let stream = unpack(&mut &*input, &mut streamed, Verify::PiecesAndContent, 1);
+    let file = PackedFile::open(Cursor::new(input)).and_then(|mut file| {
+        file.unpack(&mut from_file, Verify::PiecesAndContent, 1).map(|()| file.statement().clone())
+    });
     assert_eq!(stream.is_ok(), file.is_ok(), "{:?} {:?}", stream.err(), file.err());
     let (Ok(stream), Ok(file)) = (stream, file) else { return };
     assert_eq!(stream, file);
