@@ -21,8 +21,9 @@ const DEVICE_SECRET: &str = "5ec4e7d15c0de00000000000000000000000000000000000000
 const CDN_SECRET: &str = "secret of the downloader";
 const UPLOADER_SECRET: &str = "secret of the uploader";
 const WRONG_PASSWORD: &str = "not the password";
-/// Common prefixes of all tokens, fragments and keys.
-const TOKEN: &str = "eyJ";
+/// Common prefixes of all tokens (`{"alg":`), fragments and keys. They are long enough not to
+/// occur in sealed bytes by chance.
+const TOKEN: &str = "eyJhbGciOi";
 const FRAGMENT: &str = "AZ-FRAG-1Q";
 const KEY: &str = "AZ-SECRET-KEY-1Q";
 

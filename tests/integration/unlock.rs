@@ -1,6 +1,7 @@
 //! The complete pipeline, from credentials to the archive or to images in the engine, with
 //! real processes and a server on loopback.
 
+use loader_testkit::wait_until;
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -336,6 +337,50 @@ fn the_wait_for_an_unlock_of_another_user_is_limited() {
     assert!(fs::read_to_string(&locks).unwrap().contains(&format!(":{inode} ")), "the archive is not locked");
     let told = fs::read_to_string(&told).unwrap();
     assert!(!told.contains("images.enc") && !told.contains("unlock.lock"), "{told}");
+}
+
+#[test]
+fn an_unlock_waits_for_that_of_another_user() {
+    use std::io::{BufRead, BufReader, Read};
+    let unlock = package_dir().join("../scripts/unlock");
+    let other_user = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+    let can_run = format!("{other_user} az-login --version && {other_user} test -x {}", unlock.display());
+    if run(bash(&can_run), b"").status != 0 {
+        say("skipped: only root can unlock as another user, who must be able to run the filters");
+        return;
+    }
+    let site = Site::start();
+    let copies = "chmod 711 . && chmod 644 images.enc && mkdir other && cp device.frag credentials.json hwid other && \
+                  chown -R 65534:65534 other";
+    let mut prepare = bash(copies);
+    prepare.current_dir(site.root());
+    assert_eq!(run(prepare, b"").status, 0);
+
+    let sink = "sh -c 'cat > /dev/null; touch started; until [ -e go ]; do sleep 0.05; done'";
+    let files = "--archive images.enc --fragment device.frag";
+    let mut first = unlock_command(&site, &format!("{files} -- {sink}")).spawn().unwrap();
+    wait_until("the first unlock is in its last stage", || site.path("started").exists());
+    let again = az_unlock(&site, "");
+    let running = format!("az-unlock: another unlock is running: process {}\n", first.id());
+    assert_eq!((again.status, again.stderr), (75, running));
+
+    let options = "--archive ../images.enc --fragment device.frag --wait 600 -- tar t";
+    let mut second = bash(&format!("exec {other_user} {} {options}", unlock.display()));
+    site.configure(&mut second);
+    let other = site.path("other");
+    second.current_dir(&other).env("HOME", &other).env("RUNTIME_DIRECTORY", other.join("run"));
+    second.env("STATE_DIRECTORY", other.join("state"));
+    second.env("AZ_CREDENTIALS_FILE", "credentials.json").env("AZ_HWID_FILE", "hwid");
+    let mut second = second.spawn().unwrap();
+    let mut stderr = BufReader::new(second.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.contains("images.enc is locked by another user's unlock; waiting up to 600 s"), "{line}");
+    fs::write(site.path("go"), "").unwrap();
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(second.wait().unwrap().success() && !rest.contains("still locked"), "{rest}");
+    assert!(first.wait().unwrap().success());
 }
 
 /// Unlocks the archive into the engine. Also returns the number of requests to the server.
