@@ -8,7 +8,7 @@ use std::io::{self, Seek, SeekFrom};
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
-    let keys = [Key::parse(&stage.secret_text(cli.key.source())?).or_fail("the key", Error::code)?];
+    let keys = [Key::parse(&stage.secret_text(cli.key.source())?).or_fail_at("the key")?];
     if cli.verify_only {
         stage.begin();
         return Ok(sealed::verify(cli, stage, &keys, &mut input)?);
@@ -33,7 +33,7 @@ fn input_or_output_failure(error: Error, place: &str, target: &str) -> Failure {
     match error {
         Error::Write(cause) => Failure::io(target, &cause),
         Error::Read(cause) => Failure::io(place, &cause),
-        other => Failure::new(other.code(), format_args!("{place}: {other}")),
+        other => Failure::at(place, &other),
     }
 }
 
@@ -53,7 +53,7 @@ fn open_plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output
     }
     let start = input.file().stream_position().map_err(io)?;
     let len = input.known_len().unwrap_or(0);
-    let digest_pass = DigestPass::read(&mut *input, len).or_fail(&place, Error::code)?;
+    let digest_pass = DigestPass::read(&mut *input, len).or_fail_at(&place)?;
     if digest_pass.sha256() != expected {
         let what = format_args!("{place}: the digest does not match --sha256; nothing was released");
         return Err(Failure::new(ErrorCode::DigestMismatch, what));

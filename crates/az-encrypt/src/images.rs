@@ -5,7 +5,7 @@ use crate::cli::Cli;
 use loader_archive::{
     Archive, ArchiveReader, Compression, DecompressingReader, Error, Event, Expected, Image, may_contain_images,
 };
-use loader_stage::{ErrorCode, Failure, Input, OrFail, Stage};
+use loader_stage::{Coded, ErrorCode, Failure, Input, OrFail, Stage};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -175,7 +175,7 @@ impl<R: Read> Read for ChangeDetectingReader<R> {
 fn from_file(stage: &Stage, path: &Path) -> Result<Vec<Image>, Failure> {
     let mut file = stage.input(path)?;
     let text = file.read_all(LIST_MAX)?;
-    Ok(Expected::from_json(&text).or_fail(file.name(), Error::code)?.images)
+    Ok(Expected::from_json(&text).or_fail_at(file.name())?.images)
 }
 
 /// Encodes the list. If it is too long, layers are skipped; if it is still too long, returns

@@ -134,7 +134,7 @@ impl ResourceFetch<'_> {
         if !is_sealed(published) {
             return Ok((published, BigPartInfo::Absent));
         }
-        let header = Header::read(&mut &*published).or_fail(label, |error| error.code())?;
+        let header = Header::read(&mut &*published).or_fail_at(label)?;
         let info = match header.sealed_len().map(|len| len.checked_sub(published.len() as u64)) {
             Some(Some(0) | None) => BigPartInfo::Absent,
             Some(size) => BigPartInfo::Present { expected: ExpectedPart { size, sha256: None }, split_id: None },

@@ -76,25 +76,25 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         Err(error) if error.is_empty_input() && is_pipe => {
             return Err(Failure::no_input("sealed stream", &place).into());
         }
-        header => header.or_fail(&place, loader_seal::Error::code)?,
+        header => header.or_fail_at(&place)?,
     };
-    let parts = PartsReport::read(receipt, &header, sealed, file_len).or_fail(&place, loader_seal::Error::code)?;
+    let parts = PartsReport::read(receipt, &header, sealed, file_len).or_fail_at(&place)?;
     let report = match key {
         Some(line) => {
-            let key = Key::parse(&line).or_fail("the key", loader_seal::Error::code)?;
-            let unlocked = header.unlock(&[key]).or_fail(&place, loader_seal::Error::code);
+            let key = Key::parse(&line).or_fail_at("the key")?;
+            let unlocked = header.unlock(&[key]).or_fail_at(&place);
             let unlocked = unlocked.map_err(|failure| failure.hint(interrupted))?;
             if let Some(parts) = &parts {
                 parts.check(unlocked.header(), &place)?;
             }
             let packed = match parts.is_none() && input.is_from_start() {
-                true => PackedReport::read(&unlocked, input.file()).or_fail(&place, loader_seal::Error::code)?,
+                true => PackedReport::read(&unlocked, input.file()).or_fail_at(&place)?,
                 false => PackedReport::default(),
             };
             HeaderReport::new(unlocked.header(), unlocked.metadata(), parts, file_len, Some(packed))
         }
         None => {
-            let metadata = header.unverified_metadata().or_fail(&place, loader_seal::Error::code)?;
+            let metadata = header.unverified_metadata().or_fail_at(&place)?;
             HeaderReport::new(&header, &metadata, parts, file_len, None)
         }
     };

@@ -1,6 +1,6 @@
 //! The gate: layers pass as they arrive, what names the images waits for the verdict.
 
-use crate::present::{self, failure};
+use crate::present;
 use crate::target::LoadTarget;
 use crate::upstream::Upstream;
 use loader_archive::{
@@ -8,8 +8,8 @@ use loader_archive::{
     LayerNames, LayerWriter, PlatformChoice, Reference, Selected, SkipLayers, compare,
 };
 use loader_engine::{Engine, Error as EngineError, Found, Listing, Progress, Target};
-use loader_model::printable;
-use loader_stage::{ErrorCode, Failure, Stage};
+use loader_model::{Coded, printable};
+use loader_stage::{ErrorCode, Failure, OrFail, Stage};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -78,15 +78,15 @@ impl Load<'_> {
         let mut target = match target {
             Some(target) => target,
             // Every layer was skipped.
-            None => self.target.open().map_err(failure)?,
+            None => self.target.open().or_fail()?,
         };
         let Some(engine) = self.target.engine() else {
             self.stage.begin_commit();
             let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
-            return committed.map(|()| found_without_engine(record.images)).map_err(failure);
+            return committed.map(|()| found_without_engine(record.images)).or_fail();
         };
-        let before = engine.list().map_err(failure)?;
-        let kept = engine.keep_replaced(&before, &record.images).map_err(failure)?;
+        let before = engine.list().or_fail()?;
+        let kept = engine.keep_replaced(&before, &record.images).or_fail()?;
         self.stage.begin_commit();
         let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
         let outcome = self.check(committed, engine, &record.images);
@@ -183,7 +183,7 @@ impl Load<'_> {
     /// failure is the one to report.
     fn first_cause(&mut self, fault: Fault, is_at_end: bool) -> Failure {
         match fault {
-            Fault::Engine(error) => failure(error),
+            Fault::Engine(error) => Failure::of(&error),
             Fault::Archive(error) => {
                 let upstream =
                     if is_at_end { self.upstream.wait_for_exit().err() } else { self.upstream.known_failure() };
@@ -193,8 +193,7 @@ impl Load<'_> {
     }
 
     fn archive_failure(&self, error: &ArchiveError) -> Failure {
-        let failure = Failure::new(error.code(), format_args!("{}: {error}; nothing was loaded", self.place));
-        failure.hint(error.hint().map(str::to_owned))
+        Failure::new(error.code(), format_args!("{}: {error}; nothing was loaded", self.place)).hint(error.hint())
     }
 
     fn commit(&self, target: Target, images: &[Image]) -> Result<(), EngineError> {
@@ -237,9 +236,9 @@ impl Load<'_> {
                 }
                 std::thread::sleep(CONFIRM_INTERVAL);
             }
-            return Err(failure(error).hint("it may still be loading: run this again later".to_owned()));
+            return Err(Failure::of(&error).hint("it may still be loading: run this again later".to_owned()));
         }
-        Err(failure(error))
+        Err(Failure::of(&error))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use crate::load::Load;
-use crate::present::{self, failure};
+use crate::present;
 use crate::target::LoadTarget;
 use crate::upstream::Upstream;
 use loader_archive::{Expected, PlatformChoice, SkipLayers, select_listed};
@@ -77,7 +77,7 @@ fn platforms(cli: &Cli, target: &LoadTarget) -> Result<PlatformChoice, Failure> 
 }
 
 fn connect(cli: &Cli) -> Result<Engine, Failure> {
-    Host::new(cli.host.as_deref()).and_then(Engine::connect).map_err(failure)
+    Host::new(cli.host.as_deref()).and_then(Engine::connect).or_fail()
 }
 
 fn expected(stage: &Stage, path: &Path) -> Result<Expected, Failure> {
@@ -86,7 +86,7 @@ fn expected(stage: &Stage, path: &Path) -> Result<Expected, Failure> {
     if text.is_empty() {
         return Err(Failure::new(ErrorCode::NoInput, format_args!("no list of images on {}", input.name())));
     }
-    let expected = Expected::from_json(&text).or_fail(input.name(), loader_archive::Error::code)?;
+    let expected = Expected::from_json(&text).or_fail_at(input.name())?;
     if expected.verified == Some(false) {
         stage.step("expected-images", &[("verified", false.into())]);
     }
@@ -141,7 +141,7 @@ fn skip(cli: &Cli, stage: &Stage, engine: &Engine, expected: Option<&Expected>) 
         stage.step("nothing-skipped", &[("store", engine.store().as_str().into())]);
         return Ok(SkipLayers::default());
     }
-    let chains = engine.chains().map_err(failure)?;
+    let chains = engine.chains().or_fail()?;
     let is_present = |ids: &[&str]| {
         chains.iter().any(|chain| chain.len() >= ids.len() && chain.iter().zip(ids).all(|(a, b)| a == b))
     };

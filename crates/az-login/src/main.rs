@@ -1,7 +1,7 @@
 //! az-login: reads credentials from a file, a descriptor or a prompt, and writes a JWT and a newline.
 
-use loader_session::{ApiArgs, ReportRetry, api_failure};
-use loader_stage::{Content, CredentialsArgs, ErrorCode, Failure, OutputArgs, Stage, StageArgs, UnlockState};
+use loader_session::{ApiArgs, ReportRetry};
+use loader_stage::{Content, CredentialsArgs, ErrorCode, Failure, OrFail, OutputArgs, Stage, StageArgs, UnlockState};
 use zeroize::Zeroizing;
 
 const EXAMPLES: &str = "\
@@ -50,7 +50,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
             .hint("use --credentials-file PATH, --credentials-fd N or AZ_CREDENTIALS_FILE".to_owned())
     })?;
     stage.begin();
-    let token = client.login(&credentials).map_err(|error| api_failure(&error))?;
+    let token = client.login(&credentials).or_fail()?;
     output.put(Zeroizing::new([token.as_bytes(), b"\n"].concat()).as_slice())?;
     output.commit()?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use loader_model::json_line;
 use loader_session::{VerifyArgs, read_token, user_from_token};
-use loader_stage::{Content, ErrorCode, OrFail, OutputArgs, Stage, StageArgs, TokenArgs, UnlockState};
+use loader_stage::{Content, ErrorCode, OrFailAs, OutputArgs, Stage, StageArgs, TokenArgs, UnlockState};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,7 +43,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = stage.output(&cli.output, Content::Text)?;
     stage.begin();
     let user = user_from_token(&token, verifier.as_ref())?;
-    output.put(&json_line(&user).or_fail("user", |_| ErrorCode::Bug)?)?;
+    output.put(&json_line(&user).or_fail_as(ErrorCode::Bug, "user")?)?;
     output.commit()?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::dir::{Dir, WaitForLock};
 use crate::expected::Hasher;
 use crate::partial_entry::{PartialEntry, partial_name, small_name};
 use crate::{ByteSource, Error, ExpectedPart};
-use loader_model::{ErrorCode, ResourceName};
+use loader_model::{Coded, ErrorCode, ResourceName};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
@@ -31,6 +31,16 @@ pub struct CacheError {
     cause: io::Error,
 }
 
+impl Coded for CacheError {
+    /// A locked file is `Temporary`, since the other process will release it.
+    fn code(&self) -> ErrorCode {
+        match self.cause.kind() {
+            io::ErrorKind::ResourceBusy => ErrorCode::Temporary,
+            _ => ErrorCode::Io,
+        }
+    }
+}
+
 impl CacheError {
     pub(crate) fn cache(display_path: &str, cause: io::Error) -> Self {
         Self { what: "cache", display_path: display_path.to_owned(), cause }
@@ -39,15 +49,6 @@ impl CacheError {
     /// Creates the error for the state of an upload.
     pub(crate) fn upload_state(display_path: &str, cause: io::Error) -> Self {
         Self { what: "upload state", display_path: display_path.to_owned(), cause }
-    }
-
-    /// Returns the error code. A locked file is `Temporary`, since the other process will release
-    /// it.
-    pub fn code(&self) -> ErrorCode {
-        match self.cause.kind() {
-            io::ErrorKind::ResourceBusy => ErrorCode::Temporary,
-            _ => ErrorCode::Io,
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Errors of a transfer of the big part.
 
 use crate::CacheError;
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 use std::io;
 
 /// Error of a transfer, with one variant for each different reaction of the caller.
@@ -101,10 +101,9 @@ pub enum Error {
     Output(io::Error),
 }
 
-impl Error {
-    /// Returns the error code. A refused connection is `Unavailable`: the store is down, but the
-    /// network works.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for Error {
+    /// A refused connection is `Unavailable`: the store is down, but the network works.
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Http(error) if matches!(error.cause(), loader_http::Error::Refused { .. }) => ErrorCode::Unavailable,
             Self::Http(error) => error.code(),
@@ -121,8 +120,7 @@ impl Error {
         }
     }
 
-    /// Returns what the user can do about the error, if that is known.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Http(error) => return error.hint(),
             Self::Forbidden { .. } => "get fresh CDN credentials with az-cdn-creds",

@@ -1,6 +1,18 @@
 //! The error codes of the stages, and the exit status of each.
 
+use std::error::Error;
 use std::fmt;
+
+/// An error of a known class. All errors of libraries that end a stage have one.
+pub trait Coded: Error {
+    /// Returns the class of the error, which determines the exit status.
+    fn code(&self) -> ErrorCode;
+
+    /// Returns what the user can do about it, if that is known.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
 
 macro_rules! codes {
     ($(#[doc = $doc:literal] $variant:ident = $name:literal, $exit:literal;)*) => {

@@ -18,7 +18,7 @@ pub mod yaml;
 pub use cdn::CdnCredentials;
 pub use clock::is_clock_unset;
 pub use credentials::{Credentials, deserialize_zeroizing};
-pub use error_code::ErrorCode;
+pub use error_code::{Coded, ErrorCode};
 pub use event::{EVENT_LINE_MAX, EVENT_SCHEMA, Event, EventError, Unit};
 pub use name::{ResourceName, ResourceNameError};
 pub use receipt::{PartReceipt, PartsReceipt};

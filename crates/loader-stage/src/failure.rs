@@ -1,13 +1,13 @@
 //! The failure of a stage: an error code and a message.
 
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 use std::error::Error;
 use std::fmt;
 use std::io;
 
 /// Failure of a stage: the code, which determines the exit status, a message of one line,
 /// and a hint if the user can fix the cause.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     code: ErrorCode,
     message: String,
@@ -34,6 +34,16 @@ impl Failure {
             |rest: &str| (1..=61).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
         self.caused_by = stage.strip_prefix("az-").is_some_and(is_stage).then(|| stage.to_owned());
         self
+    }
+
+    /// Creates the failure for the error of a library: its code, its hint and the texts of all its causes.
+    pub fn of(error: &(impl Coded + 'static)) -> Self {
+        Self::at("", error)
+    }
+
+    /// Like [`Failure::of`], with the name of the affected file or service before the text.
+    pub fn at(place: impl fmt::Display, error: &(impl Coded + 'static)) -> Self {
+        Self::with_cause(place, error.code(), error).hint(error.hint())
     }
 
     /// Creates the failure for the input `name`, which is empty instead of containing `what`.
@@ -95,18 +105,43 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// Converts the error of a library to a [`Failure`] with a code and a place.
-pub trait OrFail<T, E> {
-    /// Returns the value, or the failure at `place` with the code that `code` returns.
+/// Converts the error of a library to a [`Failure`].
+pub trait OrFail<T> {
+    /// Returns the value, or the [failure](Failure::of) of the error.
     ///
     /// # Errors
     /// The failure, if `self` is an error.
-    fn or_fail(self, place: impl fmt::Display, code: impl FnOnce(&E) -> ErrorCode) -> Result<T, Failure>;
+    fn or_fail(self) -> Result<T, Failure>;
+
+    /// Returns the value, or the [failure](Failure::at) of the error at `place`.
+    ///
+    /// # Errors
+    /// The failure, if `self` is an error.
+    fn or_fail_at(self, place: impl fmt::Display) -> Result<T, Failure>;
 }
 
-impl<T, E: Error + 'static> OrFail<T, E> for Result<T, E> {
-    fn or_fail(self, place: impl fmt::Display, code: impl FnOnce(&E) -> ErrorCode) -> Result<T, Failure> {
-        self.map_err(|error| Failure::with_cause(place, code(&error), &error))
+impl<T, E: Coded + 'static> OrFail<T> for Result<T, E> {
+    fn or_fail(self) -> Result<T, Failure> {
+        self.map_err(|error| Failure::of(&error))
+    }
+
+    fn or_fail_at(self, place: impl fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure::at(place, &error))
+    }
+}
+
+/// Converts an error without a code to a [`Failure`].
+pub trait OrFailAs<T> {
+    /// Returns the value, or a failure at `place` with this code and the texts of all causes.
+    ///
+    /// # Errors
+    /// The failure, if `self` is an error.
+    fn or_fail_as(self, code: ErrorCode, place: impl fmt::Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Error + 'static> OrFailAs<T> for Result<T, E> {
+    fn or_fail_as(self, code: ErrorCode, place: impl fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure::with_cause(place, code, &error))
     }
 }
 

@@ -29,9 +29,9 @@ mod terminal;
 mod upstream;
 
 pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
-pub use failure::{Failure, OrFail};
+pub use failure::{Failure, OrFail, OrFailAs};
 pub use input::{Input, PolledInput};
-pub use loader_model::{ErrorCode, UnlockState};
+pub use loader_model::{Coded, ErrorCode, UnlockState};
 pub use lock_wait::{LockWait, lock_holder};
 #[cfg(feature = "manual")]
 pub use manual::print as print_manual;
