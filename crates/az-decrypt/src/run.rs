@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use crate::sealed::{self, after_byte, released};
 use loader_seal::{DigestPass, Error, Key, PlainCtr};
-use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Output, Stage};
+use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Output, Stage, Step};
 use std::io::{self, Seek, SeekFrom};
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
@@ -19,7 +19,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         open_plain_ctr(cli, stage, &keys[0], &mut input, &mut output)?;
     } else {
         if cli.verify_first {
-            stage.step("verify", &[]);
+            stage.step(Step::Verify, &[]);
             sealed::verify_and_rewind(cli, &keys, &mut input)?;
         }
         sealed::open(cli, stage, &keys, &mut input, &mut output)?;
@@ -40,7 +40,7 @@ fn input_or_output_failure(error: Error, place: &str, target: &str) -> Failure {
 fn open_plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output: &mut Output) -> Result<(), Failure> {
     let place = input.name().to_owned();
     let io = |error: io::Error| Failure::io(&place, &error);
-    stage.step("plain-ctr", &[("authenticated", cli.sha256.is_some().into())]);
+    stage.step(Step::PlainCtr, &[("authenticated", cli.sha256.is_some().into())]);
     let (target, to_file) = (output.name().to_owned(), output.is_file());
     let opener = PlainCtr::new(key);
     let Some(expected) = cli.sha256 else {

@@ -27,7 +27,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         let check = CheckReport::new(name, !cli.only.is_empty(), run_check(name, &context));
         if check.status != CheckStatus::Skipped {
             let (status, message) = (check.status.as_str(), check.message.as_str());
-            stage.step(&name.to_text(), &[("status", status.into()), ("message", message.into())]);
+            stage.step(name.step(), &[("status", status.into()), ("message", message.into())]);
         }
         checks.push(check);
     }

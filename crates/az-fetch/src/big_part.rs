@@ -6,7 +6,7 @@ use loader_cdn::{
     ByteSource, Cache, CacheEntry, CacheError, CacheLookup, Error, ExpectedPart, ObjectReader, ObjectStore,
     PartialEntry, PreviousEntry, ReadPlan, ResumePoint, SmallPartContext, transfer,
 };
-use loader_stage::{Coded, ErrorCode, Failure, OrFail, Output};
+use loader_stage::{Coded, ErrorCode, Failure, OrFail, Output, Step};
 use std::io;
 use std::path::Path;
 
@@ -42,15 +42,15 @@ impl ResourceFetch<'_> {
         }
         match cache.map(|dir| self.lookup(dir, &part.expected)).transpose()?.flatten() {
             Some(CacheLookup::Hit(entry)) => {
-                self.run.stage.step("cache-hit", &[("size", entry.size().into())]);
+                self.run.stage.step(Step::CacheHit, &[("size", entry.size().into())]);
                 self.read_cache(part, entry, output)
             }
             Some(CacheLookup::Miss { partial, previous }) => {
                 match previous {
                     PreviousEntry::Absent => {}
-                    PreviousEntry::Stale(size) => self.run.stage.step("cache-stale", &[("size", size.into())]),
+                    PreviousEntry::Stale(size) => self.run.stage.step(Step::CacheStale, &[("size", size.into())]),
                     PreviousEntry::Damaged(moved_to) => {
-                        self.run.stage.step("cache-damaged", &[("moved_to", moved_to.into())])
+                        self.run.stage.step(Step::CacheDamaged, &[("moved_to", moved_to.into())])
                     }
                 }
                 self.read_cdn(part, Some(partial), output)
@@ -89,7 +89,7 @@ impl ResourceFetch<'_> {
         let object = self.open_missing(&store, part, partial.as_mut())?;
         // Remove the previous release only now that the new one is available.
         if let Some(size) = partial.as_ref().and_then(|partial| partial.make_room(output_len)) {
-            self.run.stage.step("cache-room", &[("removed", size.into())]);
+            self.run.stage.step(Step::CacheRoom, &[("removed", size.into())]);
         }
         let size = object.as_ref().map_or(part.expected.size.unwrap_or_default(), ObjectReader::size);
         let mut detail = vec![("size", size.into())];
@@ -97,7 +97,7 @@ impl ResourceFetch<'_> {
         if resumed_at > 0 {
             detail.push(("resumed_at", resumed_at.into()));
         }
-        self.run.stage.step("big-part", &detail);
+        self.run.stage.step(Step::BigPart, &detail);
         match partial {
             Some(partial) if resumed_at > 0 => self.resume(&store, part, (partial, object), output),
             partial => self.stream_object(part, (partial, object), output),
@@ -164,13 +164,13 @@ impl ResourceFetch<'_> {
             let error = match transferred {
                 Ok(_) => match self.commit(partial, part)? {
                     Ok(mut entry) => {
-                        self.run.stage.step("cache-checked", &[("size", entry.size().into())]);
+                        self.run.stage.step(Step::CacheChecked, &[("size", entry.size().into())]);
                         return self.write_parts(part, &mut [&mut entry], &mut |_| Ok(()), output);
                     }
                     Err(error) => error,
                 },
                 Err(Error::Mismatch { .. }) if resumed_at > 0 => {
-                    self.run.stage.step("cache-damaged", &[("size", resumed_at.into())]);
+                    self.run.stage.step(Step::CacheDamaged, &[("size", resumed_at.into())]);
                     partial.restart().or_fail()?;
                     object = self.open_missing(store, part, Some(&mut partial))?;
                     continue;
@@ -263,7 +263,7 @@ impl ResourceFetch<'_> {
         let get = |start: &ResumePoint| store.get(self.name, self.read_plan(), start, expected, self.run.notify);
         let object = match (get(&start), &mut partial) {
             (Err(Error::Changed { .. }), Some(partial)) if start.offset > 0 => {
-                self.run.stage.step("cache-stale", &[("size", start.offset.into())]);
+                self.run.stage.step(Step::CacheStale, &[("size", start.offset.into())]);
                 partial.restart().or_fail()?;
                 get(&ResumePoint::default())
             }
@@ -289,7 +289,7 @@ impl ResourceFetch<'_> {
         let unknown = ExpectedPart::default();
         match store.get(self.name, self.read_plan(), &ResumePoint::default(), &unknown, self.run.notify) {
             Ok(mut object) => {
-                self.run.stage.step("big-part", &[("size", object.size().into())]);
+                self.run.stage.step(Step::BigPart, &[("size", object.size().into())]);
                 let expected = ExpectedPart { size: Some(object.size()), sha256: None };
                 self.write_parts(
                     &BigPart { small, sealed: &[], expected, split_id: None },

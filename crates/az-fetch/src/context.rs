@@ -6,7 +6,7 @@ use loader_cdn::{Cache, CacheError, ExpectedPart, SmallPartContext};
 use loader_http::Notify;
 use loader_model::{CdnCredentials, PartsReceipt, ResourceName, User};
 use loader_session::{DeviceIdentity, seal_kind};
-use loader_stage::{ErrorCode, Failure, OrFail, Output, Stage};
+use loader_stage::{ErrorCode, Failure, OrFail, Output, Stage, Step};
 use std::io::Write;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -88,7 +88,7 @@ impl ResourceFetch<'_> {
         if self.run.cli.export.is_some() {
             return Err(error);
         }
-        self.run.stage.step("cache-off", &[("reason", error.to_string().into())]);
+        self.run.stage.step(Step::CacheOff, &[("reason", error.to_string().into())]);
         Ok(())
     }
 }

@@ -7,7 +7,9 @@ mod report;
 use loader_model::{PartsReceipt, json_line};
 use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Header, Key};
-use loader_stage::{Content, ErrorCode, Failure, KeyArgs, OrFail, OutputArgs, Stage, StageArgs, UnlockState};
+use loader_stage::{
+    Content, ErrorCode, Failure, KeyArgs, OrFail, OutputArgs, Stage, StageArgs, StageName, UnlockState,
+};
 use packed::PackedReport;
 use parts::PartsReport;
 use report::HeaderReport;
@@ -23,7 +25,7 @@ Examples:
 
 /// Print the header of a sealed file as JSON; without a key, it is not verified
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-inspect", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 // The header can be printed without a key or with the wrong one in AZ_KEY_FILE, so the variable is ignored.
 #[command(mut_arg("key_file", |arg| arg.env(None)))]
 struct Cli {
@@ -48,7 +50,7 @@ impl AsRef<StageArgs> for Cli {
 }
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Idle, run)
+    loader_stage::run(StageName::Inspect, UnlockState::Idle, run)
 }
 
 fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {

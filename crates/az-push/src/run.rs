@@ -10,7 +10,8 @@ use loader_http::Notify;
 use loader_model::{Coded, PartReceipt, PartsReceipt, Role, json_line};
 use loader_session::{ReportRetry, open_session, read_token};
 use loader_stage::{
-    Content, ErrorCode, Failure, Input, OrFail, OrFailAs, Stage, UpstreamEvents, UpstreamOutcome, lock_holder,
+    Content, ErrorCode, Failure, Input, OrFail, OrFailAs, Stage, StageName, Step, UpstreamEvents, UpstreamOutcome,
+    lock_holder,
 };
 use serde::Serialize;
 use std::io::Seek;
@@ -71,9 +72,12 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         return Ok(output.commit()?);
     }
     let can_rewind = input.known_len().is_some();
-    let after = cli.after.as_deref();
-    let upstream =
-        if input.is_seekable() { None } else { UpstreamEvents::find(after, "az-encrypt", "nothing was published")? };
+    let after = cli.after.as_ref();
+    let upstream = if input.is_seekable() {
+        None
+    } else {
+        UpstreamEvents::find(after, StageName::Encrypt, "nothing was published")?
+    };
     let split = SplitStream::read(&mut input)?;
     check_release(cli, &split, input.name())?;
     stage.begin();
@@ -129,14 +133,14 @@ impl ReleasePush<'_> {
         let (sent, etag, journal) = self.send_big()?;
         let big = PartReceipt { size: sent.size, sha256: sent.sha256 };
         let content = self.published(&big);
-        self.stage.step("small-part", &[("size", self.small.size.into())]);
+        self.stage.step(Step::SmallPart, &[("size", self.small.size.into())]);
         session.call(|client, token| client.put_resource(token, name, &content)).or_fail()?;
         let published = receipt(&digest(&content[..])?);
         let split_id = self.split.split_id();
         let pushed = PushedRelease { small: &published, split_id: &split_id, big_len: big.size, etag: etag.as_deref() };
         Published::query(session, &self.store, name, self.notify)?.check(name, &pushed)?;
         if let Some(Err(error)) = journal.map(UploadJournal::remove) {
-            self.stage.step("state-left", &[("reason", error.to_string().into())]);
+            self.stage.step(Step::StateLeft, &[("reason", error.to_string().into())]);
         }
         self.receipt_line(true, &big, etag.as_deref(), published)
     }
@@ -149,7 +153,7 @@ impl ReleasePush<'_> {
         if current.big.is_none() && may_replace {
             return Ok(None);
         }
-        self.stage.step("compare", &[]);
+        self.stage.step(Step::Compare, &[]);
         let label = self.input.name().to_owned();
         let big = receipt(&digest(self.split.big(&mut self.input))?);
         self.split.check_len(&label, big.size)?;
@@ -209,7 +213,7 @@ impl ReleasePush<'_> {
             notify,
         )
         .or_fail()?;
-        stage.step("big-part", &known.map_or(vec![], |len| vec![("size", len.into())]));
+        stage.step(Step::BigPart, &known.map_or(vec![], |len| vec![("size", len.into())]));
         let label = self.input.name().to_owned();
         let passed = |bytes| stage.progress().add(bytes);
         let sent = push.send(&mut self.split.big(&mut self.input), notify, &passed);
@@ -225,14 +229,14 @@ impl ReleasePush<'_> {
             Err(failure) => {
                 let again = push.is_resumable().then(|| "run again with the same file to resume".to_owned());
                 if let Err(error) = push.abort() {
-                    stage.step("upload-left", &[("reason", error.to_string().into())]);
+                    stage.step(Step::UploadLeft, &[("reason", error.to_string().into())]);
                 }
                 let hint = failure.hint_text().map(str::to_owned).or(again);
                 return Err(failure.hint(hint));
             }
         };
         if sent.resumed > 0 {
-            stage.step("resumed", &[("size", sent.resumed.into())]);
+            stage.step(Step::Resumed, &[("size", sent.resumed.into())]);
         }
         let (etag, journal) = push.complete(&sent, notify).or_fail()?;
         Ok((sent, etag, journal))
@@ -251,7 +255,7 @@ impl ReleasePush<'_> {
             None if self.input.is_seekable() || self.split.header.sealed_len().is_some() => return Ok(()),
             None => UpstreamOutcome::Unknown,
         };
-        self.stage.step("complete", &[("upstream", ending.as_str().into())]);
+        self.stage.step(Step::Complete, &[("upstream", ending.as_str().into())]);
         Ok(())
     }
 

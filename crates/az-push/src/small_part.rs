@@ -9,7 +9,7 @@ use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::Header;
 use loader_seal::parts::{SMALL_MAX, split_id};
-use loader_stage::{ErrorCode, Failure, Input, OrFail, Stage};
+use loader_stage::{ErrorCode, Failure, Input, OrFail, Stage, Step};
 
 /// Maximum length of a small part with its receipt in bytes.
 const LEN_MAX: usize = PartsReceipt::LINE_MAX + SMALL_MAX as usize + 65536;
@@ -73,7 +73,7 @@ impl SmallPart {
         if current.has_small_part(&published) {
             return Ok((current.big, published, false));
         }
-        stage.step("small-part", &[("size", self.receipt.small.size.into())]);
+        stage.step(Step::SmallPart, &[("size", self.receipt.small.size.into())]);
         session.call(|client, token| client.put_resource(token, name, &self.content)).or_fail()?;
         let etag = current.big.as_ref().and_then(|meta| meta.etag.as_deref());
         let pushed = PushedRelease { small: &published, split_id: &self.split_id, big_len: big.size, etag };

@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use loader_seal::rekey::{RekeyError, SlotChange, rekey};
 use loader_seal::{Header, Key, KeyId};
-use loader_stage::{Failure, OrFail, SecretSource, Stage};
+use loader_stage::{Failure, OrFail, SecretSource, Stage, Step};
 use std::io::Read;
 
 /// The key that opens the file, and the keys to add and to drop.
@@ -64,7 +64,7 @@ pub(crate) fn emit_rekeyed(stage: &Stage, header: &Header, moved: bool, written:
     // Limited, because an event has at most 4096 bytes, and a key id has about 50.
     let slots: Vec<_> = header.key_slots().iter().chain(devices).map(|slot| slot.key_id.to_string()).take(24).collect();
     stage.step(
-        "rekeyed",
+        Step::Rekeyed,
         &[
             ("stream_moved", moved.into()),
             ("header_size", header.as_bytes().len().into()),

@@ -24,5 +24,5 @@ mod text;
 mod verdict;
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run_watcher(run::run)
+    loader_stage::run_watcher(loader_stage::StageName::Status, run::run)
 }

@@ -2,7 +2,7 @@
 
 use loader_model::json_line;
 use loader_session::{VerifyArgs, read_token, user_from_token};
-use loader_stage::{Content, ErrorCode, OrFailAs, OutputArgs, Stage, StageArgs, TokenArgs, UnlockState};
+use loader_stage::{Content, ErrorCode, OrFailAs, OutputArgs, Stage, StageArgs, StageName, TokenArgs, UnlockState};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,7 +12,7 @@ Examples:
 
 /// Show the user of a token; verifies the signature only if a key of the server is given
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-whoami", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 struct Cli {
     #[command(flatten)]
     token: TokenArgs,
@@ -34,7 +34,7 @@ impl AsRef<StageArgs> for Cli {
 }
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Authenticating, run)
+    loader_stage::run(StageName::Whoami, UnlockState::Authenticating, run)
 }
 
 fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use loader_api::{Client, Session, Token};
 use loader_http::RetryNotice;
 use loader_model::Credentials;
-use loader_stage::{Failure, OrFail, Stage, TokenArgs};
+use loader_stage::{Failure, OrFail, Stage, Step, TokenArgs};
 
 /// Reports each retry of a request as a step.
 pub trait ReportRetry {
@@ -15,7 +15,7 @@ impl ReportRetry for Stage {
     fn report_retry(&self, notice: &RetryNotice) {
         let wait_ms = u64::try_from(notice.wait.as_millis()).unwrap_or(u64::MAX);
         self.step(
-            "retry",
+            Step::Retry,
             &[
                 ("attempt", notice.attempt.into()),
                 ("attempts", notice.attempts.into()),

@@ -1,6 +1,6 @@
 //! The failure of a stage: an error code and a message.
 
-use loader_model::{Coded, ErrorCode};
+use loader_model::{Coded, ErrorCode, Named, StageName};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ pub struct Failure {
     code: ErrorCode,
     message: String,
     hint: Option<String>,
-    caused_by: Option<String>,
+    caused_by: Option<Named<StageName>>,
 }
 
 impl Failure {
@@ -27,12 +27,11 @@ impl Failure {
         self
     }
 
-    /// Names the stage whose failure this one reports. A name that is not `az-` and 1 to 61 characters
-    /// of `a-z -`, such as that of another command, is ignored.
-    pub fn caused_by(mut self, stage: &str) -> Self {
-        let is_stage =
-            |rest: &str| (1..=61).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-        self.caused_by = stage.strip_prefix("az-").is_some_and(is_stage).then(|| stage.to_owned());
+    /// Names the stage whose failure this one reports. A name that
+    /// [cannot be that of a stage](StageName::is_possible), such as that of another command, is
+    /// ignored.
+    pub fn caused_by(mut self, stage: &Named<StageName>) -> Self {
+        self.caused_by = Some(stage.clone()).filter(|stage| StageName::is_possible(stage.as_str()));
         self
     }
 
@@ -87,8 +86,8 @@ impl Failure {
     }
 
     /// Returns the stage whose failure this one reports, if it is not of this stage.
-    pub(crate) fn cause(&self) -> Option<&str> {
-        self.caused_by.as_deref()
+    pub(crate) fn cause(&self) -> Option<&Named<StageName>> {
+        self.caused_by.as_ref()
     }
 
     /// Returns the suggestion for the user.
@@ -186,9 +185,11 @@ mod tests {
 
     #[test]
     fn only_a_stage_is_named_as_the_cause() {
-        let cause =
-            |name: &str| Failure::new(ErrorCode::Temporary, "killed").caused_by(name).cause().map(str::to_owned);
-        assert_eq!(cause("az-cdn-creds").as_deref(), Some("az-cdn-creds"));
+        let cause = |name: &str| {
+            Failure::new(ErrorCode::Temporary, "killed").caused_by(&Named::from_name(name)).cause().cloned()
+        };
+        assert_eq!(cause("az-cdn-creds"), Some(StageName::CdnCreds.into()));
+        assert_eq!(cause("az-newer"), Some(Named::Unknown("az-newer".to_owned())));
         for other in ["docker", "az-", "az-Decrypt", "az-a b", "", &format!("az-{}", "x".repeat(62))] {
             assert_eq!(cause(other), None, "{other}");
         }

@@ -34,7 +34,7 @@ pub(crate) fn card(context: &Context<'_>) -> Result<Finding, Failure> {
     let card = read_enrolment_card(context.stage, path)?;
     if context.cli.binding.hwid_file.is_some() {
         return Ok(Finding::skipped(
-            format_args!("the id comes from a file, not from the hardware ({})", CheckName::Hardware.to_text()),
+            format_args!("the id comes from a file, not from the hardware ({})", CheckName::Hardware),
             "run the check without --hwid-file to compare",
         ));
     }
