@@ -48,6 +48,7 @@ fn enroll(inventory: &Inventory) -> Result<Card, Failure> {
     Card::enroll(inventory).or_fail()
 }
 
+// loader-session reads the same two files, but a filter without a network cannot link it.
 fn read_card(stage: &Stage, path: &Path) -> Result<Card, Failure> {
     let mut input = stage.input(path)?;
     let json = input.read_text(FILE_MAX)?;
@@ -64,6 +65,5 @@ fn read_id(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
 }
 
 fn id_line(id: &[u8; 32]) -> Vec<u8> {
-    let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{digits}\n").into_bytes()
+    format!("{}\n", hex::encode(id)).into_bytes()
 }

@@ -1,7 +1,6 @@
 //! Opens the inputs, and reads their lines in threads.
 
 use crate::cli::Cli;
-use crate::dir;
 use crate::event::pipeline_position;
 use crate::line_reader::{RawLine, next_line};
 use crate::screen;
@@ -226,7 +225,7 @@ fn default_input() -> Result<Vec<OpenInput>, Failure> {
 fn open_run_dir(dir: &Path) -> Result<Vec<OpenInput>, Failure> {
     let name = loader_model::printable(&dir.to_string_lossy());
     let missing = |reason: &dyn std::fmt::Display| Failure::new(ErrorCode::NotFound, format_args!("{name}: {reason}"));
-    let names = dir::entry_names(dir).map_err(|error| missing(&error))?;
+    let names = loader_stage::entry_names(dir).map_err(|error| missing(&error))?;
     let mut files: Vec<(usize, PathBuf)> = names
         .iter()
         .filter_map(|name| {

@@ -3,7 +3,6 @@
 mod cli;
 mod clock;
 mod daily_log;
-mod dir;
 mod event;
 mod input;
 mod line_reader;

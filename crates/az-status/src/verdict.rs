@@ -190,7 +190,7 @@ impl Verdict {
         self.stopped = unfinished.iter().map(|(_, label)| label.clone()).collect();
         self.exit = 128 + signal as u8;
         self.text = format!("STOPPED by {}: {} did not end", text::signal(signal), names.join(", "));
-        let code = if signal == 15 { ErrorCode::Terminated } else { ErrorCode::Interrupted };
+        let code = if signal == signal_hook::consts::SIGTERM { ErrorCode::Terminated } else { ErrorCode::Interrupted };
         let mut cause = describe_failure(found.cause, labels, end);
         (cause.code, cause.exit, cause.hint) = (code.into(), self.exit, None);
         cause.message = format!("stopped by {}", text::signal(signal));
@@ -253,10 +253,10 @@ fn describe_failure(process: &Process, labels: &Labels<'_>, end: &EndState) -> V
 fn describe_death(labels: &Labels<'_>, end: &EndState) -> VerdictFailure {
     let died =
         labels.iter().filter(|(process, _)| root_cause::failure_kind(process) == Some(FailureKind::Died)).count();
-    // The status of the command shows the signal only if a single stage died. SIGPIPE (13) is a
+    // The status of the command shows the signal only if a single stage died. SIGPIPE is a
     // consequence of another failure.
     let signal = end.command.filter(|_| died == 1).map(|status| status - 128);
-    let signal = signal.filter(|signal| (1..=31).contains(signal) && *signal != 13);
+    let signal = signal.filter(|signal| (1..=31).contains(signal) && *signal != signal_hook::consts::SIGPIPE);
     let crashed = signal.is_some_and(text::is_crash);
     let message = match signal.map(text::signal) {
         Some(signal) if crashed => format!("crashed by {signal} before its final line"),

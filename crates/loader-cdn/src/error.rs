@@ -1,6 +1,5 @@
-//! Errors of a transfer of the big part.
+//! Errors of the cache and of a transfer of the big part.
 
-use crate::CacheError;
 use loader_model::{Coded, ErrorCode};
 use std::io;
 
@@ -135,5 +134,35 @@ impl Coded for Error {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+/// Error of a cache or upload-state file. A fetch can continue without the cache.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {display_path}: {cause}")]
+pub struct CacheError {
+    what: &'static str,
+    display_path: String,
+    cause: io::Error,
+}
+
+impl Coded for CacheError {
+    /// A locked file is `Temporary`, since the other process will release it.
+    fn code(&self) -> ErrorCode {
+        match self.cause.kind() {
+            io::ErrorKind::ResourceBusy => ErrorCode::Temporary,
+            _ => ErrorCode::Io,
+        }
+    }
+}
+
+impl CacheError {
+    pub(crate) fn cache(display_path: &str, cause: io::Error) -> Self {
+        Self { what: "cache", display_path: display_path.to_owned(), cause }
+    }
+
+    /// Creates the error for the state of an upload.
+    pub(crate) fn upload_state(display_path: &str, cause: io::Error) -> Self {
+        Self { what: "upload state", display_path: display_path.to_owned(), cause }
     }
 }

@@ -81,7 +81,7 @@ impl DeviceIdentity {
     /// # Errors
     /// The errors of [`DeviceIdentity::hardware`].
     pub fn hardware_hex(&self) -> Result<String, Failure> {
-        Ok(self.hardware()?.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encode(self.hardware()?))
     }
 
     /// Opens a response that is sealed as `kind` to `user` and to this device. `place` is its

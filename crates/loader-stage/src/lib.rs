@@ -10,6 +10,7 @@ mod access;
 mod args;
 mod atomic_file;
 mod config;
+mod dir;
 mod events;
 mod failure;
 mod input;
@@ -30,6 +31,7 @@ mod terminal;
 mod upstream;
 
 pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
+pub use dir::entry_names;
 pub use failure::{Failure, OrFail, OrFailAs};
 pub use input::{Input, PolledInput};
 pub use loader_model::{Coded, ErrorCode, Named, StageName, Step, UnlockState};

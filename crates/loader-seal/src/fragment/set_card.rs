@@ -185,7 +185,7 @@ mod tests {
             assert_eq!(SetCard::from_fragments(&mixed), None);
             let text = String::from_utf8(line).unwrap();
             for fragment in &fragments {
-                let share: String = fragment.share.iter().map(|byte| format!("{byte:02x}")).collect();
+                let share = hex::encode(&fragment.share[..]);
                 assert!(!text.contains(&share));
             }
         }
