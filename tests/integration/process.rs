@@ -530,7 +530,7 @@ fn a_failure_of_another_stage_is_reported_with_its_name() {
     };
     let caused_by = |finished: &Finished| {
         let line = finished.stderr.lines().last().unwrap();
-        serde_json::from_str::<Event>(line).unwrap().error.unwrap().caused_by
+        serde_json::from_str::<Event>(line).unwrap().error.unwrap().caused_by.map(|stage| stage.to_string())
     };
     let mut command = load(&[]);
     command.env("AZ_RUN", "r").env("AZ_RUN_DIR", dir.path());

@@ -117,9 +117,8 @@ pub fn check_run(events: &Events) {
 mod tests {
     use super::*;
 
-    const START: &str = r#"{"v":1,"ts":"2023-11-14T22:13:20.000Z","run":"x","stage":"az-x","state":"idle"}"#;
-    const END: &str =
-        r#"{"v":1,"ts":"2023-11-14T22:13:20.000Z","run":"x","stage":"az-x","state":"ready","done":1,"unit":"bytes"}"#;
+    const START: &str = r#"{"v":1,"ts":"2023-11-14T22:13:20.000Z","run":"x","stage":"az-login","state":"idle"}"#;
+    const END: &str = r#"{"v":1,"ts":"2023-11-14T22:13:20.000Z","run":"x","stage":"az-login","state":"ready","done":1,"unit":"bytes"}"#;
 
     #[test]
     fn a_run_has_one_final_line() {
@@ -136,7 +135,7 @@ mod tests {
             START.replace("\"idle\"", "\"error\""),
             START.replace("{\"v\":1,", "{").replace('}', ",\"v\":1}"),
             START.replace('}', ",\"more\":1}"),
-            START.replace('}', &format!(",\"step\":\"x\",\"detail\":{{\"x\":\"{}\"}}}}", "y".repeat(4096))),
+            START.replace('}', &format!(",\"step\":\"retry\",\"detail\":{{\"x\":\"{}\"}}}}", "y".repeat(4096))),
         ] {
             assert!(check_line(&wrong).is_err(), "{wrong}");
         }

@@ -12,7 +12,7 @@ Examples:
 
 /// Download the credentials of the CDN, which are sealed to the user's password and this device
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-cdn-creds", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) token: TokenArgs,

@@ -3,8 +3,8 @@
 mod cli;
 mod run;
 
-use loader_stage::UnlockState;
+use loader_stage::{StageName, UnlockState};
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Authenticating, run::run)
+    loader_stage::run(StageName::CdnCreds, UnlockState::Authenticating, run::run)
 }

@@ -3,7 +3,7 @@
 use crate::cli::{Cli, Format};
 use loader_model::{CdnCredentials, write_json_line, yaml};
 use loader_session::{DeviceIdentity, ReportRetry, open_session, read_token, seal_kind};
-use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFailAs, Stage};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -32,7 +32,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         .call(|client, token| client.get_resource(token, name, &hardware, password))
         .map_err(|error| device.api_failure(&error))?;
     let document = device.open(&session.token().user(), seal_kind(name), &sealed, name.as_str())?;
-    let cdn: CdnCredentials = yaml::from_slice(&document).or_fail(name, |_| ErrorCode::Malformed)?;
+    let cdn: CdnCredentials = yaml::from_slice(&document).or_fail_as(ErrorCode::Malformed, name)?;
     if cli.uploader && (cdn.uploader_access_key.is_none() || cdn.uploader_access_secret.is_none()) {
         let role = session.token().role();
         return Err(Failure::new(
@@ -41,7 +41,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         )
         .into());
     }
-    output.put(&output_line(cli, cdn).or_fail("CDN JSON", |_| ErrorCode::Bug)?)?;
+    output.put(&output_line(cli, cdn).or_fail_as(ErrorCode::Bug, "CDN JSON")?)?;
     output.commit()?;
     Ok(())
 }

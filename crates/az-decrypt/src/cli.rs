@@ -11,7 +11,7 @@ Examples:
 
 /// Open a sealed file; every byte is verified before it is written
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-decrypt", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// Sealed file; - or no FILE is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]

@@ -4,8 +4,8 @@ mod cli;
 mod run;
 mod sealed;
 
-use loader_stage::UnlockState;
+use loader_stage::{StageName, UnlockState};
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Decrypting, run::run)
+    loader_stage::run(StageName::Decrypt, UnlockState::Decrypting, run::run)
 }

@@ -3,12 +3,12 @@
 use crate::cli::Cli;
 use crate::sealed::{self, after_byte, released};
 use loader_seal::{DigestPass, Error, Key, PlainCtr};
-use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Output, Stage};
+use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Output, Stage, Step};
 use std::io::{self, Seek, SeekFrom};
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
-    let keys = [Key::parse(&stage.secret_text(cli.key.source())?).or_fail("the key", Error::code)?];
+    let keys = [Key::parse(&stage.secret_text(cli.key.source())?).or_fail_at("the key")?];
     if cli.verify_only {
         stage.begin();
         return Ok(sealed::verify(cli, stage, &keys, &mut input)?);
@@ -19,7 +19,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         open_plain_ctr(cli, stage, &keys[0], &mut input, &mut output)?;
     } else {
         if cli.verify_first {
-            stage.step("verify", &[]);
+            stage.step(Step::Verify, &[]);
             sealed::verify_and_rewind(cli, &keys, &mut input)?;
         }
         sealed::open(cli, stage, &keys, &mut input, &mut output)?;
@@ -33,14 +33,14 @@ fn input_or_output_failure(error: Error, place: &str, target: &str) -> Failure {
     match error {
         Error::Write(cause) => Failure::io(target, &cause),
         Error::Read(cause) => Failure::io(place, &cause),
-        other => Failure::new(other.code(), format_args!("{place}: {other}")),
+        other => Failure::at(place, &other),
     }
 }
 
 fn open_plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output: &mut Output) -> Result<(), Failure> {
     let place = input.name().to_owned();
     let io = |error: io::Error| Failure::io(&place, &error);
-    stage.step("plain-ctr", &[("authenticated", cli.sha256.is_some().into())]);
+    stage.step(Step::PlainCtr, &[("authenticated", cli.sha256.is_some().into())]);
     let (target, to_file) = (output.name().to_owned(), output.is_file());
     let opener = PlainCtr::new(key);
     let Some(expected) = cli.sha256 else {
@@ -53,7 +53,7 @@ fn open_plain_ctr(cli: &Cli, stage: &Stage, key: &Key, input: &mut Input, output
     }
     let start = input.file().stream_position().map_err(io)?;
     let len = input.known_len().unwrap_or(0);
-    let digest_pass = DigestPass::read(&mut *input, len).or_fail(&place, Error::code)?;
+    let digest_pass = DigestPass::read(&mut *input, len).or_fail_at(&place)?;
     if digest_pass.sha256() != expected {
         let what = format_args!("{place}: the digest does not match --sha256; nothing was released");
         return Err(Failure::new(ErrorCode::DigestMismatch, what));

@@ -4,7 +4,7 @@ use crate::cli::{ByteRange, Cli};
 use loader_pack::{PackedFile, Statement, Verify, unpack};
 use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Error, Header, Key, Metadata, Sink, Unlocked};
-use loader_stage::{ErrorCode, Failure, Input, OrFail, Output, Stage};
+use loader_stage::{Coded, ErrorCode, Failure, Input, OrFail, Output, Stage};
 use std::io::{self, Seek, SeekFrom};
 
 /// A file whose header was verified.
@@ -86,7 +86,7 @@ impl<'a> SealedFile<'a> {
             }
             header => header
                 .and_then(|header| header.unlock(keys))
-                .or_fail(&place, Error::code)
+                .or_fail_at(&place)
                 .map_err(|failure| failure.hint(HeaderJournal::recovery_hint(input.path())))?,
         };
         let is_packed = match unlocked.metadata().encoding.as_deref() {
@@ -94,7 +94,7 @@ impl<'a> SealedFile<'a> {
             Some(loader_pack::ENCODING) => true,
             Some(other) => {
                 let what = format!("content encoding {}", loader_model::printable(other));
-                return Err(Error::Unsupported(what)).or_fail(&place, Error::code);
+                return Err(Error::Unsupported(what)).or_fail_at(&place);
             }
         };
         Ok(Self { input, unlocked, is_packed, threads: loader_stage::thread_count(cli.threads) })

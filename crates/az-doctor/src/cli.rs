@@ -3,8 +3,9 @@
 use clap::ValueEnum;
 use loader_model::ResourceName;
 use loader_session::{ApiArgs, BindingArgs, CdnArgs};
-use loader_stage::{KeyArgs, OutputArgs, StageArgs};
+use loader_stage::{KeyArgs, OutputArgs, StageArgs, Step};
 use serde::Serialize;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -17,7 +18,7 @@ first failed check.";
 
 /// Check whether this device is ready to unlock
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-doctor", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// Sealed archive to unlock
     #[arg(value_name = "ARCHIVE", env = "AZ_ARCHIVE", hide_env = true)]
@@ -133,8 +134,45 @@ pub(crate) enum CheckName {
 }
 
 impl CheckName {
-    /// Returns the name on the command line and in the report.
-    pub(crate) fn to_text(self) -> String {
-        self.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+    /// Returns the step of the event, whose name is also that on the command line and in the report.
+    pub(crate) fn step(self) -> Step {
+        match self {
+            Self::Clock => Step::Clock,
+            Self::Credentials => Step::Credentials,
+            Self::Fragment => Step::Fragment,
+            Self::Key => Step::Key,
+            Self::DeviceSecret => Step::DeviceSecret,
+            Self::Hardware => Step::Hardware,
+            Self::Card => Step::Card,
+            Self::Archive => Step::Archive,
+            Self::ArchiveKey => Step::ArchiveKey,
+            Self::Engine => Step::Engine,
+            Self::Space => Step::Space,
+            Self::RunDir => Step::RunDir,
+            Self::Cache => Step::Cache,
+            Self::Api => Step::Api,
+            Self::Login => Step::Login,
+            Self::Cdn => Step::Cdn,
+            Self::CacheEntries => Step::CacheEntries,
+        }
+    }
+}
+
+impl fmt::Display for CheckName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.step().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_has_one_name() {
+        for name in CheckName::value_variants() {
+            assert_eq!(name.to_possible_value().unwrap().get_name(), name.step().as_str());
+            assert_eq!(serde_json::to_value(name).unwrap(), name.step().as_str());
+        }
     }
 }

@@ -12,7 +12,7 @@ use loader_model::{CdnCredentials, Credentials};
 use loader_seal::fragment::Fragment;
 use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Header, Key};
-use loader_session::{api_failure, cdn_failure, hardware_failure, read_device_secret, read_hwid_file};
+use loader_session::{read_device_secret, read_hwid_file};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::cell::OnceCell;
 use zeroize::Zeroizing;
@@ -92,7 +92,7 @@ impl<'a> Context<'a> {
                         .to_owned(),
                 )
             })?;
-            Fragment::parse_all(text).map(Some).or_fail(path, |error| error.code())
+            Fragment::parse_all(text).map(Some).or_fail_at(path)
         })
     }
 
@@ -103,7 +103,7 @@ impl<'a> Context<'a> {
                 return Ok(None);
             }
             let line = self.stage.secret_text(source)?;
-            Key::parse(&line).map(Some).or_fail("the key", |error| error.code())
+            Key::parse(&line).map(Some).or_fail_at("the key")
         })
     }
 
@@ -124,7 +124,7 @@ impl<'a> Context<'a> {
     pub(crate) fn hardware(&self) -> Result<[u8; 32], Failure> {
         match self.hardware_from_file()? {
             Some(id) => Ok(*id),
-            None => self.inventory().id().map_err(|error| hardware_failure(&error)),
+            None => self.inventory().id().or_fail(),
         }
     }
 
@@ -137,7 +137,7 @@ impl<'a> Context<'a> {
                 let text = format_args!("{name}: {}", HeaderJournal::INTERRUPTED);
                 return Err(Failure::new(ErrorCode::Malformed, text).hint(hint));
             }
-            let header = Header::read(&mut input).or_fail(&name, |error| error.code())?;
+            let header = Header::read(&mut input).or_fail_at(&name)?;
             Ok(Some(ArchiveInfo { name, header, file_len }))
         })
     }
@@ -145,8 +145,7 @@ impl<'a> Context<'a> {
     pub(crate) fn engine(&self) -> Result<&Engine, Failure> {
         let engine = load_once(&self.engine, || {
             let connected = Host::new(self.cli.host.as_deref()).and_then(Engine::connect);
-            let hint = connected.as_ref().err().and_then(|error| error.hint()).map(str::to_owned);
-            connected.map(Some).or_fail("", loader_engine::Error::code).map_err(|failure| failure.hint(hint))
+            connected.map(Some).or_fail()
         })?;
         engine.ok_or_else(|| Failure::new(ErrorCode::Bug, "no engine"))
     }
@@ -162,7 +161,7 @@ impl<'a> Context<'a> {
     pub(crate) fn api_reached(&self) -> Result<Option<&ProbeResult>, Failure> {
         load_once(&self.api_reached, || {
             let Some(client) = self.client()? else { return Ok(None) };
-            client.probe().map(Some).map_err(|error| api_failure(&error))
+            client.probe().map(Some).or_fail()
         })
     }
 
@@ -170,16 +169,15 @@ impl<'a> Context<'a> {
     pub(crate) fn token(&self) -> Result<Option<&Token>, Failure> {
         load_once(&self.token, || {
             let (Some(client), Some(credentials)) = (self.client()?, self.credentials()?) else { return Ok(None) };
-            let text = client.login(credentials).map_err(|error| api_failure(&error))?;
-            Token::parse(&text).map(Some).map_err(|error| Failure::new(error.code(), error))
+            let text = client.login(credentials).or_fail()?;
+            Token::parse(&text).map(Some).or_fail()
         })
     }
 
     pub(crate) fn cdn(&self) -> Result<Option<&CdnAccess>, Failure> {
         load_once(&self.cdn, || {
             let Some(credentials) = self.cli.cdn.read(self.stage)? else { return Ok(None) };
-            let store = ObjectStore::new(&credentials, self.cli.api.http.agent(self.stage)?)
-                .map_err(|error| cdn_failure(&error))?;
+            let store = ObjectStore::new(&credentials, self.cli.api.http.agent(self.stage)?).or_fail()?;
             Ok(Some(CdnAccess { store, credentials }))
         })
     }
@@ -188,7 +186,7 @@ impl<'a> Context<'a> {
     pub(crate) fn cdn_reached(&self) -> Result<Option<&ProbeResult>, Failure> {
         load_once(&self.cdn_reached, || {
             let Some(cdn) = self.cdn()? else { return Ok(None) };
-            cdn.store.probe(self.notify).map(Some).map_err(|error| cdn_failure(&error))
+            cdn.store.probe(self.notify).map(Some).or_fail()
         })
     }
 
@@ -215,6 +213,6 @@ impl<'a> Context<'a> {
 fn load_once<T>(cell: &Lazy<T>, load: impl FnOnce() -> Result<Option<T>, Failure>) -> Result<Option<&T>, Failure> {
     match cell.get_or_init(load) {
         Ok(value) => Ok(value.as_ref()),
-        Err(failure) => Err(Failure::new(failure.code(), failure).hint(failure.hint_text().map(str::to_owned))),
+        Err(failure) => Err(failure.clone()),
     }
 }

@@ -54,8 +54,7 @@ impl Finding {
 
     /// A check that was skipped because the check `failed`, which it depends on, failed.
     pub(crate) fn blocked(failed: CheckName) -> Self {
-        let name = failed.to_text();
-        Self { blocked: true, ..Self::skipped(format_args!("{name} failed"), &format!("see the check {name}")) }
+        Self { blocked: true, ..Self::skipped(format_args!("{failed} failed"), &format!("see the check {failed}")) }
     }
 
     /// Adds a value to the details.
@@ -79,13 +78,11 @@ pub(crate) struct CheckReport {
     pub(crate) hint: Option<String>,
     /// Class of the failure, which determines the exit status.
     #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
+    code: Option<ErrorCode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit: Option<u8>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     detail: Map<String, Value>,
-    #[serde(skip)]
-    failed: Option<ErrorCode>,
 }
 
 impl CheckReport {
@@ -101,7 +98,7 @@ impl CheckReport {
         };
         let Finding { status, message, hint, detail, .. } = finding;
         let hint = hint.map(|hint| printable(&hint));
-        Self { name, status, message: printable(&message), hint, code: None, exit: None, detail, failed: None }
+        Self { name, status, message: printable(&message), hint, code: None, exit: None, detail }
     }
 
     fn failed(name: CheckName, failure: &Failure) -> Self {
@@ -111,10 +108,9 @@ impl CheckReport {
             status: CheckStatus::Fail,
             message: printable(&failure.to_string()),
             hint: failure.hint_text().map(printable),
-            code: Some(code.as_str()),
+            code: Some(code),
             exit: Some(code.exit()),
             detail: Map::new(),
-            failed: Some(code),
         }
     }
 }
@@ -137,11 +133,10 @@ impl DoctorReport {
     /// # Errors
     /// That failure, if any check failed.
     pub(crate) fn verdict(&self) -> Result<(), Failure> {
-        let mut failed = self.checks.iter().filter_map(|check| Some((check, check.failed?)));
+        let mut failed = self.checks.iter().filter_map(|check| Some((check, check.code?)));
         let Some((first, code)) = failed.next() else { return Ok(()) };
-        let more: Vec<_> = failed.map(|(check, _)| check.name.to_text()).collect();
+        let more: Vec<_> = failed.map(|(check, _)| check.name.to_string()).collect();
         let more = if more.is_empty() { String::new() } else { format!("; also failed: {}", more.join(", ")) };
-        Err(Failure::new(code, format_args!("{}: {}{more}", first.name.to_text(), first.message))
-            .hint(first.hint.clone()))
+        Err(Failure::new(code, format_args!("{}: {}{more}", first.name, first.message)).hint(first.hint.clone()))
     }
 }

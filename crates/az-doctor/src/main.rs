@@ -6,8 +6,8 @@ mod context;
 mod finding;
 mod run;
 
-use loader_stage::UnlockState;
+use loader_stage::{StageName, UnlockState};
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Idle, run::run)
+    loader_stage::run(StageName::Doctor, UnlockState::Idle, run::run)
 }

@@ -7,7 +7,7 @@ use crate::finding::{CheckReport, CheckStatus, DoctorReport, Finding};
 use clap::ValueEnum;
 use loader_model::json_pretty;
 use loader_session::ReportRetry;
-use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFailAs, Stage};
 use std::os::unix::ffi::OsStrExt;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
@@ -27,12 +27,12 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         let check = CheckReport::new(name, !cli.only.is_empty(), run_check(name, &context));
         if check.status != CheckStatus::Skipped {
             let (status, message) = (check.status.as_str(), check.message.as_str());
-            stage.step(&name.to_text(), &[("status", status.into()), ("message", message.into())]);
+            stage.step(name.step(), &[("status", status.into()), ("message", message.into())]);
         }
         checks.push(check);
     }
     let report = DoctorReport::new(checks);
-    output.put(&json_pretty(&report).or_fail("report", |_| ErrorCode::Bug)?)?;
+    output.put(&json_pretty(&report).or_fail_as(ErrorCode::Bug, "report")?)?;
     output.commit()?;
     // The report is printed in any case; the exit status is that of the first failed check.
     Ok(report.verdict()?)

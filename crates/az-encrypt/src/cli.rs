@@ -17,7 +17,7 @@ archive that az-load would refuse is refused (65), unless --force is given. A pi
 
 /// Seal a file or a stream: only the holders of a key can open it, and every change is detected
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-encrypt", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// Plaintext; - or no FILE is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]

@@ -6,7 +6,7 @@ use loader_archive::Compression;
 use loader_pack::{Description, PackOptions, pack};
 use loader_pipe::read_full;
 use loader_seal::{Error, Key, Metadata, SealOptions, SealedWriter, seal};
-use loader_stage::{Output, Stage};
+use loader_stage::{Output, Stage, Step};
 use std::io::{Cursor, Read};
 
 /// Number of bytes that show whether the plaintext is compressed.
@@ -79,7 +79,7 @@ fn seal_packed(
 ) -> Result<(), SealError> {
     let start = read_start(input)?;
     if let Some(compression) = Compression::detect(&start) {
-        stage.step("already-compressed", &[("format", compression.as_str().into())]);
+        stage.step(Step::AlreadyCompressed, &[("format", compression.as_str().into())]);
     }
     let Metadata { content_type, name, release, images, .. } = options.metadata.clone();
     let description = Description { content_type, name, release, images };

@@ -5,7 +5,7 @@ use crate::cli::Cli;
 use loader_archive::{
     Archive, ArchiveReader, Compression, DecompressingReader, Error, Event, Expected, Image, may_contain_images,
 };
-use loader_stage::{ErrorCode, Failure, Input, OrFail, Stage};
+use loader_stage::{Coded, ErrorCode, Failure, Input, OrFail, Stage, Step};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -66,10 +66,10 @@ fn from_input(cli: &Cli, stage: &Stage, input: &Input) -> Result<ImageList, Fail
         Ok(Some(archive)) => match archive.images() {
             Ok(images) => {
                 if archive.compressions().any(|compression| compression == Compression::Zstd) {
-                    stage.step("engine-limits", &[("why", "Docker before 23 cannot read zstd layers".into())]);
+                    stage.step(Step::EngineLimits, &[("why", "Docker before 23 cannot read zstd layers".into())]);
                 }
                 let json = to_json(images);
-                stage.step(if json.is_some() { "images-recorded" } else { "images-not-recorded" }, &[]);
+                stage.step(if json.is_some() { Step::ImagesRecorded } else { Step::ImagesNotRecorded }, &[]);
                 return Ok(ImageList { json, input_digest: Some(digest.hash.finalize().into()) });
             }
             Err(error) => Refusal { error, is_image_archive: true },
@@ -80,7 +80,7 @@ fn from_input(cli: &Cli, stage: &Stage, input: &Input) -> Result<ImageList, Fail
     match error {
         Refusal { error: Error::Read(error), .. } => Err(io(error)),
         Refusal { is_image_archive, .. } if cli.output.force || !is_image_archive && !is_declared => {
-            stage.step("images-not-recorded", &[("why", why.into())]);
+            stage.step(Step::ImagesNotRecorded, &[("why", why.into())]);
             Ok(ImageList::default())
         }
         Refusal { error, .. } => {
@@ -173,7 +173,7 @@ impl<R: Read> Read for ChangeDetectingReader<R> {
 fn from_file(stage: &Stage, path: &Path) -> Result<Vec<Image>, Failure> {
     let mut file = stage.input(path)?;
     let text = file.read_all(LIST_MAX)?;
-    Ok(Expected::from_json(&text).or_fail(file.name(), Error::code)?.images)
+    Ok(Expected::from_json(&text).or_fail_at(file.name())?.images)
 }
 
 /// Encodes the list. If it is too long, layers are skipped; if it is still too long, returns

@@ -5,8 +5,8 @@ mod content;
 mod images;
 mod run;
 
-use loader_stage::UnlockState;
+use loader_stage::{StageName, UnlockState};
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Idle, run::run)
+    loader_stage::run(StageName::Encrypt, UnlockState::Idle, run::run)
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
             .hint("stop the process that writes to it, then try again".to_owned()),
         SealError::Seal(Error::Write(cause)) => Failure::io(output.name(), &cause),
         SealError::Seal(Error::Read(cause)) => Failure::io(&place, &cause),
-        SealError::Seal(other) => Failure::new(other.code(), format_args!("{place}: {other}")),
+        SealError::Seal(other) => Failure::at(&place, &other),
     })?;
     output.commit()?;
     Ok(())
@@ -56,7 +56,7 @@ fn check_header_size(cli: &Cli) -> Result<(), Failure> {
     match seal(&mut io::empty(), &mut io::sink(), &keys, &options) {
         Err(error @ Error::Malformed { .. }) => Err(Failure::new(ErrorCode::Usage, error)
             .hint("--comment, --content-type, --name and the keys share the 65536 bytes of the header".to_owned())),
-        outcome => outcome.map(drop).or_fail("", Error::code),
+        outcome => outcome.map(drop).or_fail(),
     }
 }
 
@@ -73,7 +73,7 @@ fn read_keys(cli: &Cli, stage: &Stage) -> Result<Vec<Key>, Failure> {
     }
     let read = |(file, fd)| {
         let line = stage.secret_text(SecretSource::new("key", file, fd))?;
-        Key::parse(&line).or_fail("the key", Error::code)
+        Key::parse(&line).or_fail_at("the key")
     };
     sources.into_iter().map(read).collect()
 }

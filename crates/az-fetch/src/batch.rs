@@ -5,7 +5,7 @@ use crate::context::RunContext;
 use crate::sealed_source::{SealedSource, create_dir};
 use crate::{fragment, resource};
 use loader_model::{EventError, ResourceName, json_line};
-use loader_stage::{Content, ErrorCode, Failure, OrFail, Output, OutputArgs, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFailAs, Output, OutputArgs, Stage};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,7 @@ pub(crate) fn fetch(
                 first_failure.get_or_insert(failure);
             }
         }
-        output_lines.put(&json_line(&record).or_fail("line", |_| ErrorCode::Bug)?)?;
+        output_lines.put(&json_line(&record).or_fail_as(ErrorCode::Bug, "line")?)?;
     }
     output_lines.commit()?;
     let Some(first) = first_failure else { return Ok(()) };

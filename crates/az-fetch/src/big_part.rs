@@ -1,13 +1,12 @@
 //! Writes the big part of a resource, from the cache or the CDN, after its small part.
 
 use crate::cli::Cli;
-use crate::context::{ResourceFetch, cache_failure};
+use crate::context::ResourceFetch;
 use loader_cdn::{
     ByteSource, Cache, CacheEntry, CacheError, CacheLookup, Error, ExpectedPart, ObjectReader, ObjectStore,
     PartialEntry, PreviousEntry, ReadPlan, ResumePoint, SmallPartContext, transfer,
 };
-use loader_session::cdn_failure;
-use loader_stage::{ErrorCode, Failure, Output};
+use loader_stage::{Coded, ErrorCode, Failure, OrFail, Output, Step};
 use std::io;
 use std::path::Path;
 
@@ -37,21 +36,21 @@ impl ResourceFetch<'_> {
             return Err(self.not_exportable());
         }
         if self.run.cli.is_offline() {
-            let entry = self.cache()?.intact_entry(self.name, &part.expected).map_err(|error| cache_failure(&error))?;
+            let entry = self.cache()?.intact_entry(self.name, &part.expected).or_fail()?;
             let entry = entry.filter(|_| cache.is_some()).ok_or_else(|| self.not_cached("big part"))?;
             return self.read_cache(part, entry, output);
         }
         match cache.map(|dir| self.lookup(dir, &part.expected)).transpose()?.flatten() {
             Some(CacheLookup::Hit(entry)) => {
-                self.run.stage.step("cache-hit", &[("size", entry.size().into())]);
+                self.run.stage.step(Step::CacheHit, &[("size", entry.size().into())]);
                 self.read_cache(part, entry, output)
             }
             Some(CacheLookup::Miss { partial, previous }) => {
                 match previous {
                     PreviousEntry::Absent => {}
-                    PreviousEntry::Stale(size) => self.run.stage.step("cache-stale", &[("size", size.into())]),
+                    PreviousEntry::Stale(size) => self.run.stage.step(Step::CacheStale, &[("size", size.into())]),
                     PreviousEntry::Damaged(moved_to) => {
-                        self.run.stage.step("cache-damaged", &[("moved_to", moved_to.into())])
+                        self.run.stage.step(Step::CacheDamaged, &[("moved_to", moved_to.into())])
                     }
                 }
                 self.read_cdn(part, Some(partial), output)
@@ -71,7 +70,7 @@ impl ResourceFetch<'_> {
             ErrorCode::Temporary => Err(error),
             _ => self.disable_cache(error).map(|()| None),
         };
-        lookup.map(Some).or_else(without_cache).map_err(|error| cache_failure(&error))
+        lookup.map(Some).or_else(without_cache).or_fail()
     }
 
     fn read_cache(&self, part: &BigPart<'_>, mut entry: CacheEntry, output: &mut Output) -> Result<(), Failure> {
@@ -90,7 +89,7 @@ impl ResourceFetch<'_> {
         let object = self.open_missing(&store, part, partial.as_mut())?;
         // Remove the previous release only now that the new one is available.
         if let Some(size) = partial.as_ref().and_then(|partial| partial.make_room(output_len)) {
-            self.run.stage.step("cache-room", &[("removed", size.into())]);
+            self.run.stage.step(Step::CacheRoom, &[("removed", size.into())]);
         }
         let size = object.as_ref().map_or(part.expected.size.unwrap_or_default(), ObjectReader::size);
         let mut detail = vec![("size", size.into())];
@@ -98,7 +97,7 @@ impl ResourceFetch<'_> {
         if resumed_at > 0 {
             detail.push(("resumed_at", resumed_at.into()));
         }
-        self.run.stage.step("big-part", &detail);
+        self.run.stage.step(Step::BigPart, &detail);
         match partial {
             Some(partial) if resumed_at > 0 => self.resume(&store, part, (partial, object), output),
             partial => self.stream_object(part, (partial, object), output),
@@ -125,7 +124,7 @@ impl ResourceFetch<'_> {
         match (written, partial) {
             (Ok(()), Some(partial)) => {
                 let stored = self.commit(partial, part)?.map(drop).or_else(|error| self.disable_cache(error));
-                stored.map_err(|error| cache_failure(&error))
+                stored.or_fail()
             }
             (Ok(()), None) if part.expected.sha256.is_none() => {
                 self.cache_small_part(part.sealed, &SmallPartContext::BigPartElsewhere)
@@ -155,7 +154,7 @@ impl ResourceFetch<'_> {
         self.run.stage.progress().set_total(self.run.fetched_len + part.total());
         loop {
             let resumed_at = partial.resume_point().offset;
-            let mut resumed = partial.resumed_bytes().map_err(|error| cache_failure(&error))?;
+            let mut resumed = partial.resumed_bytes().or_fail()?;
             let mut sources: Vec<&mut dyn ByteSource> = vec![&mut resumed];
             sources.extend(object.as_mut().map(|object| object as &mut dyn ByteSource));
             let sink = &mut self.run.stage.progress().count(io::sink());
@@ -165,28 +164,28 @@ impl ResourceFetch<'_> {
             let error = match transferred {
                 Ok(_) => match self.commit(partial, part)? {
                     Ok(mut entry) => {
-                        self.run.stage.step("cache-checked", &[("size", entry.size().into())]);
+                        self.run.stage.step(Step::CacheChecked, &[("size", entry.size().into())]);
                         return self.write_parts(part, &mut [&mut entry], &mut |_| Ok(()), output);
                     }
                     Err(error) => error,
                 },
                 Err(Error::Mismatch { .. }) if resumed_at > 0 => {
-                    self.run.stage.step("cache-damaged", &[("size", resumed_at.into())]);
-                    partial.restart().map_err(|error| cache_failure(&error))?;
+                    self.run.stage.step(Step::CacheDamaged, &[("size", resumed_at.into())]);
+                    partial.restart().or_fail()?;
                     object = self.open_missing(store, part, Some(&mut partial))?;
                     continue;
                 }
                 Err(error @ Error::Mismatch { .. }) => {
                     partial.discard();
-                    return Err(cdn_failure(&error));
+                    return Err(Failure::of(&error));
                 }
                 Err(Error::Cache(error)) => {
                     drop(partial);
                     error
                 }
-                Err(error) => return Err(cdn_failure(&error)),
+                Err(error) => return Err(Failure::of(&error)),
             };
-            self.disable_cache(error).map_err(|error| cache_failure(&error))?;
+            self.disable_cache(error).or_fail()?;
             return self.read_cdn(part, None, output);
         }
     }
@@ -218,7 +217,7 @@ impl ResourceFetch<'_> {
             Some(_) => "free some space, or use a directory on a larger disk with --export",
             None => "free some space, or run without --cache-dir",
         };
-        checked.map_err(|error| cache_failure(&error).hint(hint.to_owned()))
+        checked.map_err(|error| Failure::of(&error).hint(hint.to_owned()))
     }
 
     /// Opens the object at its first missing byte and checks split id and size. Returns `None` if
@@ -264,13 +263,13 @@ impl ResourceFetch<'_> {
         let get = |start: &ResumePoint| store.get(self.name, self.read_plan(), start, expected, self.run.notify);
         let object = match (get(&start), &mut partial) {
             (Err(Error::Changed { .. }), Some(partial)) if start.offset > 0 => {
-                self.run.stage.step("cache-stale", &[("size", start.offset.into())]);
-                partial.restart().map_err(|error| Failure::new(error.code(), error))?;
+                self.run.stage.step(Step::CacheStale, &[("size", start.offset.into())]);
+                partial.restart().or_fail()?;
                 get(&ResumePoint::default())
             }
             (opened, _) => opened,
         };
-        let object = object.map_err(|error| cdn_failure(&error))?;
+        let object = object.or_fail()?;
         if let Some(partial) = partial {
             partial.set_etag(object.etag());
         }
@@ -290,7 +289,7 @@ impl ResourceFetch<'_> {
         let unknown = ExpectedPart::default();
         match store.get(self.name, self.read_plan(), &ResumePoint::default(), &unknown, self.run.notify) {
             Ok(mut object) => {
-                self.run.stage.step("big-part", &[("size", object.size().into())]);
+                self.run.stage.step(Step::BigPart, &[("size", object.size().into())]);
                 let expected = ExpectedPart { size: Some(object.size()), sha256: None };
                 self.write_parts(
                     &BigPart { small, sealed: &[], expected, split_id: None },
@@ -300,7 +299,7 @@ impl ResourceFetch<'_> {
                 )
             }
             Err(Error::NotFound { .. }) => self.write_small(small, small.len() as u64, output),
-            Err(error) => Err(cdn_failure(&error)),
+            Err(error) => Err(Failure::of(&error)),
         }
     }
 
@@ -316,7 +315,7 @@ impl ResourceFetch<'_> {
         let transferred = transfer(&self.name.big_key(), big, &part.expected, keep, sink);
         transferred.map(drop).map_err(|error| match &error {
             Error::Output(error) => Failure::io(output.name(), error),
-            error => cdn_failure(error),
+            error => Failure::of(error),
         })
     }
 
@@ -328,7 +327,7 @@ impl ResourceFetch<'_> {
                 .hint("use --cdn-file PATH or AZ_CDN_FILE with the output of az-cdn-creds".to_owned())
         })?;
         let http = self.run.cli.api.http.agent(self.run.stage)?;
-        ObjectStore::new(cdn, http).map_err(|error| cdn_failure(&error))
+        ObjectStore::new(cdn, http).or_fail()
     }
 
     fn read_plan(&self) -> ReadPlan {

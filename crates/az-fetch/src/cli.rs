@@ -15,7 +15,7 @@ Examples:
 
 /// Fetch a resource, complete and verified: small part from the API, big part from cache or CDN
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-fetch", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// DIR/NAME of a resource; or key-fragment; or list, with a DIR or without (JSON lines)
     #[arg(value_name = "NAME", required = true)]

@@ -6,7 +6,7 @@ use loader_cdn::{Cache, CacheError, ExpectedPart, SmallPartContext};
 use loader_http::Notify;
 use loader_model::{CdnCredentials, PartsReceipt, ResourceName, User};
 use loader_session::{DeviceIdentity, seal_kind};
-use loader_stage::{ErrorCode, Failure, Output, Stage};
+use loader_stage::{ErrorCode, Failure, OrFail, Output, Stage, Step};
 use std::io::Write;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -47,7 +47,7 @@ impl ResourceFetch<'_> {
 
     /// Opens the directory of the cache or export.
     pub(crate) fn cache(&self) -> Result<Cache, Failure> {
-        Cache::open(self.cache_dir()).map_err(|error| cache_failure(&error))
+        Cache::open(self.cache_dir()).or_fail()
     }
 
     fn cache_dir(&self) -> &Path {
@@ -60,12 +60,12 @@ impl ResourceFetch<'_> {
         let lock_wait = self.run.stage.lock_wait()?;
         let stored = Cache::open(dir)
             .and_then(|cache| cache.store_small_part(self.name, sealed, context, &|file| lock_wait.wait(file)));
-        stored.or_else(|error| self.disable_cache(error)).map_err(|error| cache_failure(&error))
+        stored.or_else(|error| self.disable_cache(error)).or_fail()
     }
 
     /// Returns the small part, sealed for this user and device, that an earlier run stored.
     pub(crate) fn cached_small_part(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let small = self.cache()?.small_part(self.name, RESOURCE_MAX).map_err(|error| cache_failure(&error))?;
+        let small = self.cache()?.small_part(self.name, RESOURCE_MAX).or_fail()?;
         small.map(Zeroizing::new).ok_or_else(|| self.not_cached("small part"))
     }
 
@@ -88,11 +88,7 @@ impl ResourceFetch<'_> {
         if self.run.cli.export.is_some() {
             return Err(error);
         }
-        self.run.stage.step("cache-off", &[("reason", error.to_string().into())]);
+        self.run.stage.step(Step::CacheOff, &[("reason", error.to_string().into())]);
         Ok(())
     }
-}
-
-pub(crate) fn cache_failure(error: &CacheError) -> Failure {
-    Failure::new(error.code(), error)
 }

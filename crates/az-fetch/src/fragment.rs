@@ -3,7 +3,7 @@
 use crate::sealed_source::{SealedSource, create_fragment_file};
 use loader_seal::device::SealedKind;
 use loader_session::{DeviceIdentity, is_sealed};
-use loader_stage::{ErrorCode, Failure, Stage};
+use loader_stage::{ErrorCode, Failure, Stage, Step};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -32,7 +32,7 @@ pub(crate) fn fetch(
         (false, Some(_)) => "text",
         (false, None) => "raw",
     };
-    stage.step(LABEL, &[("form", form.into())]);
+    stage.step(Step::KeyFragment, &[("form", form.into())]);
     Ok(line.unwrap_or(bytes))
 }
 

@@ -9,8 +9,8 @@ mod resource;
 mod run;
 mod sealed_source;
 
-use loader_stage::UnlockState;
+use loader_stage::{StageName, UnlockState};
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::DownloadingKey, run::run)
+    loader_stage::run(StageName::Fetch, UnlockState::DownloadingKey, run::run)
 }

@@ -9,7 +9,7 @@ use loader_model::{PartsReceipt, ResourceName};
 use loader_seal::Header;
 use loader_seal::parts::split_id;
 use loader_session::{is_sealed, seal_kind};
-use loader_stage::{ErrorCode, Failure, OrFail, Output};
+use loader_stage::{ErrorCode, Failure, OrFail, Output, Step};
 use zeroize::Zeroizing;
 
 /// Maximum number of restarts after the resource was replaced.
@@ -59,7 +59,7 @@ impl ResourceFetch<'_> {
             if self.run.cli.is_offline() || !is_replaced || restarts == RESTARTS_MAX || !output.restart()? {
                 return Err(failure);
             }
-            let report_restart = || self.run.stage.step("start-over", &[("reason", failure.to_string().into())]);
+            let report_restart = || self.run.stage.step(Step::StartOver, &[("reason", failure.to_string().into())]);
             let next = if failure.code() == ErrorCode::Changed {
                 report_restart();
                 // A push publishes the small part after the big part.
@@ -82,7 +82,7 @@ impl ResourceFetch<'_> {
     fn write(&self, published: &Published, output: &mut Output) -> Result<(), Failure> {
         let (sealed, published) = (&published.sealed[..], &published.opened[..]);
         let (small, info) = self.parse_small_part(published)?;
-        self.run.stage.step("small-part", &[("size", small.len().into())]);
+        self.run.stage.step(Step::SmallPart, &[("size", small.len().into())]);
         let without_big = self.run.cli.part.is_small();
         let small = match self.run.cli.part {
             PartSelection::Big => &[],
@@ -134,7 +134,7 @@ impl ResourceFetch<'_> {
         if !is_sealed(published) {
             return Ok((published, BigPartInfo::Absent));
         }
-        let header = Header::read(&mut &*published).or_fail(label, |error| error.code())?;
+        let header = Header::read(&mut &*published).or_fail_at(label)?;
         let info = match header.sealed_len().map(|len| len.checked_sub(published.len() as u64)) {
             Some(Some(0) | None) => BigPartInfo::Absent,
             Some(size) => BigPartInfo::Present { expected: ExpectedPart { size, sha256: None }, split_id: None },

@@ -7,8 +7,8 @@ use crate::sealed_source::{self, SealedSource};
 use crate::{fragment, resource};
 use loader_api::Session;
 use loader_model::json_line;
-use loader_session::{DeviceIdentity, ReportRetry, api_failure, open_session, read_token};
-use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
+use loader_session::{DeviceIdentity, ReportRetry, open_session, read_token};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, OrFailAs, Stage};
 use std::path::Path;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
@@ -70,8 +70,8 @@ fn list(cli: &Cli, stage: &Stage, session: &mut Session<'_>, dir: Option<&Reques
         _ => "",
     };
     let listed = session.call(|client, token| client.list(token, dir, None));
-    for resource in listed.map_err(|error| api_failure(&error))? {
-        output.put(&json_line(&resource).or_fail("list", |_| ErrorCode::Bug)?)?;
+    for resource in listed.or_fail()? {
+        output.put(&json_line(&resource).or_fail_as(ErrorCode::Bug, "list")?)?;
     }
     output.commit()
 }

@@ -2,10 +2,9 @@
 
 use loader_api::{RESOURCE_MAX, Session};
 use loader_model::{ResourceName, User};
-use loader_session::{DeviceIdentity, api_failure};
-use loader_stage::{Content, ErrorCode, Failure, OrFail, Output, Stage};
+use loader_session::DeviceIdentity;
+use loader_stage::{Content, ErrorCode, Failure, OrFail, OrFailAs, Output, Stage};
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -55,9 +54,7 @@ impl SealedSource<'_> {
     /// Returns the server's key fragment as the API sent it.
     pub(crate) fn key_fragment(&mut self, stage: &Stage) -> Result<Zeroizing<Vec<u8>>, Failure> {
         match self {
-            Self::Api(session) => {
-                session.call(|client, token| client.key_fragment(token)).map_err(|error| api_failure(&error))
-            }
+            Self::Api(session) => session.call(|client, token| client.key_fragment(token)).or_fail(),
             Self::Cache { .. } => Err(Failure::new(ErrorCode::NotFound, "the key fragment is never cached")),
             Self::Export { dir, .. } => stage.input(&dir.join(FRAGMENT))?.read_all(RESOURCE_MAX as usize),
         }
@@ -90,7 +87,7 @@ pub(crate) fn prepare_export(stage: &Stage, dir: &Path, mut user: User) -> Resul
     }
     user.expires = None;
     let mut output = Output::file(&path, Content::Text)?;
-    let mut line = serde_json::to_vec(&Manifest { export: 1, user }).or_fail(path.display(), |_| ErrorCode::Bug)?;
+    let mut line = serde_json::to_vec(&Manifest { export: 1, user }).or_fail_as(ErrorCode::Bug, path.display())?;
     line.push(b'\n');
     output.put(&line)?;
     output.commit()
@@ -103,7 +100,7 @@ pub(crate) fn create_fragment_file(dir: &Path) -> Result<Output, Failure> {
 
 /// Creates the directory `path` and its parents.
 pub(crate) fn create_dir(path: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(path).or_fail(path.display(), |_: &io::Error| ErrorCode::CannotCreate)
+    std::fs::create_dir_all(path).or_fail_as(ErrorCode::CannotCreate, path.display())
 }
 
 fn read_manifest(stage: &Stage, dir: &Path) -> Result<Manifest, Failure> {

@@ -15,7 +15,7 @@ machine id are part of the id, but not enough for one.";
 
 /// Print the hardware id of this device, which sealed answers are bound to: 64 hexadecimal digits
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-hwid", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// List the sources as JSON instead, with the reason if unused; no serials
     #[arg(long, conflicts_with_all = ["enroll", "card"])]

@@ -2,9 +2,9 @@
 
 use crate::cli::Cli;
 use crate::explain::Explanation;
-use loader_device::{Card, CardError, Error, HardwareMismatch, Inventory, id_from_text};
+use loader_device::{Card, Inventory, id_from_text};
 use loader_model::json_pretty;
-use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, OrFailAs, Stage};
 use std::path::Path;
 
 /// Longest file with a hardware id or a card, in bytes.
@@ -15,13 +15,13 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     stage.begin();
     if cli.explain {
         let inventory = Inventory::read(&cli.sysroot);
-        let list = json_pretty(&Explanation::new(&inventory)).or_fail("list", |_| ErrorCode::Bug)?;
+        let list = json_pretty(&Explanation::new(&inventory)).or_fail_as(ErrorCode::Bug, "list")?;
         output.put(&list)?;
         output.commit()?;
         // The list is printed in any case; the exit status shows whether a pipeline gets an id.
         match &cli.hwid_file {
             Some(path) => read_id(stage, path).map(drop)?,
-            None => inventory.id().map(drop).map_err(|error| id_failure(&error))?,
+            None => inventory.id().map(drop).or_fail()?,
         }
         return Ok(());
     }
@@ -34,24 +34,25 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 fn id(cli: &Cli, stage: &Stage) -> Result<[u8; 32], Failure> {
     if let Some(path) = &cli.card {
         let card = read_card(stage, path)?;
-        card.check(&Inventory::read(&cli.sysroot)).map_err(|error| mismatch_failure(&error))?;
+        card.check(&Inventory::read(&cli.sysroot)).or_fail()?;
     }
     match &cli.hwid_file {
         Some(path) => read_id(stage, path),
-        None => Inventory::read(&cli.sysroot).id().map_err(|error| id_failure(&error)),
+        None => Inventory::read(&cli.sysroot).id().or_fail(),
     }
 }
 
 /// Makes a card. Fails on a device without an id, for which a card is of no use.
 fn enroll(inventory: &Inventory) -> Result<Card, Failure> {
-    inventory.id().map_err(|error| id_failure(&error))?;
-    Card::enroll(inventory).or_fail("", card_code)
+    inventory.id().or_fail()?;
+    Card::enroll(inventory).or_fail()
 }
 
+// loader-session reads the same two files, but a filter without a network cannot link it.
 fn read_card(stage: &Stage, path: &Path) -> Result<Card, Failure> {
     let mut input = stage.input(path)?;
     let json = input.read_text(FILE_MAX)?;
-    Card::from_json(&json).or_fail(input.name(), card_code)
+    Card::from_json(&json).or_fail_at(input.name())
 }
 
 fn read_id(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
@@ -64,18 +65,5 @@ fn read_id(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
 }
 
 fn id_line(id: &[u8; 32]) -> Vec<u8> {
-    let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{digits}\n").into_bytes()
-}
-
-fn id_failure(error: &Error) -> Failure {
-    Failure::new(ErrorCode::from_name(error.code()), error).hint(error.hint().to_owned())
-}
-
-fn mismatch_failure(error: &HardwareMismatch) -> Failure {
-    Failure::new(ErrorCode::from_name(error.code()), error).hint(error.hint().to_owned())
-}
-
-fn card_code(error: &CardError) -> ErrorCode {
-    ErrorCode::from_name(error.code())
+    format!("{}\n", hex::encode(id)).into_bytes()
 }

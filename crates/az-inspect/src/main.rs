@@ -7,7 +7,9 @@ mod report;
 use loader_model::{PartsReceipt, json_line};
 use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Header, Key};
-use loader_stage::{Content, ErrorCode, Failure, KeyArgs, OrFail, OutputArgs, Stage, StageArgs, UnlockState};
+use loader_stage::{
+    Content, ErrorCode, Failure, KeyArgs, OrFail, OutputArgs, Stage, StageArgs, StageName, UnlockState,
+};
 use packed::PackedReport;
 use parts::PartsReport;
 use report::HeaderReport;
@@ -23,7 +25,7 @@ Examples:
 
 /// Print the header of a sealed file as JSON; without a key, it is not verified
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-inspect", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 // The header can be printed without a key or with the wrong one in AZ_KEY_FILE, so the variable is ignored.
 #[command(mut_arg("key_file", |arg| arg.env(None)))]
 struct Cli {
@@ -48,7 +50,7 @@ impl AsRef<StageArgs> for Cli {
 }
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Idle, run)
+    loader_stage::run(StageName::Inspect, UnlockState::Idle, run)
 }
 
 fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
@@ -76,25 +78,25 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         Err(error) if error.is_empty_input() && is_pipe => {
             return Err(Failure::no_input("sealed stream", &place).into());
         }
-        header => header.or_fail(&place, loader_seal::Error::code)?,
+        header => header.or_fail_at(&place)?,
     };
-    let parts = PartsReport::read(receipt, &header, sealed, file_len).or_fail(&place, loader_seal::Error::code)?;
+    let parts = PartsReport::read(receipt, &header, sealed, file_len).or_fail_at(&place)?;
     let report = match key {
         Some(line) => {
-            let key = Key::parse(&line).or_fail("the key", loader_seal::Error::code)?;
-            let unlocked = header.unlock(&[key]).or_fail(&place, loader_seal::Error::code);
+            let key = Key::parse(&line).or_fail_at("the key")?;
+            let unlocked = header.unlock(&[key]).or_fail_at(&place);
             let unlocked = unlocked.map_err(|failure| failure.hint(interrupted))?;
             if let Some(parts) = &parts {
                 parts.check(unlocked.header(), &place)?;
             }
             let packed = match parts.is_none() && input.is_from_start() {
-                true => PackedReport::read(&unlocked, input.file()).or_fail(&place, loader_seal::Error::code)?,
+                true => PackedReport::read(&unlocked, input.file()).or_fail_at(&place)?,
                 false => PackedReport::default(),
             };
             HeaderReport::new(unlocked.header(), unlocked.metadata(), parts, file_len, Some(packed))
         }
         None => {
-            let metadata = header.unverified_metadata().or_fail(&place, loader_seal::Error::code)?;
+            let metadata = header.unverified_metadata().or_fail_at(&place)?;
             HeaderReport::new(&header, &metadata, parts, file_len, None)
         }
     };

@@ -53,7 +53,7 @@ impl StatementReport {
         Self {
             release_id: statement.release_id().to_string(),
             content_size: statement.content_len(),
-            content_sha256: statement.content_digest().iter().map(|byte| format!("{byte:02x}")).collect(),
+            content_sha256: hex::encode(statement.content_digest()),
             piece_size: statement.piece_len(),
             packed_size,
         }

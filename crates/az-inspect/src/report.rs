@@ -84,7 +84,7 @@ impl HeaderReport {
             suite: header.suite().name(),
             segment_size: header.segment_len(),
             header_size: header.as_bytes().len(),
-            file_id: header.file_id().iter().map(|byte| format!("{byte:02x}")).collect(),
+            file_id: hex::encode(header.file_id()),
             plaintext_size: header.plaintext_len(),
             sealed_size,
             file_size,

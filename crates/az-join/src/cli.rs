@@ -11,7 +11,7 @@ Examples:
 
 /// Join fragments to their key, or two parts to their sealed file
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-join", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// File with one or more fragments; - or no FILE is standard input
     #[arg(value_name = "FILE")]

@@ -1,7 +1,7 @@
 //! Joining fragments to a key.
 
 use crate::cli::Cli;
-use loader_seal::fragment::{Fragment, SetCard, SetCardError, join};
+use loader_seal::fragment::{Fragment, SetCard, join};
 use loader_seal::{Error, Key};
 use loader_stage::{Content, ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::path::Path;
@@ -37,7 +37,7 @@ fn join_fragments(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
             Failure::new(ErrorCode::Malformed, format_args!("{name}: not text"))
                 .hint("use --raw-sha256 for a fragment without text form".to_owned())
         })?;
-        let found = Fragment::parse_all(text).or_fail(&name, Error::code)?;
+        let found = Fragment::parse_all(text).or_fail_at(&name)?;
         sources.extend(found.iter().map(|_| name.clone()));
         fragments.extend(found.iter().cloned());
     }
@@ -45,18 +45,18 @@ fn join_fragments(cli: &Cli, stage: &Stage) -> Result<Key, Failure> {
     stage.begin();
     if let Some(card) = card {
         for (fragment, source) in fragments.iter().zip(&sources) {
-            let checked = card.check(fragment).or_fail(source, SetCardError::code);
+            let checked = card.check(fragment).or_fail_at(source);
             checked.map_err(|failure| failure.hint(describe(&fragments, &sources)))?;
         }
     }
     let key = join(&fragments).map_err(Error::from);
-    key.or_fail("", Error::code).map_err(|failure| failure.hint(describe(&fragments, &sources)))
+    key.or_fail().map_err(|failure| failure.hint(describe(&fragments, &sources)))
 }
 
 fn read_card(stage: &Stage, path: &Path) -> Result<SetCard, Failure> {
     let mut input = stage.input(path)?;
     let json = input.read_text(SetCard::LEN_MAX)?;
-    SetCard::from_json(&json).or_fail(input.name(), SetCardError::code)
+    SetCard::from_json(&json).or_fail_at(input.name())
 }
 
 fn fragment_source(path: &Path) -> SecretSource<'_> {

@@ -4,10 +4,10 @@ mod cli;
 mod fragments;
 mod parts;
 
-use loader_stage::{Stage, UnlockState};
+use loader_stage::{Stage, StageName, UnlockState};
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::DownloadingKey, run)
+    loader_stage::run(StageName::Join, UnlockState::DownloadingKey, run)
 }
 
 fn run(cli: &cli::Cli, stage: &Stage) -> anyhow::Result<()> {

@@ -42,7 +42,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         Err(error) if error.is_empty_input() && !small.is_seekable() => {
             Err(Failure::no_input("small part", &small_name))
         }
-        outcome => outcome.or_fail(format_args!("{small_name} and {big_name}"), Error::code).map_err(add_order_hint),
+        outcome => outcome.or_fail_at(format_args!("{small_name} and {big_name}")).map_err(add_order_hint),
     }?;
     for receipt in &receipts {
         check_digest(&small_name, &digest.small, &receipt.small)?;

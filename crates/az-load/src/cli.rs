@@ -1,7 +1,7 @@
 //! The command line of az-load.
 
 use loader_archive::{Platform, Reference};
-use loader_stage::{OutputArgs, StageArgs};
+use loader_stage::{Named, OutputArgs, StageArgs, StageName};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ previous stage was killed; 76 the engine refused; the status of the previous sta
 
 /// Load an archive of images into the container engine: all of it or nothing
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-load", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// Docker or OCI archive, plain, gzip or zstd; - or nothing is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
@@ -35,7 +35,7 @@ pub(crate) struct Cli {
 
     /// Stage in AZ_RUN_DIR that must have ended well [default: az-decrypt]
     #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage_name, conflicts_with_all = ["producer", "present"])]
-    pub(crate) after: Option<String>,
+    pub(crate) after: Option<Named<StageName>>,
 
     /// Refuse an archive whose images are not exactly those that az-inspect printed in FILE
     #[arg(long, value_name = "FILE")]

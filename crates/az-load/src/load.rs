@@ -1,15 +1,15 @@
 //! The gate: layers pass as they arrive, what names the images waits for the verdict.
 
-use crate::present::{self, failure};
+use crate::present;
 use crate::target::LoadTarget;
 use crate::upstream::Upstream;
 use loader_archive::{
-    Archive, ArchiveReader, CommitRecord, DecompressingReader, Error as ArchiveError, Event, Expected, Image,
-    LayerNames, LayerWriter, PlatformChoice, Reference, Selected, SkipLayers, compare,
+    Archive, ArchiveReader, CommitRecord, Compression, DecompressingReader, Error as ArchiveError, Event, Expected,
+    Image, LayerNames, LayerWriter, PlatformChoice, Reference, Selected, SkipLayers, compare,
 };
 use loader_engine::{Engine, Error as EngineError, Found, Listing, Progress, Target};
-use loader_model::printable;
-use loader_stage::{ErrorCode, Failure, Stage};
+use loader_model::{Coded, printable};
+use loader_stage::{ErrorCode, Failure, OrFail, Stage, Step};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ impl Load<'_> {
         let layout = self.target.layout(&selected);
         let record = CommitRecord::new(&selected, layout, &self.names).map_err(|error| self.archive_failure(&error))?;
         self.stage.step(
-            "verdict",
+            Step::Verdict,
             &[
                 ("upstream", ending.as_str().into()),
                 ("images", record.images.len().into()),
@@ -78,22 +78,22 @@ impl Load<'_> {
         let mut target = match target {
             Some(target) => target,
             // Every layer was skipped.
-            None => self.target.open().map_err(failure)?,
+            None => self.target.open().or_fail()?,
         };
         let Some(engine) = self.target.engine() else {
             self.stage.begin_commit();
             let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
-            return committed.map(|()| found_without_engine(record.images)).map_err(failure);
+            return committed.map(|()| found_without_engine(record.images)).or_fail();
         };
-        let before = engine.list().map_err(failure)?;
-        let kept = engine.keep_replaced(&before, &record.images).map_err(failure)?;
+        let before = engine.list().or_fail()?;
+        let kept = engine.keep_replaced(&before, &record.images).or_fail()?;
         self.stage.begin_commit();
         let committed = target.send(&record.bytes).and_then(|()| self.commit(target, &record.images));
         let outcome = self.check(committed, engine, &record.images);
         let outcome = outcome.map_err(|cause| undo(engine, &before, &record.images, cause));
         let left = engine.release(kept);
         if !left.is_empty() {
-            self.stage.step("temporary-names", &[("names", left.join(", ").into())]);
+            self.stage.step(Step::TemporaryNames, &[("names", left.join(", ").into())]);
         }
         outcome
     }
@@ -114,8 +114,8 @@ impl Load<'_> {
             };
             writer.write(&event, &mut |bytes| target.send(bytes))?;
             let (step, name, size) = match event {
-                Event::LayerEnds { name, size } => ("layer-sent", name, size),
-                Event::LayerSkipped { name, size } => ("layer-skipped", name, size),
+                Event::LayerEnds { name, size } => (Step::LayerSent, name, size),
+                Event::LayerSkipped { name, size } => (Step::LayerSkipped, name, size),
                 Event::LayerBegins { .. } | Event::LayerBytes(_) => return Ok(()),
             };
             layers += 1;
@@ -129,8 +129,10 @@ impl Load<'_> {
         })?;
         // Until here it waited for the previous stage.
         self.stage.begin();
-        if let Some(program) = input.compression() {
-            self.stage.step(program, &[]);
+        match input.compression() {
+            Some(Compression::Gzip) => self.stage.step(Step::Gzip, &[]),
+            Some(Compression::Zstd) => self.stage.step(Step::Zstd, &[]),
+            Some(Compression::Other(_)) | None => {}
         }
         loop {
             let read = input.read(&mut buffer).inspect_err(|error| {
@@ -158,7 +160,7 @@ impl Load<'_> {
     fn report(&self, archive: &Archive, selected: &[Selected<'_>]) {
         if archive.skipped > 0 {
             let detail = [("layers", archive.skipped.into()), ("bytes", archive.skipped_len.into())];
-            self.stage.step("layers-skipped", &detail);
+            self.stage.step(Step::LayersSkipped, &detail);
         }
         let own = self.target.own_platform();
         for one in selected {
@@ -166,7 +168,7 @@ impl Load<'_> {
             if !one.other_platforms.is_empty() {
                 let others: Vec<String> = one.other_platforms.iter().map(ToString::to_string).collect();
                 let detail = [("image", image.clone().into()), ("skipped", printable(&others.join(", ")).into())];
-                self.stage.step("platforms", &detail);
+                self.stage.step(Step::Platforms, &detail);
             }
             let PlatformChoice::Engine(own) = &own else { continue };
             let runs = one.platforms().any(|platform| platform.is_unknown() || platform.fit(own).is_some());
@@ -174,7 +176,7 @@ impl Load<'_> {
                 let platform = printable(&platform.to_string());
                 let detail =
                     [("image", image.into()), ("platform", platform.into()), ("engine", own.to_string().into())];
-                self.stage.step("other-platform", &detail);
+                self.stage.step(Step::OtherPlatform, &detail);
             }
         }
     }
@@ -183,7 +185,7 @@ impl Load<'_> {
     /// failure is the one to report.
     fn first_cause(&mut self, fault: Fault, is_at_end: bool) -> Failure {
         match fault {
-            Fault::Engine(error) => failure(error),
+            Fault::Engine(error) => Failure::of(&error),
             Fault::Archive(error) => {
                 let upstream =
                     if is_at_end { self.upstream.wait_for_exit().err() } else { self.upstream.known_failure() };
@@ -193,19 +195,18 @@ impl Load<'_> {
     }
 
     fn archive_failure(&self, error: &ArchiveError) -> Failure {
-        let failure = Failure::new(error.code(), format_args!("{}: {error}; nothing was loaded", self.place));
-        failure.hint(error.hint().map(str::to_owned))
+        Failure::new(error.code(), format_args!("{}: {error}; nothing was loaded", self.place)).hint(error.hint())
     }
 
     fn commit(&self, target: Target, images: &[Image]) -> Result<(), EngineError> {
         let layers: BTreeSet<_> =
             images.iter().flat_map(|image| &image.layers).filter_map(|layer| layer.diff_id.as_deref()).collect();
-        self.stage.layers("unpacking", 0, layers.len());
+        self.stage.layers(Step::Unpacking, 0, layers.len());
         let mut begun = 0;
         target.commit(|progress| {
             // The engine names a layer when it begins with it.
             if let Progress::Layer(_) = progress {
-                self.stage.layers("unpacking", begun, layers.len().max(begun));
+                self.stage.layers(Step::Unpacking, begun, layers.len().max(begun));
                 begun += 1;
             }
         })
@@ -229,7 +230,7 @@ impl Load<'_> {
             Err(error) => error,
         };
         if matches!(error, EngineError::Gone { .. } | EngineError::Silent { .. }) {
-            self.stage.step("answer-lost", &[]);
+            self.stage.step(Step::AnswerLost, &[]);
             let start = Instant::now();
             while start.elapsed() < CONFIRM_TIMEOUT {
                 if let Ok(Ok(found)) = present::check_all(engine, images) {
@@ -237,9 +238,9 @@ impl Load<'_> {
                 }
                 std::thread::sleep(CONFIRM_INTERVAL);
             }
-            return Err(failure(error).hint("it may still be loading: run this again later".to_owned()));
+            return Err(Failure::of(&error).hint("it may still be loading: run this again later".to_owned()));
         }
-        Err(failure(error))
+        Err(Failure::of(&error))
     }
 }
 

@@ -8,8 +8,8 @@ mod run;
 mod target;
 mod upstream;
 
-use loader_stage::UnlockState;
+use loader_stage::{StageName, UnlockState};
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::LoadingImages, run::run)
+    loader_stage::run(StageName::Load, UnlockState::LoadingImages, run::run)
 }

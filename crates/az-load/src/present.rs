@@ -1,8 +1,8 @@
 //! Which images are there, and the report about them.
 
 use loader_archive::Image;
-use loader_engine::{Absence, Engine, Error, Found};
-use loader_stage::{ErrorCode, Failure, Output};
+use loader_engine::{Absence, Engine, Found};
+use loader_stage::{ErrorCode, Failure, OrFail, OrFailAs, Output};
 use serde::Serialize;
 
 /// The output of az-load.
@@ -17,10 +17,10 @@ struct Report<'a> {
 /// # Errors
 /// Those of the engine.
 pub(crate) fn check_all(engine: &Engine, images: &[Image]) -> Result<Result<Vec<Found>, Absence>, Failure> {
-    let listing = engine.list().map_err(failure)?;
+    let listing = engine.list().or_fail()?;
     let mut all: Vec<Found> = Vec::with_capacity(images.len());
     for image in images {
-        match engine.check(image, &listing).map_err(failure)? {
+        match engine.check(image, &listing).or_fail()? {
             Ok(found) => match all.iter_mut().find(|other| other.id == found.id) {
                 Some(other) => {
                     let new: Vec<String> = found.tags.into_iter().filter(|tag| !other.tags.contains(tag)).collect();
@@ -39,15 +39,7 @@ pub(crate) fn check_all(engine: &Engine, images: &[Image]) -> Result<Result<Vec<
 /// # Errors
 /// `io`, `reader_gone`.
 pub(crate) fn print(images: &[Found], mut output: Output) -> Result<(), Failure> {
-    let line = loader_model::json_line(&Report { images })
-        .map_err(|error| Failure::new(ErrorCode::Bug, format_args!("the report: {error}")))?;
+    let line = loader_model::json_line(&Report { images }).or_fail_as(ErrorCode::Bug, "the report")?;
     output.put(&line)?;
     output.commit()
-}
-
-/// Turns an engine's error into a failure with its class and hint.
-pub(crate) fn failure(error: Error) -> Failure {
-    use std::error::Error as _;
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    Failure::new(error.code(), format_args!("{error}{cause}")).hint(error.hint().map(str::to_owned))
 }

@@ -1,6 +1,6 @@
 //! A command that writes the archive and that az-load runs.
 
-use loader_stage::{ErrorCode, Failure};
+use loader_stage::{ErrorCode, Failure, Named};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -56,7 +56,8 @@ impl Producer {
             _ if status.success() => Ok(()),
             _ => {
                 let text = format_args!("{name} ended with {status}; nothing was loaded");
-                Err(Failure::new(code(status), text).caused_by(name.rsplit('/').next().unwrap_or(name)))
+                Err(Failure::new(code(status), text)
+                    .caused_by(&Named::from_name(name.rsplit('/').next().unwrap_or(name))))
             }
         }
     }

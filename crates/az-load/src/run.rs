@@ -2,12 +2,12 @@
 
 use crate::cli::Cli;
 use crate::load::Load;
-use crate::present::{self, failure};
+use crate::present;
 use crate::target::LoadTarget;
 use crate::upstream::Upstream;
 use loader_archive::{Expected, PlatformChoice, SkipLayers, select_listed};
 use loader_engine::{Engine, Host, Room, Store};
-use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage};
+use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage, Step};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 
@@ -44,13 +44,13 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
                 ("store", engine.store().as_str().into()),
                 ("version", loader_model::printable(engine.version()).into()),
             ];
-            stage.step("engine", &detail);
+            stage.step(Step::Engine, &detail);
             let skip = skip(cli, stage, engine, expected.as_ref())?;
             check_space(stage, engine, len.map(|len| len.saturating_sub(skip.len())))?;
             skip
         }
         LoadTarget::Command(command) => {
-            stage.step("command", &[("command", loader_model::printable(command).into())]);
+            stage.step(Step::Command, &[("command", loader_model::printable(command).into())]);
             SkipLayers::default()
         }
     };
@@ -77,7 +77,7 @@ fn platforms(cli: &Cli, target: &LoadTarget) -> Result<PlatformChoice, Failure> 
 }
 
 fn connect(cli: &Cli) -> Result<Engine, Failure> {
-    Host::new(cli.host.as_deref()).and_then(Engine::connect).map_err(failure)
+    Host::new(cli.host.as_deref()).and_then(Engine::connect).or_fail()
 }
 
 fn expected(stage: &Stage, path: &Path) -> Result<Expected, Failure> {
@@ -86,9 +86,9 @@ fn expected(stage: &Stage, path: &Path) -> Result<Expected, Failure> {
     if text.is_empty() {
         return Err(Failure::new(ErrorCode::NoInput, format_args!("no list of images on {}", input.name())));
     }
-    let expected = Expected::from_json(&text).or_fail(input.name(), loader_archive::Error::code)?;
+    let expected = Expected::from_json(&text).or_fail_at(input.name())?;
     if expected.verified == Some(false) {
-        stage.step("expected-images", &[("verified", false.into())]);
+        stage.step(Step::ExpectedImages, &[("verified", false.into())]);
     }
     Ok(expected)
 }
@@ -127,7 +127,7 @@ fn check_space(stage: &Stage, engine: &Engine, len: Option<u64>) -> Result<(), F
                 .hint("free some space under the engine's directory: docker system df".to_owned()))
         }
         Room::Little => {
-            stage.step("little-space", &[("free", free.into()), ("archive", len.into())]);
+            stage.step(Step::LittleSpace, &[("free", free.into()), ("archive", len.into())]);
             Ok(())
         }
         Room::Enough | Room::Unknown => Ok(()),
@@ -138,10 +138,10 @@ fn check_space(stage: &Stage, engine: &Engine, len: Option<u64>) -> Result<(), F
 fn skip(cli: &Cli, stage: &Stage, engine: &Engine, expected: Option<&Expected>) -> Result<SkipLayers, Failure> {
     let (true, Some(expected)) = (cli.skip_present_layers, expected) else { return Ok(SkipLayers::default()) };
     if engine.store() != Store::Docker {
-        stage.step("nothing-skipped", &[("store", engine.store().as_str().into())]);
+        stage.step(Step::NothingSkipped, &[("store", engine.store().as_str().into())]);
         return Ok(SkipLayers::default());
     }
-    let chains = engine.chains().map_err(failure)?;
+    let chains = engine.chains().or_fail()?;
     let is_present = |ids: &[&str]| {
         chains.iter().any(|chain| chain.len() >= ids.len() && chain.iter().zip(ids).all(|(a, b)| a == b))
     };

@@ -1,7 +1,9 @@
 //! az-login: reads credentials from a file, a descriptor or a prompt, and writes a JWT and a newline.
 
-use loader_session::{ApiArgs, ReportRetry, api_failure};
-use loader_stage::{Content, CredentialsArgs, ErrorCode, Failure, OutputArgs, Stage, StageArgs, UnlockState};
+use loader_session::{ApiArgs, ReportRetry};
+use loader_stage::{
+    Content, CredentialsArgs, ErrorCode, Failure, OrFail, OutputArgs, Stage, StageArgs, StageName, UnlockState,
+};
 use zeroize::Zeroizing;
 
 const EXAMPLES: &str = "\
@@ -12,7 +14,7 @@ Examples:
 
 /// Log in and print the token (JWT); asks for credentials on the terminal if none are given
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-login", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 struct Cli {
     #[command(flatten)]
     credentials: CredentialsArgs,
@@ -34,7 +36,7 @@ impl AsRef<StageArgs> for Cli {
 }
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Authenticating, run)
+    loader_stage::run(StageName::Login, UnlockState::Authenticating, run)
 }
 
 fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
@@ -50,7 +52,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
             .hint("use --credentials-file PATH, --credentials-fd N or AZ_CREDENTIALS_FILE".to_owned())
     })?;
     stage.begin();
-    let token = client.login(&credentials).map_err(|error| api_failure(&error))?;
+    let token = client.login(&credentials).or_fail()?;
     output.put(Zeroizing::new([token.as_bytes(), b"\n"].concat()).as_slice())?;
     output.commit()?;
     Ok(())

@@ -3,7 +3,7 @@
 use loader_cdn::PART_LEN_MIN;
 use loader_model::ResourceName;
 use loader_session::{ApiArgs, CdnArgs, parse_size};
-use loader_stage::{CredentialsArgs, OutputArgs, StageArgs, TokenArgs};
+use loader_stage::{CredentialsArgs, Named, OutputArgs, StageArgs, StageName, TokenArgs};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -17,7 +17,7 @@ Another release of the name needs --replace (else status 73); the same one is no
 
 /// Publish a sealed stream: big part to the CDN, then small part with the receipt to the API
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-push", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// DIR/NAME of the resource
     #[arg(value_name = "NAME")]
@@ -50,7 +50,7 @@ pub(crate) struct Cli {
 
     /// Stage in AZ_RUN_DIR that must succeed first [default: az-encrypt]
     #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage_name)]
-    pub(crate) after: Option<String>,
+    pub(crate) after: Option<Named<StageName>>,
 
     /// Record sent parts in DIR; resume if the file is the same
     #[arg(long, value_name = "DIR", env = "AZ_STATE_DIR")]

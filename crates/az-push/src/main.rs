@@ -6,8 +6,8 @@ mod run;
 mod small_part;
 mod split;
 
-use loader_stage::UnlockState;
+use loader_stage::{StageName, UnlockState};
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Idle, run::run)
+    loader_stage::run(StageName::Push, UnlockState::Idle, run::run)
 }

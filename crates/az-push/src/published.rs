@@ -4,8 +4,7 @@ use loader_api::{ResourceEntry, Session};
 use loader_cdn::{ObjectMeta, ObjectStore, etags_match};
 use loader_http::Notify;
 use loader_model::{PartReceipt, ResourceName};
-use loader_session::{api_failure, cdn_failure};
-use loader_stage::{ErrorCode, Failure};
+use loader_stage::{ErrorCode, Failure, OrFail};
 
 /// Parts of a resource on the API and on the CDN.
 pub(crate) struct Published {
@@ -41,9 +40,9 @@ impl Published {
             Err(loader_cdn::Error::Forbidden { status: 403, .. }) if small.is_none() => None,
             Err(error @ loader_cdn::Error::Forbidden { status: 403, .. }) => {
                 let hint = "the keys have no access, or the object is missing and they may not list (s3:ListBucket)";
-                return Err(cdn_failure(&error).hint(hint.to_owned()));
+                return Err(Failure::of(&error).hint(hint.to_owned()));
             }
-            Err(error) => return Err(cdn_failure(&error)),
+            Err(error) => return Err(Failure::of(&error)),
         };
         Ok(Self { small, big })
     }
@@ -111,7 +110,7 @@ pub(crate) struct PushedRelease<'a> {
 /// Returns the entry of `name` in the list of its directory.
 fn list_entry(session: &mut Session<'_>, name: &ResourceName) -> Result<Option<ResourceEntry>, Failure> {
     let found = session.call(|client, token| client.list(token, name.folder(), Some(name.file_name())));
-    let found = found.map_err(|error| api_failure(&error))?;
+    let found = found.or_fail()?;
     Ok(found.into_iter().find(|listed| listed.name == name.file_name()))
 }
 

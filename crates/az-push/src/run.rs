@@ -7,9 +7,12 @@ use crate::split::{SplitStream, digest, receipt};
 use loader_api::Session;
 use loader_cdn::{ObjectStore, PARTS_MAX, Push, PushPlan, PushedFile, SentStream, UploadJournal};
 use loader_http::Notify;
-use loader_model::{PartReceipt, PartsReceipt, Role, json_line};
-use loader_session::{ReportRetry, api_failure, cdn_failure, open_session, read_token};
-use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Stage, UpstreamEvents, UpstreamOutcome, lock_holder};
+use loader_model::{Coded, PartReceipt, PartsReceipt, Role, json_line};
+use loader_session::{ReportRetry, open_session, read_token};
+use loader_stage::{
+    Content, ErrorCode, Failure, Input, OrFail, OrFailAs, Stage, StageName, Step, UpstreamEvents, UpstreamOutcome,
+    lock_holder,
+};
 use serde::Serialize;
 use std::io::Seek;
 
@@ -54,7 +57,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     })?;
     let store = ObjectStore::for_upload(&cdn, cli.api.http.agent(stage)?).map_err(|error| {
         let hint = (error.code() == ErrorCode::Config).then(|| "get them with az-cdn-creds --uploader".to_owned());
-        cdn_failure(&error).hint(hint)
+        Failure::of(&error).hint(hint)
     })?;
     let notify = |notice: &_| stage.report_retry(notice);
     let mut session = open_session(cli.api.client(stage, &notify)?, token, credentials.as_ref());
@@ -69,9 +72,12 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         return Ok(output.commit()?);
     }
     let can_rewind = input.known_len().is_some();
-    let after = cli.after.as_deref();
-    let upstream =
-        if input.is_seekable() { None } else { UpstreamEvents::find(after, "az-encrypt", "nothing was published")? };
+    let after = cli.after.as_ref();
+    let upstream = if input.is_seekable() {
+        None
+    } else {
+        UpstreamEvents::find(after, StageName::Encrypt, "nothing was published")?
+    };
     let split = SplitStream::read(&mut input)?;
     check_release(cli, &split, input.name())?;
     stage.begin();
@@ -92,7 +98,7 @@ fn check_role(role: &Role) -> Result<(), Failure> {
 
 fn check_release(cli: &Cli, split: &SplitStream, name: &str) -> Result<(), Failure> {
     let Some(wanted) = cli.release else { return Ok(()) };
-    let metadata = split.header.unverified_metadata().or_fail(name, |error| error.code())?;
+    let metadata = split.header.unverified_metadata().or_fail_at(name)?;
     match metadata.release {
         Some(release) if release == wanted => Ok(()),
         Some(release) => Err(Failure::new(
@@ -107,7 +113,7 @@ fn check_release(cli: &Cli, split: &SplitStream, name: &str) -> Result<(), Failu
 impl PushReceipt<'_> {
     /// Returns the receipt as a JSON line with its newline.
     fn to_line(&self) -> Result<Vec<u8>, Failure> {
-        json_line(self).or_fail("receipt", |_| ErrorCode::Bug)
+        json_line(self).or_fail_as(ErrorCode::Bug, "receipt")
     }
 }
 
@@ -127,16 +133,14 @@ impl ReleasePush<'_> {
         let (sent, etag, journal) = self.send_big()?;
         let big = PartReceipt { size: sent.size, sha256: sent.sha256 };
         let content = self.published(&big);
-        self.stage.step("small-part", &[("size", self.small.size.into())]);
-        session
-            .call(|client, token| client.put_resource(token, name, &content))
-            .map_err(|error| api_failure(&error))?;
+        self.stage.step(Step::SmallPart, &[("size", self.small.size.into())]);
+        session.call(|client, token| client.put_resource(token, name, &content)).or_fail()?;
         let published = receipt(&digest(&content[..])?);
         let split_id = self.split.split_id();
         let pushed = PushedRelease { small: &published, split_id: &split_id, big_len: big.size, etag: etag.as_deref() };
         Published::query(session, &self.store, name, self.notify)?.check(name, &pushed)?;
         if let Some(Err(error)) = journal.map(UploadJournal::remove) {
-            self.stage.step("state-left", &[("reason", error.to_string().into())]);
+            self.stage.step(Step::StateLeft, &[("reason", error.to_string().into())]);
         }
         self.receipt_line(true, &big, etag.as_deref(), published)
     }
@@ -149,7 +153,7 @@ impl ReleasePush<'_> {
         if current.big.is_none() && may_replace {
             return Ok(None);
         }
-        self.stage.step("compare", &[]);
+        self.stage.step(Step::Compare, &[]);
         let label = self.input.name().to_owned();
         let big = receipt(&digest(self.split.big(&mut self.input))?);
         self.split.check_len(&label, big.size)?;
@@ -193,7 +197,7 @@ impl ReleasePush<'_> {
     fn send_big(&mut self) -> Result<(SentStream, Option<String>, Option<UploadJournal>), Failure> {
         let (cli, stage, notify) = (self.cli, self.stage, self.notify);
         let journal = cli.state_dir.as_deref().map(|dir| UploadJournal::open(dir, &cli.name, &lock_holder)).transpose();
-        let journal = journal.map_err(|error| Failure::new(error.code(), &error))?;
+        let journal = journal.or_fail()?;
         let known = self.split.header.sealed_len().map(|len| len.saturating_sub(self.small.size));
         if let Some(len) = known {
             stage.progress().set_total(len);
@@ -208,14 +212,14 @@ impl ReleasePush<'_> {
             journal,
             notify,
         )
-        .map_err(|error| cdn_failure(&error))?;
-        stage.step("big-part", &known.map_or(vec![], |len| vec![("size", len.into())]));
+        .or_fail()?;
+        stage.step(Step::BigPart, &known.map_or(vec![], |len| vec![("size", len.into())]));
         let label = self.input.name().to_owned();
         let passed = |bytes| stage.progress().add(bytes);
         let sent = push.send(&mut self.split.big(&mut self.input), notify, &passed);
         let sent = sent.map_err(|error| match &error {
             loader_cdn::Error::Input(error) => Failure::io(&label, error),
-            error => cdn_failure(error),
+            error => Failure::of(error),
         });
         let whole = |sent: SentStream| {
             self.split.check_len(&label, sent.size).and_then(|()| self.check_upstream()).map(|()| sent)
@@ -225,16 +229,16 @@ impl ReleasePush<'_> {
             Err(failure) => {
                 let again = push.is_resumable().then(|| "run again with the same file to resume".to_owned());
                 if let Err(error) = push.abort() {
-                    stage.step("upload-left", &[("reason", error.to_string().into())]);
+                    stage.step(Step::UploadLeft, &[("reason", error.to_string().into())]);
                 }
                 let hint = failure.hint_text().map(str::to_owned).or(again);
                 return Err(failure.hint(hint));
             }
         };
         if sent.resumed > 0 {
-            stage.step("resumed", &[("size", sent.resumed.into())]);
+            stage.step(Step::Resumed, &[("size", sent.resumed.into())]);
         }
-        let (etag, journal) = push.complete(&sent, notify).map_err(|error| cdn_failure(&error))?;
+        let (etag, journal) = push.complete(&sent, notify).or_fail()?;
         Ok((sent, etag, journal))
     }
 
@@ -251,7 +255,7 @@ impl ReleasePush<'_> {
             None if self.input.is_seekable() || self.split.header.sealed_len().is_some() => return Ok(()),
             None => UpstreamOutcome::Unknown,
         };
-        self.stage.step("complete", &[("upstream", ending.as_str().into())]);
+        self.stage.step(Step::Complete, &[("upstream", ending.as_str().into())]);
         Ok(())
     }
 

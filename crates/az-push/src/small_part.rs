@@ -9,8 +9,7 @@ use loader_http::Notify;
 use loader_model::{PartReceipt, PartsReceipt};
 use loader_seal::Header;
 use loader_seal::parts::{SMALL_MAX, split_id};
-use loader_session::api_failure;
-use loader_stage::{ErrorCode, Failure, Input, OrFail, Stage};
+use loader_stage::{ErrorCode, Failure, Input, OrFail, Stage, Step};
 
 /// Maximum length of a small part with its receipt in bytes.
 const LEN_MAX: usize = PartsReceipt::LINE_MAX + SMALL_MAX as usize + 65536;
@@ -45,9 +44,8 @@ impl SmallPart {
             let why = format_args!("{label}: its receipt is that of {other}");
             return Err(Failure::new(ErrorCode::DigestMismatch, why));
         }
-        let code = |error: &loader_seal::Error| error.code();
-        let header = Header::read(&mut &small[..]).or_fail(&label, code)?;
-        let release = header.unverified_metadata().or_fail(&label, code)?.release;
+        let header = Header::read(&mut &small[..]).or_fail_at(&label)?;
+        let release = header.unverified_metadata().or_fail_at(&label)?.release;
         let split_id = split_id(&header, small.len() as u64);
         Ok(Self { content, receipt: taken, release, split_id })
     }
@@ -75,10 +73,8 @@ impl SmallPart {
         if current.has_small_part(&published) {
             return Ok((current.big, published, false));
         }
-        stage.step("small-part", &[("size", self.receipt.small.size.into())]);
-        session
-            .call(|client, token| client.put_resource(token, name, &self.content))
-            .map_err(|error| api_failure(&error))?;
+        stage.step(Step::SmallPart, &[("size", self.receipt.small.size.into())]);
+        session.call(|client, token| client.put_resource(token, name, &self.content)).or_fail()?;
         let etag = current.big.as_ref().and_then(|meta| meta.etag.as_deref());
         let pushed = PushedRelease { small: &published, split_id: &self.split_id, big_len: big.size, etag };
         Published::query(session, store, name, notify)?.check(name, &pushed)?;

@@ -23,7 +23,7 @@ impl SplitStream {
     /// Reads `input` until the split offset is known.
     pub(crate) fn read(input: &mut Input) -> Result<Self, Failure> {
         let name = input.name().to_owned();
-        let header = Header::read(input).or_fail(&name, |error| error.code())?;
+        let header = Header::read(input).or_fail_at(&name)?;
         let header_len = header.as_bytes().len() as u64;
         let known = header.sealed_len();
         let wanted =
@@ -73,7 +73,7 @@ impl SplitStream {
                 ErrorCode::Truncated,
                 format_args!("{name}: truncated: nothing after the first {len} bytes"),
             )),
-            _ => check_len(&self.header, len).or_fail(name, |error| error.code()),
+            _ => check_len(&self.header, len).or_fail_at(name),
         }
     }
 }
@@ -99,7 +99,7 @@ impl Read for BigPartReader<'_> {
 
 /// Returns length and digest of the bytes of `input`.
 pub(crate) fn digest(input: impl Read) -> Result<Digest, Failure> {
-    copy_digest(input, io::sink()).or_fail("input", |error| error.code())
+    copy_digest(input, io::sink()).or_fail_at("input")
 }
 
 pub(crate) fn receipt(digest: &Digest) -> PartReceipt {

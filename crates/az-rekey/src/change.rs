@@ -2,8 +2,8 @@
 
 use crate::cli::Cli;
 use loader_seal::rekey::{RekeyError, SlotChange, rekey};
-use loader_seal::{Error, Header, Key, KeyId};
-use loader_stage::{Failure, OrFail, SecretSource, Stage};
+use loader_seal::{Header, Key, KeyId};
+use loader_stage::{Failure, OrFail, SecretSource, Stage, Step};
 use std::io::Read;
 
 /// The key that opens the file, and the keys to add and to drop.
@@ -37,13 +37,13 @@ impl KeyChange {
                 RekeyError::NoSlot(_) => Some("az-inspect lists the keys of a file".to_owned()),
                 _ => None,
             };
-            Failure::new(error.code(), format_args!("{place}: {error}")).hint(hint)
+            Failure::at(place, &error).hint(hint)
         })
     }
 }
 
 fn read_key(stage: &Stage, from: SecretSource<'_>, what: &str) -> Result<Key, Failure> {
-    Key::parse(&stage.secret_text(from)?).or_fail(what, Error::code)
+    Key::parse(&stage.secret_text(from)?).or_fail_at(what)
 }
 
 /// Reads a header. `place` is the name of the input for messages.
@@ -53,7 +53,7 @@ fn read_key(stage: &Stage, from: SecretSource<'_>, what: &str) -> Result<Key, Fa
 pub(crate) fn read_header(mut input: impl Read, place: &str, is_pipe: bool) -> Result<Header, Failure> {
     match Header::read(&mut input) {
         Err(error) if error.is_empty_input() && is_pipe => Err(Failure::no_input("sealed stream", place)),
-        header => header.or_fail(place, Error::code),
+        header => header.or_fail_at(place),
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn emit_rekeyed(stage: &Stage, header: &Header, moved: bool, written:
     // Limited, because an event has at most 4096 bytes, and a key id has about 50.
     let slots: Vec<_> = header.key_slots().iter().chain(devices).map(|slot| slot.key_id.to_string()).take(24).collect();
     stage.step(
-        "rekeyed",
+        Step::Rekeyed,
         &[
             ("stream_moved", moved.into()),
             ("header_size", header.as_bytes().len().into()),

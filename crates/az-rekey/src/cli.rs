@@ -15,7 +15,7 @@ the old header; to prevent that, seal the content again.";
 
 /// Add, drop or replace the keys of a sealed file; only its header is rewritten
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-rekey", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// Sealed file or small part, changed in place without -o; - or no FILE is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]

@@ -8,7 +8,7 @@ use crate::published;
 use crate::stream::copy;
 use loader_model::PartsReceipt;
 use loader_seal::Header;
-use loader_stage::{Content, ErrorCode, Failure, Output, Stage};
+use loader_stage::{Content, ErrorCode, Failure, Output, Stage, Step};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -63,7 +63,7 @@ pub(crate) fn recover(stage: &Stage, path: &Path) -> anyhow::Result<()> {
 
 fn recover_from_journal(stage: &Stage, locked: &LockedFile) -> Result<(), Failure> {
     if let Some(state) = overwrite::recover(locked)? {
-        stage.step("recovered", &[("file", locked.name.as_str().into()), ("header", state.into())]);
+        stage.step(Step::Recovered, &[("file", locked.name.as_str().into()), ("header", state.into())]);
     }
     Ok(())
 }

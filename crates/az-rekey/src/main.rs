@@ -8,10 +8,10 @@ mod overwrite;
 mod published;
 mod stream;
 
-use loader_stage::{ErrorCode, Failure, Stage, UnlockState};
+use loader_stage::{ErrorCode, Failure, Stage, StageName, UnlockState};
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Idle, run)
+    loader_stage::run(StageName::Rekey, UnlockState::Idle, run)
 }
 
 fn run(cli: &cli::Cli, stage: &Stage) -> anyhow::Result<()> {

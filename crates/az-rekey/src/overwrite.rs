@@ -14,7 +14,7 @@ use std::path::Path;
 /// Overwrites `old` by `new`: writes and syncs the journal, writes and syncs the bytes that
 /// differ, and removes the journal. Returns the number of bytes written.
 pub(crate) fn overwrite(locked: &LockedFile, old: &Header, new: &Header) -> Result<u64, Failure> {
-    let journal = HeaderJournal::new(old, new).or_fail(&locked.name, loader_seal::Error::code)?;
+    let journal = HeaderJournal::new(old, new).or_fail_at(&locked.name)?;
     let journal_len = write_journal(locked, &journal)?;
     let Err(error) = write(&locked.file, journal.redo()) else {
         remove_journal(locked)?;

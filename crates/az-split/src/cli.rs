@@ -14,7 +14,7 @@ Examples:
 
 /// Split a key into fragments, or a sealed file into two parts
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-split", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 // AZ_KEY_FILE, which is set for all filters, must not override a key on standard input.
 #[command(mut_arg("key_file", |arg| arg.env(None)))]
 #[command(mut_arg("force", |arg| arg.help("Replace fragments and cards that exist; write fragments to a terminal")))]

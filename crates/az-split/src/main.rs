@@ -3,8 +3,8 @@
 mod cli;
 mod run;
 
-use loader_stage::UnlockState;
+use loader_stage::{StageName, UnlockState};
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Idle, run::run)
+    loader_stage::run(StageName::Split, UnlockState::Idle, run::run)
 }

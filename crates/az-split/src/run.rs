@@ -102,15 +102,15 @@ fn split_key(cli: &Cli, stage: &Stage) -> Result<Vec<Fragment>, Failure> {
     }
     let key = if cli.new_key {
         stage.lock_memory();
-        Key::generate().or_fail("", Error::code)?
+        Key::generate().or_fail()?
     } else {
         let text = stage.secret_text(cli.key.source().or_stdin())?;
-        Key::parse(&text).or_fail("the key", Error::code)?
+        Key::parse(&text).or_fail_at("the key")?
     };
     stage.begin();
     match split(&key, cli.scheme, threshold, cli.shares) {
         Err(error @ Error::Malformed { .. }) => Err(Failure::new(ErrorCode::Usage, error).hint(SHAMIR_HINT.to_owned())),
-        outcome => outcome.or_fail("", Error::code),
+        outcome => outcome.or_fail(),
     }
 }
 
@@ -142,7 +142,7 @@ fn split_file(cli: &Cli, stage: &Stage, name: &Path) -> anyhow::Result<()> {
         Err(error) if error.is_empty_input() && !input.is_seekable() => {
             Err(Failure::no_input("sealed stream", input.name()))
         }
-        outcome => outcome.or_fail(input.name(), Error::code),
+        outcome => outcome.or_fail_at(input.name()),
     }?;
     Output::commit_all([big, small])?;
     let part = |digest: Digest| PartReceipt { size: digest.len, sha256: digest.hex() };

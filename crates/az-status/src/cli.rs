@@ -22,7 +22,7 @@ Examples:
 
 /// Watch the stages of a pipeline, and report which of them failed first
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-status", version, after_help = AFTER, override_usage = "az-status [OPTIONS] [FILE]...\n       az-status [OPTIONS] -- COMMAND...")]
+#[command(version, after_help = AFTER, override_usage = "az-status [OPTIONS] [FILE]...\n       az-status [OPTIONS] -- COMMAND...")]
 pub(crate) struct Cli {
     /// Files with event lines; - is standard input
     #[arg(value_name = "FILE", conflicts_with = "command")]
@@ -66,7 +66,7 @@ pub(crate) struct Cli {
 }
 
 fn parse_run(text: &str) -> Result<String, String> {
-    if crate::event::is_run_name(text) {
+    if loader_stage::is_run_name(text) {
         Ok(text.to_owned())
     } else {
         Err("expected 1 to 64 characters of A-Z a-z 0-9 . _ -".to_owned())

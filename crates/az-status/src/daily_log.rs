@@ -1,6 +1,6 @@
 //! The daily log of all lines, unchanged.
 
-use crate::{clock, dir};
+use crate::clock;
 use loader_stage::{ErrorCode, Failure, append_regular};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -68,7 +68,7 @@ impl DailyLog {
             let day = name.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
             Some(clock::day_start(day)? / DAY_SECONDS)
         };
-        let names = dir::entry_names(&self.dir).unwrap_or_default();
+        let names = loader_stage::entry_names(&self.dir).unwrap_or_default();
         let mut logs: Vec<_> = names.into_iter().filter_map(|name| Some((day_of(&name)?, name))).collect();
         logs.sort_unstable();
         let excess = logs.len().saturating_sub(usize::from(self.keep_days));

@@ -1,28 +1,11 @@
 //! Parses event lines, and checks the names in them.
 
 use crate::line_reader::RawLine;
-use loader_model::{Event, EventError, UnlockState, printable};
+use loader_model::{ErrorCode, Event, EventError, Name, Named, StageName, UnlockState, printable};
+use loader_stage::is_run_name;
 
 /// Start of every event line.
 const START: &[u8] = b"{\"v\":1,";
-
-/// The stages in the order of the pipeline.
-const STAGE_ORDER: &[&str] = &[
-    "az-doctor",
-    "az-hwid",
-    "az-login",
-    "az-whoami",
-    "az-cdn-creds",
-    "az-fetch",
-    "az-split",
-    "az-join",
-    "az-encrypt",
-    "az-rekey",
-    "az-inspect",
-    "az-decrypt",
-    "az-push",
-    "az-load",
-];
 
 /// Returns the event in `line`; `None` if the line is text.
 fn parse(line: &[u8]) -> Option<Event> {
@@ -30,22 +13,20 @@ fn parse(line: &[u8]) -> Option<Event> {
         return None;
     }
     let mut event: Event = serde_json::from_slice(line).ok()?;
-    if event.v != 1 || !is_stage_name(&event.stage) || !is_run_name(&event.run) {
+    if event.v != 1 || !StageName::is_possible(event.stage.as_str()) || !is_run_name(&event.run) {
         return None;
     }
     event.detail = None;
-    event.step = event.step.map(|step| printable(&step).chars().take(64).collect());
+    event.step = event.step.map(printable_name);
     event.error = match (event.state, event.error) {
         (UnlockState::Error, Some(error)) => Some(EventError {
-            code: printable(&error.code).chars().take(64).collect(),
-            exit: if error.exit == 0 { loader_model::ErrorCode::Bug.exit() } else { error.exit },
+            code: printable_name(error.code),
+            exit: if error.exit == 0 { ErrorCode::Bug.exit() } else { error.exit },
             message: printable(&error.message),
             hint: error.hint.as_deref().map(printable),
-            caused_by: error.caused_by.filter(|stage| is_stage_name(stage)),
+            caused_by: error.caused_by.filter(|stage| StageName::is_possible(stage.as_str())),
         }),
-        (UnlockState::Error, None) => {
-            Some(EventError::new(loader_model::ErrorCode::Bug, "failed without an error message", None))
-        }
+        (UnlockState::Error, None) => Some(EventError::new(ErrorCode::Bug, "failed without an error message", None)),
         _ => None,
     };
     Some(event)
@@ -69,19 +50,15 @@ pub(crate) fn split_line(line: &RawLine) -> (&[u8], Option<Event>) {
     (shown.rsplit(|byte| *byte == b'\r').next().unwrap_or_default(), Some(event))
 }
 
-/// Returns true for 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
-pub(crate) fn is_run_name(run: &str) -> bool {
-    (1..=64).contains(&run.len()) && run.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-}
-
-/// Returns true for `az-` and 1 to 61 characters of `a-z -`.
-pub(crate) fn is_stage_name(stage: &str) -> bool {
-    (4..=64).contains(&stage.len())
-        && stage.starts_with("az-")
-        && stage.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+/// Makes an unknown name printable, with at most 64 characters.
+fn printable_name<T: Name>(name: Named<T>) -> Named<T> {
+    match name {
+        Named::Unknown(name) => Named::Unknown(printable(&name).chars().take(64).collect()),
+        known => known,
+    }
 }
 
 /// Returns the position of `stage` in the pipeline; unknown stages come last.
-pub(crate) fn pipeline_position(stage: &str) -> usize {
-    STAGE_ORDER.iter().position(|known| *known == stage).unwrap_or(STAGE_ORDER.len())
+pub(crate) fn pipeline_position(stage: &Named<StageName>) -> usize {
+    stage.known().map_or(usize::MAX, |stage| stage as usize)
 }

@@ -1,12 +1,11 @@
 //! Opens the inputs, and reads their lines in threads.
 
 use crate::cli::Cli;
-use crate::dir;
-use crate::event::{is_stage_name, pipeline_position};
+use crate::event::pipeline_position;
 use crate::line_reader::{RawLine, next_line};
 use crate::screen;
 use crate::temp_run_dir::TempRunDir;
-use loader_stage::{ErrorCode, Failure, TERMINAL_PIPE_VAR, open_regular, pipe_id};
+use loader_stage::{ErrorCode, Failure, Named, StageName, TERMINAL_PIPE_VAR, open_regular, pipe_id, random_run_name};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
@@ -72,12 +71,12 @@ impl EventSource {
     /// `not_found` if a file cannot be opened, `usage` if there is nothing to read.
     pub(crate) fn open(cli: &Cli) -> Result<Self, Failure> {
         if let Some((program, args)) = cli.command.split_first() {
-            let run = cli.run.clone().unwrap_or_else(random_run);
+            let run = cli.run.clone().unwrap_or_else(random_run_name);
             let mut command = Command::new(program);
             command.args(args).env("AZ_RUN", &run).env("AZ_EVENTS", "json").stderr(Stdio::piped());
             // An empty variable counts as unset.
             let has_run_dir = std::env::var_os("AZ_RUN_DIR").is_some_and(|dir| !dir.is_empty());
-            let run_dir = if has_run_dir { None } else { TempRunDir::create(&random_run()) };
+            let run_dir = if has_run_dir { None } else { TempRunDir::create(&random_run_name()) };
             if let Some(dir) = &run_dir {
                 command.env("AZ_RUN_DIR", dir.path());
             }
@@ -226,12 +225,12 @@ fn default_input() -> Result<Vec<OpenInput>, Failure> {
 fn open_run_dir(dir: &Path) -> Result<Vec<OpenInput>, Failure> {
     let name = loader_model::printable(&dir.to_string_lossy());
     let missing = |reason: &dyn std::fmt::Display| Failure::new(ErrorCode::NotFound, format_args!("{name}: {reason}"));
-    let names = dir::entry_names(dir).map_err(|error| missing(&error))?;
+    let names = loader_stage::entry_names(dir).map_err(|error| missing(&error))?;
     let mut files: Vec<(usize, PathBuf)> = names
         .iter()
         .filter_map(|name| {
-            let stage = name.to_str()?.strip_suffix(".jsonl").filter(|stage| is_stage_name(stage))?;
-            Some((pipeline_position(stage), dir.join(name)))
+            let stage = name.to_str()?.strip_suffix(".jsonl").filter(|stage| StageName::is_possible(stage))?;
+            Some((pipeline_position(&Named::from_name(stage)), dir.join(name)))
         })
         .collect();
     files.sort();
@@ -239,14 +238,4 @@ fn open_run_dir(dir: &Path) -> Result<Vec<OpenInput>, Failure> {
         return Err(missing(&"no az-*.jsonl in this directory"));
     }
     files.iter().take(FILES_MAX).map(|(_, path)| opened(path, open_regular(path))).collect()
-}
-
-/// Returns a name for a run: 8 hexadecimal digits.
-fn random_run() -> String {
-    let mut bytes = [0; 4];
-    // If there are no random bytes, the process id distinguishes runs.
-    if getrandom::fill(&mut bytes).is_err() {
-        bytes = std::process::id().to_be_bytes();
-    }
-    format!("{:08x}", u32::from_be_bytes(bytes))
 }

@@ -3,7 +3,6 @@
 mod cli;
 mod clock;
 mod daily_log;
-mod dir;
 mod event;
 mod input;
 mod line_reader;
@@ -24,5 +23,5 @@ mod text;
 mod verdict;
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run_watcher(run::run)
+    loader_stage::run_watcher(loader_stage::StageName::Status, run::run)
 }

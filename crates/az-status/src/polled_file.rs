@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A file that is replaced by rename(2), so that a reader sees either the old or the new content.
-/// All users can read it, since collectors run as other users.
+/// All users can read it, since collectors run as other users. Unlike an output of `loader-stage`,
+/// it is replaced many times a second, without a flush to the disk.
 #[derive(Debug)]
 pub(crate) struct PolledFile {
     target: PathBuf,
@@ -82,7 +83,7 @@ impl PolledFile {
 /// Removes temporary files that killed processes left in the directory of `temporary`.
 fn remove_stale(temporary: &Path, prefix: &str) {
     let dir = temporary.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for name in crate::dir::entry_names(dir).unwrap_or_default() {
+    for name in loader_stage::entry_names(dir).unwrap_or_default() {
         let pid = name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_suffix(".tmp")?.parse::<u32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let _ = fs::remove_file(dir.join(&name));

@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::event::pipeline_position;
-use loader_model::{Event, EventError, Unit, UnlockState};
+use loader_model::{Event, EventError, Named, StageName, Step, Unit, UnlockState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Largest number of processes that are remembered, of all runs together.
@@ -27,8 +27,8 @@ pub(crate) struct Process {
     pub(crate) run: String,
     /// Number of the input with its events.
     input: usize,
-    /// Name of the binary.
-    pub(crate) stage: String,
+    /// Name of the program.
+    pub(crate) stage: Named<StageName>,
     /// Process id, if its events contain one.
     pub(crate) pid: Option<u32>,
     /// Current state.
@@ -36,7 +36,7 @@ pub(crate) struct Process {
     /// Last state that was not final.
     pub(crate) working: UnlockState,
     /// Current step.
-    pub(crate) step: Option<String>,
+    pub(crate) step: Option<Named<Step>>,
     /// Completed amount, in `unit`.
     pub(crate) done: Option<u64>,
     /// Total amount, in `unit`.
@@ -310,11 +310,12 @@ fn supersedes(newer: &Process, older: &Process) -> bool {
 }
 
 /// Returns true if the process `pid` of this machine runs the program `stage`.
-pub(crate) fn is_alive(pid: u32, stage: &str) -> bool {
+pub(crate) fn is_alive(pid: u32, stage: &Named<StageName>) -> bool {
     // "PID (NAME) STATE ..." with at most 15 bytes of the name. A zombie has ended.
     let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
     let stat = String::from_utf8_lossy(&stat);
     let Some((head, tail)) = stat.rsplit_once(") ") else { return false };
     let name = head.split_once(" (").map_or("", |(_, name)| name);
+    let stage = stage.as_str();
     name == stage.get(..15).unwrap_or(stage) && !tail.starts_with(['Z', 'X'])
 }

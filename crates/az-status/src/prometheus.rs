@@ -9,15 +9,6 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::Path;
 
-const STATES: [UnlockState; 7] = [
-    UnlockState::Idle,
-    UnlockState::Authenticating,
-    UnlockState::DownloadingKey,
-    UnlockState::Decrypting,
-    UnlockState::LoadingImages,
-    UnlockState::Ready,
-    UnlockState::Error,
-];
 const LAST_SUCCESS: &str = "az_unlock_last_success_timestamp_seconds";
 const EXIT_CODE: &str = "az_unlock_exit_code";
 /// Number of bytes of an existing file that are read: longer than any that is written.
@@ -50,8 +41,8 @@ pub(crate) fn render(processes: &[&Process], verdict: Option<&Verdict>, previous
     let mut out = Metrics(String::new());
     let state = verdict.map_or_else(|| status::overall_state(processes), |verdict| verdict.state);
     out.head("az_unlock_state", "gauge", "1 for the current state of the unlock, 0 for the other states.");
-    for known in STATES {
-        out.sample("az_unlock_state", Some(("state", known.as_str())), u64::from(known == state));
+    for known in UnlockState::ALL {
+        out.sample("az_unlock_state", Some(("state", known.as_str())), u64::from(*known == state));
     }
     if let Some(seconds) = previous.last_success {
         out.head(LAST_SUCCESS, "gauge", "Time of the last successful unlock.");

@@ -39,7 +39,7 @@ pub(crate) struct RootCause<'a> {
 pub(crate) fn failure_kind(process: &Process) -> Option<FailureKind> {
     match (&process.error, process.state) {
         (_, UnlockState::Ready) => None,
-        (Some(error), _) if error.code == ErrorCode::ReaderGone.as_str() => Some(FailureKind::ReaderGone),
+        (Some(error), _) if error.code == ErrorCode::ReaderGone => Some(FailureKind::ReaderGone),
         (Some(error), _) if error.exit == ErrorCode::Malformed.exit() => Some(FailureKind::BadData),
         (Some(_), _) => Some(FailureKind::OwnError),
         (None, _) => Some(FailureKind::Died),
@@ -48,12 +48,12 @@ pub(crate) fn failure_kind(process: &Process) -> Option<FailureKind> {
 
 /// Returns true if the failure of another stage can cause this error.
 pub(crate) fn is_consequence(error: &EventError) -> bool {
-    [ErrorCode::NoInput, ErrorCode::ReaderGone, ErrorCode::Truncated].iter().any(|code| code.as_str() == error.code)
+    [ErrorCode::NoInput, ErrorCode::ReaderGone, ErrorCode::Truncated].iter().any(|code| error.code == *code)
 }
 
 /// Returns true if a signal stopped the stage, which reported it.
 pub(crate) fn is_stopped_by_signal(error: &EventError) -> bool {
-    [ErrorCode::Interrupted, ErrorCode::Terminated, ErrorCode::HungUp].iter().any(|code| code.as_str() == error.code)
+    [ErrorCode::Interrupted, ErrorCode::Terminated, ErrorCode::HungUp].iter().any(|code| error.code == *code)
 }
 
 /// Returns the first failure among `processes`; `None` if all are ready. `by_arrival` compares the
@@ -104,8 +104,8 @@ pub(crate) fn find_root_cause<'a>(processes: &[&'a Process], by_arrival: bool) -
 /// Returns true if the event of `process` names another stage as the cause (`error.caused_by`), and
 /// that stage failed.
 fn is_propagated(process: &Process, processes: &[&Process]) -> bool {
-    let Some(stage) = process.error.as_ref().and_then(|error| error.caused_by.as_deref()) else { return false };
-    stage != process.stage && processes.iter().any(|other| other.stage == stage && failure_kind(other).is_some())
+    let Some(stage) = process.error.as_ref().and_then(|error| error.caused_by.as_ref()) else { return false };
+    *stage != process.stage && processes.iter().any(|other| other.stage == *stage && failure_kind(other).is_some())
 }
 
 /// Returns true if the failure of `process` can be a consequence of that of `cause`.

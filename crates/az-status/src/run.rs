@@ -17,7 +17,7 @@ use crate::stderr;
 use crate::verdict::{EndState, Verdict};
 use loader_model::{is_clock_unset, json_line};
 use loader_stage::{
-    Content, ErrorCode, Failure, OrFail, Output, die_by_signal, is_on_command_line, received_signal, stdout_is_open,
+    Content, ErrorCode, Failure, OrFailAs, Output, die_by_signal, is_on_command_line, received_signal, stdout_is_open,
 };
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -104,7 +104,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         return Err(Failure::new(ErrorCode::Io, error).into());
     }
     let line = if cli.json {
-        json_line(&verdict).or_fail("verdict", |_| ErrorCode::Bug)?
+        json_line(&verdict).or_fail_as(ErrorCode::Bug, "verdict")?
     } else {
         format!("{}\n", verdict.text).into_bytes()
     };

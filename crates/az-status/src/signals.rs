@@ -1,7 +1,7 @@
 //! Signals: forwarded to the main thread and to the stages.
 
-use crate::dir::entry_names;
 use crate::input::Message;
+use loader_stage::entry_names;
 use loader_stage::{Failure, TerminationSignals, ignored_signals};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use crate::processes::{self, Process};
 use crate::root_cause;
-use loader_model::{Unit, UnlockState};
+use loader_model::{ErrorCode, Named, Step, Unit, UnlockState};
 use serde::{Serialize, Serializer};
 
 /// Returns the state of the whole unlock while it runs: `error` as soon as a root cause is known,
@@ -22,7 +22,7 @@ pub(crate) fn overall_state(processes: &[&Process]) -> UnlockState {
 pub(crate) fn labels<'a>(processes: &[&'a Process]) -> Vec<(&'a Process, String)> {
     let label = |(index, process): (usize, &&'a Process)| {
         let earlier = processes[..index].iter().filter(|other| other.stage == process.stage).count();
-        let name = if earlier == 0 { process.stage.clone() } else { format!("{}#{}", process.stage, earlier + 1) };
+        let name = if earlier == 0 { process.stage.to_string() } else { format!("{}#{}", process.stage, earlier + 1) };
         (*process, name)
     };
     processes.iter().enumerate().map(label).collect()
@@ -55,7 +55,7 @@ pub(crate) struct StageSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    step: Option<String>,
+    step: Option<Named<Step>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     done: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,12 +65,33 @@ pub(crate) struct StageSummary {
     /// Exit status; `None` for a stage without a final line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) exit: Option<u8>,
-    /// Code of the error, or `killed`.
+    /// Code of the error.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) code: Option<String>,
+    code: Option<FailureCode>,
     /// Message of the error.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) message: Option<String>,
+    message: Option<String>,
+}
+
+/// Code of a failure: that of the final event, or one for a process or command without such an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FailureCode {
+    /// A stage ended without a final event.
+    Killed,
+    /// A stage ended because of a bug, without a final event.
+    Crashed,
+    /// The command failed.
+    Command,
+    /// The code of the final event.
+    #[serde(untagged)]
+    Event(Named<ErrorCode>),
+}
+
+impl From<ErrorCode> for FailureCode {
+    fn from(code: ErrorCode) -> Self {
+        Self::Event(code.into())
+    }
 }
 
 impl StageSummary {
@@ -89,7 +110,9 @@ impl StageSummary {
                 UnlockState::Ready => Some(0),
                 _ => error.map(|error| error.exit),
             },
-            code: error.map(|error| error.code.clone()).or_else(|| killed.then(|| "killed".to_owned())),
+            code: error
+                .map(|error| FailureCode::Event(error.code.clone()))
+                .or_else(|| killed.then_some(FailureCode::Killed)),
             message: error.map(|error| error.message.clone()),
         }
     }

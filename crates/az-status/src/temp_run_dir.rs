@@ -1,6 +1,6 @@
 //! A temporary run directory for the event files of a command.
 
-use crate::dir::entry_names;
+use loader_stage::entry_names;
 use rustix::fs::{AtFlags, CWD, unlinkat};
 use std::env;
 use std::ffi::OsStr;

@@ -1,7 +1,10 @@
 //! Text fragments of verdicts.
 
-/// Signals caused by a fault of the process: ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
-const CRASHES: [i32; 7] = [4, 5, 6, 7, 8, 11, 31];
+use signal_hook::consts::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+use signal_hook::low_level::signal_name;
+
+/// Signals that are caused by a fault of the process.
+const CRASHES: [i32; 7] = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP];
 
 /// Returns true for a signal that is caused by a fault of the process.
 pub(crate) fn is_crash(signal: i32) -> bool {
@@ -28,18 +31,5 @@ pub(crate) fn status(status: i32) -> String {
 
 /// Returns the name of a signal.
 pub(crate) fn signal(signal: i32) -> String {
-    let name = match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        15 => "SIGTERM",
-        _ => return format!("signal {signal}"),
-    };
-    name.to_owned()
+    signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
 }

@@ -2,9 +2,9 @@
 
 use crate::processes::Process;
 use crate::root_cause::{self, FailureKind, RootCause};
-use crate::status::{self, StageSummaries, StageSummary};
+use crate::status::{self, FailureCode, StageSummaries};
 use crate::text;
-use loader_model::{ErrorCode, UnlockState};
+use loader_model::{ErrorCode, StageName, Step, UnlockState};
 use serde::Serialize;
 
 /// Number of independent failures that the text names; more are only counted.
@@ -63,13 +63,13 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// A failure of a stage or of the command.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 struct VerdictFailure {
     #[serde(skip_serializing_if = "Option::is_none")]
     stage: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<UnlockState>,
-    code: String,
+    code: FailureCode,
     exit: u8,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,40 +110,37 @@ impl Verdict {
         let names = labels.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>().join(", ");
         let last_text = end.last_text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
         let suffix = if labels.is_empty() { "; no stage reported anything" } else { " although every stage was ready" };
-        (self.exit, self.text) = match (end.command, &end.signal) {
-            (Some(status), Some((signal, _))) if status != 0 => (
-                128 + *signal as u8,
-                format!("STOPPED by {}: the command ended with {status}{suffix}", text::signal(*signal)),
-            ),
-            (Some(status), _) if status != 0 => (
-                text::exit_code(status),
-                format!("FAILED: the command ended with {}{suffix}{last_text}", text::status(status)),
-            ),
-            (Some(_), _) if labels.is_empty() => {
-                (0, "READY: the command ended with 0; no stage reported anything".into())
+        let message;
+        (self.exit, message) = match (end.command, end.signal) {
+            (Some(status), Some((signal, _))) if status != 0 => {
+                (128 + signal as u8, format!("the command ended with {status}{suffix}"))
             }
-            (None, Some((signal, _))) => {
-                let stopped = format!("STOPPED by {}: processes were still running{suffix}", text::signal(*signal));
-                (128 + *signal as u8, stopped)
+            (Some(status), None) if status != 0 => {
+                (text::exit_code(status), format!("the command ended with {}{suffix}{last_text}", text::status(status)))
             }
+            (Some(_), _) if labels.is_empty() => (0, "the command ended with 0; no stage reported anything".into()),
+            (None, Some((signal, _))) => (128 + signal as u8, format!("processes were still running{suffix}")),
             (None, None) if labels.is_empty() => match &end.run {
-                Some(run) => (ErrorCode::NotFound.exit(), format!("FAILED: no stage reported anything in run {run}")),
-                None => (ErrorCode::NoInput.exit(), "FAILED: no stage reported anything".into()),
+                Some(run) => (ErrorCode::NotFound.exit(), format!("no stage reported anything in run {run}")),
+                None => (ErrorCode::NoInput.exit(), "no stage reported anything".into()),
             },
-            _ => (0, format!("READY: {names}{}", self.seconds.map(|s| format!(" in {s:.1} s")).unwrap_or_default())),
+            _ => (0, format!("{names}{}", self.seconds.map(|s| format!(" in {s:.1} s")).unwrap_or_default())),
         };
         if self.exit == 0 {
             self.state = UnlockState::Ready;
-        } else {
-            let message = self.text.split_once(": ").map_or("", |(_, message)| message).to_owned();
-            let code = match (end.signal, end.command) {
-                (Some(_), _) => ErrorCode::Interrupted.as_str(),
-                (None, Some(_)) => "command",
-                (None, None) => ErrorCode::NoInput.as_str(),
-            };
-            self.cause =
-                Some(VerdictFailure { code: code.into(), exit: self.exit, message, ..VerdictFailure::default() });
+            self.text = format!("READY: {message}");
+            return;
         }
+        let code = match (end.signal, end.command) {
+            (Some(_), _) => ErrorCode::Interrupted.into(),
+            (None, Some(_)) => FailureCode::Command,
+            (None, None) => ErrorCode::NoInput.into(),
+        };
+        self.text = match end.signal {
+            Some((signal, _)) => format!("STOPPED by {}: {message}", text::signal(signal)),
+            None => format!("FAILED: {message}"),
+        };
+        self.cause = Some(VerdictFailure { stage: None, state: None, code, exit: self.exit, message, hint: None });
     }
 
     fn failed(&mut self, found: &RootCause<'_>, labels: &Labels<'_>, end: &EndState) {
@@ -154,7 +151,7 @@ impl Verdict {
         match end.command {
             Some(status) if found.kind == FailureKind::ReaderGone && status != 0 && status != 141 => {
                 let last_text = end.last_text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-                cause.code = "command".into();
+                cause.code = FailureCode::Command;
                 cause.exit = text::exit_code(status);
                 cause.message =
                     format!("its reader exited and the command ended with {}{last_text}", text::status(status));
@@ -193,9 +190,9 @@ impl Verdict {
         self.stopped = unfinished.iter().map(|(_, label)| label.clone()).collect();
         self.exit = 128 + signal as u8;
         self.text = format!("STOPPED by {}: {} did not end", text::signal(signal), names.join(", "));
-        let code = if signal == 15 { ErrorCode::Terminated } else { ErrorCode::Interrupted };
+        let code = if signal == signal_hook::consts::SIGTERM { ErrorCode::Terminated } else { ErrorCode::Interrupted };
         let mut cause = describe_failure(found.cause, labels, end);
-        (cause.code, cause.exit, cause.hint) = (code.as_str().into(), self.exit, None);
+        (cause.code, cause.exit, cause.hint) = (code.into(), self.exit, None);
         cause.message = format!("stopped by {}", text::signal(signal));
         self.cause = Some(cause);
     }
@@ -213,7 +210,7 @@ type Labels<'a> = [(&'a Process, String)];
 
 fn label(process: &Process, labels: &Labels<'_>) -> String {
     let found = labels.iter().find(|(other, _)| std::ptr::eq(*other, process));
-    found.map_or_else(|| process.stage.clone(), |(_, label)| label.clone())
+    found.map_or_else(|| process.stage.to_string(), |(_, label)| label.clone())
 }
 
 /// Returns true if the signal, not an earlier failure, ended the run.
@@ -225,26 +222,25 @@ fn is_stop(found: &RootCause<'_>, end: &EndState) -> bool {
 }
 
 fn describe_failure(process: &Process, labels: &Labels<'_>, end: &EndState) -> VerdictFailure {
-    let summary = StageSummary::new(process, true);
-    let mut failure = VerdictFailure {
-        stage: Some(label(process, labels)),
-        state: Some(process.working),
-        code: summary.code.unwrap_or_default(),
-        exit: summary.exit.unwrap_or_default(),
-        message: summary.message.unwrap_or_default(),
-        hint: process.error.as_ref().and_then(|error| error.hint.clone()),
+    let (stage, state) = (Some(label(process, labels)), Some(process.working));
+    let mut failure = match &process.error {
+        None => VerdictFailure { stage, state, ..describe_death(labels, end) },
+        Some(error) => VerdictFailure {
+            stage,
+            state,
+            code: FailureCode::Event(error.code.clone()),
+            exit: error.exit,
+            message: error.message.clone(),
+            hint: error.hint.clone(),
+        },
     };
-    match &process.error {
-        None => describe_death(&mut failure, labels, end),
-        // SIGINT and SIGHUP need no explanation: the user pressed Ctrl-C or closed the terminal.
-        Some(error) if error.code == ErrorCode::Terminated.as_str() => {
-            let hint = "a supervisor, an out-of-memory daemon or a user stopped this stage; run it again";
-            failure.hint.get_or_insert_with(|| hint.to_owned());
-        }
-        Some(_) => {}
+    // SIGINT and SIGHUP need no explanation: the user pressed Ctrl-C or closed the terminal.
+    if failure.code == ErrorCode::Terminated.into() {
+        let hint = "a supervisor, an out-of-memory daemon or a user stopped this stage; run it again";
+        failure.hint.get_or_insert_with(|| hint.to_owned());
     }
     let has_been_stopped = process.error.as_ref().is_none_or(root_cause::is_stopped_by_signal);
-    if has_been_stopped && process.stage == "az-load" && process.step.as_deref() == Some("unpacking") {
+    if has_been_stopped && process.stage == StageName::Load && process.step == Some(Step::Unpacking.into()) {
         let hint = "the engine received the whole archive and may still load it: check with az-load --present, or run it again";
         failure.hint = Some(hint.into());
     }
@@ -254,18 +250,17 @@ fn describe_failure(process: &Process, labels: &Labels<'_>, end: &EndState) -> V
 /// Describes the failure of a stage without a final line. Every stage can be run again after it was
 /// killed, so the exit status is that of a temporary failure. A crash is a bug, which would happen
 /// again.
-fn describe_death(failure: &mut VerdictFailure, labels: &Labels<'_>, end: &EndState) {
+fn describe_death(labels: &Labels<'_>, end: &EndState) -> VerdictFailure {
     let died =
         labels.iter().filter(|(process, _)| root_cause::failure_kind(process) == Some(FailureKind::Died)).count();
-    // The status of the command shows the signal only if a single stage died. SIGPIPE (13) is a
+    // The status of the command shows the signal only if a single stage died. SIGPIPE is a
     // consequence of another failure.
     let signal = end.command.filter(|_| died == 1).map(|status| status - 128);
-    let signal = signal.filter(|signal| (1..=31).contains(signal) && *signal != 13);
+    let signal = signal.filter(|signal| (1..=31).contains(signal) && *signal != signal_hook::consts::SIGPIPE);
     let crashed = signal.is_some_and(text::is_crash);
-    let (code, status) = if crashed { ("crashed", ErrorCode::Bug) } else { ("killed", ErrorCode::Temporary) };
-    (failure.code, failure.exit) = (code.into(), status.exit());
-    failure.message = match signal {
-        Some(signal) => format!("{code} by {} before its final line", text::signal(signal)),
+    let message = match signal.map(text::signal) {
+        Some(signal) if crashed => format!("crashed by {signal} before its final line"),
+        Some(signal) => format!("killed by {signal} before its final line"),
         None => "killed: it ended without a final line".into(),
     };
     let hint = if crashed {
@@ -275,7 +270,12 @@ fn describe_death(failure: &mut VerdictFailure, labels: &Labels<'_>, end: &EndSt
     } else {
         "it ran out of memory, or another process killed it: see dmesg and the journal; then run it again"
     };
-    failure.hint = Some(hint.into());
+    let (code, exit) = if crashed {
+        (FailureCode::Crashed, ErrorCode::Bug.exit())
+    } else {
+        (FailureCode::Killed, ErrorCode::Temporary.exit())
+    };
+    VerdictFailure { stage: None, state: None, code, exit, message, hint: Some(hint.into()) }
 }
 
 /// Returns the time from the first to the last event in seconds.

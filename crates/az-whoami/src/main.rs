@@ -2,7 +2,7 @@
 
 use loader_model::json_line;
 use loader_session::{VerifyArgs, read_token, user_from_token};
-use loader_stage::{Content, ErrorCode, OrFail, OutputArgs, Stage, StageArgs, TokenArgs, UnlockState};
+use loader_stage::{Content, ErrorCode, OrFailAs, OutputArgs, Stage, StageArgs, StageName, TokenArgs, UnlockState};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,7 +12,7 @@ Examples:
 
 /// Show the user of a token; verifies the signature only if a key of the server is given
 #[derive(Debug, clap::Parser)]
-#[command(name = "az-whoami", version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 struct Cli {
     #[command(flatten)]
     token: TokenArgs,
@@ -34,7 +34,7 @@ impl AsRef<StageArgs> for Cli {
 }
 
 fn main() -> std::process::ExitCode {
-    loader_stage::run(UnlockState::Authenticating, run)
+    loader_stage::run(StageName::Whoami, UnlockState::Authenticating, run)
 }
 
 fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
@@ -43,7 +43,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = stage.output(&cli.output, Content::Text)?;
     stage.begin();
     let user = user_from_token(&token, verifier.as_ref())?;
-    output.put(&json_line(&user).or_fail("user", |_| ErrorCode::Bug)?)?;
+    output.put(&json_line(&user).or_fail_as(ErrorCode::Bug, "user")?)?;
     output.commit()?;
     Ok(())
 }

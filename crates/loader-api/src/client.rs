@@ -196,7 +196,7 @@ impl<'n> Client<'n> {
             .body(&form.body);
         let response = self.authorized(call, token, JSON_MAX)?;
         if response.status == 409 {
-            let why = describe_response::server_error(&response, &[token.as_str()]).map(|(_, why)| why);
+            let why = describe_response::server_error(&response, &[token.as_str()]).map(|error| error.message);
             let why = why.unwrap_or_else(|| "another resource is in the way".to_owned());
             return Err(Error::Conflict { what: name.to_string(), why });
         }
@@ -256,10 +256,10 @@ fn check_status(
     match (response.status, describe_response::server_error(&response, &all)) {
         (200, _) => Ok(response),
         (401, _) => Err(token.unauthorized_error(SystemTime::now())),
-        (403, Some((code, why))) if code != "role" => Err(Error::Denied { what, why }),
+        (403, Some(error)) if error.code != "role" => Err(Error::Denied { what, why: error.message }),
         (403, _) => Err(Error::Forbidden { role: token.role().to_string(), what: format!("read {what}") }),
         (404, _) => Err(Error::NotFound(what)),
-        (409, Some((_, why))) => Err(Error::OtherHardware { what, why }),
+        (409, Some(error)) => Err(Error::OtherHardware { what, why: error.message }),
         (409, None) => Err(Error::OtherHardware { what, why: "the user belongs to other hardware".to_owned() }),
         _ => Err(protocol_error(&what, &response, &all)),
     }

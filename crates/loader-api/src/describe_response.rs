@@ -32,18 +32,21 @@ pub(crate) fn describe(response: &BufferedResponse, secrets: &[&str]) -> String 
     text
 }
 
-/// Returns code and message of an error response `{"error":"code","message":"…"}`,
-/// printable; `None` if the body has another form or repeats one of the `secrets`.
-pub(crate) fn server_error(response: &BufferedResponse, secrets: &[&str]) -> Option<(String, String)> {
-    #[derive(serde::Deserialize)]
-    struct ErrorBody {
-        #[serde(default)]
-        error: String,
-        message: String,
-    }
-    let body: ErrorBody = serde_json::from_slice(&response.body).ok()?;
-    let leaks = secrets.iter().any(|secret| repeats(&body.message, secret) || repeats(&body.error, secret));
-    (!leaks && !body.message.trim().is_empty()).then(|| (clip(&body.error), clip(body.message.trim())))
+/// Body of an error response.
+#[derive(serde::Deserialize)]
+pub(crate) struct ServerError {
+    #[serde(default, rename = "error")]
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// Returns the body of an error response `{"error":"code","message":"…"}`, printable; `None`
+/// if the body has another form or repeats one of the `secrets`.
+pub(crate) fn server_error(response: &BufferedResponse, secrets: &[&str]) -> Option<ServerError> {
+    let body: ServerError = serde_json::from_slice(&response.body).ok()?;
+    let leaks = secrets.iter().any(|secret| repeats(&body.message, secret) || repeats(&body.code, secret));
+    let printable = || ServerError { code: clip(&body.code), message: clip(body.message.trim()) };
+    (!leaks && !body.message.trim().is_empty()).then(printable)
 }
 
 fn clip(text: &str) -> String {

@@ -1,6 +1,6 @@
 //! Errors of API calls.
 
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 
 /// Error of an API call, with a variant for each case that callers handle differently.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,9 +71,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Returns the error code.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for Error {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Http(error) => error.code(),
             Self::LoginRefused { .. }
@@ -89,8 +88,7 @@ impl Error {
         }
     }
 
-    /// Returns a hint for the user, if there is one.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Http(error) => error.hint(),
             Self::LoginRefused { .. } => Some("check email and password in the credentials".to_owned()),

@@ -10,7 +10,7 @@ use crate::Token;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use key::{SignatureError, VerifyingKey};
-use loader_model::{ErrorCode, User, is_clock_unset, printable};
+use loader_model::{Coded, ErrorCode, User, is_clock_unset, printable};
 use serde::Deserialize;
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -51,14 +51,12 @@ pub enum KeyError {
     NoneUsable,
 }
 
-impl KeyError {
-    /// Returns the error code.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for KeyError {
+    fn code(&self) -> ErrorCode {
         ErrorCode::Config
     }
 
-    /// Returns a hint for the user, if there is one.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Pem | Self::Form | Self::Kind => "openssl pkey -pubin -in KEY prints a public key as PEM",
             Self::NotAKeySet => "a set has the form {\"keys\":[…]}; use --jwt-key-file for a single PEM key",
@@ -111,9 +109,8 @@ pub enum VerifyError {
     Clock(String),
 }
 
-impl VerifyError {
-    /// Returns the error code.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for VerifyError {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Malformed(_) => ErrorCode::Malformed,
             Self::Clock(_) | Self::NotYetValid(_) => ErrorCode::Clock,
@@ -121,8 +118,7 @@ impl VerifyError {
         }
     }
 
-    /// Returns a hint for the user, if there is one.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Expired(_) => "log in again; if the token is new, check the clock of this machine",
             Self::NotYetValid(_) => "set the clock of this machine: it is behind the server's clock",

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::claims::Claims;
 use crate::jwt::{LEEWAY, unset_clock};
-use loader_model::{ErrorCode, Role, User};
+use loader_model::{Coded, ErrorCode, Role, User};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -33,10 +33,13 @@ pub enum TokenError {
     Claim(&'static str),
 }
 
-impl TokenError {
-    /// Returns the error code for a token from the user.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for TokenError {
+    fn code(&self) -> ErrorCode {
         ErrorCode::Malformed
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("use the unchanged output of az-login".to_owned())
     }
 }
 

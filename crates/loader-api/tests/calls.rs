@@ -3,7 +3,7 @@
 
 use loader_api::{ApiConfig, ApiPaths, Client, Error, Session, Token};
 use loader_http::{Http, HttpConfig, Retry};
-use loader_model::{Credentials, ErrorCode};
+use loader_model::{Coded, Credentials, ErrorCode};
 use loader_testkit::read_request;
 use std::io::Write;
 use std::net::TcpListener;

@@ -2,6 +2,7 @@
 //! of bytes as they pass.
 
 use flate2::write::MultiGzDecoder;
+use std::fmt;
 use std::io::{self, Write};
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
@@ -24,6 +25,12 @@ pub enum Compression {
     Zstd,
     /// Recognised, but not supported: its program is named.
     Other(&'static str),
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl Compression {

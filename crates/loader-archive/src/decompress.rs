@@ -54,12 +54,12 @@ impl<R: Read> DecompressingReader<R> {
         Ok(Self { inner, read: 0 })
     }
 
-    /// Returns the name of the program that compressed the input.
-    pub fn compression(&self) -> Option<&'static str> {
+    /// Returns the compression of the input; `None` if it is not compressed.
+    pub fn compression(&self) -> Option<Compression> {
         match self.inner {
             Inner::Plain(_) => None,
-            Inner::Gzip(_) => Some("gzip"),
-            Inner::Zstd(_) => Some("zstd"),
+            Inner::Gzip(_) => Some(Compression::Gzip),
+            Inner::Zstd(_) => Some(Compression::Zstd),
         }
     }
 
@@ -95,7 +95,7 @@ impl<R: Read> DecompressingReader<R> {
                 Error::malformed(&format!("the {program} data of the archive"), error)
             }
             // The zstd library reports damage without a kind of its own.
-            ErrorKind::Other if program == "zstd" => Error::malformed("the zstd data of the archive", error),
+            ErrorKind::Other if program == Compression::Zstd => Error::malformed("the zstd data of the archive", error),
             _ => Error::Read(error),
         }
     }

@@ -1,6 +1,6 @@
 //! Why an archive is refused.
 
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 use std::fmt::Display;
 use std::io;
 
@@ -93,9 +93,8 @@ pub enum Error {
     Read(#[source] io::Error),
 }
 
-impl Error {
-    /// Returns the class of the error, which determines the exit status.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for Error {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Empty => ErrorCode::NoInput,
             Self::Truncated { .. } => ErrorCode::Truncated,
@@ -108,25 +107,27 @@ impl Error {
         }
     }
 
-    /// Returns what the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Compressed { program: "xz" } => Some("put xz -dc before it"),
-            Self::Compressed { program: "bzip2" } => Some("put bzip2 -dc before it"),
-            Self::Truncated { .. } => Some("copy or fetch the archive again"),
-            Self::Platform { .. } => Some("select one of them with --platform"),
-            Self::Unsupported(text) if text.contains("sparse") => Some("repack it with GNU tar without --sparse"),
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Compressed { program: "xz" } => "put xz -dc before it",
+            Self::Compressed { program: "bzip2" } => "put bzip2 -dc before it",
+            Self::Truncated { .. } => "copy or fetch the archive again",
+            Self::Platform { .. } => "select one of them with --platform",
+            Self::Unsupported(text) if text.contains("sparse") => "repack it with GNU tar without --sparse",
             Self::Unsupported(text) if text.contains("digests") => {
-                Some("convert it with skopeo copy, which writes sha256 digests")
+                "convert it with skopeo copy, which writes sha256 digests"
             }
             Self::Unsupported(text) if text.contains("compressed with") => {
-                Some("convert it with skopeo copy --dest-compress-format gzip")
+                "convert it with skopeo copy --dest-compress-format gzip"
             }
-            Self::Unsupported(text) if text.contains("before 1.10") => Some("load it into Docker and save it again"),
-            _ => None,
-        }
+            Self::Unsupported(text) if text.contains("before 1.10") => "load it into Docker and save it again",
+            _ => return None,
+        };
+        Some(hint.to_owned())
     }
+}
 
+impl Error {
     pub(crate) fn malformed(member: &str, why: impl Display) -> Self {
         Self::Malformed { member: member.to_owned(), why: why.to_string() }
     }

@@ -93,17 +93,7 @@ pub(crate) fn parse_hex(digits: &str) -> Option<[u8; 32]> {
 
 /// Formats a digest as `sha256:` and 64 digits.
 pub(crate) fn format_digest(digest: &[u8; 32]) -> String {
-    format!("sha256:{}", hex(digest))
-}
-
-/// Formats bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("sha256:{}", hex::encode(digest))
 }
 
 /// Returns the digest that a member's name promises for its content:
@@ -140,7 +130,7 @@ mod tests {
     fn digests_in_names() {
         let digits = "a1".repeat(32);
         let digest = parse_hex(&digits).unwrap();
-        assert_eq!(hex(&digest), digits);
+        assert_eq!(hex::encode(digest), digits);
         assert_eq!(promised_digest(format!("blobs/sha256/{digits}").as_bytes()), Some(digest));
         assert_eq!(promised_digest(format!("{digits}.json").as_bytes()), Some(digest));
         assert_eq!(promised_digest(format!("sha256:{digits}").as_bytes()), Some(digest));

@@ -5,7 +5,7 @@
 use crate::compression::Compression;
 use crate::members::LayerPlace;
 use crate::model::{Document, ImageContent, ImageLayer};
-use crate::names::{format_digest, hex};
+use crate::names::format_digest;
 use crate::oci_layout::{IMAGE_NAME, REF_NAME};
 use crate::select::Selected;
 use crate::tar::{BLOCK_LEN, END_OF_ARCHIVE, file_header, padding_len};
@@ -46,7 +46,7 @@ impl LayerNames {
     fn path(&self, place: LayerPlace) -> String {
         match (self, place.promised) {
             (Self::Unique(prefix), _) => format!("layers/{prefix}-{}", place.number),
-            (Self::Digest, Some(digest)) => format!("blobs/sha256/{}", hex(&digest)),
+            (Self::Digest, Some(digest)) => format!("blobs/sha256/{}", hex::encode(digest)),
             (Self::Digest, None) => format!("layers/{}", place.number),
         }
     }
@@ -141,7 +141,7 @@ impl MemberWriter {
 
     /// Writes a document under its digest, and returns that name.
     fn blob(&mut self, document: &Document) -> String {
-        let name = format!("blobs/sha256/{}", hex(&document.digest));
+        let name = format!("blobs/sha256/{}", hex::encode(document.digest));
         self.member(&name, &document.text);
         name
     }
@@ -177,7 +177,7 @@ fn write_docker(
             let path = |layer: &ImageLayer| match layer.blob.and_then(|blob| blob.place) {
                 Some(place) => names.path(place),
                 // An engine does not open the file of a layer that it has.
-                None => format!("blobs/sha256/{}", hex(&layer.diff_id)),
+                None => format!("blobs/sha256/{}", hex::encode(layer.diff_id)),
             };
             entries.push(DockerEntry {
                 config: members.blob(&image.config),

@@ -3,8 +3,8 @@
 use crate::dir::{Dir, WaitForLock};
 use crate::expected::Hasher;
 use crate::partial_entry::{PartialEntry, partial_name, small_name};
-use crate::{ByteSource, Error, ExpectedPart};
-use loader_model::{ErrorCode, ResourceName};
+use crate::{ByteSource, CacheError, Error, ExpectedPart};
+use loader_model::ResourceName;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
@@ -20,35 +20,6 @@ const BUFFER_LEN: usize = 256 * 1024;
 pub struct Cache {
     root: Dir,
     path: PathBuf,
-}
-
-/// Error of a cache or upload-state file. A fetch can continue without the cache.
-#[derive(Debug, thiserror::Error)]
-#[error("{what} {display_path}: {cause}")]
-pub struct CacheError {
-    what: &'static str,
-    display_path: String,
-    cause: io::Error,
-}
-
-impl CacheError {
-    pub(crate) fn cache(display_path: &str, cause: io::Error) -> Self {
-        Self { what: "cache", display_path: display_path.to_owned(), cause }
-    }
-
-    /// Creates the error for the state of an upload.
-    pub(crate) fn upload_state(display_path: &str, cause: io::Error) -> Self {
-        Self { what: "upload state", display_path: display_path.to_owned(), cause }
-    }
-
-    /// Returns the error code. A locked file is `Temporary`, since the other process will release
-    /// it.
-    pub fn code(&self) -> ErrorCode {
-        match self.cause.kind() {
-            io::ErrorKind::ResourceBusy => ErrorCode::Temporary,
-            _ => ErrorCode::Io,
-        }
-    }
 }
 
 /// Result of [`Cache::lookup`].

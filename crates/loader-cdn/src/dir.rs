@@ -100,8 +100,9 @@ impl Dir {
         FileType::from_raw_mode(stat.st_mode).is_file().then(|| u64::try_from(stat.st_size).unwrap_or_default())
     }
 
-    /// Replaces the file `name` atomically by one that contains `bytes`. No other process of the
-    /// same kind may do that at the same time.
+    /// Replaces the file `name` atomically by one that contains `bytes`. Unlike the outputs of
+    /// `loader-stage`, which this layer cannot use, it stays in the open directory. No other
+    /// process of the same kind may replace the file at the same time.
     ///
     /// # Errors
     /// Errors of the kernel; [`io::ErrorKind::ResourceBusy`] if the temporary file is locked.

@@ -1,7 +1,6 @@
-//! Errors of a transfer of the big part.
+//! Errors of the cache and of a transfer of the big part.
 
-use crate::CacheError;
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 use std::io;
 
 /// Error of a transfer, with one variant for each different reaction of the caller.
@@ -101,10 +100,9 @@ pub enum Error {
     Output(io::Error),
 }
 
-impl Error {
-    /// Returns the error code. A refused connection is `Unavailable`: the store is down, but the
-    /// network works.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for Error {
+    /// A refused connection is `Unavailable`: the store is down, but the network works.
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Http(error) if matches!(error.cause(), loader_http::Error::Refused { .. }) => ErrorCode::Unavailable,
             Self::Http(error) => error.code(),
@@ -121,8 +119,7 @@ impl Error {
         }
     }
 
-    /// Returns what the user can do about the error, if that is known.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Http(error) => return error.hint(),
             Self::Forbidden { .. } => "get fresh CDN credentials with az-cdn-creds",
@@ -137,5 +134,35 @@ impl Error {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+/// Error of a cache or upload-state file. A fetch can continue without the cache.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {display_path}: {cause}")]
+pub struct CacheError {
+    what: &'static str,
+    display_path: String,
+    cause: io::Error,
+}
+
+impl Coded for CacheError {
+    /// A locked file is `Temporary`, since the other process will release it.
+    fn code(&self) -> ErrorCode {
+        match self.cause.kind() {
+            io::ErrorKind::ResourceBusy => ErrorCode::Temporary,
+            _ => ErrorCode::Io,
+        }
+    }
+}
+
+impl CacheError {
+    pub(crate) fn cache(display_path: &str, cause: io::Error) -> Self {
+        Self { what: "cache", display_path: display_path.to_owned(), cause }
+    }
+
+    /// Creates the error for the state of an upload.
+    pub(crate) fn upload_state(display_path: &str, cause: io::Error) -> Self {
+        Self { what: "upload state", display_path: display_path.to_owned(), cause }
     }
 }

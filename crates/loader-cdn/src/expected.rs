@@ -53,7 +53,7 @@ impl Hasher {
 
     /// Returns the SHA-256 in hexadecimal.
     pub(crate) fn finish_hex(self) -> String {
-        hex(self.digest.finish().as_ref())
+        hex::encode(self.digest.finish().as_ref())
     }
 
     /// Checks size and digest.
@@ -74,18 +74,7 @@ impl Hasher {
     }
 }
 
-/// Encodes `bytes` as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Decodes hexadecimal digits that [`hex`] wrote.
-pub(crate) fn unhex(digits: &str) -> Vec<u8> {
-    let digits: Vec<u8> = digits.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
-    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-}
-
 /// Returns the SHA-256 of `bytes` in hexadecimal.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    hex(ring::digest::digest(&SHA256, bytes).as_ref())
+    hex::encode(ring::digest::digest(&SHA256, bytes).as_ref())
 }

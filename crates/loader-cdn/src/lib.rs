@@ -21,10 +21,10 @@ mod upload;
 mod upload_journal;
 mod xml;
 
-pub use cache::{Cache, CacheEntry, CacheError, CacheLookup, PreviousEntry, SmallPartContext};
+pub use cache::{Cache, CacheEntry, CacheLookup, PreviousEntry, SmallPartContext};
 pub use cache_scan::CacheScan;
 pub use dir::WaitForLock;
-pub use error::Error;
+pub use error::{CacheError, Error};
 pub use expected::ExpectedPart;
 pub use object::{ObjectReader, ReadPlan, ResumePoint};
 pub use object_range::{ByteRange, GetRequest, ObjectRange, etags_match};

@@ -1,6 +1,6 @@
 //! Multipart upload of a stream of unknown length: concurrent parts in bounded memory.
 
-use crate::expected::{Hasher, hex, sha256_hex};
+use crate::expected::{Hasher, sha256_hex};
 use crate::upload::{MultipartUpload, ObjectLabels, PARTS_MAX, is_missing_upload};
 use crate::upload_journal::{RecordedUpload, SentPart};
 use crate::{Error, ObjectStore, UploadJournal, etags_match};
@@ -91,7 +91,7 @@ impl<'a> Push<'a> {
         }
         let mut random = [0; 16];
         SystemRandom::new().fill(&mut random).map_err(|_| Error::Input(io::Error::other("no random bytes")))?;
-        let push_id = hex(&random);
+        let push_id = hex::encode(random);
         let labels = ObjectLabels { release: plan.release, push_id: &push_id, split_id: file.split_id };
         let upload = MultipartUpload::begin(store, name, labels, notify)?;
         if let Some(journal) = &mut journal {

@@ -1,7 +1,6 @@
 //! Signs requests with AWS Signature Version 4, computed by `rust-s3`: URL and headers only, no
 //! I/O.
 
-use crate::expected::hex;
 use crate::{Error, GetRequest};
 use loader_http::{BaseUrl, HeaderMap, HeaderName, HeaderValue, HttpRequest, Method, Origin, Uri, header};
 use loader_model::{CdnCredentials, ResourceName};
@@ -166,7 +165,7 @@ impl Signer {
         let access_key = self.credentials.access_key.as_deref().unwrap_or_default();
         let signed = signing::signed_header_string(&headers);
         let authorization =
-            signing::authorization_header(access_key, &now, &self.region, &signed, &hex(signature.as_ref()))
+            signing::authorization_header(access_key, &now, &self.region, &signed, &hex::encode(signature.as_ref()))
                 .map_err(signing_error)?;
         let mut authorization = header_value(&authorization)?;
         authorization.set_sensitive(true);

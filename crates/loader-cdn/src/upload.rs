@@ -1,6 +1,6 @@
 //! Requests of a multipart upload, with retries.
 
-use crate::expected::{sha256_hex, unhex};
+use crate::expected::sha256_hex;
 use crate::store::{PUSH_ID, RELEASE, SPLIT_ID, header_text};
 use crate::upload_journal::SentPart;
 use crate::xml::XmlBody;
@@ -228,7 +228,7 @@ fn late_failure_text(document: &XmlBody) -> String {
 
 /// Converts a SHA-256 from hexadecimal to base64.
 fn base64(sha256: &str) -> String {
-    STANDARD.encode(unhex(sha256))
+    STANDARD.encode(hex::decode(sha256).unwrap_or_default())
 }
 
 fn completion_body(parts: &[SentPart], has_checksums: bool) -> String {

@@ -82,7 +82,7 @@ impl Card {
     pub fn enroll(inventory: &Inventory) -> Result<Self, CardError> {
         let mut salt = [0; SALT_LEN];
         getrandom::fill(&mut salt).map_err(|error| CardError::Random(error.into()))?;
-        Ok(Self { hwid_card: 1, salt: hex(&salt), sources: tags(inventory, &salt) })
+        Ok(Self { hwid_card: 1, salt: hex::encode(salt), sources: tags(inventory, &salt) })
     }
 
     /// Parses a card in JSON.
@@ -166,9 +166,5 @@ fn tags(inventory: &Inventory, salt: &[u8]) -> BTreeMap<String, BTreeSet<String>
 
 fn tag(source: &HardwareSource, salt: &[u8]) -> Option<String> {
     let line = hashed_line(source)?;
-    Some(hex(&hmac(CARD_KEY, &[salt, line.as_bytes()])[..TAG_LEN]))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Some(hex::encode(&hmac(CARD_KEY, &[salt, line.as_bytes()])[..TAG_LEN]))
 }

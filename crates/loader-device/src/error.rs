@@ -1,6 +1,7 @@
 //! Errors of the hardware id and of enrolment cards.
 
 use crate::SourceChange;
+use loader_model::{Coded, ErrorCode};
 use std::io;
 
 /// Reason why a device has no hardware id. No message contains a serial.
@@ -25,22 +26,20 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Returns the class of the error, as in the event field `error.code`: always `config`
-    /// (exit status 78).
-    pub fn code(&self) -> &'static str {
-        "config"
+impl Coded for Error {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::Config
     }
 
-    /// Returns one line about what the user can do.
-    pub fn hint(&self) -> &'static str {
-        match self {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::NoStrongSource { .. } => {
                 "az-hwid --explain lists the sources; \
                  or write 64 random hexadecimal digits to a file and pass it with --hwid-file"
             }
             Self::Unreadable { .. } => "run az-hwid once as root, save its output, and pass that file with --hwid-file",
-        }
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -56,12 +55,11 @@ pub enum CardError {
     Random(#[source] io::Error),
 }
 
-impl CardError {
-    /// Returns the class of the error: `malformed` or `io`.
-    pub fn code(&self) -> &'static str {
+impl Coded for CardError {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Malformed => "malformed",
-            Self::Random(_) => "io",
+            Self::Malformed => ErrorCode::Malformed,
+            Self::Random(_) => ErrorCode::Io,
         }
     }
 }
@@ -71,15 +69,13 @@ impl CardError {
 #[error("hardware does not match the enrolment card: {}", listed(.0))]
 pub struct HardwareMismatch(pub Vec<SourceChange>);
 
-impl HardwareMismatch {
-    /// Returns the class of the error: always `wrong_device` (exit status 79).
-    pub fn code(&self) -> &'static str {
-        "wrong_device"
+impl Coded for HardwareMismatch {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::WrongDevice
     }
 
-    /// Returns one line about what the user can do.
-    pub fn hint(&self) -> &'static str {
-        "files sealed to the old hardware can no longer be opened; enroll the device again"
+    fn hint(&self) -> Option<String> {
+        Some("files sealed to the old hardware can no longer be opened; enroll the device again".to_owned())
     }
 }
 

@@ -76,10 +76,6 @@ pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 
 /// Returns the `N` bytes that exactly `2 * N` hexadecimal digits encode.
 pub(crate) fn decode_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let mut values = digits.iter().map(|digit| (*digit as char).to_digit(16));
     let mut bytes = [0; N];
-    for byte in &mut bytes {
-        *byte = (values.next()?? << 4 | values.next()??) as u8;
-    }
-    values.next().is_none().then_some(bytes)
+    hex::decode_to_slice(digits, &mut bytes).ok().map(|()| bytes)
 }

@@ -1,11 +1,18 @@
 //! The body of a response, read to its framed end and not a byte further: an engine may
 //! keep the connection open.
 
-use crate::http::Framing;
 use std::io::{self, BufRead, ErrorKind, Read};
 
 /// Maximum number of bytes of a line with the length of a chunk.
 const CHUNK_LINE_MAX: u64 = 1024;
+
+/// How the end of a body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
 
 /// A body as a reader. A connection that ends before the body is an error.
 pub(crate) struct Body<R> {

@@ -1,6 +1,6 @@
 //! Every way an engine can fail.
 
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 use std::io;
 
 /// Why a request to the engine failed. Each text is one line.
@@ -78,9 +78,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Returns the class of the error, which determines the exit status.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for Error {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Host { .. } => ErrorCode::Config,
             Self::NotThere { .. } | Self::Gone { .. } | Self::NoProgram { .. } => ErrorCode::Unavailable,
@@ -91,17 +90,19 @@ impl Error {
         }
     }
 
-    /// Returns what the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Host { .. } => Some("unset DOCKER_HOST, or use --command 'docker load' with it"),
-            Self::NotThere { .. } => Some("is docker or podman.socket running? DOCKER_HOST names another socket"),
-            Self::NotPermitted { .. } => Some("run as root or as a member of the group that owns the socket"),
-            Self::Full(_) => Some("free some space under the engine's directory: docker system df"),
-            _ => None,
-        }
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Host { .. } => "unset DOCKER_HOST, or use --command 'docker load' with it",
+            Self::NotThere { .. } => "is docker or podman.socket running? DOCKER_HOST names another socket",
+            Self::NotPermitted { .. } => "run as root or as a member of the group that owns the socket",
+            Self::Full(_) => "free some space under the engine's directory: docker system df",
+            _ => return None,
+        };
+        Some(hint.to_owned())
     }
+}
 
+impl Error {
     /// Classifies an error message of the engine.
     pub(crate) fn from_message(message: &str) -> Self {
         let message = message.trim().replace('\n', " ");

@@ -2,7 +2,7 @@
 //! request for each connection, bounded heads, and a request body that can stay
 //! unfinished, which the gate relies on.
 
-use crate::body::Body;
+use crate::body::{Body, Framing};
 use crate::{Error, Host};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -54,14 +54,6 @@ pub(crate) fn read_answer(stream: UnixStream, when: &'static str, timeout: Durat
             return Ok(Answer { status, body: Body::new(reader, framing) });
         }
     }
-}
-
-/// How the end of a body is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    Length(u64),
-    Chunked,
-    UntilClose,
 }
 
 fn read_head(

@@ -1,6 +1,6 @@
 //! Errors of HTTP requests.
 
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 use std::time::Duration;
 use ureq::http::StatusCode;
 
@@ -110,9 +110,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Returns the error code.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for Error {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Certificate { cause, .. } if cause.contains("not valid yet") => ErrorCode::Clock,
             Self::Config(..) | Self::Certificate { .. } | Self::ProxyRefused { status: 407, .. } => ErrorCode::Config,
@@ -124,8 +123,7 @@ impl Error {
         }
     }
 
-    /// Returns a hint for the user, if there is one.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Config(_, hint) => hint.map(str::to_owned),
             Self::Refused { .. } => Some("check the address, and that the server is running".to_owned()),
@@ -150,7 +148,9 @@ impl Error {
             _ => None,
         }
     }
+}
 
+impl Error {
     /// Returns true if the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use loader_http::{BaseUrl, Error, Http, HttpConfig, HttpRequest, Method, Retry, RetryNotice};
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 use loader_testkit::read_head;
 use std::cell::RefCell;
 use std::io::{Read, Write};

@@ -1,6 +1,6 @@
 //! The event line that a stage writes to standard error.
 
-use crate::{ErrorCode, UnlockState, printable};
+use crate::{ErrorCode, Named, StageName, Step, UnlockState, printable};
 use serde::{Deserialize, Serialize};
 
 /// Maximum length of an event line in bytes, including the newline: a write of at most this
@@ -20,16 +20,16 @@ pub struct Event {
     pub ts: String,
     /// Name of the run, which all stages of a pipeline share.
     pub run: String,
-    /// Name of the binary.
-    pub stage: String,
+    /// Name of the program.
+    pub stage: Named<StageName>,
     /// Process id; absent if the time is fixed by `SOURCE_DATE_EPOCH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     /// State of the stage.
     pub state: UnlockState,
-    /// Name of the current step, such as `big-part` or `cache-hit`.
+    /// The current step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<String>,
+    pub step: Option<Named<Step>>,
     /// Details of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<serde_json::Map<String, serde_json::Value>>,
@@ -60,8 +60,8 @@ pub enum Unit {
 /// The cause in a final `error` line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventError {
-    /// Name of an [`ErrorCode`].
-    pub code: String,
+    /// Class of the failure.
+    pub code: Named<ErrorCode>,
     /// Exit status of the process.
     pub exit: u8,
     /// One line that names the affected file or service and the cause.
@@ -69,16 +69,16 @@ pub struct EventError {
     /// Suggestion for the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Name of the stage whose failure this one reports, such as `az-decrypt`.
+    /// Stage whose failure this one reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub caused_by: Option<String>,
+    pub caused_by: Option<Named<StageName>>,
 }
 
 impl EventError {
     /// Creates the error for `code`; `message` and `hint` are passed through [`printable`].
     pub fn new(code: ErrorCode, message: &str, hint: Option<&str>) -> Self {
         Self {
-            code: code.as_str().to_owned(),
+            code: code.into(),
             exit: code.exit(),
             message: printable(message),
             hint: hint.map(printable),
@@ -122,7 +122,7 @@ mod tests {
             v: 1,
             ts: "2026-11-23T08:23:00.123Z".into(),
             run: "5f0c2a91".into(),
-            stage: "az-decrypt".into(),
+            stage: StageName::Decrypt.into(),
             pid: Some(4711),
             state: UnlockState::Decrypting,
             step: None,
@@ -148,7 +148,7 @@ mod tests {
         let mut failed = event();
         failed.state = UnlockState::Error;
         let own = EventError::new(ErrorCode::WrongKey, "no slot fits", None);
-        failed.error = Some(EventError { caused_by: Some("az-decrypt".into()), ..own.clone() });
+        failed.error = Some(EventError { caused_by: Some(StageName::Decrypt.into()), ..own.clone() });
         let line = failed.to_line();
         assert!(line.ends_with(b"\"message\":\"no slot fits\",\"caused_by\":\"az-decrypt\"}}\n"));
         assert_eq!(serde_json::from_slice::<Event>(&line).unwrap(), failed);
@@ -168,6 +168,37 @@ mod tests {
         let line = long.to_line();
         assert!(line.len() <= EVENT_LINE_MAX);
         let back: Event = serde_json::from_slice(&line).unwrap();
-        assert_eq!(back.error.unwrap().code, "io");
+        assert_eq!(back.error.unwrap().code, ErrorCode::Io);
+    }
+
+    /// Returns the names as JSON strings.
+    fn names(all: &[impl ToString]) -> serde_json::Value {
+        all.iter().map(ToString::to_string).collect::<Vec<_>>().into()
+    }
+
+    #[test]
+    fn the_schema_lists_the_names() {
+        let schema: serde_json::Value = serde_json::from_str(EVENT_SCHEMA).unwrap();
+        let fields = &schema["properties"];
+        assert_eq!(fields["stage"]["enum"], names(StageName::ALL));
+        assert_eq!(fields["state"]["enum"], names(UnlockState::ALL));
+        assert_eq!(fields["step"]["enum"], names(Step::ALL));
+        assert_eq!(fields["error"]["properties"]["code"]["enum"], names(ErrorCode::ALL));
+    }
+
+    #[test]
+    fn the_readme_of_loader_stage_lists_the_names() {
+        let readme = include_str!("../../loader-stage/README.md");
+        // The names in the first column of the table under a heading.
+        let listed = |heading: &str| -> serde_json::Value {
+            let (_, section) = readme.split_once(&format!("\n## {heading}\n")).unwrap();
+            let (section, _) = section.split_once("\n## ").unwrap();
+            let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+            rows.flat_map(|row| row.split(" | ").next().unwrap().split(", ").map(|name| name.replace('`', "")))
+                .collect::<Vec<_>>()
+                .into()
+        };
+        assert_eq!(listed("Stages"), names(StageName::ALL));
+        assert_eq!(listed("Steps"), names(Step::ALL));
     }
 }

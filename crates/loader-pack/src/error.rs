@@ -1,6 +1,6 @@
 //! The error type of the crate.
 
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 use std::io;
 
 /// Reason why content could not be packed or unpacked. Offsets are in bytes from the start
@@ -120,9 +120,8 @@ impl std::fmt::Display for Number {
     }
 }
 
-impl Error {
-    /// Returns the class of the error.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for Error {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Truncated { .. } => ErrorCode::Truncated,
             Self::Frame { .. } => ErrorCode::FrameInvalid,

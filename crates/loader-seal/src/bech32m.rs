@@ -64,6 +64,7 @@ fn describe(error: &CheckedHrpstringError) -> &'static str {
 mod tests {
     use super::*;
     use bech32::Fe32;
+    use loader_model::Coded;
 
     #[test]
     fn long_line_round_trips() {

@@ -20,7 +20,7 @@ pub struct Digest {
 impl Digest {
     /// Returns the SHA-256 as 64 lower-case hexadecimal digits.
     pub fn hex(&self) -> String {
-        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(self.sha256)
     }
 }
 

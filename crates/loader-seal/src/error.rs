@@ -3,7 +3,7 @@
 use crate::FragmentError;
 use crate::device::DeviceMismatch;
 use crate::key::KeyId;
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 use std::fmt;
 use std::io;
 
@@ -108,9 +108,8 @@ pub enum Error {
     Random(#[source] io::Error),
 }
 
-impl Error {
-    /// Returns the class of the error, as in the `error.code` of an event.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for Error {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::NotSealed { .. } => ErrorCode::NotSealed,
             Self::Unsupported(_) => ErrorCode::Unsupported,
@@ -127,7 +126,9 @@ impl Error {
             Self::Read(_) | Self::Write(_) | Self::Memory { .. } | Self::Random(_) => ErrorCode::Io,
         }
     }
+}
 
+impl Error {
     /// Returns true if the input was empty, which usually means that its writer failed.
     pub fn is_empty_input(&self) -> bool {
         matches!(self, Self::NotSealed { looks_like } if *looks_like == crate::header::EMPTY)

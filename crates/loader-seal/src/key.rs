@@ -190,6 +190,7 @@ pub(crate) fn has_prefix_ignore_case(line: &str, prefix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loader_model::Coded;
 
     const LINE: &str = "AZ-SECRET-KEY-1QXNTWHGFXVRSZNQMLKU4EAC9M0GWGUPKKVH79HFPYALVJYX7D5ZUWWK3X5N";
 

@@ -36,9 +36,7 @@ pub fn small_len(whole_len: u64, header_len: u64) -> u64 {
 /// the same identifier belong together, even if the keys of the file were changed, which
 /// changes the length of the header. The identifier is not authenticated.
 pub fn split_id(header: &Header, small_len: u64) -> String {
-    let mut id: String = header.file_id().iter().map(|byte| format!("{byte:02x}")).collect();
-    id.push_str(&format!("-{}", small_len.saturating_sub(header.as_bytes().len() as u64)));
-    id
+    format!("{}-{}", hex::encode(header.file_id()), small_len.saturating_sub(header.as_bytes().len() as u64))
 }
 
 /// Splits the sealed file in `input`, which is read to its end, into `small` and `big`.

@@ -14,7 +14,7 @@ use crate::fields::{FIELD_HEAD_LEN, Fields};
 use crate::layout::{FIXED_LEN, HEADER_LEN, MAC_LEN};
 use crate::slot::KEY_SLOT_LEN;
 use crate::{Error, Header, Key, KeyId, KeySlot};
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 
 /// Type of the padding field, whose value is zeros. It is the highest type, so that the
 /// field is always the last one.
@@ -53,9 +53,8 @@ pub enum RekeyError {
     LastSlot,
 }
 
-impl RekeyError {
-    /// Returns the class of the error, as in the `error.code` of an event.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for RekeyError {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Seal(error) => error.code(),
             Self::NoSlot(_) => ErrorCode::NotFound,

@@ -1,11 +1,10 @@
 //! Option groups of the networked filters.
 
-use crate::http_failure;
 use clap::builder::FalseyValueParser;
 use loader_api::{ApiConfig, ApiPaths, Client};
 use loader_http::{ClientCert, Http, HttpConfig, Notify, Retry};
 use loader_model::CdnCredentials;
-use loader_stage::{CredentialsArgs, ErrorCode, Failure, SecretSource, Stage};
+use loader_stage::{CredentialsArgs, ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::cell::OnceCell;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -83,7 +82,7 @@ impl HttpArgs {
             retry: Retry { attempts: self.retries + 1, first_wait: self.retry_wait, ..Retry::default() },
             ..HttpConfig::default()
         };
-        Http::new(config).map_err(|error| http_failure(&error))
+        Http::new(config).or_fail()
     }
 }
 
@@ -137,8 +136,7 @@ impl ApiArgs {
             put: path(&self.resources_put_path, default.put)?,
             key_fragment: path(&self.key_fragment_path, default.key_fragment)?,
         };
-        Client::new(ApiConfig { base_url, paths }, self.http.agent(stage)?, notify)
-            .map_err(|error| crate::api_failure(&error))
+        Client::new(ApiConfig { base_url, paths }, self.http.agent(stage)?, notify).or_fail()
     }
 }
 

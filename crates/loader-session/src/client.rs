@@ -1,9 +1,9 @@
-//! Tokens, API sessions, and the conversion of network errors to failures.
+//! Tokens and API sessions.
 
 use loader_api::{Client, Session, Token};
 use loader_http::RetryNotice;
 use loader_model::Credentials;
-use loader_stage::{Failure, Stage, TokenArgs};
+use loader_stage::{Failure, OrFail, Stage, Step, TokenArgs};
 
 /// Reports each retry of a request as a step.
 pub trait ReportRetry {
@@ -15,7 +15,7 @@ impl ReportRetry for Stage {
     fn report_retry(&self, notice: &RetryNotice) {
         let wait_ms = u64::try_from(notice.wait.as_millis()).unwrap_or(u64::MAX);
         self.step(
-            "retry",
+            Step::Retry,
             &[
                 ("attempt", notice.attempt.into()),
                 ("attempts", notice.attempts.into()),
@@ -33,29 +33,11 @@ impl ReportRetry for Stage {
 /// of [`Stage::secret`].
 pub fn read_token(stage: &Stage, args: &TokenArgs) -> Result<Token, Failure> {
     let text = stage.secret_text(args.source())?;
-    Token::parse(&text).map_err(|error| {
-        Failure::new(error.code(), error.to_string()).hint("use the unchanged output of az-login".to_owned())
-    })
+    Token::parse(&text).or_fail()
 }
 
 /// Creates a session with `token`, which logs in again once if the token is refused and
 /// `credentials` are given.
 pub fn open_session<'n>(client: Client<'n>, token: Token, credentials: Option<&Credentials>) -> Session<'n> {
     Session::new(client, token, credentials.cloned())
-}
-
-/// Converts an error of the API.
-pub fn api_failure(error: &loader_api::Error) -> Failure {
-    Failure::new(error.code(), error).hint(error.hint())
-}
-
-/// Converts an error of the CDN.
-#[cfg(feature = "cdn")]
-pub fn cdn_failure(error: &loader_cdn::Error) -> Failure {
-    Failure::new(error.code(), error).hint(error.hint())
-}
-
-/// Converts an error of an HTTP connection.
-pub fn http_failure(error: &loader_http::Error) -> Failure {
-    Failure::new(error.code(), error).hint(error.hint())
 }

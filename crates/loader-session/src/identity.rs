@@ -1,6 +1,6 @@
 //! The identity of the user and the device that responses of the server are sealed to.
 
-use crate::{BindingArgs, api_failure};
+use crate::BindingArgs;
 use loader_device::{Card, SourceChange, id_from_text};
 use loader_model::{Credentials, ResourceName, User};
 use loader_seal::device::{Binding, DeviceMismatch, SealedKind, open};
@@ -73,7 +73,7 @@ impl DeviceIdentity {
         if let Some(named) = self.hardware {
             return Ok(named);
         }
-        loader_device::hardware_id(&self.sysroot).map_err(|error| hardware_failure(&error))
+        loader_device::hardware_id(&self.sysroot).or_fail()
     }
 
     /// Returns the hardware id in the form that the API expects: 64 lower-case hexadecimal digits.
@@ -81,7 +81,7 @@ impl DeviceIdentity {
     /// # Errors
     /// The errors of [`DeviceIdentity::hardware`].
     pub fn hardware_hex(&self) -> Result<String, Failure> {
-        Ok(self.hardware()?.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encode(self.hardware()?))
     }
 
     /// Opens a response that is sealed as `kind` to `user` and to this device. `place` is its
@@ -111,8 +111,7 @@ impl DeviceIdentity {
                 ),
                 _ => None,
             };
-            let failure = Failure::new(error.code(), format_args!("{place}: {error}"));
-            let failure = failure.hint(hint.map(str::to_owned));
+            let failure = Failure::at(place, &error).hint(hint.map(str::to_owned));
             match error {
                 Error::WrongDevice(DeviceMismatch::Other | DeviceMismatch::OtherWithSecret) => {
                     self.with_hardware_changes(failure)
@@ -125,7 +124,7 @@ impl DeviceIdentity {
     /// Converts an error of the API. If the cause is other hardware, the message contains the
     /// changes since the enrolment.
     pub fn api_failure(&self, error: &loader_api::Error) -> Failure {
-        let failure = api_failure(error);
+        let failure = Failure::of(error);
         if failure.code() == ErrorCode::WrongDevice { self.with_hardware_changes(failure) } else { failure }
     }
 
@@ -178,11 +177,6 @@ pub fn read_device_secret(stage: &Stage, args: &BindingArgs) -> Result<Option<Ze
     stage.secret(from)?.map(|text| parse_secret(&text)).transpose()
 }
 
-/// Converts an error of reading the hardware id of the device.
-pub fn hardware_failure(error: &loader_device::Error) -> Failure {
-    Failure::new(ErrorCode::from_name(error.code()), error).hint(error.hint().to_owned())
-}
-
 fn parse_hwid_file(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
     let mut input = stage.input(path)?;
     let text = input.read_text(MAX_HWID_FILE_LEN)?;
@@ -202,7 +196,7 @@ fn parse_hwid_file(stage: &Stage, path: &Path) -> Result<[u8; 32], Failure> {
 pub fn read_enrolment_card(stage: &Stage, path: &Path) -> Result<Card, Failure> {
     let mut input = stage.input(path)?;
     let json = input.read_text(MAX_HWID_FILE_LEN)?;
-    Card::from_json(&json).or_fail(input.name(), |error| ErrorCode::from_name(error.code()))
+    Card::from_json(&json).or_fail_at(input.name())
 }
 
 fn parse_secret(text: &[u8]) -> Result<Zeroizing<[u8; 32]>, Failure> {

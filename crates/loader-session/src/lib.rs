@@ -10,10 +10,6 @@ mod identity;
 mod verify;
 
 pub use args::{ApiArgs, BindingArgs, CdnArgs, HttpArgs, parse_size};
-#[cfg(feature = "cdn")]
-pub use client::cdn_failure;
-pub use client::{ReportRetry, api_failure, http_failure, open_session, read_token};
-pub use identity::{
-    DeviceIdentity, hardware_failure, is_sealed, read_device_secret, read_enrolment_card, read_hwid_file, seal_kind,
-};
+pub use client::{ReportRetry, open_session, read_token};
+pub use identity::{DeviceIdentity, is_sealed, read_device_secret, read_enrolment_card, read_hwid_file, seal_kind};
 pub use verify::{VerifyArgs, user_from_token};

@@ -3,7 +3,7 @@
 use loader_api::Token;
 use loader_api::jwt::{KeyError, Verifier};
 use loader_model::User;
-use loader_stage::{ErrorCode, Failure, Stage};
+use loader_stage::{ErrorCode, Failure, OrFail, Stage};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -44,8 +44,7 @@ impl VerifyArgs {
 fn read(stage: &Stage, path: &Path, parse: impl Fn(&[u8]) -> Result<Verifier, KeyError>) -> Result<Verifier, Failure> {
     let mut input = stage.input(path)?;
     let bytes = input.read_all(MAX_KEY_FILE_LEN)?;
-    let verifier = parse(&bytes)
-        .map_err(|error| Failure::new(error.code(), format_args!("{}: {error}", input.name())).hint(error.hint()))?;
+    let verifier = parse(&bytes).or_fail_at(input.name())?;
     if verifier.holds_secret() {
         stage.check_permissions(&input, "HMAC secret")?;
     }
@@ -60,8 +59,6 @@ fn read(stage: &Stage, path: &Path, parse: impl Fn(&[u8]) -> Result<Verifier, Ke
 pub fn user_from_token(token: &Token, verifier: Option<&Verifier>) -> Result<User, Failure> {
     match verifier {
         None => Ok(token.user()),
-        Some(verifier) => verifier
-            .verify(token, SystemTime::now())
-            .map_err(|error| Failure::new(error.code(), &error).hint(error.hint())),
+        Some(verifier) => verifier.verify(token, SystemTime::now()).or_fail(),
     }
 }

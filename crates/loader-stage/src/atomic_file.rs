@@ -1,9 +1,9 @@
 //! Atomic creation and replacement of files.
 
-use crate::access;
+use crate::{access, entry_names};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, XattrFlags, fchmod, flock, fsetxattr, lgetxattr,
-    linkat, open, renameat_with,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, XattrFlags, fchmod, flock, fsetxattr, lgetxattr, linkat,
+    open, renameat_with,
 };
 use rustix::io::Errno;
 use std::fs::{self, File};
@@ -288,11 +288,8 @@ pub(crate) fn dir_of(path: &Path) -> &Path {
 fn remove_stale(target: &Path) {
     let prefix = format!(".{}.", short_name(target));
     let dir = dir_of(target);
-    // Not `fs::read_dir`, which panics if a directory cannot be closed.
-    let opened = open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let Ok(entries) = opened.and_then(Dir::new) else { return };
-    for entry in entries.flatten() {
-        let Ok(name) = entry.file_name().to_str() else { continue };
+    for name in entry_names(dir).unwrap_or_default() {
+        let Some(name) = name.to_str() else { continue };
         let middle = name.strip_prefix(&prefix).and_then(|name| name.strip_suffix(".tmp"));
         if !middle.is_some_and(|random| random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit())) {
             continue;

@@ -1,7 +1,7 @@
 //! Event lines on standard error, in a file, and in the run directory.
 
-use crate::{Failure, access, append_regular};
-use loader_model::{ErrorCode, Event, EventError, Unit, UnlockState, printable};
+use crate::{Failure, access, append_regular, is_run_name, random_run_name};
+use loader_model::{ErrorCode, Event, EventError, StageName, Step, Unit, UnlockState, printable};
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Map, Value};
 use std::env;
@@ -28,7 +28,7 @@ enum Style {
 
 /// Writes the events of one stage. Nothing is written after the final event, `ready` or `error`.
 pub(crate) struct Emitter {
-    stage: String,
+    stage: StageName,
     run: String,
     fixed_time: Option<SystemTime>,
     mode: Style,
@@ -45,8 +45,8 @@ struct EmitterState {
 
 /// Fields of an event other than the state.
 #[derive(Default)]
-pub(crate) struct EventFields<'a> {
-    pub(crate) step: Option<&'a str>,
+pub(crate) struct EventFields {
+    pub(crate) step: Option<Step>,
     pub(crate) detail: Option<Map<String, Value>>,
     pub(crate) done: Option<u64>,
     pub(crate) total: Option<u64>,
@@ -57,7 +57,7 @@ pub(crate) struct EventFields<'a> {
 impl Emitter {
     /// Creates the emitter that the environment variables describe. If a variable is invalid,
     /// also returns the failure, which the emitter can report.
-    pub(crate) fn from_environment(stage: &str) -> (Self, Option<Failure>) {
+    pub(crate) fn from_environment(stage: StageName) -> (Self, Option<Failure>) {
         let mut problem = None;
         let mode = match env::var("AZ_EVENTS").as_deref() {
             Err(_) | Ok("" | "json") => Style::Json,
@@ -69,12 +69,12 @@ impl Emitter {
             }
         };
         let run = match env::var("AZ_RUN") {
-            Ok(run) if is_valid_run_name(&run) => run,
+            Ok(run) if is_run_name(&run) => run,
             Ok(run) if !run.is_empty() => {
                 problem = Some(Failure::new(ErrorCode::Config, "AZ_RUN is not 1 to 64 of A-Z a-z 0-9 . _ -"));
-                random_run()
+                random_run_name()
             }
-            _ => random_run(),
+            _ => random_run_name(),
         };
         let fixed_time = match env::var("SOURCE_DATE_EPOCH").ok().filter(|seconds| !seconds.is_empty()) {
             None => None,
@@ -87,7 +87,7 @@ impl Emitter {
             },
         };
         let state = EmitterState { state: UnlockState::Idle, ended: false, files: Vec::new(), write_error: None };
-        (Self { stage: stage.to_owned(), run, fixed_time, mode, state: Mutex::new(state) }, problem)
+        (Self { stage, run, fixed_time, mode, state: Mutex::new(state) }, problem)
     }
 
     /// Makes the emitter write text instead of JSON if standard error is a terminal.
@@ -145,19 +145,19 @@ impl Emitter {
     }
 
     /// Writes the event of a new state.
-    pub(crate) fn state(&self, state: UnlockState, fields: EventFields<'_>) {
+    pub(crate) fn state(&self, state: UnlockState, fields: EventFields) {
         let mut inner = self.lock();
         inner.state = state;
         self.write(&mut inner, fields, None);
     }
 
     /// Writes an event in the current state.
-    pub(crate) fn report(&self, fields: EventFields<'_>) {
+    pub(crate) fn report(&self, fields: EventFields) {
         self.write(&mut self.lock(), fields, None);
     }
 
     /// Writes an event for a step, with the strings in `detail` made printable.
-    pub(crate) fn step(&self, step: &str, detail: &[(&str, Value)]) {
+    pub(crate) fn step(&self, step: Step, detail: &[(&str, Value)]) {
         let safe = |value: &Value| value.as_str().map_or_else(|| value.clone(), |text| printable(text).into());
         let detail: Map<_, _> = detail.iter().map(|(name, value)| ((*name).to_owned(), safe(value))).collect();
         let detail = (!detail.is_empty()).then_some(detail);
@@ -173,7 +173,7 @@ impl Emitter {
     fn write_error(&self, inner: &mut EmitterState, failure: &Failure) {
         inner.state = UnlockState::Error;
         let mut error = EventError::new(failure.code(), &failure.to_string(), failure.hint_text());
-        error.caused_by = failure.cause().map(str::to_owned);
+        error.caused_by = failure.cause().cloned();
         self.write(inner, EventFields::default(), Some(error));
     }
 
@@ -194,7 +194,7 @@ impl Emitter {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn write(&self, inner: &mut EmitterState, fields: EventFields<'_>, error: Option<EventError>) {
+    fn write(&self, inner: &mut EmitterState, fields: EventFields, error: Option<EventError>) {
         if inner.ended {
             return;
         }
@@ -203,10 +203,10 @@ impl Emitter {
             v: 1,
             ts: humantime::format_rfc3339_millis(self.fixed_time.unwrap_or_else(SystemTime::now)).to_string(),
             run: self.run.clone(),
-            stage: self.stage.clone(),
+            stage: self.stage.into(),
             pid: self.fixed_time.is_none().then(std::process::id),
             state: inner.state,
-            step: fields.step.map(str::to_owned),
+            step: fields.step.map(Into::into),
             detail: fields.detail,
             done: fields.done,
             total: fields.total,
@@ -224,7 +224,7 @@ impl Emitter {
             }
         }
         let stderr = std::io::stderr();
-        let reader_gone = event.error.as_ref().is_some_and(|e| e.code == ErrorCode::ReaderGone.as_str());
+        let reader_gone = event.error.as_ref().is_some_and(|e| e.code == ErrorCode::ReaderGone);
         let shown = match self.mode {
             _ if reader_gone && stderr.is_terminal() => None,
             Style::ErrorsOnly if event.error.is_none() => None,
@@ -244,7 +244,7 @@ fn human_text(event: &Event) -> Option<String> {
         let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
         return Some(format!("{stage}: {}{hint}\n", error.message));
     }
-    let step = event.step.as_deref().map(|step| format!(": {step}")).unwrap_or_default();
+    let step = event.step.as_ref().map(|step| format!(": {step}")).unwrap_or_default();
     let detail =
         event.detail.as_ref().map(|detail| format!(" {}", printable(&Value::from(detail.clone()).to_string())));
     let unit = if event.unit == Some(Unit::Layers) { "layers" } else { "bytes" };
@@ -255,17 +255,4 @@ fn human_text(event: &Event) -> Option<String> {
     };
     let idle = event.state == UnlockState::Idle && event.step.is_none() && event.done.is_none();
     (!idle).then(|| format!("{stage}: {}{step}{amount}{}\n", event.state, detail.unwrap_or_default()))
-}
-
-fn is_valid_run_name(run: &str) -> bool {
-    (1..=64).contains(&run.len()) && run.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-}
-
-fn random_run() -> String {
-    let mut bytes = [0; 4];
-    // Without random bytes the process id still distinguishes runs.
-    if getrandom::fill(&mut bytes).is_err() {
-        bytes = std::process::id().to_be_bytes();
-    }
-    format!("{:08x}", u32::from_be_bytes(bytes))
 }

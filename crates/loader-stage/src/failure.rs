@@ -1,18 +1,18 @@
 //! The failure of a stage: an error code and a message.
 
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode, Named, StageName};
 use std::error::Error;
 use std::fmt;
 use std::io;
 
 /// Failure of a stage: the code, which determines the exit status, a message of one line,
 /// and a hint if the user can fix the cause.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     code: ErrorCode,
     message: String,
     hint: Option<String>,
-    caused_by: Option<String>,
+    caused_by: Option<Named<StageName>>,
 }
 
 impl Failure {
@@ -27,13 +27,22 @@ impl Failure {
         self
     }
 
-    /// Names the stage whose failure this one reports. A name that is not `az-` and 1 to 61 characters
-    /// of `a-z -`, such as that of another command, is ignored.
-    pub fn caused_by(mut self, stage: &str) -> Self {
-        let is_stage =
-            |rest: &str| (1..=61).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-        self.caused_by = stage.strip_prefix("az-").is_some_and(is_stage).then(|| stage.to_owned());
+    /// Names the stage whose failure this one reports. A name that
+    /// [cannot be that of a stage](StageName::is_possible), such as that of another command, is
+    /// ignored.
+    pub fn caused_by(mut self, stage: &Named<StageName>) -> Self {
+        self.caused_by = Some(stage.clone()).filter(|stage| StageName::is_possible(stage.as_str()));
         self
+    }
+
+    /// Creates the failure for the error of a library: its code, its hint and the texts of all its causes.
+    pub fn of(error: &(impl Coded + 'static)) -> Self {
+        Self::at("", error)
+    }
+
+    /// Like [`Failure::of`], with the name of the affected file or service before the text.
+    pub fn at(place: impl fmt::Display, error: &(impl Coded + 'static)) -> Self {
+        Self::with_cause(place, error.code(), error).hint(error.hint())
     }
 
     /// Creates the failure for the input `name`, which is empty instead of containing `what`.
@@ -77,8 +86,8 @@ impl Failure {
     }
 
     /// Returns the stage whose failure this one reports, if it is not of this stage.
-    pub(crate) fn cause(&self) -> Option<&str> {
-        self.caused_by.as_deref()
+    pub(crate) fn cause(&self) -> Option<&Named<StageName>> {
+        self.caused_by.as_ref()
     }
 
     /// Returns the suggestion for the user.
@@ -95,18 +104,43 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// Converts the error of a library to a [`Failure`] with a code and a place.
-pub trait OrFail<T, E> {
-    /// Returns the value, or the failure at `place` with the code that `code` returns.
+/// Converts the error of a library to a [`Failure`].
+pub trait OrFail<T> {
+    /// Returns the value, or the [failure](Failure::of) of the error.
     ///
     /// # Errors
     /// The failure, if `self` is an error.
-    fn or_fail(self, place: impl fmt::Display, code: impl FnOnce(&E) -> ErrorCode) -> Result<T, Failure>;
+    fn or_fail(self) -> Result<T, Failure>;
+
+    /// Returns the value, or the [failure](Failure::at) of the error at `place`.
+    ///
+    /// # Errors
+    /// The failure, if `self` is an error.
+    fn or_fail_at(self, place: impl fmt::Display) -> Result<T, Failure>;
 }
 
-impl<T, E: Error + 'static> OrFail<T, E> for Result<T, E> {
-    fn or_fail(self, place: impl fmt::Display, code: impl FnOnce(&E) -> ErrorCode) -> Result<T, Failure> {
-        self.map_err(|error| Failure::with_cause(place, code(&error), &error))
+impl<T, E: Coded + 'static> OrFail<T> for Result<T, E> {
+    fn or_fail(self) -> Result<T, Failure> {
+        self.map_err(|error| Failure::of(&error))
+    }
+
+    fn or_fail_at(self, place: impl fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure::at(place, &error))
+    }
+}
+
+/// Converts an error without a code to a [`Failure`].
+pub trait OrFailAs<T> {
+    /// Returns the value, or a failure at `place` with this code and the texts of all causes.
+    ///
+    /// # Errors
+    /// The failure, if `self` is an error.
+    fn or_fail_as(self, code: ErrorCode, place: impl fmt::Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Error + 'static> OrFailAs<T> for Result<T, E> {
+    fn or_fail_as(self, code: ErrorCode, place: impl fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure::with_cause(place, code, &error))
     }
 }
 
@@ -151,9 +185,11 @@ mod tests {
 
     #[test]
     fn only_a_stage_is_named_as_the_cause() {
-        let cause =
-            |name: &str| Failure::new(ErrorCode::Temporary, "killed").caused_by(name).cause().map(str::to_owned);
-        assert_eq!(cause("az-cdn-creds").as_deref(), Some("az-cdn-creds"));
+        let cause = |name: &str| {
+            Failure::new(ErrorCode::Temporary, "killed").caused_by(&Named::from_name(name)).cause().cloned()
+        };
+        assert_eq!(cause("az-cdn-creds"), Some(StageName::CdnCreds.into()));
+        assert_eq!(cause("az-newer"), Some(Named::Unknown("az-newer".to_owned())));
         for other in ["docker", "az-", "az-Decrypt", "az-a b", "", &format!("az-{}", "x".repeat(62))] {
             assert_eq!(cause(other), None, "{other}");
         }

@@ -1,6 +1,6 @@
 //! The interface between a filter and its process environment.
 //!
-//! A filter calls [`run`] with the state that it reports while it works, and with a function
+//! A filter calls [`run`] with its name, the state that it reports while it works, and a function
 //! that does the work. This crate implements what all filters share: the command line, with
 //! defaults from environment variables and config files, `-` for standard input, secrets from
 //! files and descriptors, events, exit statuses, signals, closed pipes, and files that are
@@ -10,6 +10,7 @@ mod access;
 mod args;
 mod atomic_file;
 mod config;
+mod dir;
 mod events;
 mod failure;
 mod input;
@@ -22,6 +23,7 @@ mod progress;
 mod prompt;
 mod regular_file;
 mod run;
+mod run_name;
 mod secret;
 mod signals;
 mod stage;
@@ -29,9 +31,10 @@ mod terminal;
 mod upstream;
 
 pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
-pub use failure::{Failure, OrFail};
+pub use dir::entry_names;
+pub use failure::{Failure, OrFail, OrFailAs};
 pub use input::{Input, PolledInput};
-pub use loader_model::{ErrorCode, UnlockState};
+pub use loader_model::{Coded, ErrorCode, Named, StageName, Step, UnlockState};
 pub use lock_wait::{LockWait, lock_holder};
 #[cfg(feature = "manual")]
 pub use manual::print as print_manual;
@@ -40,6 +43,7 @@ pub use process::{die_by_signal, ignored_signals, is_on_command_line, thread_cou
 pub use progress::{ByteProgress, ProgressStream};
 pub use regular_file::{append_regular, open_regular};
 pub use run::{run, run_watcher};
+pub use run_name::{is_run_name, random_run_name};
 pub use secret::SecretSource;
 pub use signals::{TerminationSignals, received_signal};
 pub use stage::Stage;

@@ -2,7 +2,7 @@
 
 use crate::events::Emitter;
 use crate::{Failure, access};
-use loader_model::ErrorCode;
+use loader_model::{ErrorCode, Step};
 use std::cell::Cell;
 use std::env;
 use std::fs::{self, File};
@@ -94,7 +94,7 @@ impl<'a> LockWait<'a> {
             detail.push(("pid", holder.pid.into()));
             detail.extend(holder.command.as_deref().map(|command| ("command", command.into())));
         }
-        self.emitter.step("lock-wait", &detail);
+        self.emitter.step(Step::LockWait, &detail);
     }
 }
 
@@ -143,6 +143,7 @@ fn parse_lock_holder(locks: &str, dev: (u32, u32), inode: u64) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loader_model::StageName;
 
     const LOCKS: &str = "\
 1: POSIX  ADVISORY  WRITE 10 fe:00:77 0 EOF
@@ -156,7 +157,7 @@ mod tests {
     /// Calls `wait` at most 100 times, before each of which the file changes. Returns the
     /// number of calls until the wait failed.
     fn waits_for_changing_file(owner: u32) -> Option<usize> {
-        let (emitter, _) = Emitter::from_environment("test");
+        let (emitter, _) = Emitter::from_environment(StageName::Fetch);
         let file = ::tempfile::tempfile().unwrap();
         std::os::unix::fs::fchown(&file, Some(owner), None).unwrap();
         let limit = Duration::from_millis(120);

@@ -27,18 +27,18 @@ struct Variable {
 }
 
 /// Returns the variables that every stage reads in addition to those of its options.
-fn common_variables() -> impl Iterator<Item = Variable> {
+fn common_variables() -> [Variable; 4] {
+    let variable =
+        |name: &str, description: &str| Variable { name: name.to_owned(), description: description.to_owned() };
     [
-        (
+        variable(
             "AZ_EVENTS",
             "Format of the events on standard error: json (the default), human for text, off for errors only.",
         ),
-        ("AZ_RUN", "Name of the run, which all stages of a pipeline share; random if not set."),
-        ("AZ_RUN_DIR", "Directory in which every stage appends its events to <stage>.jsonl."),
-        ("SOURCE_DATE_EPOCH", "Time of all events, in seconds since 1970; events then have no process id."),
+        variable("AZ_RUN", "Name of the run, which all stages of a pipeline share; random if not set."),
+        variable("AZ_RUN_DIR", "Directory in which every stage appends its events to <stage>.jsonl."),
+        variable("SOURCE_DATE_EPOCH", "Time of all events, in seconds since 1970; events then have no process id."),
     ]
-    .into_iter()
-    .map(|(name, description)| Variable { name: name.to_owned(), description: description.to_owned() })
 }
 
 /// Prints the output that `AZ_MANUAL` requests. Returns `None` if it is not set, so that the

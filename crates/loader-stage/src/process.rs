@@ -2,7 +2,7 @@
 
 use crate::events::{Emitter, EventFields};
 use crate::{Failure, TerminationSignals, atomic_file, prompt, signals};
-use loader_model::ErrorCode;
+use loader_model::{ErrorCode, Step};
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGTERM, SIGXFSZ};
@@ -65,7 +65,7 @@ pub(crate) fn spawn_signal_thread(emitter: Arc<Emitter>) -> io::Result<()> {
             let name = signal_name(signal).unwrap_or("a signal");
             let detail = [("signal".to_owned(), name.into())].into_iter().collect();
             emitter.report(EventFields {
-                step: Some("signal-deferred"),
+                step: Some(Step::SignalDeferred),
                 detail: Some(detail),
                 ..EventFields::default()
             });

@@ -58,7 +58,7 @@ impl ByteProgress {
         ProgressStream { inner, progress: self.clone() }
     }
 
-    pub(crate) fn report<'a>(&self) -> EventFields<'a> {
+    pub(crate) fn report(&self) -> EventFields {
         let total = self.0.total.load(Ordering::Relaxed);
         EventFields { done: self.done(), total: (total != UNKNOWN).then_some(total), ..EventFields::default() }
     }

@@ -4,7 +4,7 @@ use crate::config::unset_empty;
 use crate::events::{Emitter, EventFields};
 use crate::{Failure, Stage, StageArgs, config, process, stdout_is_open};
 use clap::Parser;
-use loader_model::{ErrorCode, UnlockState};
+use loader_model::{ErrorCode, StageName, UnlockState};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,54 +12,45 @@ use std::sync::Arc;
 /// Maximum width of a help text in columns.
 const MAX_HELP_WIDTH: usize = 100;
 
-/// Runs a filter: parses the command line, reports `idle`, calls `filter`, reports `ready` or
-/// `error`, and returns the exit status. `working` is the state that [`Stage::begin`]
-/// reports.
-pub fn run<C>(working: UnlockState, filter: impl FnOnce(&C, &Stage) -> anyhow::Result<()>) -> ExitCode
+/// Runs the filter `name`: parses the command line, reports `idle`, calls `filter`, reports
+/// `ready` or `error`, and returns the exit status. `working` is the state that
+/// [`Stage::begin`] reports.
+pub fn run<C>(name: StageName, working: UnlockState, filter: impl FnOnce(&C, &Stage) -> anyhow::Result<()>) -> ExitCode
 where
     C: Parser + AsRef<StageArgs>,
 {
     process::disable_core_dumps();
-    process::handle_file_size_limit();
-    let command = C::command().term_width(MAX_HELP_WIDTH);
-    #[cfg(feature = "manual")]
-    if let Some(printed) = crate::manual::print(&command) {
-        return printed;
-    }
-    let (emitter, problem) = Emitter::from_environment(command.get_name());
-    let emitter = Arc::new(emitter);
-    process::report_panics(emitter.clone());
-    let outcome = match problem {
-        Some(failure) => Err(failure),
-        None => run_stage(&emitter, command, working, filter),
-    };
-    match outcome {
-        Ok(code) => code,
-        Err(failure) => {
-            emitter.error(&failure);
-            ExitCode::from(failure.code().exit())
-        }
-    }
+    run_program::<C>(name, std::convert::identity, |emitter, command| run_stage(emitter, command, working, filter))
 }
 
-/// Runs a program that watches stages but is not a stage itself: parses the command line like
-/// [`run`], calls `watcher`, and returns the exit status that `watcher` chooses. It writes
-/// only one event, the `error` of a failed watcher, and writes it as text on a terminal. The
-/// watcher handles signals itself, because it must outlive the stages.
-pub fn run_watcher<C: Parser>(watcher: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
+/// Runs the program `name`, which watches stages but is not a stage itself: parses the command
+/// line like [`run`], calls `watcher`, and returns the exit status that `watcher` chooses. It
+/// writes only one event, the `error` of a failed watcher, and writes it as text on a terminal.
+/// The watcher handles signals itself, because it must outlive the stages.
+pub fn run_watcher<C: Parser>(name: StageName, watcher: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
+    run_program::<C>(name, Emitter::text_on_terminal, |_, command| match parse::<C>(command)? {
+        Parsed::Command(cli) => watcher(&cli).map_err(Failure::from_error),
+        Parsed::Shown => Ok(ExitCode::SUCCESS),
+    })
+}
+
+/// Calls `program` with the emitter, as changed by `adapt`, and the command line to parse. Reports
+/// its failure, and returns the exit status.
+fn run_program<C: Parser>(
+    name: StageName,
+    adapt: impl FnOnce(Emitter) -> Emitter,
+    program: impl FnOnce(&Arc<Emitter>, clap::Command) -> Result<ExitCode, Failure>,
+) -> ExitCode {
     process::handle_file_size_limit();
-    let command = C::command().term_width(MAX_HELP_WIDTH);
+    let command = C::command().name(name.as_str()).term_width(MAX_HELP_WIDTH);
     #[cfg(feature = "manual")]
     if let Some(printed) = crate::manual::print(&command) {
         return printed;
     }
-    let (emitter, problem) = Emitter::from_environment(command.get_name());
-    let emitter = Arc::new(emitter.text_on_terminal());
+    let (emitter, problem) = Emitter::from_environment(name);
+    let emitter = Arc::new(adapt(emitter));
     process::report_panics(emitter.clone());
-    let outcome = problem.map_or(Ok(()), Err).and_then(|()| parse::<C>(command)).and_then(|parsed| match parsed {
-        Parsed::Command(cli) => watcher(&cli).map_err(Failure::from_error),
-        Parsed::Shown => Ok(ExitCode::SUCCESS),
-    });
+    let outcome = problem.map_or(Ok(()), Err).and_then(|()| program(&emitter, command));
     outcome.unwrap_or_else(|failure| {
         emitter.error(&failure);
         ExitCode::from(failure.code().exit())

@@ -6,7 +6,7 @@ use crate::{
     ByteProgress, Content, CredentialsArgs, Failure, Input, LockWait, Output, OutputArgs, SecretSource, process,
     prompt, signals,
 };
-use loader_model::{Credentials, ErrorCode, Unit, UnlockState};
+use loader_model::{Credentials, ErrorCode, Step, Unit, UnlockState};
 use serde_json::Value;
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -45,14 +45,13 @@ impl Stage {
         signals::begin_commit();
     }
 
-    /// Reports a step. Its name is in lower case with hyphens; `detail` contains pairs of a
-    /// name and a value, and must not contain secrets.
-    pub fn step(&self, step: &str, detail: &[(&str, Value)]) {
+    /// Reports a step. `detail` contains pairs of a name and a value, and must not contain secrets.
+    pub fn step(&self, step: Step, detail: &[(&str, Value)]) {
         self.emitter.step(step, detail);
     }
 
     /// Reports that `step` has completed `done` of `total` layers.
-    pub fn layers(&self, step: &str, done: usize, total: usize) {
+    pub fn layers(&self, step: Step, done: usize, total: usize) {
         let (done, total) = (Some(done as u64), Some(total as u64));
         self.emitter.report(EventFields {
             step: Some(step),

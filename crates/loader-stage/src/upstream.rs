@@ -1,7 +1,7 @@
 //! The result of the previous stage of the pipeline, from its events in `AZ_RUN_DIR`.
 
 use crate::{Failure, open_regular};
-use loader_model::{ErrorCode, Event, EventError, UnlockState};
+use loader_model::{ErrorCode, Event, EventError, Named, StageName, UnlockState};
 use std::collections::BTreeSet;
 use std::env;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
@@ -46,10 +46,10 @@ impl UpstreamOutcome {
 ///
 /// # Errors
 /// A description of the expected form.
-pub fn parse_stage_name(text: &str) -> Result<String, String> {
+pub fn parse_stage_name(text: &str) -> Result<Named<StageName>, String> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_allowed) && !text.starts_with('.') {
-        Ok(text.to_owned())
+        Ok(Named::from_name(text))
     } else {
         Err("expected the name of a stage, such as az-decrypt".to_owned())
     }
@@ -59,7 +59,7 @@ pub fn parse_stage_name(text: &str) -> Result<String, String> {
 #[derive(Debug)]
 pub struct UpstreamEvents {
     path: PathBuf,
-    stage: String,
+    stage: Named<StageName>,
     run: String,
     /// Consequence of its failure for this stage, such as `nothing was loaded`.
     consequence: &'static str,
@@ -106,7 +106,11 @@ impl UpstreamEvents {
     /// # Errors
     /// `config` if `after` is given and `AZ_RUN_DIR` is not set, or if `AZ_RUN_DIR` is set
     /// and `AZ_RUN` is not.
-    pub fn find(after: Option<&str>, default: &str, consequence: &'static str) -> Result<Option<Self>, Failure> {
+    pub fn find(
+        after: Option<&Named<StageName>>,
+        default: StageName,
+        consequence: &'static str,
+    ) -> Result<Option<Self>, Failure> {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
         let missing = |what: &str| {
             Err(Failure::new(ErrorCode::Config, what)
@@ -120,13 +124,19 @@ impl UpstreamEvents {
             (None, _) if after.is_some() => return missing("--after needs AZ_RUN_DIR and AZ_RUN"),
             (None, _) => return Ok(None),
         };
-        let stage = after.unwrap_or(default).to_owned();
+        let stage = after.cloned().unwrap_or(default.into());
         let path = Path::new(&dir).join(format!("{stage}.jsonl"));
         let run = run.to_string_lossy().into_owned();
         Ok(Some(Self::from_file(path, stage, run, consequence, after.is_some())))
     }
 
-    fn from_file(path: PathBuf, stage: String, run: String, consequence: &'static str, required: bool) -> Self {
+    fn from_file(
+        path: PathBuf,
+        stage: Named<StageName>,
+        run: String,
+        consequence: &'static str,
+        required: bool,
+    ) -> Self {
         let mut found = Self { path, stage, run, consequence, required, killed_before: BTreeSet::new() };
         // `wait_for_exit` reports a file that cannot be read.
         for (number, process) in found.processes().unwrap_or_default().iter().enumerate() {
@@ -177,7 +187,8 @@ impl UpstreamEvents {
     }
 
     fn failure(&self, error: Option<EventError>) -> Failure {
-        let code = error.as_ref().map_or(ErrorCode::Truncated, |error| ErrorCode::from_name(&error.code));
+        // A code of a newer version is unclassified here, like a bug.
+        let code = error.as_ref().map_or(ErrorCode::Truncated, |error| error.code.known().unwrap_or(ErrorCode::Bug));
         let message = error.as_ref().map_or("without a reason", |error| &error.message);
         let failure = Failure::new(code, format_args!("{} failed: {message}; {}", self.stage, self.consequence));
         failure.hint(error.and_then(|error| error.hint)).caused_by(&self.stage)
@@ -275,7 +286,7 @@ mod tests {
         let path = dir.path().join("az-decrypt.jsonl");
         std::fs::write(&path, text).unwrap();
         let found =
-            UpstreamEvents::from_file(path, "az-decrypt".to_owned(), "r".to_owned(), "nothing was loaded", false);
+            UpstreamEvents::from_file(path, StageName::Decrypt.into(), "r".to_owned(), "nothing was loaded", false);
         (dir, found)
     }
 
@@ -311,7 +322,7 @@ mod tests {
         assert!(matches!(found.status(), Ok(StageStatus::Ready)));
         let (_dir, found) = run_dir(&[(id, IDLE)]);
         assert!(matches!(found.status(), Ok(StageStatus::Running { gone: true })), "no process replaced it");
-        assert_eq!(found.wait_for_exit().unwrap_err().cause(), Some("az-decrypt"));
+        assert_eq!(found.wait_for_exit().unwrap_err().cause(), Some(&StageName::Decrypt.into()));
     }
 
     #[test]
@@ -320,6 +331,6 @@ mod tests {
         assert!(matches!(later.status(), Ok(StageStatus::Ready)));
         let (_dir, concurrent) = run_dir(&[(1, IDLE), (2, IDLE), (1, FAILED), (2, READY)]);
         assert!(matches!(concurrent.status(), Ok(StageStatus::Failed(_))));
-        assert_eq!(concurrent.known_failure().unwrap().cause(), Some("az-decrypt"));
+        assert_eq!(concurrent.known_failure().unwrap().cause(), Some(&StageName::Decrypt.into()));
     }
 }

@@ -13,7 +13,7 @@ fn no_archive() -> Finding {
 pub(crate) fn archive(context: &Context<'_>) -> Result<Finding, Failure> {
     let Some(sealed) = context.archive()? else { return Ok(no_archive()) };
     let (name, header) = (&sealed.name, &sealed.header);
-    let metadata = header.unverified_metadata().or_fail(name, |error| error.code())?;
+    let metadata = header.unverified_metadata().or_fail_at(name)?;
     let (expected, actual) = (header.sealed_len(), sealed.file_len);
     let wrong_len = |code, expected: u64, actual: u64| {
         Failure::new(code, format_args!("{name}: {actual} bytes, but its header announces {expected}"))
@@ -54,7 +54,7 @@ pub(crate) fn key(context: &Context<'_>) -> Result<Finding, Failure> {
     };
     if let Some(key) = key {
         let unlocked = sealed.header.clone().unlock(std::slice::from_ref(key));
-        unlocked.or_fail(&sealed.name, |error| error.code())?;
+        unlocked.or_fail_at(&sealed.name)?;
     }
     // An unlock computes the key from fragments, so the fragment is checked in any case.
     let fragments = match context.require(CheckName::Fragment, context.fragment())? {

@@ -5,10 +5,10 @@ use crate::cli::CheckName;
 use crate::context::Context;
 use crate::finding::Finding;
 use loader_api::{RESOURCE_MAX, Token};
-use loader_cdn::{Cache, CacheError, CacheScan, ExpectedPart};
+use loader_cdn::{Cache, CacheScan, ExpectedPart};
 use loader_model::{PartsReceipt, ResourceName};
 use loader_session::{DeviceIdentity, seal_kind};
-use loader_stage::{ErrorCode, Failure};
+use loader_stage::{ErrorCode, Failure, OrFail};
 use std::path::Path;
 
 fn no_cache() -> Finding {
@@ -25,7 +25,7 @@ pub(crate) fn cache(context: &Context<'_>) -> Result<Finding, Failure> {
     let Some(dir) = &context.cli.cache_dir else { return Ok(no_cache()) };
     let free = check_writable(dir)?.free;
     let path = dir.display();
-    let Some(survey) = CacheScan::read(dir).map_err(|error| failure(&error))? else {
+    let Some(survey) = CacheScan::read(dir).or_fail()? else {
         return Ok(Finding::ok(format_args!("{path}: does not exist, can be created")).with("free", free));
     };
     let (entries, bytes) = (survey.entries.len(), survey.bytes);
@@ -79,7 +79,7 @@ fn listed(names: &[String]) -> String {
 /// to user and device.
 pub(crate) fn entries(context: &Context<'_>) -> Result<Finding, Failure> {
     let Some(dir) = &context.cli.cache_dir else { return Ok(no_cache()) };
-    let survey = match context.require(CheckName::Cache, CacheScan::read(dir).map_err(|error| failure(&error)))? {
+    let survey = match context.require(CheckName::Cache, CacheScan::read(dir).or_fail())? {
         Ok(survey) => survey.unwrap_or_default(),
         Err(skipped) => return Ok(skipped),
     };
@@ -129,22 +129,18 @@ struct EntryAudit {
 }
 
 fn audit(dir: &Path, entries: &[ResourceName], token: &Token, device: &DeviceIdentity) -> Result<EntryAudit, Failure> {
-    let cache = Cache::open(dir).map_err(|error| failure(&error))?;
+    let cache = Cache::open(dir).or_fail()?;
     let mut audit = EntryAudit::default();
     for name in entries {
-        let sealed = cache.small_part(name, RESOURCE_MAX).map_err(|error| failure(&error))?;
+        let sealed = cache.small_part(name, RESOURCE_MAX).or_fail()?;
         let opened = sealed.and_then(|sealed| device.open(&token.user(), seal_kind(name), &sealed, name.as_str()).ok());
         let receipt = opened.and_then(|opened| Some(PartsReceipt::split_prefix(&opened)?.ok()?.0));
         match receipt.map(|receipt| cache.intact_entry(name, &ExpectedPart::from(&receipt.big))) {
             None => audit.unknown.push(name.to_string()),
             Some(Ok(Some(_))) => audit.good += 1,
             Some(Ok(None)) => audit.damaged.push(name.to_string()),
-            Some(Err(error)) => return Err(failure(&error)),
+            Some(Err(error)) => return Err(Failure::of(&error)),
         }
     }
     Ok(audit)
-}
-
-fn failure(error: &CacheError) -> Failure {
-    Failure::new(error.code(), error)
 }

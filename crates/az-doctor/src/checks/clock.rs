@@ -21,7 +21,7 @@ pub(crate) fn check(context: &Context<'_>) -> Result<Finding, Failure> {
     // An unreachable server is reported by its own check.
     let mut compare_with = |name: CheckName, reached: &dyn Fn() -> Option<i64>| {
         let ahead = if context.cli.skip.contains(&name) { None } else { reached() };
-        differences.extend(ahead.map(|ahead| (name.to_text(), ahead)));
+        differences.extend(ahead.map(|ahead| ClockDifference { server: name, ahead }));
     };
     compare_with(CheckName::Api, &|| context.api_reached().ok().flatten()?.clock_ahead());
     compare_with(CheckName::Cdn, &|| context.cdn_reached().ok().flatten()?.clock_ahead());
@@ -36,11 +36,18 @@ fn check_set(now: SystemTime) -> Result<(), Failure> {
     Err(Failure::new(ErrorCode::Clock, text).hint(SET_CLOCK.to_owned()))
 }
 
-/// Evaluates the difference to each server: its name, and the seconds by which this clock is
-/// ahead.
-fn evaluate(now: SystemTime, differences: &[(String, i64)]) -> Result<Finding, Failure> {
-    let worst = differences.iter().max_by_key(|(_, ahead)| ahead.unsigned_abs());
-    let Some((server, ahead)) = worst else {
+/// Difference between the clocks of this machine and of a server.
+struct ClockDifference {
+    /// The check that reached the server.
+    server: CheckName,
+    /// Seconds by which this clock is ahead.
+    ahead: i64,
+}
+
+/// Evaluates the difference to each server.
+fn evaluate(now: SystemTime, differences: &[ClockDifference]) -> Result<Finding, Failure> {
+    let worst = differences.iter().max_by_key(|difference| difference.ahead.unsigned_abs());
+    let Some(ClockDifference { server, ahead }) = worst else {
         return Ok(Finding::ok(format_args!("{}, not compared with any server", rfc3339(now))));
     };
     let off = ahead.unsigned_abs();

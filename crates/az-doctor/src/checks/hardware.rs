@@ -4,8 +4,8 @@ use crate::cli::CheckName;
 use crate::context::Context;
 use crate::finding::Finding;
 use loader_device::{Error, SourceState, Strength};
-use loader_session::{hardware_failure, read_enrolment_card};
-use loader_stage::{ErrorCode, Failure};
+use loader_session::read_enrolment_card;
+use loader_stage::{Failure, OrFail};
 use serde_json::{Value, json};
 
 pub(crate) fn hardware(context: &Context<'_>) -> Result<Finding, Failure> {
@@ -13,7 +13,7 @@ pub(crate) fn hardware(context: &Context<'_>) -> Result<Finding, Failure> {
         return Ok(Finding::ok("an id from the file of --hwid-file").with("from", "file"));
     }
     let inventory = context.inventory();
-    inventory.id().map_err(|error| hardware_failure(&error))?;
+    inventory.id().or_fail()?;
     let sources = inventory.sources().iter();
     let used: Vec<_> = sources.clone().filter(|source| source.state == SourceState::Used).collect();
     let strong = used.iter().filter(|source| source.strength == Strength::Strong);
@@ -34,15 +34,14 @@ pub(crate) fn card(context: &Context<'_>) -> Result<Finding, Failure> {
     let card = read_enrolment_card(context.stage, path)?;
     if context.cli.binding.hwid_file.is_some() {
         return Ok(Finding::skipped(
-            format_args!("the id comes from a file, not from the hardware ({})", CheckName::Hardware.to_text()),
+            format_args!("the id comes from a file, not from the hardware ({})", CheckName::Hardware),
             "run the check without --hwid-file to compare",
         ));
     }
-    card.check(context.inventory())
-        .map_err(|error| Failure::new(ErrorCode::from_name(error.code()), &error).hint(error.hint().to_owned()))?;
+    card.check(context.inventory()).or_fail()?;
     // Unreadable sources were not compared, so the check does not pass with any.
     let readable = match context.inventory().id() {
-        Err(error @ Error::Unreadable { .. }) => Err(hardware_failure(&error)),
+        Err(error @ Error::Unreadable { .. }) => Err(Failure::of(&error)),
         _ => Ok(()),
     };
     Ok(match context.require(CheckName::Hardware, readable)? {

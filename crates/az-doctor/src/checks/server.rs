@@ -6,8 +6,7 @@ use crate::finding::Finding;
 use loader_cdn::{ByteRange, Error, GetRequest};
 use loader_http::ProbeResult;
 use loader_model::ResourceName;
-use loader_session::cdn_failure;
-use loader_stage::{ErrorCode, Failure};
+use loader_stage::{ErrorCode, Failure, OrFail};
 
 fn no_api() -> Finding {
     Finding::skipped("no API given", "pass --api-url, or set AZ_API_URL, or api_url in config.yaml")
@@ -74,7 +73,7 @@ pub(crate) fn cdn(context: &Context<'_>) -> Result<Finding, Failure> {
     };
     let host = cdn.store.host();
     if let Some(name) = &context.cli.resource {
-        let meta = cdn.store.head(name, context.notify).map_err(|error| cdn_failure(&error))?;
+        let meta = cdn.store.head(name, context.notify).or_fail()?;
         let text = format_args!("{host}: {} exists", name.big_key());
         return Ok(meta.size.into_iter().fold(Finding::ok(text), |finding, size| finding.with("size", size)));
     }
@@ -98,6 +97,6 @@ fn try_keys(cdn: &CdnAccess, host: &str) -> Result<Option<Finding>, Failure> {
             format_args!("{host}: responds, but does not show whether it accepts the keys (AccessDenied)"),
             "pass the name of a published resource with --resource",
         ))),
-        Err(error) => Err(cdn_failure(&error)),
+        Err(error) => Err(Failure::of(&error)),
     }
 }

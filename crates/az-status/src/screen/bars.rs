@@ -4,7 +4,7 @@ use crate::event::pipeline_position;
 use crate::processes::Process;
 use crate::stderr;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use loader_model::{Unit, UnlockState};
+use loader_model::{Named, StageName, Unit, UnlockState};
 use std::time::{Duration, Instant};
 
 /// Largest number of redraws per second.
@@ -70,7 +70,7 @@ struct Idle {
 struct Bar {
     /// Position of the first event, which identifies the process.
     process: u64,
-    stage: String,
+    stage: Named<StageName>,
     bar: ProgressBar,
     template: &'static str,
     /// Total number of bytes, if it is known.
@@ -118,7 +118,7 @@ impl Bars {
         }
         let message = match &process.step {
             // The steps of an idle stage are over; it is waiting for input.
-            Some(step) if !process.state.is_final() && process.state != UnlockState::Idle => step.clone(),
+            Some(step) if !process.state.is_final() && process.state != UnlockState::Idle => step.to_string(),
             _ => process.state.to_string(),
         };
         if process.state.is_final() {
@@ -131,8 +131,8 @@ impl Bars {
 
     /// Returns the length that az-load will read from a pipe: that of the output of az-decrypt.
     fn archive_len(&self, process: &Process) -> Option<u64> {
-        let is_load = process.stage == "az-load" && process.unit == Unit::Bytes && !process.state.is_final();
-        let decrypt = self.bars.iter().rfind(|bar| is_load && bar.stage == "az-decrypt")?;
+        let is_load = process.stage == StageName::Load && process.unit == Unit::Bytes && !process.state.is_final();
+        let decrypt = self.bars.iter().rfind(|bar| is_load && bar.stage == StageName::Decrypt)?;
         decrypt.total.filter(|total| process.done.is_some_and(|done| done <= *total))
     }
 
@@ -148,7 +148,7 @@ impl Bars {
             .count();
         self.end_idle();
         let bar = self.multi.insert(at, ProgressBar::new_spinner());
-        bar.set_prefix(process.stage.clone());
+        bar.set_prefix(process.stage.to_string());
         let (process, stage) = (process.first.seq, process.stage.clone());
         self.bars.insert(at, Bar { process, stage, bar, template: "", total: None, ended: false });
         at

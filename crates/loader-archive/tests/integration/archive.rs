@@ -9,6 +9,7 @@ use loader_archive::{
     Archive, CommitRecord, Error, Expected, Image, LayerNames, Layout, Platform, PlatformChoice, Reference, SkipLayers,
     compare, fits_one_oci_image, select_listed,
 };
+use loader_model::Coded;
 
 fn verdict(bytes: &[u8]) -> Result<Archive, Error> {
     read(bytes, 4096, SkipLayers::default()).verdict

@@ -3,6 +3,7 @@
 
 use crate::odd::{Right, cases};
 use crate::rewritten::rewrite_and_check;
+use loader_model::Coded;
 use std::collections::BTreeSet;
 
 #[test]

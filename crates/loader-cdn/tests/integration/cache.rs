@@ -3,7 +3,7 @@
 use loader_cdn::{
     Cache, CacheLookup, CacheScan, ExpectedPart, PartialEntry, PreviousEntry, ResumePoint, SmallPartContext, transfer,
 };
-use loader_model::ResourceName;
+use loader_model::{Coded, ResourceName};
 use loader_testkit::file_names;
 use loader_testkit::test_dir::TestDir;
 use std::fs;

@@ -4,7 +4,7 @@ use loader_cdn::{
     ByteRange, ByteSource, Error, ExpectedPart, GetRequest, ObjectStore, ReadPlan, ResumePoint, transfer,
 };
 use loader_http::{Http, HttpConfig, Retry};
-use loader_model::{CdnCredentials, ErrorCode, PartReceipt, ResourceName};
+use loader_model::{CdnCredentials, Coded, ErrorCode, PartReceipt, ResourceName};
 use std::cell::Cell;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};

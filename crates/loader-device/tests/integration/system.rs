@@ -1,6 +1,7 @@
 //! Hardware ids, inventories and cards of systems that consist of a few files.
 
 use loader_device::{Card, ChangeKind, Error, HardwareSource, Inventory, SourceState, hardware_id, id_from_text};
+use loader_model::{Coded, ErrorCode};
 use std::fs;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
@@ -112,7 +113,7 @@ fn without_a_strong_source_there_is_no_id() {
         .put("sys/class/net/eth0/address", "de:ad:be:ef:00:01\n")
         .put("etc/hostname", "machine\n");
     let error = weak.id().unwrap_err();
-    assert_eq!(error.code(), "config");
+    assert_eq!(error.code(), ErrorCode::Config);
     let text = error.to_string();
     assert!(text.contains("dmi-board-serial (placeholder: a text that was never filled in)"), "{text}");
     assert!(text.contains("emmc-cid (missing)"), "{text}");
@@ -191,7 +192,7 @@ fn an_unreadable_source_is_an_error_not_another_id() {
     fs::create_dir(system.0.path().join("sys/class/dmi/id/product_uuid")).unwrap();
     let error = system.id().unwrap_err();
     assert!(matches!(&error, Error::Unreadable { name: "dmi-product-uuid", .. }), "{error}");
-    assert!(error.hint().contains("--hwid-file"));
+    assert!(error.hint().unwrap().contains("--hwid-file"));
     let nowhere = hardware_id("/nonexistent".as_ref()).unwrap_err();
     assert!(matches!(nowhere, Error::Unreadable { .. }), "{nowhere}");
 }
@@ -289,7 +290,7 @@ fn a_malformed_card_is_rejected() {
         whole.replace("\"sources\":{", "\"sources\":{\"x\":[\"12345\"],"),
         whole.replace("\"sources\":{", "\"sources\":{\"x\":[\"wxyz\"],"),
     ] {
-        assert_eq!(Card::from_json(bad.as_bytes()).unwrap_err().code(), "malformed", "{bad}");
+        assert_eq!(Card::from_json(bad.as_bytes()).unwrap_err().code(), ErrorCode::Malformed, "{bad}");
     }
 }
 

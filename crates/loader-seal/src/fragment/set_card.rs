@@ -2,7 +2,7 @@
 
 use super::{Fragment, Scheme, SetId};
 use crate::{Digest, KeyId};
-use loader_model::ErrorCode;
+use loader_model::{Coded, ErrorCode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -72,9 +72,8 @@ pub enum SetCardError {
     },
 }
 
-impl SetCardError {
-    /// Returns the class of the error, as in the `error.code` of an event.
-    pub fn code(&self) -> ErrorCode {
+impl Coded for SetCardError {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Malformed => ErrorCode::Malformed,
             _ => ErrorCode::WrongFragment,
@@ -186,7 +185,7 @@ mod tests {
             assert_eq!(SetCard::from_fragments(&mixed), None);
             let text = String::from_utf8(line).unwrap();
             for fragment in &fragments {
-                let share: String = fragment.share.iter().map(|byte| format!("{byte:02x}")).collect();
+                let share = hex::encode(&fragment.share[..]);
                 assert!(!text.contains(&share));
             }
         }

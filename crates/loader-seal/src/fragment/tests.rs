@@ -1,5 +1,6 @@
 use super::*;
 use crate::bech32m;
+use loader_model::Coded;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::MAGIC;
+use loader_model::Coded;
 use std::fs::OpenOptions;
 use std::path::PathBuf;
 

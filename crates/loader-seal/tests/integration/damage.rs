@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stderr, reason = "the test prints statistics")]
 
+use loader_model::Coded;
 use loader_seal::{Header, Key};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;

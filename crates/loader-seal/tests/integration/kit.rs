@@ -2,6 +2,7 @@
 //! releases exactly its prefix, with one thread and with several.
 
 use crate::case::Case;
+use loader_model::Coded;
 use loader_seal::device::{self, Binding, SealedKind};
 use loader_seal::fragment::{Fragment, join};
 use loader_seal::{Error, Header, Key};

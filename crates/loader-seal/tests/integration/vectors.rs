@@ -1,6 +1,7 @@
 //! Files of an independent implementation: each opens, or is refused with one of the
 //! allowed codes and releases no byte outside the allowed prefix.
 
+use loader_model::Coded;
 use loader_seal::{Error, Header, Key};
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -11,7 +11,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// The error of open(2).
-pub(crate) fn entry_names(dir: &Path) -> io::Result<Vec<OsString>> {
+pub fn entry_names(dir: &Path) -> io::Result<Vec<OsString>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let entries = Dir::new(open(dir, flags, Mode::empty())?)?.flatten();
     Ok(entries.map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned()).collect())
