@@ -38,6 +38,7 @@ def good():
     length = header_field(0x81, struct.pack(">Q", len(CONTENT)))
     add_case("good-length-in-header", Packed(CONTENT), released=CONTENT, fields=ENCODING + length)
     add_case("good-unknown-optional-field", Packed(CONTENT, more=tlv(0x91, b"later")), released=CONTENT)
+    add_case("good-repeated-signature", Packed(CONTENT, signatures=tlv(0x91, b"a") + tlv(0x91, b"b")), released=CONTENT)
     add_case("good-unknown-optional-signature", Packed(CONTENT, signatures=tlv(0x91, b"later")), released=CONTENT)
 
 
@@ -94,14 +95,15 @@ def frames():
     block_too_long = good[:9] + struct.pack("<I", (128 * 1024 + 1) << 3 | 1)[:3] + good[12:]
     second("block-too-long", block_too_long)
     second("endless-blocks", good[:9] + bytes(3) * 6000 + b"\1\0\0")
+    second("longer-than-a-stored-piece", good[:9] + bytes(3) * 6000 + good[9:])
 
 
 def statement():
     whole = Packed(CONTENT)
     fields = whole.fields_of_content()
 
-    def invalid(name, packed):
-        add_case(f"statement-{name}", packed, "statement_invalid")
+    def invalid(name, packed, expect="statement_invalid"):
+        add_case(f"statement-{name}", packed, expect)
 
     def with_fields(**changed):
         changed = {int(kind[1:], 16): value for kind, value in changed.items()}
@@ -109,7 +111,7 @@ def statement():
 
     for kind in fields:
         invalid(f"without-field-{kind:02x}", with_fields(**{f"x{kind:02x}": None}))
-    invalid("unknown-field", replace(whole, more=tlv(0x7F, b"")))
+    invalid("unknown-field", replace(whole, more=tlv(0x7F, b"")), "unsupported")
     invalid("repeated-field", replace(whole, more=tlv(0x13, b"")))
     invalid("fields-not-in-order", replace(whole, statement=b"".join(tlv(kind, fields[kind]) for kind in [0x11, 0x10, 0x12, 0x13])))
     invalid("field-too-long", replace(whole, more=tlv(0x91, b"", 1)))
@@ -123,7 +125,10 @@ def statement():
     invalid("length-of-2-to-the-64", with_fields(x10=b"\xff" * 8))
     for length in [0, 2048, 5000, 1 << 23]:
         invalid(f"piece-length-{length}", with_fields(x12=struct.pack(">I", length)))
-    invalid("unknown-signature", replace(whole, signatures=tlv(1, bytes(96))))
+    invalid("unknown-signature", replace(whole, signatures=tlv(1, bytes(96))), "unsupported")
+    invalid("signatures-not-in-order", replace(whole, signatures=tlv(0x92, b"") + tlv(0x91, b"")))
+    invalid("long-signatures", replace(whole, signatures=tlv(0x91, bytes(65536))))
+    invalid("long-description", replace(whole, more=tlv(0x91, bytes(128 * 1024))))
     invalid("half-a-signature", replace(whole, signatures=tlv(0x91, b"", 5)))
     invalid("longer-than-its-frame", replace(whole, statement_len=1 << 31))
     invalid("shorter-than-its-fields", replace(whole, statement_len=20))
@@ -148,6 +153,18 @@ def mismatch():
     add_case("missing-piece", replace(whole, frames=whole.all_frames()[:2]), length, piped=CONTENT[: 2 * PIECE])
     again = [*whole.all_frames(), whole.all_frames()[2]]
     add_case("repeated-piece", replace(whole, frames=again), length, piped=CONTENT + CONTENT[2 * PIECE :])
+
+
+def extra_frames():
+    whole = Packed(CONTENT)
+    more = [("junk", made_up("junk", 2300), "frame_invalid", CONTENT),
+            ("a-second-statement", whole.whole_statement(), "seek_table_invalid", CONTENT),
+            ("a-frame", raw_frame(b"x" * 600), "length_mismatch", CONTENT + b"x" * 600)]
+    for name, frame, pipe, piped in more:
+        packed = replace(whole, frames=[*whole.all_frames(), (frame, 0)])
+        add_case(f"then-{name}", packed, "length_mismatch", pipe=pipe, piped=piped)
+    frames = [(raw_frame(b"x"), 0)] * 3
+    add_case("empty-with-frames", Packed(b"", frames=frames), "length_mismatch", piped=b"xxx")
 
 
 def seek_table():
@@ -187,4 +204,5 @@ def add():
     frames()
     statement()
     mismatch()
+    extra_frames()
     seek_table()

@@ -43,7 +43,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "HEX", requires = "plain_ctr", value_parser = parse_sha256)]
     pub(crate) sha256: Option<[u8; 32]>,
 
-    /// Number of threads [default: number of cores, at most 4]
+    /// Number of threads [default: number of cores, at most 4, or 2 for packed content]
     #[arg(long, value_name = "N", env = "AZ_THREADS", hide_env = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: Option<u16>,
 

@@ -1,7 +1,7 @@
 //! Opening a sealed file: its plaintext is the content, or packed content.
 
 use crate::cli::{ByteRange, Cli};
-use loader_pack::{PackedFile, Statement, Verify, unpack};
+use loader_pack::{Description, PackedFile, Statement, Verify, unpack};
 use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Error, Header, Key, Metadata, Sink, Unlocked};
 use loader_stage::{Coded, ErrorCode, Failure, Input, OrFail, Output, Stage};
@@ -97,7 +97,9 @@ impl<'a> SealedFile<'a> {
                 return Err(Error::Unsupported(what)).or_fail_at(&place);
             }
         };
-        Ok(Self { input, unlocked, is_packed, threads: loader_stage::thread_count(cli.threads) })
+        // Two threads unpack faster than engines read, and more would need more memory.
+        let limit = if is_packed && cli.threads.is_none() { 2 } else { usize::MAX };
+        Ok(Self { input, unlocked, is_packed, threads: loader_stage::thread_count(cli.threads).min(limit) })
     }
 
     /// Writes the content to `output`. `report_len` receives its length, if it is known
@@ -137,19 +139,12 @@ impl<'a> SealedFile<'a> {
     }
 }
 
-/// Checks that the header, which a holder of a key can rewrite, describes the content as
-/// its statement does.
+/// Checks that the header describes the content as the statement does.
 fn check_description(statement: &Statement, header: &Metadata) -> Result<(), OpenError> {
-    let stated = statement.description();
-    let differs = [
-        ("name", stated.name != header.name),
-        ("release", stated.release != header.release),
-        ("content type", stated.content_type != header.content_type),
-        ("list of images", stated.images != header.images),
-        ("length of the content", header.content_len.is_some_and(|len| len != statement.content_len())),
-    ];
-    match differs.into_iter().find(|(_, differs)| *differs) {
-        Some((what, _)) => Err(OpenError::Description(what)),
+    let Metadata { content_type, name, release, images, content_len, .. } = header.clone();
+    let description = Description { content_type, name, release, images };
+    match statement.difference(&description, content_len) {
+        Some(what) => Err(OpenError::Description(what)),
         None => Ok(()),
     }
 }
@@ -181,39 +176,34 @@ impl From<loader_pack::Error> for OpenError {
 impl OpenError {
     /// Returns the failure, with the number of bytes that were released before.
     fn into_failure(self, place: &str, target: &str, released: u64) -> Failure {
-        let (code, what, is_damage) = match self {
+        let (code, what, hint) = match self {
             Self::Sealed(Error::Write(cause)) => return Failure::io(target, &cause),
             Self::Sealed(Error::Read(cause)) => return Failure::io(place, &cause),
-            Self::Sealed(error) => {
-                let is_damage = matches!(
-                    error,
-                    Error::Corrupt { .. }
-                        | Error::Truncated { .. }
-                        | Error::Trailing { .. }
-                        | Error::LengthMismatch { .. }
-                );
-                (error.code(), error.to_string(), is_damage)
+            // A cut inside a segment is detected as such only if the header declares the length.
+            Self::Sealed(error @ Error::Corrupt { .. }) => (error.code(), error.to_string(), MAYBE_CUT),
+            Self::Sealed(error @ (Error::Truncated { .. } | Error::Trailing { .. } | Error::LengthMismatch { .. })) => {
+                (error.code(), error.to_string(), COPY_AGAIN)
             }
-            Self::Packed(error) => {
-                let is_damage = error.code() != ErrorCode::OutOfRange;
-                (error.code(), error.to_string(), is_damage)
+            Self::Sealed(error) => return Failure::at(place, &error),
+            Self::Packed(error) if error.code() == ErrorCode::OutOfRange => return Failure::at(place, &error),
+            Self::Packed(error) if error.code() == ErrorCode::Unsupported => {
+                (error.code(), error.to_string(), "a newer version sealed it: update this program")
             }
-            Self::Description(what) => (
-                ErrorCode::StatementMismatch,
-                format!("the {what} in the header is not the one in the statement"),
-                true,
-            ),
+            Self::Packed(error) => (error.code(), error.to_string(), SEALED_SO),
+            Self::Description(what) => {
+                let what = format!("the {what} in the header is not the one in the statement");
+                (ErrorCode::StatementMismatch, what, SEALED_SO)
+            }
         };
-        if !is_damage {
-            return Failure::new(code, format_args!("{place}: {what}"));
-        }
-        // A cut inside a segment is detected as such only if the header declares the length.
-        let state =
-            if code == ErrorCode::Corrupt { "the file is damaged or cut off: copy it" } else { "copy the file" };
         Failure::new(code, format_args!("{place}: {what}; nothing{} was released", after_byte(released)))
-            .hint(format!("{state} again, or compare it with the publisher's digest"))
+            .hint(hint.to_owned())
     }
 }
+
+const COPY_AGAIN: &str = "copy the file again, or compare it with the publisher's digest";
+const MAYBE_CUT: &str = "the file is damaged or cut off: copy it again, or compare it with the publisher's digest";
+/// Its tags are right, so another copy would be the same.
+const SEALED_SO: &str = "the file was sealed like this: get another from its publisher";
 
 /// Returns the number of released bytes. It is 0 for an output file, which is not created
 /// on failure.

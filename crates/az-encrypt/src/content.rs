@@ -77,6 +77,9 @@ fn seal_packed(
     input: &mut (impl Read + Send),
     output: &mut Output,
 ) -> Result<(), SealError> {
+    if options.plaintext_len.is_some_and(|len| len > CONTENT_MAX) {
+        return Err(too_long().into());
+    }
     let start = read_start(input)?;
     if let Some(compression) = Compression::detect(&start) {
         stage.step(Step::AlreadyCompressed, &[("format", compression.as_str().into())]);
@@ -106,6 +109,13 @@ fn seal_packed(
     Ok(())
 }
 
+/// Maximum length of packed content in bytes.
+const CONTENT_MAX: u64 = (loader_pack::PIECES_MAX * loader_pack::PIECE_LEN) as u64;
+
+fn too_long() -> Error {
+    Error::Unsupported("content of more than 1 TiB; seal it with --raw".to_owned())
+}
+
 fn read_start(input: &mut impl Read) -> Result<Vec<u8>, Error> {
     let mut start = vec![0; DETECTION_LEN];
     let len = read_full(input, &mut start).map_err(Error::Read)?;
@@ -120,7 +130,7 @@ fn seal_error(error: loader_pack::Error) -> Error {
             Error::Read(error) => Error::Write(error),
             sealing => sealing,
         },
-        loader_pack::Error::TooLong => Error::Unsupported(error.to_string()),
+        loader_pack::Error::TooLong => too_long(),
         loader_pack::Error::DescriptionTooLong => Error::Malformed { line: None, what: "the description is too long" },
         other => Error::Write(std::io::Error::other(other)),
     }

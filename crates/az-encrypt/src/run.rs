@@ -52,7 +52,14 @@ fn metadata(cli: &Cli) -> Metadata {
 /// `usage`.
 fn check_header_size(cli: &Cli) -> Result<(), Failure> {
     let keys: Vec<_> = (0..(cli.key_file.len() + cli.key_fd.len()).max(1)).map(|_| Key::from_bytes([0; 32])).collect();
-    let options = SealOptions { metadata: metadata(cli), ..SealOptions::default() };
+    let encoded = Metadata {
+        encoding: Some(loader_pack::ENCODING.to_owned()),
+        content_len: Some(0),
+        stream_len: Some(0),
+        ..metadata(cli)
+    };
+    let metadata = if cli.raw { metadata(cli) } else { encoded };
+    let options = SealOptions { metadata, ..SealOptions::default() };
     match seal(&mut io::empty(), &mut io::sink(), &keys, &options) {
         Err(error @ Error::Malformed { .. }) => Err(Failure::new(ErrorCode::Usage, error)
             .hint("--comment, --content-type, --name and the keys share the 65536 bytes of the header".to_owned())),

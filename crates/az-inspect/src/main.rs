@@ -93,6 +93,10 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
                 true => PackedReport::read(&unlocked, input.file()).or_fail_at(&place)?,
                 false => PackedReport::default(),
             };
+            if let Some(what) = packed.difference {
+                let what = format_args!("{place}: the {what} in the header is not the one in the statement");
+                return Err(Failure::new(ErrorCode::StatementMismatch, what).into());
+            }
             HeaderReport::new(unlocked.header(), unlocked.metadata(), parts, file_len, Some(packed))
         }
         None => {

@@ -1,7 +1,9 @@
 //! Report on packed content, which needs the key and the complete file.
 
-use loader_pack::{PackedFile, Statement};
-use loader_seal::{Error, Unlocked};
+use loader_model::Coded;
+use loader_pack::{Description, PackedFile, Statement};
+use loader_seal::{Error, Metadata, Unlocked};
+use loader_stage::ErrorCode;
 use serde::Serialize;
 use std::io::{Read, Seek};
 
@@ -11,6 +13,8 @@ pub(crate) struct PackedReport {
     pub(crate) statement: Option<StatementReport>,
     /// Whether the file is complete, if that was checked.
     pub(crate) is_complete: Option<bool>,
+    /// What the header describes in another way than the statement.
+    pub(crate) difference: Option<&'static str>,
 }
 
 /// The statement of the publisher. Sizes are in bytes.
@@ -33,18 +37,26 @@ impl PackedReport {
         if unlocked.metadata().encoding.as_deref() != Some(loader_pack::ENCODING) {
             return Ok(Self::default());
         }
-        let opened = unlocked.opened_file(file).and_then(|plaintext| {
-            PackedFile::open(plaintext).map(Some).or_else(|error| match error {
-                loader_pack::Error::Read(error) => Err(Error::from_io(error)),
-                _ => Ok(None),
-            })
-        });
+        let opened = unlocked.opened_file(file).map(PackedFile::open);
         let packed = match opened {
-            Err(Error::Read(error)) => return Err(Error::Read(error)),
-            outcome => outcome.ok().flatten(),
+            Err(Error::Read(error)) | Ok(Err(loader_pack::Error::Read(error))) => match Error::from_io(error) {
+                error @ Error::Read(_) => return Err(error),
+                _ => None,
+            },
+            // It may be complete, but a newer version is needed to read it.
+            Ok(Err(error)) if error.code() == ErrorCode::Unsupported => return Ok(Self::default()),
+            Err(_) | Ok(Err(_)) => None,
+            Ok(Ok(packed)) => Some(packed),
         };
-        let statement = packed.map(|packed| StatementReport::new(packed.statement(), packed.packed_len()));
-        Ok(Self { is_complete: Some(statement.is_some()), statement })
+        let Some(packed) = packed else { return Ok(Self { is_complete: Some(false), ..Self::default() }) };
+        let statement = packed.statement();
+        let Metadata { content_type, name, release, images, content_len, .. } = unlocked.metadata().clone();
+        let header = Description { content_type, name, release, images };
+        Ok(Self {
+            is_complete: Some(true),
+            difference: statement.difference(&header, content_len),
+            statement: Some(StatementReport::new(statement, packed.packed_len())),
+        })
     }
 }
 

@@ -73,7 +73,7 @@ impl HeaderReport {
         // If the input ends after the headers, it is not the complete file.
         let file_size = file_len.filter(|len| *len > (header.as_bytes().len() + STREAM_HEADER_LEN) as u64);
         let verified = packed.is_some();
-        let PackedReport { statement, is_complete } = packed.unwrap_or_default();
+        let PackedReport { statement, is_complete, .. } = packed.unwrap_or_default();
         let content_size = statement.as_ref().map(|statement| statement.content_size).or(content_len);
         let complete = is_complete.or(sealed_size.zip(file_len).map(|(sealed, file)| sealed == file));
         let is_whole = parts.is_none() && complete != Some(false);

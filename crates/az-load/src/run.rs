@@ -34,7 +34,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let platforms = platforms(cli, &target)?;
     let mut upstream = Upstream::new(cli)?;
     let Source { input, place, len } = source(cli, stage, &mut upstream)?;
-    let len = len.or(expected.as_ref().and_then(|expected| expected.plaintext_size));
+    let len = len.or(expected.as_ref().and_then(Expected::archive_len));
     if let Some(len) = len {
         stage.progress().set_total(len);
     }

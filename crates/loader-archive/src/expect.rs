@@ -13,12 +13,20 @@ pub struct Expected {
     /// Whether the header was verified with a key, if that is known.
     #[serde(default)]
     pub verified: Option<bool>,
-    /// Number of bytes of the archive, if that is known.
+    /// Number of bytes of the plaintext of the sealed stream, if that is known.
     #[serde(default)]
     pub plaintext_size: Option<u64>,
+    /// Number of bytes of the content, if the plaintext is packed.
+    #[serde(default)]
+    pub content_size: Option<u64>,
 }
 
 impl Expected {
+    /// Returns the number of bytes of the archive, if it is known.
+    pub fn archive_len(&self) -> Option<u64> {
+        self.content_size.or(self.plaintext_size)
+    }
+
     /// Parses the output of `az-inspect`, or a bare list of images as in field 06 of a
     /// header.
     ///

@@ -3,6 +3,10 @@
 use loader_model::{Coded, ErrorCode};
 use std::io;
 
+/// Reasons to refuse a statement that a newer version can read.
+pub(crate) const UNKNOWN_FIELD: &str = "this version does not know a field in it";
+pub(crate) const UNKNOWN_SIGNATURE: &str = "this version does not know a signature in it";
+
 /// Reason why content could not be packed or unpacked. Offsets are in bytes from the start
 /// of the packed content.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +101,14 @@ pub enum Mismatch {
         /// Its offset in the content, in bytes.
         offset: u64,
     },
+    /// The number of pieces.
+    #[error("there are {actual} frames, the statement declares {declared} pieces")]
+    Pieces {
+        /// Number of pieces in the statement.
+        declared: u64,
+        /// Number of frames.
+        actual: u64,
+    },
     /// The length of a piece.
     #[error("piece {piece} has {actual} bytes instead of {declared}")]
     PieceLen {
@@ -125,8 +137,11 @@ impl Coded for Error {
         match self {
             Self::Truncated { .. } => ErrorCode::Truncated,
             Self::Frame { .. } => ErrorCode::FrameInvalid,
+            Self::Statement { what, .. } if [UNKNOWN_FIELD, UNKNOWN_SIGNATURE].contains(what) => ErrorCode::Unsupported,
             Self::Statement { .. } => ErrorCode::StatementInvalid,
-            Self::Mismatch(Mismatch::Len { .. } | Mismatch::PieceLen { .. }) => ErrorCode::LengthMismatch,
+            Self::Mismatch(Mismatch::Len { .. } | Mismatch::Pieces { .. } | Mismatch::PieceLen { .. }) => {
+                ErrorCode::LengthMismatch
+            }
             Self::Mismatch(_) => ErrorCode::StatementMismatch,
             Self::SeekTable { .. } => ErrorCode::SeekTableInvalid,
             Self::Trailing { .. } => ErrorCode::Trailing,

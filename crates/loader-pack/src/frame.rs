@@ -107,6 +107,8 @@ impl<'a, R: Read> FrameReader<'a, R> {
         let head_end = 5 + head.more_len();
         self.fill(&mut buffer[5..head_end])?;
         let piece = head.piece_len(&buffer[5..head_end], piece_max)?;
+        let frame_max = frame_len_max(piece).min(buffer.len());
+        let buffer = &mut buffer[..frame_max];
         let mut end = head_end;
         loop {
             let block = end + BLOCK_HEAD_LEN;

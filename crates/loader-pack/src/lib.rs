@@ -3,7 +3,8 @@
 //!
 //! [`pack`] and [`unpack`] read and write streams; [`PackedFile`] reads at any position.
 //! Pieces are compressed and decompressed by several threads, in order and in memory
-//! that does not depend on the length of the content, except for 44 bytes per piece. The
+//! that does not depend on the length of the content, except for at most 160 bytes per
+//! piece of 4 MiB. The
 //! crate opens no socket and does not know how packed content is sealed.
 
 mod codec;

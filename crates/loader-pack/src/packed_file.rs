@@ -29,14 +29,14 @@ impl<R: Read + Seek> PackedFile<R> {
             return Err(truncated(packed_len, "the seek table"));
         };
         let mut footer = [0; FOOTER_LEN];
-        read_at(&mut input, footer_offset, &mut footer)?;
+        read_at(&mut input, footer_offset, &mut footer, "the seek table")?;
         let invalid = |offset| move |what| Error::SeekTable { offset, what };
         let count = seek_table::entry_count(footer).map_err(invalid(footer_offset))?;
         let table_len = seek_table::table_len(count);
         let table_offset = packed_len.checked_sub(table_len as u64);
         let table_offset = table_offset.ok_or_else(|| invalid(footer_offset)("it is longer than the file"))?;
         let mut table = vec![0; table_len];
-        read_at(&mut input, table_offset, &mut table)?;
+        read_at(&mut input, table_offset, &mut table, "the seek table")?;
         let entries = seek_table::parse(&table).map_err(invalid(table_offset))?;
         let frames_len: u64 = entries.iter().map(|entry| u64::from(entry.frame_len)).sum();
         if frames_len != table_offset {
@@ -186,7 +186,7 @@ fn read_statement(
     let payload_len = payload_len.filter(|len| entry.piece_len == 0 && *len <= Statement::payload_len_max(pieces));
     let payload_len = payload_len.ok_or(invalid("the seek table declares an impossible length"))?;
     let mut bytes = vec![0; SKIPPABLE_HEAD_LEN + payload_len];
-    read_at(input, offset, &mut bytes)?;
+    read_at(input, offset, &mut bytes, "the statement")?;
     let (head, payload) = bytes.split_at(SKIPPABLE_HEAD_LEN);
     if head[..4] != STATEMENT_MAGIC || head[4..] != (payload_len as u32).to_le_bytes() {
         return Err(invalid("it does not begin with its magic and its length"));
@@ -194,8 +194,8 @@ fn read_statement(
     Statement::from_payload(payload).map_err(invalid)
 }
 
-fn read_at(input: &mut (impl Read + Seek), offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
+fn read_at(input: &mut (impl Read + Seek), offset: u64, bytes: &mut [u8], inside: &str) -> Result<(), Error> {
     input.seek(SeekFrom::Start(offset)).map_err(Error::Read)?;
     let got = read_full(input, bytes).map_err(Error::Read)?;
-    if got == bytes.len() { Ok(()) } else { Err(truncated(offset + got as u64, "the seek table")) }
+    if got == bytes.len() { Ok(()) } else { Err(truncated(offset + got as u64, inside)) }
 }

@@ -1,5 +1,6 @@
 //! What the publisher states about the content (crates/loader-pack/README.md, "Statement").
 
+use crate::error::{UNKNOWN_FIELD, UNKNOWN_SIGNATURE};
 use crate::{Error, Mismatch, PIECE_LENS, PIECES_MAX};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -125,13 +126,23 @@ impl Statement {
         let (len, rest) = payload.split_first_chunk::<4>().ok_or("it is too short")?;
         let len = u32::from_be_bytes(*len) as usize;
         let (bytes, signatures) = rest.split_at_checked(len).ok_or("its length is wrong")?;
+        if signatures.len() > SIGNATURES_MAX {
+            return Err("its signatures are longer than 64 KiB");
+        }
+        let mut previous = 0;
         for field in Fields(signatures) {
             let (kind, _) = field?;
-            if kind < OPTIONAL {
-                return Err("this version does not know a signature in it");
+            match kind {
+                kind if kind < previous => return Err("its signatures are not in order"),
+                kind if kind < OPTIONAL => return Err(UNKNOWN_SIGNATURE),
+                _ => previous = kind,
             }
         }
-        Self::parse(bytes)
+        let statement = Self::parse(bytes)?;
+        if bytes.len() - statement.piece_digests.len() * DIGEST_LEN > DESCRIPTION_MAX {
+            return Err("its description is longer than 128 KiB");
+        }
+        Ok(statement)
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
@@ -155,7 +166,7 @@ impl Statement {
                 PIECE_LEN => piece_len = Some(u32::from_be_bytes(value.try_into().map_err(|_| WRONG_LEN)?) as usize),
                 PIECE_DIGESTS => digests = Some(value),
                 kind if kind >= OPTIONAL => {}
-                _ => return Err("this version does not know a field in it"),
+                _ => return Err(UNKNOWN_FIELD),
             }
         }
         let missing = "a field is missing";
@@ -211,6 +222,21 @@ impl Statement {
     pub(crate) fn len_of_piece(&self, index: usize) -> usize {
         let start = index as u64 * self.piece_len as u64;
         self.content_len.saturating_sub(start).min(self.piece_len as u64) as usize
+    }
+
+    /// Compares the statement with the description of the content in the header of its file,
+    /// which a holder of a key can rewrite, and with the length there, if there is one.
+    /// Returns the name of the first difference.
+    pub fn difference(&self, header: &Description, content_len: Option<u64>) -> Option<&'static str> {
+        let stated = &self.description;
+        let differs = [
+            ("name", stated.name != header.name),
+            ("release", stated.release != header.release),
+            ("content type", stated.content_type != header.content_type),
+            ("list of images", stated.images != header.images),
+            ("length of the content", content_len.is_some_and(|len| len != self.content_len)),
+        ];
+        differs.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what)
     }
 
     /// Checks the length of piece `index`.

@@ -199,6 +199,10 @@ pub(crate) fn check_pieces(statement: &Statement, pieces: &[Entry]) -> Result<()
     if declared != actual {
         return Err(Error::Mismatch(Mismatch::Len { declared, actual }));
     }
+    let (declared, actual) = (statement.piece_digests().len() as u64, pieces.len() as u64);
+    if declared != actual {
+        return Err(Error::Mismatch(Mismatch::Pieces { declared, actual }));
+    }
     let mut lens = pieces.iter().enumerate();
     lens.try_for_each(|(i, entry)| statement.check_piece_len(i, entry.piece_len as usize)).map_err(Error::Mismatch)
 }

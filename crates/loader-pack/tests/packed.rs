@@ -238,22 +238,27 @@ fn parts_that_do_not_belong_together_are_refused() {
     let mut case = parts();
     case.frames.insert(1, (case.statement.clone(), 0));
     let expected = |error: &Error| {
-        matches!(error, Error::Mismatch(Mismatch::Len { .. } | Mismatch::PieceLen { .. }) | Error::Statement { .. })
+        matches!(error, Error::Mismatch(Mismatch::Len { .. } | Mismatch::Pieces { .. }) | Error::Statement { .. })
     };
     assert_refused(&case.join(), &content, "two statements", expected);
 
     let mut case = parts();
     case.frames.insert(1, (b"\x50\x2a\x4d\x18\x04\0\0\0abcd".to_vec(), 0));
-    let expected = |error: &Error| {
-        matches!(error, Error::Frame { index: 1, .. } | Error::Mismatch(Mismatch::PieceLen { piece: 1, .. }))
-    };
+    let expected =
+        |error: &Error| matches!(error, Error::Frame { index: 1, .. } | Error::Mismatch(Mismatch::Pieces { .. }));
     assert_refused(&case.join(), &content, "another skippable frame", expected);
+
+    for extra in [b"junk".to_vec(), parts().statement, zstd::bulk::compress(b"more", 1).unwrap()] {
+        let mut case = parts();
+        case.frames.push((extra, 0));
+        assert_refused(&case.join(), &content, "a frame after the last piece", |_| true);
+    }
 
     let mut case = parts();
     let split = zstd::bulk::compress(&content[..PIECE_LEN / 2], 1).unwrap();
     case.frames[0] = (split, PIECE_LEN as u32 / 2);
     case.frames.insert(1, (zstd::bulk::compress(&content[PIECE_LEN / 2..PIECE_LEN], 1).unwrap(), PIECE_LEN as u32 / 2));
-    let expected = |error: &Error| matches!(error, Error::Mismatch(Mismatch::PieceLen { piece: 0, .. }));
+    let expected = |error: &Error| matches!(error, Error::Mismatch(Mismatch::Pieces { declared: 3, actual: 4 }));
     assert_refused(&case.join(), &content, "shorter pieces than declared", expected);
 }
 

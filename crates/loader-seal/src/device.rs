@@ -104,6 +104,9 @@ pub fn open(sealed: &[u8], kind: SealedKind, binding: &Binding<'_>) -> Result<Ze
         Error::WrongKey { .. } => mismatch.into(),
         other => other,
     })?;
+    if unlocked.metadata().encoding.is_some() {
+        return Err(Error::Unsupported("content encoding of a response".to_owned()));
+    }
     let mut plaintext = Zeroizing::new(Vec::with_capacity(sealed.len()));
     unlocked.open(&mut rest, &mut *plaintext, 1)?;
     Ok(plaintext)

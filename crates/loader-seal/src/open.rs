@@ -41,6 +41,8 @@ impl Unlocked {
                 output.write_from(buffer, range).map_err(Error::Write)
             },
         )?;
+        let header_len = self.header().as_bytes().len() + STREAM_HEADER_LEN;
+        self.check_sealed_len(header_len as u64 + segments.total_len, segments.index.saturating_sub(1))?;
         output.flush().map_err(Error::Write)?;
         Ok(plaintext_len)
     }

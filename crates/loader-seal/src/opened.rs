@@ -20,6 +20,8 @@ pub struct OpenedStream<'a, R> {
     buffer: Vec<u8>,
     /// Plaintext in `buffer` that was not returned yet.
     unread: Range<usize>,
+    /// After an error, nothing more is returned.
+    is_failed: bool,
 }
 
 impl Unlocked {
@@ -31,7 +33,14 @@ impl Unlocked {
     pub fn opened_stream<R: Read>(&self, mut input: R) -> Result<OpenedStream<'_, R>, Error> {
         let cipher = self.cipher(&mut input)?;
         let buffer = vec![0; self.header().layout().segment_len + 1];
-        Ok(OpenedStream { unlocked: self, cipher, segments: SegmentReader::new(input), buffer, unread: 0..0 })
+        Ok(OpenedStream {
+            unlocked: self,
+            cipher,
+            segments: SegmentReader::new(input),
+            buffer,
+            unread: 0..0,
+            is_failed: false,
+        })
     }
 
     /// Returns a reader of the plaintext at any position. `input` is the complete file, with
@@ -56,15 +65,16 @@ impl Unlocked {
 
 impl<R: Read> Read for OpenedStream<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.unread.is_empty() {
+        while self.unread.is_empty() && !self.is_failed {
             let full_len = self.unlocked.header().layout().full_segment_len(self.segments.index);
             let Some(segment) = self.segments.fill(&mut self.buffer, full_len)? else { return Ok(0) };
-            let opened = self.unlocked.open_segment(&self.cipher, &segment, &mut self.buffer);
-            self.unread = opened.map_err(io::Error::from)?;
+            self.is_failed = true;
+            let opened = self.unlocked.open_segment(&self.cipher, &segment, &mut self.buffer)?;
             if segment.last {
                 let header_len = self.unlocked.header().as_bytes().len() + STREAM_HEADER_LEN;
                 self.unlocked.check_sealed_len(header_len as u64 + self.segments.total_len, segment.index)?;
             }
+            (self.unread, self.is_failed) = (opened, false);
         }
         let len = self.unread.len().min(buffer.len());
         let start = self.unread.start;
@@ -168,7 +178,7 @@ impl Error {
 
 impl Unlocked {
     /// Compares the length of the file, whose last segment is `last`, with the header.
-    fn check_sealed_len(&self, sealed_len: u64, last: u64) -> Result<(), Error> {
+    pub(crate) fn check_sealed_len(&self, sealed_len: u64, last: u64) -> Result<(), Error> {
         match self.header().sealed_len() {
             Some(declared) if sealed_len < declared => {
                 Err(Error::Truncated { at: sealed_len, inside: format!("segment {last}") })
