@@ -55,7 +55,7 @@ impl Engine {
     /// the tags that could not be restored.
     ///
     /// # Errors
-    /// Those of the connection.
+    /// Errors of the connection.
     pub fn restore(&self, before: &Listing, images: &[Image]) -> Result<Vec<String>, Error> {
         let now = self.list()?;
         let mut failed = Vec::new();
