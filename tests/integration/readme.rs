@@ -110,7 +110,7 @@ fn each_filter_has_a_page_with_commands() {
     }
 }
 
-/// The repository's root.
+/// Returns the root directory of the repository.
 fn root() -> PathBuf {
     package_dir().parent().unwrap().to_owned()
 }
@@ -134,12 +134,12 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// What the links and pictures of a page name.
+/// Returns the targets of the links and pictures of a page.
 fn targets(markdown: &str) -> impl Iterator<Item = &str> {
     markdown.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
 }
 
-/// The anchors of a page's headings: lower case, words joined by hyphens.
+/// Returns the anchors of a page's headings: lower case, words joined by hyphens.
 fn anchors(page: &Path) -> Vec<String> {
     let text = fs::read_to_string(page).unwrap();
     let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());

@@ -17,7 +17,7 @@ use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::cell::OnceCell;
 use zeroize::Zeroizing;
 
-/// A value that is loaded once; `None` if no option names it.
+/// Value that is loaded at most once; `None` if no option or setting names it.
 type Lazy<T> = OnceCell<Result<Option<T>, Failure>>;
 
 /// A sealed archive.
@@ -165,7 +165,7 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// Returns a token; `None` if no API or no credentials are given.
+    /// Returns a token; `None` without an API or credentials.
     pub(crate) fn token(&self) -> Result<Option<&Token>, Failure> {
         load_once(&self.token, || {
             let (Some(client), Some(credentials)) = (self.client()?, self.credentials()?) else { return Ok(None) };
@@ -190,9 +190,9 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// Returns `result`, which the check `other` examines, for a check that depends on it. If
-    /// `other` runs and reports the failure itself, the dependent check is skipped: the result is
-    /// then the finding of a skipped check.
+    /// Returns `result`, which the check `other` examines, to a check that depends on it. If it
+    /// is a failure and `other` runs, `other` reports it, and the dependent check is skipped:
+    /// returns the finding of a skipped check.
     ///
     /// # Errors
     /// The failure, if `other` does not run.

@@ -52,7 +52,7 @@ impl Finding {
         Self { status: CheckStatus::Skipped, hint: Some(hint.to_owned()), ..Self::ok(message) }
     }
 
-    /// A check that was skipped because the check `failed`, which it depends on, failed.
+    /// A check that was skipped because it depends on the failed check `failed`.
     pub(crate) fn blocked(failed: CheckName) -> Self {
         Self { blocked: true, ..Self::skipped(format_args!("{failed} failed"), &format!("see the check {failed}")) }
     }
@@ -86,8 +86,8 @@ pub(crate) struct CheckReport {
 }
 
 impl CheckReport {
-    /// Makes the entry of a check. With `required`, for a check that was selected by name, a check
-    /// without anything to examine fails too.
+    /// Creates the entry of a check. `required` is true if the check was selected by name; it then
+    /// fails if there is nothing to examine.
     pub(crate) fn new(name: CheckName, required: bool, outcome: Result<Finding, Failure>) -> Self {
         let finding = match outcome {
             Ok(finding) if required && finding.status == CheckStatus::Skipped && !finding.blocked => {
@@ -128,10 +128,10 @@ impl DoctorReport {
         Self { checks, verdict: worst.max(CheckStatus::Ok) }
     }
 
-    /// Returns the failure of the first failed check; its message lists the other ones.
+    /// Checks that no check failed.
     ///
     /// # Errors
-    /// That failure, if any check failed.
+    /// The failure of the first failed check; its message lists the other failed checks.
     pub(crate) fn verdict(&self) -> Result<(), Failure> {
         let mut failed = self.checks.iter().filter_map(|check| Some((check, check.code?)));
         let Some((first, code)) = failed.next() else { return Ok(()) };

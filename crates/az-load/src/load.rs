@@ -1,4 +1,5 @@
-//! The gate: layers pass as they arrive, what names the images waits for the verdict.
+//! Sends the layers as they arrive, and the part of the archive that names the images only after
+//! the verdict.
 
 use crate::present;
 use crate::target::LoadTarget;
@@ -14,16 +15,16 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-/// Number of bytes that are read at once.
+/// Size of the read buffer in bytes.
 const BUFFER_LEN: usize = 256 * 1024;
 
-/// How long an engine whose answer was lost after the commit may take to load.
+/// Maximum wait for the images if the response of the engine was lost after the commit.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time between two checks of what it has.
+/// Time between two checks of the images during this wait.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(200);
 
-/// One load.
+/// Load of one archive.
 pub(crate) struct Load<'a> {
     pub(crate) stage: &'a Stage,
     pub(crate) target: &'a LoadTarget,
@@ -36,7 +37,7 @@ pub(crate) struct Load<'a> {
     pub(crate) names: LayerNames,
 }
 
-/// What ends a transfer.
+/// Error that ends a transfer.
 enum Fault {
     Archive(ArchiveError),
     Engine(EngineError),
@@ -60,7 +61,7 @@ impl Load<'_> {
         let mut target = None;
         let mut is_at_end = false;
         let read = self.transfer(input, skip, &mut target, &mut is_at_end);
-        // The input is closed by now, so that the previous stage ends.
+        // `transfer` has closed the input, so the previous stage can exit.
         let archive = read.map_err(|fault| self.first_cause(fault, is_at_end))?;
         let ending = self.upstream.wait_for_exit()?;
         let selected = self.select(&archive).map_err(|error| self.archive_failure(&error))?;
@@ -127,7 +128,7 @@ impl Load<'_> {
         let mut input = DecompressingReader::new(self.stage.progress().count(input)).inspect_err(|error| {
             *is_at_end = matches!(error, ArchiveError::Empty);
         })?;
-        // Until here it waited for the previous stage.
+        // The previous stage has sent its first bytes.
         self.stage.begin();
         match input.compression() {
             Some(Compression::Gzip) => self.stage.step(Step::Gzip, &[]),
@@ -156,7 +157,7 @@ impl Load<'_> {
         Ok(selected)
     }
 
-    /// Reports what the user may not expect.
+    /// Reports skipped layers, skipped platforms, and images that the engine cannot run.
     fn report(&self, archive: &Archive, selected: &[Selected<'_>]) {
         if archive.skipped > 0 {
             let detail = [("layers", archive.skipped.into()), ("bytes", archive.skipped_len.into())];
@@ -181,8 +182,8 @@ impl Load<'_> {
         }
     }
 
-    /// The archive is often only what the previous stage left when it failed; then its
-    /// failure is the one to report.
+    /// Returns the failure to report. A previous stage that failed often leaves an incomplete
+    /// archive; its failure is then the cause.
     fn first_cause(&mut self, fault: Fault, is_at_end: bool) -> Failure {
         match fault {
             Fault::Engine(error) => Failure::of(&error),
@@ -204,7 +205,7 @@ impl Load<'_> {
         self.stage.layers(Step::Unpacking, 0, layers.len());
         let mut begun = 0;
         target.commit(|progress| {
-            // The engine names a layer when it begins with it.
+            // The engine reports a layer when it begins to unpack it.
             if let Progress::Layer(_) = progress {
                 self.stage.layers(Step::Unpacking, begun, layers.len().max(begun));
                 begun += 1;
@@ -212,8 +213,8 @@ impl Load<'_> {
         })
     }
 
-    /// Checks what the engine has after the commit. If only its answer was lost, it has the
-    /// whole archive and may still load it: what is there in the end decides.
+    /// Checks that the engine has the images after the commit. If only its response was lost, it
+    /// has the whole archive and may still be loading it, so the check is repeated for a while.
     fn check(
         &self,
         committed: Result<(), EngineError>,
@@ -244,7 +245,7 @@ impl Load<'_> {
     }
 }
 
-/// Puts the tags back after a failure.
+/// Restores the tags after a failure. Returns `cause`, with a hint if that failed too.
 fn undo(engine: &Engine, before: &Listing, images: &[Image], cause: Failure) -> Failure {
     let hint = match engine.restore(before, images) {
         Ok(failed) if failed.is_empty() => return cause,
@@ -257,7 +258,7 @@ fn undo(engine: &Engine, before: &Listing, images: &[Image], cause: Failure) -> 
     }
 }
 
-/// What is known of images that a command has loaded.
+/// Returns ids and tags, as in the archive, of images that a command has loaded.
 fn found_without_engine(images: Vec<Image>) -> Vec<Found> {
     let id = |image: &Image| image.config.clone().or_else(|| image.manifest.clone()).unwrap_or_default();
     images.into_iter().map(|image| Found { id: id(&image), tags: image.tags }).collect()

@@ -1,4 +1,4 @@
-//! Which images are there, and the report about them.
+//! Checks that the engine has the images, and prints the report.
 
 use loader_archive::Image;
 use loader_engine::{Absence, Engine, Found};
@@ -11,11 +11,11 @@ struct Report<'a> {
     images: &'a [Found],
 }
 
-/// Checks each of `images`; the first one that is absent is the inner error. Images for
-/// several platforms that have one id are reported once.
+/// Checks each of `images`. The inner error describes the first absent image. If images for
+/// several platforms have the same id, it is reported once.
 ///
 /// # Errors
-/// Those of the engine.
+/// Errors of the engine.
 pub(crate) fn check_all(engine: &Engine, images: &[Image]) -> Result<Result<Vec<Found>, Absence>, Failure> {
     let listing = engine.list().or_fail()?;
     let mut all: Vec<Found> = Vec::with_capacity(images.len());

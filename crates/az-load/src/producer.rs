@@ -1,4 +1,4 @@
-//! A command that writes the archive and that az-load runs.
+//! Command that az-load runs to produce the archive.
 
 use loader_stage::{ErrorCode, Failure, Named};
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Size in bytes of the pipe from the command, if the kernel allows it.
 const PIPE_LEN: usize = 1 << 20;
 
-/// How long a command may take to exit after its output is closed.
+/// Maximum wait for a command to exit after its output is closed.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A running command.
@@ -36,7 +36,7 @@ impl Producer {
         Ok(Some(Self { name, child, ended: false }))
     }
 
-    /// Returns its output, the first time.
+    /// Returns the output of the command; `None` after the first call.
     pub(crate) fn output(&mut self) -> Option<ChildStdout> {
         let output = self.child.stdout.take()?;
         // Refused if the user's pipe quota is used up; smaller pipes work too.
@@ -44,7 +44,7 @@ impl Producer {
         Some(output)
     }
 
-    /// Waits until it has exited.
+    /// Waits until the command has exited.
     ///
     /// # Errors
     /// The code of its exit status; `temporary` if it was killed.
@@ -74,19 +74,19 @@ impl Producer {
 }
 
 fn code(status: ExitStatus) -> ErrorCode {
-    // An exit status without a code means that the data is not good.
+    // An exit status outside the table does not show that the data is complete.
     let known = |exit: i32| ErrorCode::ALL.iter().copied().find(|code| i32::from(code.exit()) == exit);
     match (status.signal(), status.code()) {
         (Some(_), _) => ErrorCode::Temporary,
         (None, Some(65) | None) => ErrorCode::Malformed,
-        // A shell reports a command that was killed by a signal in this way.
+        // A shell returns 128 plus the signal for a command that a signal killed.
         (None, Some(128..=192)) => ErrorCode::Temporary,
         (None, Some(exit)) => known(exit).unwrap_or(ErrorCode::Malformed),
     }
 }
 
 impl Drop for Producer {
-    /// A command whose output is closed usually exits by itself.
+    /// Waits for the command, which usually exits after its output is closed, or kills it.
     fn drop(&mut self) {
         if !self.ended && !matches!(self.wait_for(GRACE), Ok(Some(_))) {
             // It may have exited in the meantime.

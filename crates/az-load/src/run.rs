@@ -11,7 +11,7 @@ use loader_stage::{Content, ErrorCode, Failure, OrFail, Stage, Step};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 
-/// Longest list of images in bytes; a header holds at most 64 KiB.
+/// Maximum length in bytes of a list of images. A header contains at most 64 KiB.
 const EXPECTED_MAX: usize = 1 << 20;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
@@ -61,7 +61,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     Ok(present::print(&load.run(input, skip)?, output)?)
 }
 
-/// The platforms to load.
+/// Returns the platforms to load.
 fn platforms(cli: &Cli, target: &LoadTarget) -> Result<PlatformChoice, Failure> {
     match (&cli.platform, cli.all_platforms) {
         (Some(platform), _) => Ok(PlatformChoice::Only(platform.clone())),
@@ -96,7 +96,7 @@ fn expected(stage: &Stage, path: &Path) -> Result<Expected, Failure> {
 /// The archive to read.
 struct Source {
     input: Box<dyn Read>,
-    /// Its name in messages.
+    /// Name in messages.
     place: String,
     /// Number of bytes, if it is known.
     len: Option<u64>,
@@ -117,7 +117,7 @@ fn source(cli: &Cli, stage: &Stage, upstream: &mut Upstream) -> Result<Source, F
     Ok(Source { input: Box::new(input), place, len })
 }
 
-/// Refuses what cannot fit.
+/// Fails if the disk of the engine has no room for the archive.
 fn check_space(stage: &Stage, engine: &Engine, len: Option<u64>) -> Result<(), Failure> {
     let (Some(len), Some(free)) = (len, engine.free_space()) else { return Ok(()) };
     match engine.room(len) {
@@ -134,7 +134,7 @@ fn check_space(stage: &Stage, engine: &Engine, len: Option<u64>) -> Result<(), F
     }
 }
 
-/// The layers that need not be sent.
+/// Returns the layers that are not sent, because the engine has them.
 fn skip(cli: &Cli, stage: &Stage, engine: &Engine, expected: Option<&Expected>) -> Result<SkipLayers, Failure> {
     let (true, Some(expected)) = (cli.skip_present_layers, expected) else { return Ok(SkipLayers::default()) };
     if engine.store() != Store::Docker {

@@ -1,4 +1,4 @@
-//! Where the images go: an engine's socket or a command.
+//! Receiver of the images: the engine's socket or a command.
 
 use loader_archive::{
     Compression, Error as ArchiveError, LayerNames, Layout, Platform, PlatformChoice, Selected, fits_one_oci_image,
@@ -7,7 +7,7 @@ use loader_engine::{Engine, Error as EngineError, Program, Store, Target};
 use loader_stage::{ErrorCode, Failure};
 use std::path::Path;
 
-/// Where the images go.
+/// Receiver of the images.
 pub(crate) enum LoadTarget {
     Engine(Engine),
     Command(String),
@@ -22,7 +22,7 @@ impl LoadTarget {
         }
     }
 
-    /// Returns the engine, if it is one.
+    /// Returns the engine; `None` for a command.
     pub(crate) fn engine(&self) -> Option<&Engine> {
         match self {
             Self::Engine(engine) => Some(engine),
@@ -70,7 +70,7 @@ impl LoadTarget {
         }
     }
 
-    /// Refuses what this engine cannot read.
+    /// Refuses images that this engine cannot read.
     ///
     /// # Errors
     /// [`ArchiveError::Unsupported`].

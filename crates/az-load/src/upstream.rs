@@ -1,10 +1,10 @@
-//! How the previous stage ended: the part of the verdict that is not in the archive.
+//! Outcome of the previous stage, on which the verdict depends in addition to the archive.
 
 use crate::cli::Cli;
 use crate::producer::Producer;
 use loader_stage::{Failure, StageName, UpstreamEvents, UpstreamOutcome};
 
-/// The previous stage, unless `--after` names another one.
+/// Name of the previous stage, unless `--after` names another one.
 const USUAL_STAGE: StageName = StageName::Decrypt;
 
 /// The source of the archive.
@@ -18,7 +18,7 @@ pub(crate) enum Upstream {
 }
 
 impl Upstream {
-    /// Starts the command, or finds the run directory.
+    /// Starts the command if there is one, otherwise finds the events of the previous stage.
     pub(crate) fn new(cli: &Cli) -> Result<Self, Failure> {
         match Producer::start(&cli.producer)? {
             Some(producer) => Ok(Self::Producer(producer)),
@@ -29,10 +29,10 @@ impl Upstream {
         }
     }
 
-    /// Waits until the source has exited; its output has ended already.
+    /// Waits until the source has exited. Call it only at the end of its output.
     ///
     /// # Errors
-    /// Its failure.
+    /// The failure of the source.
     pub(crate) fn wait_for_exit(&mut self) -> Result<UpstreamOutcome, Failure> {
         match self {
             Self::Producer(producer) => producer.wait_for_exit().map(|()| UpstreamOutcome::Ready),

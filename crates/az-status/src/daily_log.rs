@@ -25,8 +25,8 @@ pub(crate) struct DailyLog {
 
 impl DailyLog {
     /// Opens the log of today in `dir`, after creating the directory if necessary. Removes logs
-    /// older than `keep_days` days, today included, but keeps the newest `keep_days` files in any
-    /// case: a clock that is wrong once must not remove all logs.
+    /// older than `keep_days` days, counting today, but always keeps the newest `keep_days` files:
+    /// a clock that is wrong for a moment must not cause the removal of all logs.
     ///
     /// # Errors
     /// `cannot_create` if the file cannot be created.
@@ -61,7 +61,7 @@ impl DailyLog {
         self.file.write_all(&bytes)
     }
 
-    /// Removes old logs. The day in the name counts, not the modification time.
+    /// Removes old logs, by the day in their names, not by their modification times.
     fn remove_old(&self, now: SystemTime) {
         let today = clock::seconds(now) / DAY_SECONDS;
         let day_of = |name: &OsString| {

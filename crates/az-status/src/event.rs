@@ -32,9 +32,9 @@ fn parse(line: &[u8]) -> Option<Event> {
     Some(event)
 }
 
-/// Splits a line into text and an event. If a progress meter, which writes `\r` instead of newlines,
-/// shares the stream, its output may precede the event; the text is then what the meter last
-/// displayed.
+/// Splits a line into text and an event. The output of a progress meter, which writes `\r`
+/// instead of newlines, may precede an event on the same stream. The text is then the last output
+/// of the meter.
 pub(crate) fn split_line(line: &RawLine) -> (&[u8], Option<Event>) {
     let bytes = &line.bytes[..];
     if line.is_cut {

@@ -45,14 +45,14 @@ pub(crate) enum EventSource {
     Command(Box<WatchedCommand>),
 }
 
-/// A command whose standard error is read.
+/// Command to run, whose standard error is read.
 pub(crate) struct WatchedCommand {
     command: Command,
     /// Name of its run.
     pub(crate) run: String,
     /// Standard output of the command, if it is displayed above the bars.
     output: Option<File>,
-    /// Its run directory, if the caller named none.
+    /// Temporary run directory, if the caller named none.
     pub(crate) run_dir: Option<TempRunDir>,
 }
 

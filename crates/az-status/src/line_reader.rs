@@ -15,7 +15,7 @@ pub(crate) struct RawLine {
     pub(crate) is_cut: bool,
 }
 
-/// Returns the next line of `input`, also if the last one has no newline; `None` at the end.
+/// Returns the next line of `input`; `None` at the end. The last line may have no newline.
 ///
 /// # Errors
 /// The error of read(2).

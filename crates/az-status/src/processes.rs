@@ -43,7 +43,7 @@ pub(crate) struct Process {
     pub(crate) total: Option<u64>,
     /// Unit of `done` and `total`.
     pub(crate) unit: Unit,
-    /// Why it failed.
+    /// Error that it reported.
     pub(crate) error: Option<EventError>,
     /// Time of the first event.
     pub(crate) first: Moment,
@@ -60,11 +60,11 @@ pub(crate) struct Process {
 pub(crate) enum Change {
     /// The first event of a process.
     Started,
-    /// Another state.
+    /// A new state.
     State,
-    /// A step of the same state.
+    /// A new step in the same state.
     Step,
-    /// Other amounts.
+    /// New amounts.
     Progress,
 }
 
@@ -114,7 +114,7 @@ impl Processes {
                 (at, change)
             }
             known => {
-                // Another process has the id now, so the earlier one has died.
+                // A new process has this id, so the earlier one has died.
                 if let (Some(at), Some(_)) = (known, event.pid) {
                     self.processes[at].died.get_or_insert(now);
                 }
@@ -164,7 +164,7 @@ impl Processes {
             }
         }
         if self.probes {
-            // Finds whether the stage was restarted, or an earlier process still runs concurrently.
+            // Determines whether the stage was restarted or an earlier process runs concurrently.
             self.probe(now, |_, process| process.stage == event.stage);
         }
         self.processes.push(Process {
@@ -201,7 +201,7 @@ impl Processes {
         }
     }
 
-    /// Returns true if a process of a stage still runs.
+    /// Returns true if a process of any stage still runs.
     pub(crate) fn is_any_running(&self) -> bool {
         let is_running = |process: &Process| process.pid.is_some_and(|pid| is_alive(pid, &process.stage));
         self.processes.iter().any(|process| process.is_local && !process.state.is_final() && is_running(process))
@@ -213,7 +213,7 @@ impl Processes {
     }
 
     /// Returns the run that started last. A run that is followed by another one in the same input is
-    /// not the last one, whatever its timestamps are. Among the others the timestamps decide.
+    /// never the last one, even if its timestamps are later. Among the others the timestamps decide.
     pub(crate) fn newest_run(&self) -> Option<&str> {
         let mut starts: BTreeMap<&str, Moment> = BTreeMap::new();
         let mut seen: BTreeSet<(usize, &str)> = BTreeSet::new();

@@ -11,7 +11,7 @@ use std::path::Path;
 
 const LAST_SUCCESS: &str = "az_unlock_last_success_timestamp_seconds";
 const EXIT_CODE: &str = "az_unlock_exit_code";
-/// Number of bytes of an existing file that are read: longer than any that is written.
+/// Maximum number of bytes that are read from an existing file. No file that is written is as long.
 const EXISTING_FILE_MAX: u64 = 256 * 1024;
 
 /// Values of previous unlocks, which are kept until the current one has ended.

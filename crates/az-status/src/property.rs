@@ -13,7 +13,7 @@ use std::time::UNIX_EPOCH;
 /// every stage is ready, and that the output for programs is text.
 ///
 /// # Panics
-/// If one of them is false.
+/// If one of these conditions is false.
 pub(crate) fn lines_end_in_a_verdict(input: &[u8]) {
     let mut reader = BufReader::with_capacity(1 + input.len() % 97, input);
     let (mut all, mut last_text) = (Processes::new(false), None);

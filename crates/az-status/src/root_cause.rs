@@ -51,7 +51,7 @@ pub(crate) fn is_consequence(error: &EventError) -> bool {
     [ErrorCode::NoInput, ErrorCode::ReaderGone, ErrorCode::Truncated].iter().any(|code| error.code == *code)
 }
 
-/// Returns true if a signal stopped the stage, which reported it.
+/// Returns true if the stage reported that a signal stopped it.
 pub(crate) fn is_stopped_by_signal(error: &EventError) -> bool {
     [ErrorCode::Interrupted, ErrorCode::Terminated, ErrorCode::HungUp].iter().any(|code| error.code == *code)
 }

@@ -25,19 +25,19 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Largest number of queued lines; each has at most 64 KiB.
+/// Maximum number of queued lines; each has at most 64 KiB.
 const QUEUE_LINES: usize = 32;
 /// Interval of redrawing bars and checking deadlines.
 const TICK: Duration = Duration::from_millis(100);
-/// Least time between two updates of the files if only amounts changed.
+/// Minimum time between two updates of the files if only amounts changed.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
-/// Least time between two updates of the files if a state changed.
+/// Minimum time between two updates of the files if a state changed.
 const STATE_INTERVAL: Duration = Duration::from_millis(20);
-/// Longest wait for the stages to end after a signal.
+/// Maximum wait for the stages to end after a signal.
 const STOP_MAX: Duration = Duration::from_secs(5);
 /// Delay before the stages get a SIGTERM after Ctrl-C, which the terminal sends to them too.
 const FORWARD_DELAY: Duration = Duration::from_secs(1);
-/// Longest wait for a line after the command has ended, if a process that is not a stage keeps its
+/// Maximum wait for a line after the command has ended, if a process that is not a stage keeps its
 /// standard error open.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
@@ -100,7 +100,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
 
     if let Some(error) = watcher.read_error.take_if(|_| watcher.processes.events() == 0) {
-        // The verdict would be that no stage reported anything, which is unknown.
+        // Without this, the verdict would claim that no stage has reported anything.
         return Err(Failure::new(ErrorCode::Io, error).into());
     }
     let line = if cli.json {

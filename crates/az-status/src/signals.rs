@@ -30,7 +30,7 @@ pub(crate) fn stop_descendants() {
     let own = std::process::id();
     for &pid in parents.keys() {
         let mut ancestor = pid;
-        // A longer chain has a loop, since process ids were reused in the meantime.
+        // A longer chain contains a loop, because process ids were reused in the meantime.
         let is_descendant = (0..64).any(|_| {
             ancestor = parents.get(&ancestor).copied().unwrap_or_default();
             ancestor == own

@@ -21,8 +21,8 @@ struct StatusFile<'a> {
     verdict: Option<&'a str>,
 }
 
-/// Returns the content of the status file: a JSON object with a newline. `run` is used until a process
-/// has reported its run. The fields `exit` and `verdict` are present only if there is a `verdict`.
+/// Returns the content of the status file: a JSON object with a newline. It contains
+/// `run` until a process has reported its run. The fields `exit` and `verdict` are present only if there is a `verdict`.
 pub(crate) fn render(processes: &[&Process], run: Option<&str>, verdict: Option<&Verdict>, now: SystemTime) -> Vec<u8> {
     let file = StatusFile {
         v: 1,

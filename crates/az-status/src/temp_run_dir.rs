@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 pub(crate) struct TempRunDir(PathBuf);
 
 impl TempRunDir {
-    /// Creates a directory in the first of these that is writable: the runtime directory of the
-    /// service, that of the user, `/run`, the directory for temporary files. `None` if none is.
+    /// Creates a directory in the first writable directory of these: runtime directory of the
+    /// service, runtime directory of the user, `/run`, directory for temporary files. Returns
+    /// `None` if none is writable.
     pub(crate) fn create(name: &str) -> Option<Self> {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
         // systemd separates several directories with colons.

@@ -77,7 +77,7 @@ struct VerdictFailure {
 }
 
 impl Verdict {
-    /// Makes the verdict on `processes`, which are in the order of the pipeline.
+    /// Creates the verdict on `processes`, which are in the order of the pipeline.
     pub(crate) fn new(processes: &[&Process], end: &EndState) -> Self {
         let labels = status::labels(processes);
         let root_cause = root_cause::find_root_cause(processes, end.by_arrival);
@@ -147,7 +147,7 @@ impl Verdict {
         let mut cause = describe_failure(found.cause, labels, end);
         let place = format!("{} ({})", label(found.cause, labels), found.cause.working);
         // `ReaderGone` is the root cause only if the reader was not a stage. The exit status of the
-        // command then says more.
+        // command is then more specific.
         match end.command {
             Some(status) if found.kind == FailureKind::ReaderGone && status != 0 && status != 141 => {
                 let last_text = end.last_text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();

@@ -27,7 +27,8 @@ pub struct Cache {
 pub enum CacheLookup {
     /// A verified entry.
     Hit(CacheEntry),
-    /// No usable entry. The place for it is locked against other fetches of the same resource.
+    /// No usable entry. The unfinished entry is locked against other fetches of the same
+    /// resource.
     Miss {
         /// Destination of the bytes.
         partial: PartialEntry,
@@ -86,7 +87,7 @@ impl Cache {
         }
     }
 
-    /// Returns the verified entry of a resource, or locks the place for a new one.
+    /// Returns the verified entry of a resource, or locks the unfinished entry for a new one.
     ///
     /// If the existing entry does not match `expected`, calls `recorded`, which returns the size
     /// and digest in the cached small part. If they equal `expected`, the entry is damaged;

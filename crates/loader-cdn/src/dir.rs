@@ -1,4 +1,4 @@
-//! Files and directories inside one root directory, without a way out.
+//! Files and directories inside one root directory. No path leads outside.
 //!
 //! Each path component is opened relative to its parent directory with O_NOFOLLOW and contains
 //! neither a slash nor `..`. Neither a planted symbolic link nor a concurrent rename can lead

@@ -22,8 +22,8 @@ const BUFFER_LEN: usize = 256 * 1024;
 /// for the next run.
 ///
 /// Bytes of an earlier run are not trusted: the disk, the network or another user of the cache
-/// may have damaged them, and only the digest of the whole reveals that. No byte may leave the
-/// process before the whole was verified.
+/// may have damaged them, and only the digest of the whole part detects that. No byte may leave
+/// the process before the whole part was verified.
 #[derive(Debug)]
 pub struct PartialEntry {
     pub(crate) dir: Dir,
@@ -35,7 +35,7 @@ pub struct PartialEntry {
     /// Number of resumed bytes that the caller will still pass to [`PartialEntry::write`].
     replay_remaining: u64,
     written: u64,
-    /// True if the state of these bytes is on the disk for a later run.
+    /// True if the state file on the disk describes these bytes, so that a later run can resume.
     is_recorded: bool,
     is_finished: bool,
 }
@@ -143,7 +143,7 @@ impl PartialEntry {
     }
 
     /// Sets the strong ETag of the version that is being read. Without an ETag, only the digest
-    /// tells versions apart.
+    /// distinguishes versions.
     pub fn set_etag(&mut self, etag: Option<&str>) {
         self.state.etag = etag.unwrap_or_default().to_owned();
         // If this fails, it is repeated after the next bytes.
@@ -167,7 +167,7 @@ impl PartialEntry {
     }
 
     /// Removes the previous entry if the filesystem has no room for the missing bytes and `other`
-    /// more bytes beside it. Returns the number of removed bytes.
+    /// more bytes while that entry exists. Returns the number of removed bytes.
     pub fn make_room(&self, other: u64) -> Option<u64> {
         let (needed, previous) = (self.missing_len().saturating_add(other), self.previous_len());
         if previous == 0 || self.free_len()? >= needed {

@@ -241,8 +241,8 @@ impl<'a> Push<'a> {
         if let Some(size) = stored.size.filter(|size| *size != sent.size) {
             return Err(mismatch(format!("the CDN has {size} bytes after {} were sent", sent.size)));
         }
-        // The push id decides if the store keeps it: the ETag may differ from one node of the
-        // store to the next.
+        // Compare the push id if the store keeps it: the ETag may differ between the nodes of the
+        // store.
         match (&stored.push_id, &etag, &stored.etag) {
             (Some(push_id), ..) if *push_id == self.push_id => {}
             (None, Some(etag), Some(found)) if !etags_match(etag, found) => {

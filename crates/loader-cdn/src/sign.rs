@@ -181,7 +181,8 @@ impl Signer {
         Ok(if self.path_style { bucket.with_path_style() } else { bucket })
     }
 
-    /// Returns an unsigned request for another URL, which has to grant access by itself.
+    /// Returns an unsigned request for another URL, such as a presigned URL, which itself grants
+    /// access.
     pub(crate) fn unsigned(url: String, request: &GetRequest) -> HttpRequest<'static> {
         let mut call = HttpRequest::new(if request.head { Method::HEAD } else { Method::GET }, url);
         if let Some(range) = &request.range

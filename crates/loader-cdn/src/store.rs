@@ -89,7 +89,7 @@ impl ObjectStore {
         Ok(Self { http, signer })
     }
 
-    /// Checks that the store answers, without sending a secret.
+    /// Checks that the store responds, without sending a secret.
     ///
     /// # Errors
     /// [`Error::Http`].
@@ -276,7 +276,7 @@ fn is_skewed(server_time: Option<SystemTime>) -> bool {
     server_time.is_some_and(|time| difference(time) > SKEW_MAX)
 }
 
-/// Returns the text of a header as the store sent it. It has any length and must not be printed.
+/// Returns the text of a header as the store sent it. It may have any length and must not be printed.
 pub(crate) fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }

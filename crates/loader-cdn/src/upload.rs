@@ -57,7 +57,7 @@ pub(crate) struct MultipartUpload<'a> {
 
 impl<'a> MultipartUpload<'a> {
     /// Starts an upload of an object with the metadata in `labels`. If the store does not support
-    /// checksums, repeats the request without.
+    /// checksums, repeats the request without them.
     pub(crate) fn begin(
         store: &'a ObjectStore,
         name: &'a ResourceName,

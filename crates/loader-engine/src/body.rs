@@ -1,12 +1,11 @@
-//! The body of a response, read to its framed end and not a byte further: an engine may
-//! keep the connection open.
+//! Body of a response, read exactly to its end: an engine may keep the connection open.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
-/// Maximum number of bytes of a line with the length of a chunk.
+/// Maximum length in bytes of a line that contains the length of a chunk.
 const CHUNK_LINE_MAX: u64 = 1024;
 
-/// How the end of a body is known.
+/// Rule that determines the end of a body (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     Length(u64),
@@ -20,7 +19,7 @@ pub(crate) struct Body<R> {
     framing: Framing,
     /// Number of bytes left in the chunk or in the body.
     left: u64,
-    /// True after a chunk: a line end comes before the next one.
+    /// True after a chunk: the next chunk begins after a line end.
     inside: bool,
     ended: bool,
 }

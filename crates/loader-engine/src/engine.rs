@@ -1,4 +1,4 @@
-//! Which engine it is.
+//! Connection to an engine, and its version, store and platform.
 
 use crate::http::{self, lost};
 use crate::progress::read_lines;
@@ -10,12 +10,12 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long an engine may take for an answer; a busy one is slow with its list.
+/// Maximum wait for a response. A busy engine needs long for its list of images.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 const ASKED: &str = "while it was asked";
 
-/// Maximum length of an answer in bytes; the list of ten thousand images is shorter.
+/// Maximum length of a response in bytes; the list of ten thousand images is shorter.
 const ANSWER_MAX: u64 = 32 << 20;
 
 /// Major version of the first Docker that reads zstd layers into its own store.
@@ -25,7 +25,7 @@ const DOCKER_WITH_ZSTD: u32 = 23;
 /// containerd image store.
 const DOCKER_WITH_DANGLING_IMAGES: u32 = 28;
 
-/// How an engine stores its images, which decides the id of an image.
+/// Image store of an engine, which determines the id of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
     /// Docker's own store: the id is the digest of the config.
@@ -37,21 +37,21 @@ pub enum Store {
     Podman,
 }
 
-/// Whether there is space for an archive under the engine's directory.
+/// Free space for an archive in the engine's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// Not known: the directory is on another machine.
+    /// Unknown, because the directory is on another machine.
     Unknown,
-    /// Enough.
+    /// At least twice the length of the archive.
     Enough,
     /// Enough for the archive, perhaps not for its unpacked layers.
     Little,
-    /// The load would fail: Docker's own store writes the whole archive into its
+    /// Too little, so a load would fail: Docker's own store writes the whole archive into its
     /// directory before it unpacks anything.
     TooLittle,
 }
 
-/// An engine that answers.
+/// An engine that has responded.
 #[derive(Clone, Debug)]
 pub struct Engine {
     host: Host,
@@ -120,17 +120,17 @@ impl Engine {
             (false, false) => Store::Docker,
         };
         engine.platform = platform_of(&version.os, &version.arch, &info.architecture);
-        // A socket may lead to another machine, which has such a directory too.
+        // The socket may be forwarded to another machine that has a directory of this name too.
         engine.root = info.docker_root_dir.filter(|_| info.name.is_some() && info.name == this_machine());
         Ok(engine)
     }
 
-    /// Returns its version, such as `20.10.24`.
+    /// Returns the version of the engine, such as `20.10.24`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Returns how it stores its images.
+    /// Returns the image store of the engine.
     pub fn store(&self) -> Store {
         self.store
     }
@@ -140,12 +140,13 @@ impl Engine {
         &self.platform
     }
 
-    /// Returns true if it reads layers that are compressed with zstd.
+    /// Returns true if the engine can read layers that are compressed with zstd.
     pub fn reads_zstd(&self) -> bool {
         self.store != Store::Docker || self.major_version().is_none_or(|major| major >= DOCKER_WITH_ZSTD)
     }
 
-    /// Returns true if it deletes an image whose last name a load moves to another image.
+    /// Returns true if the engine deletes an image when a load moves its last name to another
+    /// image.
     pub(crate) fn deletes_replaced_images(&self) -> bool {
         let keeps = |major| major >= DOCKER_WITH_DANGLING_IMAGES;
         self.store == Store::Containerd && !self.major_version().is_none_or(keeps)
@@ -179,12 +180,12 @@ impl Engine {
     /// Opens a request that loads an archive.
     ///
     /// # Errors
-    /// Those of [`Upload::begin`].
+    /// Errors of [`Upload::begin`].
     pub fn upload(&self) -> Result<Upload, Error> {
         Upload::begin(&self.host)
     }
 
-    /// Returns the answer to `GET path`; `None` if there is no such thing.
+    /// Returns the response to `GET path`; `None` for status 404.
     pub(crate) fn json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
         match self.call("GET", path, "") {
             Err(Error::Status { status: 404, .. }) => Ok(None),
@@ -192,7 +193,7 @@ impl Engine {
         }
     }
 
-    /// Sends a request and parses the answer.
+    /// Sends a request and parses the response.
     pub(crate) fn call<T: DeserializeOwned>(&self, method: &str, path: &str, body: &str) -> Result<T, Error> {
         let answer = BufReader::with_capacity(16 * 1024, self.send(method, path, body)?);
         serde_json::from_reader(answer).map_err(|error| match error.is_io() {
@@ -201,7 +202,7 @@ impl Engine {
         })
     }
 
-    /// Sends a request whose answer has nothing but its status: podman's body is then an
+    /// Sends a request and checks only the status of the response: the body of podman is an
     /// empty line.
     pub(crate) fn act(&self, method: &str, path: &str) -> Result<(), Error> {
         let mut answer = self.send(method, path, "")?;
@@ -229,8 +230,8 @@ impl Engine {
     }
 }
 
-/// Returns the platform of an engine. Only the kernel's name of the architecture tells the
-/// variant.
+/// Returns the platform of an engine. Only the kernel's name of the architecture contains
+/// the variant.
 fn platform_of(os: &str, architecture: &str, kernel: &str) -> Platform {
     let os = if os.is_empty() { "linux" } else { os };
     let by_kernel = Platform::new(os, kernel, "");

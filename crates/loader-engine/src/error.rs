@@ -1,16 +1,16 @@
-//! Every way an engine can fail.
+//! Errors of an engine.
 
 use loader_model::{Coded, ErrorCode};
 use std::io;
 
-/// Why a request to the engine failed. Each text is one line.
+/// Reason why a request to the engine failed. Each text is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// `DOCKER_HOST` has a scheme that is not supported.
     #[error("DOCKER_HOST is {host}: only unix:// sockets are supported")]
     Host {
-        /// Its value.
+        /// Value of `DOCKER_HOST`.
         host: String,
     },
     /// No process listens on the socket.
@@ -35,7 +35,7 @@ pub enum Error {
         /// The kernel's reason.
         source: io::Error,
     },
-    /// The engine neither reads nor writes a byte.
+    /// The engine neither reads nor writes.
     #[error("the container engine did not respond for {minutes} minutes {when}")]
     Silent {
         /// Duration of the silence.
@@ -49,7 +49,7 @@ pub enum Error {
     /// The engine reported an error while it loaded.
     #[error("the container engine refused: {0}")]
     Refused(String),
-    /// The engine answered a request with an error status.
+    /// The engine responded with an error status.
     #[error("the container engine refused: {message}")]
     Status {
         /// The HTTP status.

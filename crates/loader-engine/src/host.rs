@@ -13,8 +13,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Parses the value of `DOCKER_HOST`, such as `unix:///path`. Without a value it is
-    /// Docker's usual socket.
+    /// Parses the value of `DOCKER_HOST`, such as `unix:///path`. `None` selects Docker's
+    /// default socket.
     ///
     /// # Errors
     /// [`Error::Host`] for any other scheme.

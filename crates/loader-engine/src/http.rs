@@ -1,6 +1,6 @@
-//! HTTP/1.1 (RFC 9112) over a unix socket, as far as an engine's API needs it: one
+//! The subset of HTTP/1.1 (RFC 9112) over a unix socket that an engine's API needs: one
 //! request for each connection, bounded heads, and a request body that can stay
-//! unfinished, which the gate relies on.
+//! unfinished, so that the engine does not commit.
 
 use crate::body::{Body, Framing};
 use crate::{Error, Host};

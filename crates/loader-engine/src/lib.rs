@@ -1,9 +1,9 @@
-//! The container engine behind `az-load`: Docker or podman over its unix socket.
+//! Client for the container engine, Docker or podman, over its unix socket.
 //!
 //! A load is one request whose body stays open until [`Upload::commit`]. If the upload is
 //! dropped before, the engine tags nothing. HTTP status codes do not report every failure,
-//! so that the response is read line by line, [`Engine::check`] checks every image
-//! afterwards, and [`Engine::restore`] puts the tags back.
+//! so the response is read line by line, [`Engine::check`] checks every image
+//! afterwards, and [`Engine::restore`] restores the tags after a failure.
 
 mod body;
 mod engine;

@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 /// Maximum number of images that are inspected for their layers.
 const INSPECTED_MAX: usize = 500;
 
-/// Number of times that an engine is asked for its list: podman 4 fails if an image is
-/// removed in the meantime.
+/// Maximum number of requests for the list: podman 4 fails if an image is removed during the
+/// request.
 const LIST_ATTEMPTS: usize = 4;
 
 /// The list of an engine's images.
@@ -26,7 +26,7 @@ pub(crate) struct Listed {
     /// The name as the engine writes it.
     pub(crate) name: String,
     pub(crate) id: String,
-    /// Whether all of it is there, if the engine reports it.
+    /// True if the whole image is in the store; `None` if the engine does not report it.
     pub(crate) is_available: Option<bool>,
 }
 
@@ -53,7 +53,7 @@ impl Engine {
     /// Lists the images of the engine.
     ///
     /// # Errors
-    /// Those of the connection, [`Error::Protocol`].
+    /// Errors of the connection, [`Error::Protocol`].
     pub fn list(&self) -> Result<Listing, Error> {
         let path = if self.store() == Store::Containerd { "/images/json?manifests=1" } else { "/images/json" };
         let entries = (1..LIST_ATTEMPTS).find_map(|_| match self.json::<Vec<Entry>>(path) {
@@ -92,8 +92,9 @@ impl Listing {
         self.names.get(&canonical(tag))
     }
 
-    /// Returns the image that podman would use for the name `tag`: also the one under
-    /// `localhost/`, as podman names what it has built. Docker has no such names.
+    /// Returns the image that podman would use for the name `tag`: also the one with the
+    /// prefix `localhost/`, which podman adds to images that it has built. Docker has no such
+    /// names.
     pub(crate) fn resolve(&self, tag: &str) -> Option<&Listed> {
         self.named(tag).or_else(|| self.named(&format!("localhost/{tag}")))
     }
@@ -104,12 +105,12 @@ impl Listing {
     }
 }
 
-/// Returns the canonical form of a name, or the name itself if it is none.
+/// Returns the canonical form of a name, or the name itself if it cannot be parsed.
 fn canonical(name: &str) -> String {
     Reference::parse(name).map_or_else(|_| name.to_owned(), |reference| reference.canonical())
 }
 
-/// Returns an id without its algorithm, which some answers omit.
+/// Returns an id without its algorithm, which some responses omit.
 pub(crate) fn plain(id: &str) -> &str {
     id.strip_prefix("sha256:").unwrap_or(id)
 }

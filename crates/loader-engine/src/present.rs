@@ -1,5 +1,5 @@
-//! Whether an image is there and can be used. Its id alone, or an answer to its name
-//! alone, gave false positives, so that all of it is checked.
+//! Check whether an image is in the engine and can be used. A check of the id alone, or of the
+//! name alone, had false positives, so id, names, layers and use are all checked.
 
 use crate::http::escape;
 use crate::list::plain;
@@ -8,7 +8,7 @@ use loader_archive::{Image, Platform, Reference};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// An image that is there.
+/// An image that the engine has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Found {
     /// The id on this engine.
@@ -17,13 +17,13 @@ pub struct Found {
     pub tags: Vec<String>,
 }
 
-/// Why an image does not count as present.
+/// Reason why an image is not considered present.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{image}: {why}")]
 pub struct Absence {
     /// Name or id of the image.
     pub image: String,
-    /// What is missing or different.
+    /// Description of the missing or different property.
     pub why: String,
 }
 
@@ -72,7 +72,7 @@ impl Engine {
     /// usable for a container.
     ///
     /// # Errors
-    /// Those of the connection; that the image is absent is the inner error.
+    /// Errors of the connection. The inner error describes an absent image.
     pub fn check(&self, image: &Image, listing: &Listing) -> Result<Result<Found, Absence>, Error> {
         let id = self.id_of(image);
         let absent = |why: &str| Ok(Err(Absence { image: image.label().to_owned(), why: why.to_owned() }));
@@ -117,15 +117,15 @@ impl Engine {
                 return wrong(&why);
             }
             found.id = engine_id;
-            // docker.io/library/app:1 is called app:1 by people and by the engine's clients.
+            // Users and clients of the engine write docker.io/library/app:1 as app:1.
             let shown = |name: &String| Reference::parse(name).map_or_else(|_| name.clone(), |name| name.to_string());
             found.tags.extend(listed.map(|listed| shown(&listed.name)));
         }
         Ok(Ok(found))
     }
 
-    /// Returns true if the engine reports the layers of this image: of an index it reports
-    /// those for its own platform.
+    /// Returns true if the engine reports the layers of this image: for an index, it reports
+    /// only those of its own platform.
     fn reports_layers_of(&self, image: &Image) -> bool {
         self.store() != Store::Containerd || self.runs(image)
     }
@@ -136,15 +136,15 @@ impl Engine {
     }
 
     /// Creates a container from the image and removes it without starting it. The
-    /// containerd image store lists images that it could not unpack; nothing cheaper proves
-    /// that it did. The other stores list only what they have unpacked.
+    /// containerd image store also lists images that it could not unpack, and this is the
+    /// cheapest proof that it did. The other stores list only images that they have unpacked.
     fn try_use(&self, name: &str, image: &Image) -> Result<Result<(), String>, Error> {
         if self.store() != Store::Containerd || !self.runs(image) {
             return Ok(Ok(()));
         }
         let platform = image.platform.as_deref().map(|platform| format!("?platform={}", escape(platform)));
         let path = format!("/containers/create{}", platform.unwrap_or_default());
-        // Nothing of the image's own is needed to create it.
+        // The container can be created even if the image defines no command.
         let body = json!({"Image": name, "Entrypoint": ["/"], "HostConfig": {"NetworkMode": "none"}}).to_string();
         match self.call::<Created>("POST", &path, &body) {
             Ok(Created { id }) => {

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 /// A command that reads an archive from its standard input. If it is dropped before
 /// [`Program::commit`], it is killed, so that it never reads the end of its input. The
-/// effect of the bytes before depends on the command.
+/// command decides what it does with an incomplete archive.
 pub struct Program {
     name: String,
     child: Child,
@@ -31,7 +31,7 @@ impl Program {
     /// Sends the next bytes of the archive.
     ///
     /// # Errors
-    /// [`Error::Program`] if it stopped reading.
+    /// [`Error::Program`] if the command stopped reading.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let sent = self.input.as_mut().map_or(Ok(()), |input| input.write_all(bytes));
         sent.or_else(|error| {
@@ -42,10 +42,10 @@ impl Program {
         })
     }
 
-    /// Closes its input and waits until it exits.
+    /// Closes the input of the command and waits until it exits.
     ///
     /// # Errors
-    /// [`Error::Program`] if its exit status is not 0.
+    /// [`Error::Program`] if the exit status is not 0.
     pub fn commit(mut self) -> Result<(), Error> {
         self.input = None;
         let status = self.wait()?;

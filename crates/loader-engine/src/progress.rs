@@ -4,11 +4,11 @@ use crate::Error;
 use serde::Deserialize;
 use std::io::{BufRead, BufReader, Read};
 
-/// Longest line of an answer in bytes.
+/// Maximum length of a line of a response in bytes.
 const LINE_MAX: u64 = 256 * 1024;
 
-/// One line. Podman explains a refusal with `cause` and `message`, Docker a failed
-/// request with `message` alone.
+/// Line of a response. Podman explains a refusal in `cause` and `message`, Docker explains a
+/// failed request in `message` only.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Line {
     #[serde(default)]
@@ -41,11 +41,11 @@ impl Line {
     }
 }
 
-/// Reads the lines of `body`, each at most 256 KiB. If `plain` is true, a line that is no
-/// JSON becomes a `message`, as in the answers of proxies.
+/// Reads the lines of `body`, each at most 256 KiB. If `plain` is true, a line that is not
+/// JSON becomes a `message`: a proxy may respond with such lines.
 ///
 /// # Errors
-/// Those of the connection by `lost`, and [`Error::Protocol`].
+/// Errors of the connection, converted by `lost`, and [`Error::Protocol`].
 pub(crate) fn read_lines(
     body: impl Read,
     plain: bool,

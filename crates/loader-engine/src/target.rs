@@ -5,7 +5,7 @@ use crate::{Error, Program, Progress, Upload};
 /// An engine's socket or a command. If it is dropped before [`Target::commit`], it never
 /// receives the end of the archive.
 pub enum Target {
-    /// The socket: nothing is tagged before the commit.
+    /// The engine's socket. Nothing is tagged before the commit.
     Engine(Upload),
     /// A command.
     Program(Program),
@@ -15,7 +15,7 @@ impl Target {
     /// Sends the next bytes of the archive.
     ///
     /// # Errors
-    /// Those of [`Upload::send`] and [`Program::send`].
+    /// Errors of [`Upload::send`] and [`Program::send`].
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         match self {
             Self::Engine(upload) => upload.send(bytes),
@@ -26,7 +26,7 @@ impl Target {
     /// Ends the archive and waits until it is loaded.
     ///
     /// # Errors
-    /// Those of [`Upload::commit`] and [`Program::commit`].
+    /// Errors of [`Upload::commit`] and [`Program::commit`].
     pub fn commit(self, report: impl FnMut(Progress)) -> Result<(), Error> {
         match self {
             Self::Engine(upload) => upload.commit(report),

@@ -1,4 +1,4 @@
-//! Puts the tags back after a load that went wrong.
+//! Restores the tags after a failed load.
 
 use crate::http::escape;
 use crate::list::plain;
@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 /// Prefix of the temporary names.
 const KEPT: &str = "az-load-kept";
 
-/// Temporary names of images whose own names a load moves to new images. Docker before 28
-/// with the containerd image store would delete such an image during the load, so that its
-/// name could not be put back.
+/// Temporary names for images that lose their names to new images during a load. Docker
+/// before 28 with the containerd image store would delete such an image during the load, and
+/// its name could not be restored.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct KeptImages {
@@ -19,11 +19,11 @@ pub struct KeptImages {
 }
 
 impl Engine {
-    /// Gives a temporary name to each image in `before` that loses a name to one of
+    /// Adds a temporary name to each image in `before` that loses a name to one of
     /// `images`, if the engine deletes images without a name.
     ///
     /// # Errors
-    /// Those of the connection, [`Error::Status`].
+    /// Errors of the connection, [`Error::Status`].
     pub fn keep_replaced(&self, before: &Listing, images: &[Image]) -> Result<KeptImages, Error> {
         let mut kept = KeptImages::default();
         if !self.deletes_replaced_images() {
@@ -45,17 +45,17 @@ impl Engine {
 
     /// Removes the temporary names. Returns those that could not be removed.
     pub fn release(&self, kept: KeptImages) -> Vec<String> {
-        // A container may use the image: with force, it only loses the name.
+        // With force, an image that a container uses loses only the name.
         let remove = |name: &String| self.act("DELETE", &format!("/images/{}?force=1", escape(name))).is_err();
         kept.names.into_iter().filter(remove).collect()
     }
 
-    /// Removes the tags of `images` that are new since `before`, puts those back that now
-    /// name another image, and removes the images themselves if they are new and have no
-    /// other name. Returns the tags that could not be restored.
+    /// Removes the tags of `images` that are new since `before`, restores the tags that now
+    /// name another image, and removes new images that have no name then. Returns
+    /// the tags that could not be restored.
     ///
     /// # Errors
-    /// Those of the connection.
+    /// Errors of the connection.
     pub fn restore(&self, before: &Listing, images: &[Image]) -> Result<Vec<String>, Error> {
         let now = self.list()?;
         let mut failed = Vec::new();
@@ -74,7 +74,7 @@ impl Engine {
         let now = self.list()?;
         for id in images.iter().filter_map(|image| self.id_of(image)) {
             if now.has_id(id) && !before.has_id(id) {
-                // Without a name it is garbage that nobody would find.
+                // An image without a name would only use space.
                 let _ = self.remove(id);
             }
         }
@@ -86,7 +86,7 @@ impl Engine {
         self.act("DELETE", &format!("/images/{}", escape(name)))
     }
 
-    /// Gives the image `id` the name `name`.
+    /// Adds the name `name` to the image `id`.
     fn tag(&self, id: &str, name: &str) -> Result<(), Error> {
         let (repository, tag) = match Reference::parse(name) {
             Ok(reference) => (reference.repository(), reference.tag().to_owned()),

@@ -11,11 +11,11 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long the engine may neither read while the archive is sent nor write while it
-/// unpacks: podman writes nothing until it is done.
+/// Maximum time without progress: the engine does not read while the archive is sent, or does
+/// not write while it unpacks. Podman writes nothing until it has finished.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-/// How long an engine that closed the connection may take to report the reason.
+/// Maximum wait for the reason after the engine closed the connection.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Number of bytes that are collected before they become a chunk of the body.
@@ -30,30 +30,30 @@ const LOADING: &str = "while it loaded";
 /// Progress that the engine reports while it loads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It begins to unpack the layer with this id.
+    /// The engine begins to unpack the layer with this id.
     Layer(String),
-    /// It has loaded something.
+    /// Text about a loaded image.
     Loaded(String),
 }
 
 /// An archive that is being sent to the engine. If it is dropped before
 /// [`Upload::commit`], the connection is closed and the engine tags nothing.
 ///
-/// A thread writes, so that the caller can hash while the engine reads.
+/// A separate thread writes, so that the caller can hash while the engine reads.
 pub struct Upload {
     /// Bytes of the next chunk.
     gathered: Vec<u8>,
-    /// Full buffers to the thread; `None` once it is done.
+    /// Sends full buffers to the thread; `None` after the last one.
     full: Option<SyncSender<Vec<u8>>>,
-    /// Empty ones back from it.
+    /// Returns empty buffers from the thread.
     empty: Receiver<Vec<u8>>,
     thread: Option<JoinHandle<Result<Wire, Error>>>,
-    /// The same connection, to break it off under a thread that waits.
+    /// Clone of the connection, used to close it while the thread waits.
     stream: UnixStream,
 }
 
 impl Upload {
-    /// Opens the request; nothing is sent of the archive yet.
+    /// Opens the request, without sending a byte of the archive.
     ///
     /// # Errors
     /// [`Error::NotThere`], [`Error::NotPermitted`], [`Error::Gone`].
@@ -83,17 +83,17 @@ impl Upload {
         let buffer = std::mem::replace(&mut self.gathered, buffer);
         match self.full.as_ref().map(|full| full.send(buffer)) {
             Some(Ok(())) => Ok(()),
-            // The thread has ended, so that it has an error.
+            // The thread ends early only with an error, which `join` returns.
             _ => self.join().and(Err(lost(ErrorKind::BrokenPipe.into(), SENDING, PATIENCE))),
         }
     }
 
-    /// Sends what is left and the end of the body, and waits until the engine has
-    /// loaded everything; `report` receives its progress.
+    /// Sends the remaining bytes and the end of the body, and waits until the engine has
+    /// loaded everything. Calls `report` with its progress.
     ///
     /// # Errors
-    /// [`Error::Refused`] or [`Error::Full`] if the engine reports an error, whatever its
-    /// status is; those of [`Upload::send`].
+    /// [`Error::Refused`] or [`Error::Full`] if the engine reports an error, with any
+    /// status; errors of [`Upload::send`].
     pub fn commit(mut self, report: impl FnMut(Progress)) -> Result<(), Error> {
         if !self.gathered.is_empty() {
             self.hand_over()?;
@@ -103,7 +103,7 @@ impl Upload {
         read_loaded(&wire.stream, LOADING, PATIENCE, report)
     }
 
-    /// Waits until the thread has written everything; `None` the second time.
+    /// Waits until the thread has written everything. Returns `None` after the first call.
     fn join(&mut self) -> Result<Option<Wire>, Error> {
         self.full = None;
         match self.thread.take().map(JoinHandle::join) {
@@ -117,13 +117,13 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if self.thread.is_some() {
-            // The engine may have closed it already.
+            // The engine may have closed the connection already.
             let _ = self.stream.shutdown(Shutdown::Both);
         }
     }
 }
 
-/// The connection.
+/// Connection for one load request.
 struct Wire {
     stream: UnixStream,
 }
@@ -137,12 +137,12 @@ impl Wire {
         Ok(Self { stream })
     }
 
-    /// Writes each buffer of `full` as a chunk until nothing comes any more.
+    /// Writes each buffer of `full` as a chunk until the channel is closed.
     fn write_all(mut self, full: &Receiver<Vec<u8>>, empty: &SyncSender<Vec<u8>>) -> Result<Self, Error> {
         for bytes in full {
             let head = format!("{:x}\r\n", bytes.len());
             self.write(&mut [head.as_bytes(), &bytes, b"\r\n"].map(IoSlice::new))?;
-            // Nobody receives it if the load was aborted.
+            // The receiver is gone if the load was aborted.
             let _ = empty.try_send(bytes);
         }
         Ok(self)
@@ -160,7 +160,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Returns why the engine closed the connection: its response if there is one,
+    /// Returns the reason why the engine closed the connection: its response if there is one,
     /// otherwise `error`.
     fn last_words(&self, error: io::Error) -> Error {
         let lost = lost(error, SENDING, PATIENCE);

@@ -104,7 +104,7 @@ fn read_to_final_chunk(stream: &mut UnixStream, kept: &Mutex<Vec<u8>>) {
 fn a_load_that_is_dropped_never_ends_its_body() {
     let fake = Fake::new(docker(vec![]), read_to_final_chunk);
     let mut upload = fake.engine().upload().unwrap();
-    // More than one chunk, so that it is sent at once.
+    // More than one chunk, so that it is sent immediately.
     upload.send(&[7; 1_000_000]).unwrap();
     upload.send(b"small").unwrap();
     wait_until("the engine has the first chunk", || fake.body.lock().unwrap().len() >= 1_000_000);
@@ -190,8 +190,8 @@ fn digest(digit: char) -> String {
     format!("sha256:{}", digit.to_string().repeat(64))
 }
 
-/// The containerd image store knows an image by its manifest, and tells whether
-/// all of it is there.
+/// The containerd image store identifies an image by its manifest, and reports whether the
+/// whole image is in the store.
 #[test]
 fn the_containerd_store_is_asked_in_its_own_way() {
     let image = Image {
@@ -275,8 +275,8 @@ fn list(images: &[(char, &[&str])]) -> String {
     chunked(&format!("[{}]", images.iter().map(entry).collect::<Vec<_>>().join(",")))
 }
 
-/// A new tag goes, a tag that moved is put back, images that are new go, and what the
-/// engine does not do is returned. Podman answers with an empty line.
+/// New tags and new images are removed, a tag that moved is restored, and tags that could not
+/// be restored are returned. Podman responds with an empty line.
 #[test]
 fn tags_are_put_back() {
     let images = [image('b', &["app:1", "app:2"]), image('c', &["web:2"]), image('d', &[]), image('e', &["old:1"])];

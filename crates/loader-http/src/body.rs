@@ -22,8 +22,8 @@ pub struct ResponseBody {
     slow: SlowTransferDetector,
 }
 
-/// Bytes received, and the time spent waiting for them, since [`MIN_PROGRESS`] bytes
-/// were last complete.
+/// Bytes received, and time spent waiting for them, since the last time that
+/// [`MIN_PROGRESS`] bytes were complete.
 #[derive(Default)]
 struct SlowTransferDetector {
     bytes: u64,

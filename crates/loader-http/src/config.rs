@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 /// 4 KiB of a body, must arrive: two minutes by default.
 pub(crate) const MAX_IDLE_PERIODS: u32 = 4;
 
-/// Settings of the HTTP client. The default values are those of the released programs.
+/// Settings of the HTTP client. The released programs use the default values.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
     /// Maximum time to establish a connection, including TLS, and separately to

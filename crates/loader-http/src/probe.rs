@@ -1,4 +1,4 @@
-//! Check whether a server is reachable, without a login.
+//! Checks whether a server is reachable, without a login.
 
 use crate::{BaseUrl, Error, Http, HttpRequest, Notify};
 use std::time::{Duration, SystemTime};

@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 pub struct Retry {
     /// Maximum number of attempts without progress, including the first. 5 by default.
     pub attempts: u32,
-    /// Maximum first wait; it doubles with each retry. 1.5 s by default: a server
+    /// Maximum wait before the first retry; it doubles with each retry. 1.5 s by default: a server
     /// that is down costs about 11 s on average, 22 s at most.
     pub first_wait: Duration,
-    /// Maximum first wait after progress, so that a transfer over an unreliable
+    /// Maximum wait before the first retry after progress, so that a transfer over an unreliable
     /// connection resumes quickly. 0.1 s by default.
     pub wait_after_progress: Duration,
     /// Maximum wait without `Retry-After`. 8 s by default.

@@ -20,33 +20,33 @@ pub enum Error {
         /// The incomplete part, such as `frame 3`.
         inside: String,
     },
-    /// A frame is not as the format demands, or cannot be decompressed.
+    /// A frame violates the format, or cannot be decompressed.
     #[error("frame {index} at offset {offset} of the packed content: {what}")]
     Frame {
         /// Number of the frame, from 0.
         index: u64,
         /// Offset of the frame.
         offset: u64,
-        /// What is wrong.
+        /// Description of the defect.
         what: &'static str,
     },
-    /// The statement is not as the format demands.
+    /// The statement violates the format.
     #[error("the statement at offset {offset} of the packed content: {what}")]
     Statement {
         /// Offset of the statement.
         offset: u64,
-        /// What is wrong.
+        /// Description of the defect.
         what: &'static str,
     },
-    /// The content or the seek table is not what the statement declares.
+    /// The content or the seek table does not match the statement.
     #[error("the statement does not match: {0}")]
     Mismatch(Mismatch),
-    /// The seek table is not as the format demands, or does not match the frames.
+    /// The seek table violates the format, or does not match the frames.
     #[error("the seek table at offset {offset} of the packed content: {what}")]
     SeekTable {
         /// Offset of the seek table.
         offset: u64,
-        /// What is wrong.
+        /// Description of the defect.
         what: &'static str,
     },
     /// There are bytes after the seek table.
@@ -60,7 +60,7 @@ pub enum Error {
     OutOfRange {
         /// Start of the range in bytes.
         offset: u64,
-        /// Length of the range in bytes, if it was given.
+        /// Length of the range in bytes; `None` for a range up to the end.
         len: Option<u64>,
         /// Length of the content in bytes.
         content_len: u64,
@@ -82,7 +82,7 @@ pub enum Error {
     Write(#[source] io::Error),
 }
 
-/// How content and statement differ.
+/// Difference between content and statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// The length of the content.

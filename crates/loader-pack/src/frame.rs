@@ -1,5 +1,5 @@
-//! Frames of RFC 8878 as they occur in packed content: content size declared, no
-//! dictionary, no checksum.
+//! Zstandard frames (RFC 8878) of packed content: they declare their content size, and have
+//! neither a dictionary nor a checksum.
 
 use loader_pipe::read_full_unless_stopped;
 use std::io::{self, Read};
@@ -26,8 +26,8 @@ const BLOCK_HEAD_LEN: usize = 3;
 /// Maximum length of magic and frame header (RFC 8878, 3.1.1.1).
 const HEAD_MAX: usize = 18;
 
-/// Returns the maximum length in bytes of the frame of a piece of `piece_len` bytes: that
-/// of a stored one.
+/// Returns the maximum length in bytes of the frame of a piece of `piece_len` bytes,
+/// which is that of a stored piece.
 pub(crate) fn frame_len_max(piece_len: usize) -> usize {
     HEAD_MAX + piece_len + BLOCK_HEAD_LEN * piece_len.div_ceil(BLOCK_MAX).max(1)
 }
@@ -40,7 +40,7 @@ pub(crate) fn store(piece: &[u8], frame: &mut [u8]) -> usize {
         at += bytes.len();
     };
     put(&FRAME_MAGIC);
-    // A single segment, whose length has 4 bytes.
+    // Frame header descriptor: a single segment, content size in 4 bytes.
     put(&[0b1010_0000]);
     put(&(piece.len() as u32).to_le_bytes());
     let last = piece.len().div_ceil(BLOCK_MAX).saturating_sub(1);
@@ -52,12 +52,12 @@ pub(crate) fn store(piece: &[u8], frame: &mut [u8]) -> usize {
     at
 }
 
-/// Why a frame cannot be read.
+/// Reason why a frame cannot be read.
 #[derive(Debug)]
 pub(crate) enum FrameError {
     /// The input ended.
     Truncated,
-    /// The frame is not as the format demands.
+    /// The frame violates the format.
     Invalid(&'static str),
     /// Reading failed.
     Read(io::Error),
@@ -85,7 +85,7 @@ impl<'a, R: Read> FrameReader<'a, R> {
         Self { input, stopped, read: 0 }
     }
 
-    /// Reads to the end of `buffer`.
+    /// Fills `buffer` completely.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<(), FrameError> {
         let got = self.fill_some(buffer)?;
         if got == buffer.len() { Ok(()) } else { Err(FrameError::Truncated) }
@@ -98,8 +98,8 @@ impl<'a, R: Read> FrameReader<'a, R> {
         Ok(got)
     }
 
-    /// Reads the frame whose magic was read. Writes all of it, with its magic, to the start of
-    /// `buffer`, which determines the maximum length. A piece has at most `piece_max` bytes.
+    /// Reads the rest of a frame after its magic. Writes the whole frame, with its magic, to the
+    /// start of `buffer`, whose length limits that of the frame. A piece has at most `piece_max` bytes.
     pub(crate) fn read_frame(&mut self, buffer: &mut [u8], piece_max: usize) -> Result<FrameLens, FrameError> {
         buffer[..4].copy_from_slice(&FRAME_MAGIC);
         self.fill(&mut buffer[4..5])?;
@@ -135,7 +135,7 @@ impl<'a, R: Read> FrameReader<'a, R> {
 
 const TOO_LONG: FrameError = FrameError::Invalid("it is longer than a stored piece");
 
-/// The byte after the magic.
+/// Frame header descriptor, the byte after the magic (RFC 8878, 3.1.1.1.1).
 struct FrameHead {
     has_window: bool,
     size_len: usize,
@@ -159,7 +159,7 @@ impl FrameHead {
         }
     }
 
-    /// Returns the number of bytes of the frame header that follow.
+    /// Returns the number of bytes of the frame header after this one.
     fn more_len(&self) -> usize {
         usize::from(self.has_window) + self.size_len
     }
@@ -239,7 +239,7 @@ mod tests {
         for (bytes, what) in cases {
             assert_eq!(invalid(bytes), what);
         }
-        // Blocks without end.
+        // Blocks of which none is marked as the last one.
         let endless = [&[0b0010_0000, 9][..], &[0b010, 0, 0, 0].repeat(5000)].concat();
         assert_eq!(invalid(&endless), "it is longer than a stored piece");
     }

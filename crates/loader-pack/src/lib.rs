@@ -30,16 +30,16 @@ pub const ENCODING: &str = "zstd";
 /// (crates/loader-pack/README.md, "Choices").
 pub const PIECE_LEN: usize = 1 << 22;
 
-/// Piece lengths that readers accept; they are powers of two.
+/// Range of the piece lengths that readers accept. A piece length is a power of two.
 const PIECE_LENS: std::ops::RangeInclusive<usize> = 1 << 12..=PIECE_LEN;
 
 /// Maximum number of pieces: 1 TiB of content.
 pub const PIECES_MAX: usize = 1 << 18;
 
-/// Levels of compression, as in zstd.
+/// Accepted compression levels of zstd.
 pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
 
-/// What is compared with the statement.
+/// Extent of the comparison of content with its statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
     /// Every length and the digest of each piece, which covers all of the content.
@@ -48,5 +48,5 @@ pub enum Verify {
     PiecesAndContent,
 }
 
-/// Level of compression if none is given.
+/// Default compression level.
 pub const DEFAULT_LEVEL: i32 = 9;

@@ -1,4 +1,4 @@
-//! Packed content that is read at any position.
+//! Random access to packed content.
 
 use crate::frame::{FrameReader, SKIPPABLE_HEAD_LEN, STATEMENT_MAGIC, frame_len_max};
 use crate::seek_table::{self, Entry, FOOTER_LEN};
@@ -18,7 +18,7 @@ pub struct PackedFile<R> {
 }
 
 impl<R: Read + Seek> PackedFile<R> {
-    /// Reads seek table and statement from the end of `input`.
+    /// Reads the seek table and the statement at the end of `input`.
     ///
     /// # Errors
     /// [`Error::Truncated`], [`Error::SeekTable`], [`Error::Statement`],
@@ -61,7 +61,7 @@ impl<R: Read + Seek> PackedFile<R> {
         self.packed_len
     }
 
-    /// Writes the content to `output`. Uses a buffer of two pieces per thread.
+    /// Writes the content to `output`. Each thread uses a buffer of the length of two pieces.
     ///
     /// # Errors
     /// [`Error::Frame`], [`Error::SeekTable`], [`Error::Mismatch`], [`Error::Read`],

@@ -43,8 +43,8 @@ struct Frame {
 }
 
 /// Reads `input` to its end and writes it, packed, to `output`. The statement depends only
-/// on the content and the description. Uses a buffer of two pieces and a compressor per
-/// thread.
+/// on the content and the description. Each thread uses a compressor and a buffer of the
+/// length of two pieces.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Write`], [`Error::TooLong`], [`Error::DescriptionTooLong`],

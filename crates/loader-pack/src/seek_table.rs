@@ -46,7 +46,7 @@ pub(crate) fn to_bytes(entries: &[Entry]) -> Vec<u8> {
 /// Returns the number of entries.
 ///
 /// # Errors
-/// What is wrong.
+/// A description of the defect.
 pub(crate) fn entry_count(footer: [u8; FOOTER_LEN]) -> Result<usize, &'static str> {
     let [a, b, c, d, descriptor, magic @ ..] = footer;
     if magic != FOOTER_MAGIC {
@@ -66,7 +66,7 @@ pub(crate) fn entry_count(footer: [u8; FOOTER_LEN]) -> Result<usize, &'static st
 /// Decodes a table with its magic and footer.
 ///
 /// # Errors
-/// What is wrong.
+/// A description of the defect.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, &'static str> {
     let too_short = "it is too short";
     let (magic, rest) = bytes.split_first_chunk::<4>().ok_or(too_short)?;

@@ -1,4 +1,4 @@
-//! What the publisher states about the content (crates/loader-pack/README.md, "Statement").
+//! Statement of the publisher about the content (crates/loader-pack/README.md, "Statement").
 
 use crate::error::{UNKNOWN_FIELD, UNKNOWN_SIGNATURE};
 use crate::{Error, Mismatch, PIECE_LENS, PIECES_MAX};
@@ -17,16 +17,16 @@ const PIECE_DIGESTS: u8 = 0x13;
 /// Lowest type that readers skip if they do not know it.
 const OPTIONAL: u8 = 0x80;
 
-/// Length of type and length of a field.
+/// Length in bytes of the type and the length of a field.
 const FIELD_HEAD_LEN: usize = 5;
 
-/// Length of a digest.
+/// Length of a digest in bytes.
 const DIGEST_LEN: usize = 32;
 
 /// Maximum length in bytes of a statement without its piece digests.
 const DESCRIPTION_MAX: usize = 128 * 1024;
 
-/// Maximum length in bytes of everything after the statement: signatures.
+/// Maximum length in bytes of all signatures together.
 const SIGNATURES_MAX: usize = 64 * 1024;
 
 /// Description of the content by its publisher, as in the header of the sealed file.
@@ -34,7 +34,7 @@ const SIGNATURES_MAX: usize = 64 * 1024;
 pub struct Description {
     /// Media type of the content.
     pub content_type: Option<String>,
-    /// `folder/name` of the resource.
+    /// Name of the resource, `directory/name`.
     pub name: Option<String>,
     /// Number of the release.
     pub release: Option<u64>,
@@ -42,7 +42,7 @@ pub struct Description {
     pub images: Option<String>,
 }
 
-/// Identifies a release: SHA-256 of the statement without its signatures. It does not
+/// Identifier of a release: SHA-256 of the statement without its signatures. It does not
 /// depend on how the content is compressed or sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReleaseId([u8; DIGEST_LEN]);
@@ -121,7 +121,7 @@ impl Statement {
     /// Parses the content of the skippable frame.
     ///
     /// # Errors
-    /// What is wrong.
+    /// A description of the defect.
     pub(crate) fn from_payload(payload: &[u8]) -> Result<Self, &'static str> {
         let (len, rest) = payload.split_first_chunk::<4>().ok_or("it is too short")?;
         let len = u32::from_be_bytes(*len) as usize;

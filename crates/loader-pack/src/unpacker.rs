@@ -11,14 +11,14 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
 /// Reads packed content to its end and writes the content to `output`. Returns the
-/// statement, which comes last: content that does not match it was written when that is
-/// detected. [`PackedFile`](crate::PackedFile) checks each piece before it is written. Uses
-/// a buffer of two pieces per thread.
+/// statement. The statement comes after the content, so a mismatch is detected only after
+/// the content was written; [`PackedFile`](crate::PackedFile) checks each piece before it is
+/// written. Each thread uses a buffer of the length of two pieces.
 ///
 /// # Errors
 /// [`Error::Truncated`], [`Error::Frame`], [`Error::Statement`], [`Error::Mismatch`],
 /// [`Error::SeekTable`], [`Error::Trailing`], [`Error::Read`], [`Error::Write`]. The bytes
-/// written until then are a prefix of what the frames contain.
+/// written until then are a prefix of the content of the frames.
 pub fn unpack(
     input: &mut (impl Read + Send),
     output: &mut (impl Sink + Send),
@@ -74,7 +74,7 @@ impl ContentCheck {
     }
 }
 
-/// Frame in a buffer, after the room for its piece.
+/// Frame in the second part of a buffer; the first part is for its piece.
 pub(crate) struct FrameJob {
     pub(crate) index: u64,
     /// Offset of the frame in the packed content.
@@ -88,7 +88,7 @@ pub(crate) struct Piece {
     pub(crate) digest: [u8; 32],
 }
 
-/// Returns a function for one thread that decompresses the frame at [`PIECE_LEN`] of a
+/// Returns a function for one thread. It decompresses the frame at offset [`PIECE_LEN`] of a
 /// buffer to the start of the buffer.
 pub(crate) fn piece_unpacker() -> impl FnMut(FrameJob, &mut [u8]) -> Result<Piece, Error> {
     let mut decompressor = PieceDecompressor::new();
@@ -113,8 +113,8 @@ struct PackedStream<'a, R> {
 }
 
 impl<R: Read> PackedStream<'_, R> {
-    /// Reads the next frame to the start of `buffer`. Returns `None` after the end, which
-    /// was checked.
+    /// Reads the next frame to the start of `buffer`. At the end, reads and checks statement
+    /// and seek table, and returns `None`.
     fn next(&mut self, buffer: &mut [u8], stopped: &AtomicBool) -> Result<Option<FrameJob>, Error> {
         let offset = self.read;
         let mut reader = FrameReader::new(&mut *self.input, stopped);
@@ -148,7 +148,7 @@ impl<R: Read> PackedStream<'_, R> {
     }
 }
 
-/// Reads the statement, whose magic was read.
+/// Reads the rest of the statement after its magic.
 fn read_statement<R: Read>(reader: &mut FrameReader<'_, R>, offset: u64, pieces: usize) -> Result<Statement, Error> {
     let invalid = |what| Error::Statement { offset, what };
     let mut len = [0; 4];
@@ -184,7 +184,7 @@ fn read_table<R: Read>(
     }
 }
 
-/// Reads to the end of `bytes`. `start` is the offset at which `reader` started.
+/// Fills `bytes` completely. `start` is the offset at which `reader` started.
 fn fill<R: Read>(reader: &mut FrameReader<'_, R>, bytes: &mut [u8], start: u64, inside: &str) -> Result<(), Error> {
     reader.fill(bytes).map_err(|error| match error {
         FrameError::Read(error) => Error::Read(error),

@@ -1,4 +1,4 @@
-//! Packed content: what is packed is unpacked, and what does not match is refused.
+//! Packed content: it is unpacked again, and damaged or mismatched parts are refused.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its case may panic")]
 
@@ -6,7 +6,7 @@ use loader_pack::{Description, Error, Mismatch, PIECE_LEN, PackOptions, PackedFi
 use proptest::prelude::*;
 use std::io::{self, Cursor, Read};
 
-/// Reader that returns at most `step` bytes, and would block before each.
+/// Reader that returns `WouldBlock` in every other call, otherwise at most `step` bytes.
 struct Slow<'a> {
     bytes: &'a [u8],
     step: usize,
@@ -47,7 +47,7 @@ fn packed(content: &[u8]) -> Vec<u8> {
     packed_with(content, &PackOptions::default(), usize::MAX).0
 }
 
-/// Unpacks with both readers. Returns what was written by each, and its error.
+/// Unpacks with both readers. Returns the output and the error of each.
 fn unpack_both(packed: &[u8], threads: usize) -> [(Vec<u8>, Option<Error>); 2] {
     let mut streamed = Vec::new();
     let mut input = Slow { bytes: packed, step: 1 << 20, is_blocked: false };
@@ -191,7 +191,8 @@ impl Parts {
     }
 }
 
-/// Checks that neither reader accepts `packed`; the file writes a prefix of `content`.
+/// Checks that neither reader accepts `packed`, and that `PackedFile` writes a prefix of
+/// `content`.
 fn assert_refused(packed: &[u8], content: &[u8], case: &str, expected: impl Fn(&Error) -> bool) {
     for threads in [1, 2] {
         let [(_, stream_error), (from_file, file_error)] = unpack_both(packed, threads);

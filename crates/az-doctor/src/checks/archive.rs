@@ -1,4 +1,4 @@
-//! The sealed archive: whether it is complete, and whether the key or fragment belongs to it.
+//! Checks that the sealed archive is complete, and that the key or fragment belongs to it.
 
 use crate::cli::CheckName;
 use crate::context::Context;

@@ -8,7 +8,7 @@ use loader_model::is_clock_unset;
 use loader_stage::{ErrorCode, Failure};
 use std::time::SystemTime;
 
-/// Largest difference of the clocks that an S3 server accepts, in seconds.
+/// Maximum difference of the clocks that an S3 server accepts, in seconds.
 const SKEW_MAX: u64 = 15 * 60;
 
 const SET_CLOCK: &str =

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Least free space for event lines, in bytes.
+/// Minimum free space for event lines, in bytes.
 const RUN_MIN: u64 = 1 << 20;
 
 /// A directory that this user can write to or create.
@@ -64,7 +64,8 @@ pub(crate) fn run_dir(context: &Context<'_>) -> Result<Finding, Failure> {
     Ok(Finding::ok(format_args!("{path}: {state}")).with("free", writable.free))
 }
 
-/// Fails, like az-unlock, if another user could replace an event file by a symbolic link.
+/// Fails if another user could replace an event file by a symbolic link. az-unlock makes the same
+/// check.
 ///
 /// # Errors
 /// `cannot_create` if `dir` is a symbolic link, belongs to another user, or others can write to it.

@@ -39,7 +39,7 @@ pub(crate) fn card(context: &Context<'_>) -> Result<Finding, Failure> {
         ));
     }
     card.check(context.inventory()).or_fail()?;
-    // Unreadable sources were not compared, so the check does not pass with any.
+    // Unreadable sources were not compared, so the check does not pass if there is one.
     let readable = match context.inventory().id() {
         Err(error @ Error::Unreadable { .. }) => Err(Failure::of(&error)),
         _ => Ok(()),

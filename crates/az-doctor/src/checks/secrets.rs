@@ -1,4 +1,4 @@
-//! Files with secrets: they exist, only this user can read them, and they can be parsed.
+//! Checks that files with secrets exist, can be parsed, and are readable by this user only.
 
 use crate::context::Context;
 use crate::finding::Finding;

@@ -1,4 +1,4 @@
-//! The API and the CDN: whether they respond, and accept the credentials.
+//! Checks that the API and the CDN respond and accept the credentials.
 
 use crate::cli::CheckName;
 use crate::context::{CdnAccess, Context};
@@ -22,7 +22,7 @@ pub(crate) fn api(context: &Context<'_>) -> Result<Finding, Failure> {
     Ok(response_finding(&client.host(), reached, "responds"))
 }
 
-/// Returns the finding for a response; a good one says `good` about the host.
+/// Returns the finding for a response. `good` is the message of a passed check, after the host.
 fn response_finding(host: &str, reached: &ProbeResult, good: &str) -> Finding {
     let took_ms = u64::try_from(reached.took.as_millis()).unwrap_or(u64::MAX);
     let finding = match reached.status {

@@ -112,12 +112,12 @@ pub(crate) fn random(seed: u64, len: usize) -> Vec<u8> {
     Random(seed).bytes(len)
 }
 
-/// Returns what the API sends for `big`: the receipt and the small part.
+/// Returns the response of the API for `big`: the receipt and the small part.
 pub(crate) fn small_part(big: &[u8]) -> Vec<u8> {
     published_as(SMALL, part(big))
 }
 
-/// Returns what the API sends for the small part `small`, preceded by its receipt.
+/// Returns the response of the API for the small part `small`, preceded by its receipt.
 pub(crate) fn published_as(small: &[u8], big: PartReceipt) -> Vec<u8> {
     let receipt = PartsReceipt { parts: 1, name: None, small: part(small), big };
     [&receipt.to_line(), small].concat()

@@ -1,5 +1,5 @@
-//! Real engines for the tests: the machine's Docker, podman where it is
-//! installed, and Docker daemons of our own that may be killed or filled up.
+//! Real engines for the tests: the machine's Docker, podman if it is
+//! installed, and separate Docker daemons that tests may kill or fill up.
 
 use loader_testkit::{Finished, unique_name};
 use std::io::{Read, Write};
@@ -173,7 +173,7 @@ impl Engine {
         command
     }
 
-    /// Runs `az-load` with `input` and gives what it did.
+    /// Runs `az-load` with `input` and returns its outcome.
     pub(crate) fn load(&self, input: &[u8], set: impl for<'c> FnOnce(&'c mut Command) -> &'c mut Command) -> Ran {
         let mut command = self.az_load();
         set(&mut command);
@@ -184,7 +184,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // SIGTERM lets it unmount and end what it started.
+            // After SIGTERM the engine unmounts and stops its child processes.
             let _ = Command::new("kill").arg(child.id().to_string()).status();
             let start = Instant::now();
             while matches!(child.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(15) {

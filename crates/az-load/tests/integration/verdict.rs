@@ -1,5 +1,5 @@
-//! What the archive itself cannot say: how the stage before ended, what was
-//! sealed, what the engine has, and engines that fail.
+//! Facts that are not in the archive: the outcome of the previous stage, the sealed
+//! list of images, the images of the engine, and engines that fail.
 
 use crate::engines::{Engine, Ran, az_load, docker, run, unique};
 use crate::sample::Sample;
@@ -340,8 +340,8 @@ fn an_engine_that_dies_in_the_middle_has_nothing() {
     assert_eq!(ran.exit, Some(0), "and then it loads: {}", ran.stderr);
 }
 
-/// A way to the engine that breaks right after a load was committed; what the
-/// engine answers is read by nobody.
+/// Forwards connections to the engine, and closes them immediately after a load was
+/// committed, without reading the response of the engine.
 fn breaking_after_commit(socket: &Path, to: PathBuf) {
     let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {

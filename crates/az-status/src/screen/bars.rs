@@ -14,7 +14,7 @@ const SHOWN_MAX: u64 = 1 << 60;
 
 /// Delay after which a line reports that no stage is working.
 const IDLE_DELAY: Duration = Duration::from_secs(1);
-/// Least time between two updates of the text above the bars, which redraw the bars.
+/// Minimum time between two updates of the text above the bars; each redraws the bars.
 const TEXT_INTERVAL: Duration = Duration::from_millis(100);
 /// Width of a terminal that does not report one.
 const DEFAULT_COLUMNS: u16 = 80;
@@ -129,7 +129,8 @@ impl Bars {
         }
     }
 
-    /// Returns the length that az-load will read from a pipe: that of the output of az-decrypt.
+    /// Returns the length that az-load will read from a pipe, which is that of the output of
+    /// az-decrypt.
     fn archive_len(&self, process: &Process) -> Option<u64> {
         let is_load = process.stage == StageName::Load && process.unit == Unit::Bytes && !process.state.is_final();
         let decrypt = self.bars.iter().rfind(|bar| is_load && bar.stage == StageName::Decrypt)?;

@@ -6,7 +6,7 @@ use loader_model::{Unit, UnlockState};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Least time between two progress lines of a process, to keep logs short.
+/// Minimum time between two progress lines of a process, to keep logs short.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Text lines with limited progress output.

@@ -11,7 +11,7 @@ use std::process::Command;
 /// The variable that makes a process one that reads.
 const CASE: &str = "AZ_TEST_ARCHIVE_CASE";
 
-/// Maximum number of KiB that a reader may take beside what a process takes anyhow.
+/// Maximum number of KiB that a reader may use in addition to the memory of an idle process.
 const PEAK_MAX: u64 = 32 * 1024;
 
 /// Number of members, and of bytes of the name of each twentieth.

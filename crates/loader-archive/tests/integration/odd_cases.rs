@@ -1,5 +1,5 @@
-//! Odd archives: each is refused with its code and a message that says why, or what is
-//! written of it is exactly the model.
+//! Odd archives: each is refused with its code and a message with the reason, or the
+//! archive that is written from it matches the model exactly.
 
 use crate::odd::{Right, cases};
 use crate::rewritten::rewrite_and_check;

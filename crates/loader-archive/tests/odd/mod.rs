@@ -1,5 +1,5 @@
-//! Archives that some reader, once, understood in another way than the next one, or
-//! that a tool writes in a way of its own; and what is right for each.
+//! Archives that two readers interpreted differently, or that a tool writes in an
+//! unusual way, with the correct result for each.
 
 mod field;
 mod headers;
@@ -27,14 +27,14 @@ use Right::{Loaded, Refused};
 
 const GOOD: Right = Loaded(&[TAG]);
 
-/// An archive, what is odd about it, and what is right for it.
+/// An archive, the name of its oddity, and the correct result.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
     pub(crate) right: Right,
 }
 
-/// All of them.
+/// Returns all cases.
 pub(crate) fn cases() -> Vec<Case> {
     let all = [
         headers::headers(),

@@ -64,7 +64,7 @@ impl Oci {
         layout(&self.blobs(), &change(self.index()))
     }
 
-    /// The archive with a `manifest.json` that says the same.
+    /// Returns the archive with a `manifest.json` that describes the same images.
     pub(crate) fn with_docker(&self) -> Vec<u8> {
         let config = format!("blobs/sha256/{}", sha256(&self.config));
         let diff_ids = self.layers.len();

@@ -18,7 +18,7 @@ pub(crate) fn machine() -> PlatformChoice {
     PlatformChoice::Engine(Platform::new("linux", "amd64", ""))
 }
 
-/// What the reader says, and the layers that it emitted.
+/// Result of the reader, and the layers that it emitted.
 pub(crate) struct Reading {
     pub(crate) verdict: Result<Archive, Error>,
     /// The layers as members of a new archive.
@@ -218,7 +218,8 @@ fn oci_images(files: &BTreeMap<String, Vec<u8>>) -> BTreeSet<Found> {
     found
 }
 
-/// Checks that a descriptor says what it describes: engines decide by it.
+/// Checks that the media type of a descriptor is that of the described document: engines
+/// depend on it.
 fn check_media_type(descriptor: &Value, blobs: &BTreeMap<String, &Vec<u8>>) {
     let document: Value = serde_json::from_slice(blobs[text(&descriptor["digest"])]).expect("JSON");
     let media_type = text(&descriptor["mediaType"]);

@@ -57,7 +57,7 @@ pub(crate) fn config(layers: &[&[u8]]) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Names and sizes of what a sample holds.
+/// Names and sizes of the images in a sample.
 pub(crate) struct Sample<'a> {
     /// Name of the first image, tags `1.4` and `latest`; also makes its bytes its own.
     pub(crate) one: &'a str,

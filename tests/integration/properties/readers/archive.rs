@@ -107,7 +107,7 @@ fn skip_all(input: &[u8], archive: &Archive) {
     assert!(layers.len() <= 2 * input.len());
 }
 
-/// Compressed or not, reading ends, and plain bytes stay what they are.
+/// Reading ends for any input, and uncompressed bytes are returned unchanged.
 fn decompress(input: &[u8]) {
     let Ok(mut reader) = DecompressingReader::new(input) else { return };
     let (mut buffer, mut bytes) = ([0; 4096], Vec::new());
