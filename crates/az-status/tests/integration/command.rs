@@ -152,15 +152,18 @@ fn a_killed_stage_is_the_cause_even_if_another_stage_reports_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let decrypt = stage_shell(dir.path(), "az-decrypt");
     fs::write(dir.path().join("functions"), FUNCTIONS).unwrap();
-    // The sink reports an error of its own after the stage died.
+    let status_file = dir.path().join("status.json");
+    // The stage dies only after its line was read, so that it was found alive. The sink reports an
+    // error of its own after that.
     let script = format!(
         r#"
-        ({decrypt} -c '. {dir}/functions; say az-decrypt idle; say az-decrypt decrypting; echo $$; kill -9 $$') |
+        ({decrypt} -c '. {dir}/functions; say az-decrypt idle; say az-decrypt decrypting; echo $$
+            until grep -q decrypting {dir}/status.json; do :; done; kill -9 $$') |
         (say az-load idle; read pid; cat; for i in {{1..6000}}; do grep -q . /proc/$pid/cmdline 2>/dev/null || break; sleep 0.01; done
          fail az-load unavailable 69 "the previous stage does not respond")"#,
         dir = dir.path().display(),
     );
-    let ended = shell(&[], &script);
+    let ended = shell(&["--status-file", status_file.to_str().unwrap()], &script);
     assert!(
         verdict(&ended).starts_with(
             "FAILED in az-decrypt (decrypting): killed: it ended without a final line. \
