@@ -156,7 +156,7 @@ fn a_device_secret_is_an_additional_factor() {
     let device = Device::new(true);
     for line in ALL {
         device.succeeds(&format!("{line} --device-secret-file device-secret"));
-        device.refused(line, 79, &["sealed with a device secret, and none is given", "--device-secret-file"]);
+        device.refused(line, 79, &["sealed with a device secret, which is missing", "--device-secret-file"]);
         device.refused(&format!("{line} --device-secret-file other-secret"), 79, &["hardware or device secret"]);
         device.refused(&format!("{line} --device-secret-file loose-secret"), 78, &["can be read by group or others"]);
     }

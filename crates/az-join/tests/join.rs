@@ -104,7 +104,7 @@ fn each_mismatch_has_its_own_message() {
     let stale = "the key was split again: use fragments of one set";
     for (parts, expected) in [
         (&[&set[0][..]][..], &["needs 2 fragments, has 1"][..]),
-        (&[&set[1], &set[1]], &["fragment 2 is given twice"]),
+        (&[&set[1], &set[1]], &["fragment 2 occurs twice"]),
         (&[&set[0], &again[1]], &["fragment 2 is from another set", stale]),
         (
             &[&set[0], &wide[1]],

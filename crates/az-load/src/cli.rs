@@ -33,7 +33,7 @@ pub(crate) struct Cli {
     #[arg(value_name = "COMMAND", last = true, conflicts_with_all = ["input", "present"])]
     pub(crate) producer: Vec<OsString>,
 
-    /// Stage in AZ_RUN_DIR that must have ended well [default: az-decrypt]
+    /// Stage in AZ_RUN_DIR that must have succeeded [default: az-decrypt]
     #[arg(long, value_name = "STAGE", value_parser = loader_stage::parse_stage_name, conflicts_with_all = ["producer", "present"])]
     pub(crate) after: Option<Named<StageName>>,
 
@@ -53,11 +53,11 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["platform", "present"])]
     pub(crate) all_platforms: bool,
 
-    /// Give the only image of the archive this name as well; repeatable
+    /// Also give the only image of the archive this name; repeatable
     #[arg(long, value_name = "NAME", value_parser = Reference::parse, conflicts_with = "present")]
     pub(crate) tag: Vec<Reference>,
 
-    /// Only check that the images that az-inspect printed in FILE are there and usable: 0 or 66
+    /// Only check that the images that az-inspect printed in FILE are loaded and usable: 0 or 66
     #[arg(long, conflicts_with_all = ["expect_images", "command"])]
     pub(crate) present: bool,
 

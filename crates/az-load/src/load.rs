@@ -249,7 +249,7 @@ impl Load<'_> {
 fn undo(engine: &Engine, before: &Listing, images: &[Image], cause: Failure) -> Failure {
     let hint = match engine.restore(before, images) {
         Ok(failed) if failed.is_empty() => return cause,
-        Ok(failed) => format!("these tags could not be put back: {}", printable(&failed.join(", "))),
+        Ok(failed) => format!("these tags could not be restored: {}", printable(&failed.join(", "))),
         Err(_) => "a part may be loaded, and could not be removed: run it again".to_owned(),
     };
     match cause.hint_text().map(|other| format!("{hint}; {other}")) {

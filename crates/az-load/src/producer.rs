@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const PIPE_LEN: usize = 1 << 20;
 
 /// Maximum wait for a command to exit after its output is closed.
-const GRACE: Duration = Duration::from_secs(3);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A running command.
 pub(crate) struct Producer {
@@ -88,7 +88,7 @@ fn code(status: ExitStatus) -> ErrorCode {
 impl Drop for Producer {
     /// Waits for the command, which usually exits after its output is closed, or kills it.
     fn drop(&mut self) {
-        if !self.ended && !matches!(self.wait_for(GRACE), Ok(Some(_))) {
+        if !self.ended && !matches!(self.wait_for(EXIT_TIMEOUT), Ok(Some(_))) {
             // It may have exited in the meantime.
             let _ = self.child.kill();
             let _ = self.child.wait();

@@ -5,7 +5,7 @@ use crate::producer::Producer;
 use loader_stage::{Failure, StageName, UpstreamEvents, UpstreamOutcome};
 
 /// Name of the previous stage, unless `--after` names another one.
-const USUAL_STAGE: StageName = StageName::Decrypt;
+const DEFAULT_STAGE: StageName = StageName::Decrypt;
 
 /// The source of the archive.
 pub(crate) enum Upstream {
@@ -23,7 +23,7 @@ impl Upstream {
         match Producer::start(&cli.producer)? {
             Some(producer) => Ok(Self::Producer(producer)),
             None => {
-                let before = UpstreamEvents::find(cli.after.as_ref(), USUAL_STAGE, "nothing was loaded")?;
+                let before = UpstreamEvents::find(cli.after.as_ref(), DEFAULT_STAGE, "nothing was loaded")?;
                 Ok(before.map_or(Self::Unknown, Self::UpstreamEvents))
             }
         }

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_end_where_their_framing_says() {
+    fn bodies_end_as_their_framing_declares() {
         assert_eq!(read(Framing::Length(3), b"abcdef").unwrap(), "abc");
         assert_eq!(read(Framing::Chunked, b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\nfg").unwrap(), "abcde");
         assert_eq!(read(Framing::UntilClose, b"abc").unwrap(), "abc");

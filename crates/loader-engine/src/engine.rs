@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Maximum wait for a response. A busy engine needs long for its list of images.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-const ASKED: &str = "while it was asked";
+const ASKED: &str = "during a request";
 
 /// Maximum length of a response in bytes; the list of ten thousand images is shorter.
 const ANSWER_MAX: u64 = 32 << 20;

@@ -31,7 +31,7 @@ pub(crate) fn connect(host: &Host, timeout: Duration) -> Result<UnixStream, Erro
 
 /// Sends a request with a JSON body, or without one if `json` is empty.
 pub(crate) fn request(host: &Host, method: &str, path: &str, json: &str, timeout: Duration) -> Result<Answer, Error> {
-    const WHEN: &str = "while it was asked";
+    const WHEN: &str = "during a request";
     let mut stream = connect(host, timeout)?;
     let body = match json {
         "" if method == "GET" => String::new(),

@@ -68,7 +68,7 @@ pub(crate) fn read_lines(
                 let message = Some(String::from_utf8_lossy(&text).into_owned());
                 take(&Line { message, ..Line::default() });
             }
-            Err(_) => return Err(Error::Protocol("a line that is no JSON".to_owned())),
+            Err(_) => return Err(Error::Protocol("a line that is not JSON".to_owned())),
         }
     }
 }

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 /// Maximum time without progress: the engine does not read while the archive is sent, or does
 /// not write while it unpacks. Podman writes nothing until it has finished.
-const PATIENCE: Duration = Duration::from_secs(30 * 60);
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// Maximum wait for the reason after the engine closed the connection.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const CLOSE_REASON_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Number of bytes that are collected before they become a chunk of the body.
 const CHUNK_LEN: usize = 256 * 1024;
@@ -59,7 +59,7 @@ impl Upload {
     /// [`Error::NotThere`], [`Error::NotPermitted`], [`Error::Gone`].
     pub fn begin(host: &Host) -> Result<Self, Error> {
         let wire = Wire::open(host)?;
-        let failed = |error| lost(error, SENDING, PATIENCE);
+        let failed = |error| lost(error, SENDING, PROGRESS_TIMEOUT);
         let stream = wire.stream.try_clone().map_err(failed)?;
         let (full, taken) = mpsc::sync_channel(QUEUE_LEN);
         let (given, empty) = mpsc::sync_channel(QUEUE_LEN + 1);
@@ -84,7 +84,7 @@ impl Upload {
         match self.full.as_ref().map(|full| full.send(buffer)) {
             Some(Ok(())) => Ok(()),
             // The thread ends early only with an error, which `join` returns.
-            _ => self.join().and(Err(lost(ErrorKind::BrokenPipe.into(), SENDING, PATIENCE))),
+            _ => self.join().and(Err(lost(ErrorKind::BrokenPipe.into(), SENDING, PROGRESS_TIMEOUT))),
         }
     }
 
@@ -98,9 +98,9 @@ impl Upload {
         if !self.gathered.is_empty() {
             self.hand_over()?;
         }
-        let mut wire = self.join()?.ok_or_else(|| lost(ErrorKind::BrokenPipe.into(), SENDING, PATIENCE))?;
+        let mut wire = self.join()?.ok_or_else(|| lost(ErrorKind::BrokenPipe.into(), SENDING, PROGRESS_TIMEOUT))?;
         wire.write(&mut [IoSlice::new(b"0\r\n\r\n")])?;
-        read_loaded(&wire.stream, LOADING, PATIENCE, report)
+        read_loaded(&wire.stream, LOADING, PROGRESS_TIMEOUT, report)
     }
 
     /// Waits until the thread has written everything. Returns `None` after the first call.
@@ -130,10 +130,10 @@ struct Wire {
 
 impl Wire {
     fn open(host: &Host) -> Result<Self, Error> {
-        let mut stream = http::connect(host, PATIENCE)?;
+        let mut stream = http::connect(host, PROGRESS_TIMEOUT)?;
         let head = "POST /images/load?quiet=0 HTTP/1.1\r\nHost: engine\r\nContent-Type: application/x-tar\r\n\
                     Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
-        stream.write_all(head.as_bytes()).map_err(|error| lost(error, SENDING, PATIENCE))?;
+        stream.write_all(head.as_bytes()).map_err(|error| lost(error, SENDING, PROGRESS_TIMEOUT))?;
         Ok(Self { stream })
     }
 
@@ -151,10 +151,10 @@ impl Wire {
     fn write(&mut self, mut pieces: &mut [IoSlice<'_>]) -> Result<(), Error> {
         while !pieces.is_empty() {
             match self.stream.write_vectored(pieces) {
-                Ok(0) => return Err(lost(ErrorKind::WriteZero.into(), SENDING, PATIENCE)),
+                Ok(0) => return Err(lost(ErrorKind::WriteZero.into(), SENDING, PROGRESS_TIMEOUT)),
                 Ok(written) => IoSlice::advance_slices(&mut pieces, written),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.last_words(error)),
+                Err(error) => return Err(self.close_reason(error)),
             }
         }
         Ok(())
@@ -162,13 +162,13 @@ impl Wire {
 
     /// Returns the reason why the engine closed the connection: its response if there is one,
     /// otherwise `error`.
-    fn last_words(&self, error: io::Error) -> Error {
-        let lost = lost(error, SENDING, PATIENCE);
+    fn close_reason(&self, error: io::Error) -> Error {
+        let lost = lost(error, SENDING, PROGRESS_TIMEOUT);
         if !matches!(lost, Error::Gone { .. }) {
             return lost;
         }
-        let timeout = self.stream.set_read_timeout(Some(LAST_WORDS));
-        let answer = timeout.map(|()| read_loaded(&self.stream, SENDING, LAST_WORDS, |_| {}));
+        let timeout = self.stream.set_read_timeout(Some(CLOSE_REASON_TIMEOUT));
+        let answer = timeout.map(|()| read_loaded(&self.stream, SENDING, CLOSE_REASON_TIMEOUT, |_| {}));
         match answer {
             Ok(Err(said @ (Error::Refused(_) | Error::Full(_)))) => said,
             _ => lost,

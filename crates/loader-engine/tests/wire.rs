@@ -115,7 +115,7 @@ fn a_load_that_is_dropped_never_ends_its_body() {
 }
 
 #[test]
-fn what_is_said_on_the_way_is_told() {
+fn progress_of_the_engine_is_reported() {
     let fake = Fake::new(docker(vec![]), |stream, kept| {
         read_to_final_chunk(stream, kept);
         let lines = concat!(
@@ -144,7 +144,7 @@ fn outcome(load: fn(&mut UnixStream, &Mutex<Vec<u8>>)) -> Error {
 }
 
 #[test]
-fn an_error_inside_an_answer_that_says_200() {
+fn an_error_in_a_response_with_status_200() {
     let error = outcome(|stream, kept| {
         read_to_final_chunk(stream, kept);
         let line = "{\"errorDetail\":{\"message\":\"invalid diffID\"},\"error\":\"invalid diffID\"}\r\n";
@@ -278,7 +278,7 @@ fn list(images: &[(char, &[&str])]) -> String {
 /// New tags and new images are removed, a tag that moved is restored, and tags that could not
 /// be restored are returned. Podman responds with an empty line.
 #[test]
-fn tags_are_put_back() {
+fn tags_are_restored() {
     let images = [image('b', &["app:1", "app:2"]), image('c', &["web:2"]), image('d', &[]), image('e', &["old:1"])];
     let before = list(&[('a', &["app:1"]), ('e', &["old:1"])]);
     let now = list(&[('b', &["app:1", "app:2"]), ('c', &["web:2"]), ('d', &[]), ('e', &["old:1"]), ('a', &[])]);
@@ -371,7 +371,7 @@ fn a_list_that_fails_is_asked_for_again() {
 /// The containerd image store reports a layer that it cannot unpack as text of a load that
 /// succeeded.
 #[test]
-fn error_unpacking_inside_an_answer_that_says_200() {
+fn an_unpacking_error_in_a_response_with_status_200() {
     fn unpacking(why: &str) -> String {
         let text = format!("Error unpacking image app:1: apply layer error for \\\"app:1\\\": {why}\\n");
         chunked(&format!("{{\"stream\":\"{text}\"}}\r\n{{\"stream\":\"Loaded image: app:1\\n\"}}\r\n"))

@@ -13,11 +13,11 @@ const SAMPLE_LEN: usize = 16 * 1024;
 const SAMPLE_DISTANCE: usize = 128 * 1024;
 
 /// Percentage that the trial must save for the selected level to be used.
-const SLOW_SAVES: usize = 10;
+const SLOW_MIN_PERCENT: usize = 10;
 
 /// Percentage that a frame must save. Otherwise the piece is stored uncompressed, which is
 /// faster to unpack.
-const FRAME_SAVES: usize = 1;
+const FRAME_MIN_PERCENT: usize = 1;
 
 /// log2 of the number of entries in the hash table of the compressor, for
 /// [`BOUNDED_LEVELS`]. Compared with the default of zstd for pieces of 4 MiB, files are
@@ -53,19 +53,19 @@ impl PieceCompressor {
         if self.level > TRIAL_LEVEL && !self.samples_shrink(piece, room) {
             let fast = run(&mut self.zstd, TRIAL_LEVEL, piece, room);
             match fast {
-                Some(len) if saves(piece.len(), len, SLOW_SAVES) => {}
-                Some(len) if saves(piece.len(), len, FRAME_SAVES) => return len,
+                Some(len) if saves(piece.len(), len, SLOW_MIN_PERCENT) => {}
+                Some(len) if saves(piece.len(), len, FRAME_MIN_PERCENT) => return len,
                 _ => return store(piece, room),
             }
         }
         match run(&mut self.zstd, self.level, piece, room) {
-            Some(len) if saves(piece.len(), len, FRAME_SAVES) => len,
+            Some(len) if saves(piece.len(), len, FRAME_MIN_PERCENT) => len,
             _ => store(piece, room),
         }
     }
 
     /// Compresses samples of `piece`, which are copied to the end of `room`. Returns true if
-    /// they become at least [`SLOW_SAVES`] percent shorter.
+    /// they become at least [`SLOW_MIN_PERCENT`] percent shorter.
     fn samples_shrink(&mut self, piece: &[u8], room: &mut [u8]) -> bool {
         let parts = piece.chunks(SAMPLE_DISTANCE).map(|part| &part[..part.len().min(SAMPLE_LEN)]);
         let total: usize = parts.clone().map(<[u8]>::len).sum();
@@ -79,7 +79,7 @@ impl PieceCompressor {
             rest = after;
         }
         let len = run(&mut self.zstd, TRIAL_LEVEL, samples, frame);
-        len.is_some_and(|len| saves(total, len, SLOW_SAVES))
+        len.is_some_and(|len| saves(total, len, SLOW_MIN_PERCENT))
     }
 }
 
@@ -92,8 +92,8 @@ fn run(zstd: &mut Compressor<'static>, level: i32, piece: &[u8], frame: &mut [u8
     set.and_then(|()| zstd.compress_to_buffer(piece, frame)).ok()
 }
 
-fn saves(len: usize, compressed: usize, parts_of_100: usize) -> bool {
-    compressed <= len - (len * parts_of_100).div_ceil(100)
+fn saves(len: usize, compressed: usize, percent: usize) -> bool {
+    compressed <= len - (len * percent).div_ceil(100)
 }
 
 /// Decompresses frames. Its memory is reused.

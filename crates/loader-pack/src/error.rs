@@ -4,8 +4,8 @@ use loader_model::{Coded, ErrorCode};
 use std::io;
 
 /// Reasons to refuse a statement that a newer version can read.
-pub(crate) const UNKNOWN_FIELD: &str = "this version does not know a field in it";
-pub(crate) const UNKNOWN_SIGNATURE: &str = "this version does not know a signature in it";
+pub(crate) const UNKNOWN_FIELD: &str = "it has a field that this version does not know";
+pub(crate) const UNKNOWN_SIGNATURE: &str = "it has a signature that this version does not know";
 
 /// Reason why content could not be packed or unpacked. Offsets are in bytes from the start
 /// of the packed content.

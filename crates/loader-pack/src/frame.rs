@@ -103,7 +103,7 @@ impl<'a, R: Read> FrameReader<'a, R> {
     pub(crate) fn read_frame(&mut self, buffer: &mut [u8], piece_max: usize) -> Result<FrameLens, FrameError> {
         buffer[..4].copy_from_slice(&FRAME_MAGIC);
         self.fill(&mut buffer[4..5])?;
-        let head = FrameHead::parse(buffer[4])?;
+        let head = FrameDescriptor::parse(buffer[4])?;
         let head_end = 5 + head.more_len();
         self.fill(&mut buffer[5..head_end])?;
         let piece = head.piece_len(&buffer[5..head_end], piece_max)?;
@@ -136,12 +136,12 @@ impl<'a, R: Read> FrameReader<'a, R> {
 const TOO_LONG: FrameError = FrameError::Invalid("it is longer than a stored piece");
 
 /// Frame header descriptor, the byte after the magic (RFC 8878, 3.1.1.1.1).
-struct FrameHead {
+struct FrameDescriptor {
     has_window: bool,
     size_len: usize,
 }
 
-impl FrameHead {
+impl FrameDescriptor {
     fn parse(descriptor: u8) -> Result<Self, FrameError> {
         let is_single_segment = descriptor & 0b10_0000 != 0;
         let size_len = match descriptor >> 6 {

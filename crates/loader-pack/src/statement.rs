@@ -15,7 +15,7 @@ const PIECE_LEN: u8 = 0x12;
 const PIECE_DIGESTS: u8 = 0x13;
 
 /// Lowest type that readers skip if they do not know it.
-const OPTIONAL: u8 = 0x80;
+const FIRST_OPTIONAL: u8 = 0x80;
 
 /// Length in bytes of the type and the length of a field.
 const FIELD_HEAD_LEN: usize = 5;
@@ -134,7 +134,7 @@ impl Statement {
             let (kind, _) = field?;
             match kind {
                 kind if kind < previous => return Err("its signatures are not in order"),
-                kind if kind < OPTIONAL => return Err(UNKNOWN_SIGNATURE),
+                kind if kind < FIRST_OPTIONAL => return Err(UNKNOWN_SIGNATURE),
                 _ => previous = kind,
             }
         }
@@ -165,7 +165,7 @@ impl Statement {
                 CONTENT_DIGEST => content_digest = Some(value.try_into().map_err(|_| WRONG_LEN)?),
                 PIECE_LEN => piece_len = Some(u32::from_be_bytes(value.try_into().map_err(|_| WRONG_LEN)?) as usize),
                 PIECE_DIGESTS => digests = Some(value),
-                kind if kind >= OPTIONAL => {}
+                kind if kind >= FIRST_OPTIONAL => {}
                 _ => return Err(UNKNOWN_FIELD),
             }
         }
@@ -330,10 +330,10 @@ mod tests {
         };
         assert!(with(&[0x80, 0, 0, 0, 1, 5]).is_ok(), "optional");
         assert_ne!(with(&[0x80, 0, 0, 0, 1, 5]).unwrap().release_id(), statement().release_id());
-        assert_eq!(with(&[0x7f, 0, 0, 0, 0]), Err("this version does not know a field in it"));
+        assert_eq!(with(&[0x7f, 0, 0, 0, 0]), Err("it has a field that this version does not know"));
         assert_eq!(with(&[0x13, 0, 0, 0, 0]), Err("its fields are not in order"));
         let signed = |field: &[u8]| Statement::from_payload(&[&payload[..], field].concat());
-        assert_eq!(signed(&[1, 0, 0, 0, 0]), Err("this version does not know a signature in it"));
+        assert_eq!(signed(&[1, 0, 0, 0, 0]), Err("it has a signature that this version does not know"));
         assert_eq!(signed(&[0x90, 0, 0, 0, 1, 1]).unwrap(), statement());
         assert_eq!(signed(&[0x90, 0, 0, 0, 2, 1]), Err("a field is longer than the statement"));
     }

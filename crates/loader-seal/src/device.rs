@@ -36,7 +36,7 @@ pub enum DeviceMismatch {
         wanted: SealedKind,
     },
     /// A device secret is required, but not given.
-    #[error("sealed with a device secret, and none is given")]
+    #[error("sealed with a device secret, which is missing")]
     MissingSecret,
     /// A device secret is given, but was not used for sealing.
     #[error("sealed without a device secret, and one is given")]
@@ -235,7 +235,7 @@ mod tests {
             [
                 "sealed to another user, password or hardware",
                 "sealed to another user, password, hardware or device secret",
-                "sealed with a device secret, and none is given",
+                "sealed with a device secret, which is missing",
                 "sealed without a device secret, and one is given",
                 "sealed as the credentials of the CDN, not as a key fragment",
             ]

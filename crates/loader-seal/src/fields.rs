@@ -15,7 +15,7 @@ const CONTENT_LEN: u8 = 0x81;
 const STREAM_LEN: u8 = 0x82;
 
 /// Lowest type that readers skip if they do not know it.
-const OPTIONAL: u8 = 0x80;
+const FIRST_OPTIONAL: u8 = 0x80;
 
 /// Number of bytes before the value of a field: type 1, length 2.
 pub(crate) const FIELD_HEAD_LEN: usize = 3;
@@ -126,7 +126,7 @@ impl Fields {
             COMMENT => metadata.comment = Some(text()?),
             CONTENT_LEN => metadata.content_len = Some(number()?),
             STREAM_LEN => metadata.stream_len = Some(number()?),
-            kind if kind >= OPTIONAL => self.unknown.push((kind, value.to_vec())),
+            kind if kind >= FIRST_OPTIONAL => self.unknown.push((kind, value.to_vec())),
             _ => return Err(unsupported("field", kind)),
         }
         Ok(())

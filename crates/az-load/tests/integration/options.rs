@@ -195,7 +195,7 @@ fn no_two_archives_have_a_name_of_a_layer_in_common() {
 
 /// Nothing of the input's own lists and names is in the archive that is sent.
 #[test]
-fn a_program_gets_what_the_model_has() {
+fn a_program_receives_the_model() {
     let (own, other) = architectures();
     let (names, manifest) = written(&buildx(Some("app:1"), "seed", &[other, own]));
     assert_eq!(names.len(), 4, "two layers, one config, manifest.json: {names:?}");

@@ -42,7 +42,7 @@ fn second_image_is_refused(engine: &Engine, second: &[&[u8]], exit: i32, first_l
     let ran = engine.load(&legacy(&[first, bad]), |command| command);
     assert_eq!(ran.exit, Some(exit), "{}", ran.stderr);
     assert_eq!(ran.stdout, "");
-    assert!(!ran.stderr.contains("could not be put back"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("could not be restored"), "{}", ran.stderr);
     assert!(!engine.has(&case.new) && !engine.has(&case.bad), "new tags are left");
     assert_eq!(engine.id(&case.moved), Some(before), "the tag that moved");
     assert!(!engine.has("az-load-kept"), "a temporary name is left");

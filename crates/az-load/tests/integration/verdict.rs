@@ -64,7 +64,7 @@ fn ended() -> u32 {
 }
 
 #[test]
-fn the_stage_before_decides() {
+fn the_upstream_stage_decides() {
     let Some(engine) = docker() else { return };
     let (case, folder) = (Case::new(), tempfile::tempdir().unwrap());
     let whole = case.legacy();
@@ -194,7 +194,7 @@ fn a_signal_before_the_commit_tags_nothing() {
     case.remove(&engine);
 }
 
-fn what_was_sealed_must_be_what_comes(engine: &Engine) {
+fn the_archive_must_match_the_sealed_list(engine: &Engine) {
     let (case, folder) = (Case::new(), tempfile::tempdir().unwrap());
     let (sealed, whole) = (folder.path().join("sealed.json"), case.legacy());
     let expect = |text: &str| {
@@ -236,7 +236,7 @@ fn what_was_sealed_must_be_what_comes(engine: &Engine) {
 #[test]
 fn docker_has_what_was_sealed_or_nothing() {
     let Some(engine) = docker() else { return };
-    what_was_sealed_must_be_what_comes(&engine);
+    the_archive_must_match_the_sealed_list(&engine);
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn podman_has_what_was_sealed_or_nothing() {
         return;
     }
     let Some(engine) = Engine::podman() else { return };
-    what_was_sealed_must_be_what_comes(&engine);
+    the_archive_must_match_the_sealed_list(&engine);
     let (case, whole) = (Case::new(), Case::new().legacy());
     let program = engine.podman_load();
     let ran = engine.load(&whole[..whole.len() - 512], |command| command.args(["--command", &program]));

@@ -62,7 +62,7 @@ pub enum FragmentError {
         first: KeyId,
     },
     /// Two fragments have the same index.
-    #[error("fragment {index} is given twice")]
+    #[error("fragment {index} occurs twice")]
     Duplicate {
         /// Index of both fragments.
         index: u8,

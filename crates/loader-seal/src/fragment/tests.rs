@@ -79,7 +79,7 @@ fn each_mismatch_has_its_own_error() {
         format!("fragment 2 is from another set: abababababababab, the first fragment is from set {}", set[0].set)
     );
     assert!(changed(|f| f.key_id = key(2).id()).contains(&key(2).id().to_string()));
-    assert_eq!(changed(|f| f.index = 1), "fragment 1 is given twice");
+    assert_eq!(changed(|f| f.index = 1), "fragment 1 occurs twice");
     assert!(changed(|f| f.share[31] ^= 1).starts_with(&format!("the result does not match key {}", key(1).id())));
     assert!(changed(|f| f.index = 4).starts_with("the result does not match key"));
     assert_eq!(join(&set[..2]).unwrap_err().to_string(), "needs 3 fragments, has 2");
