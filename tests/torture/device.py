@@ -134,9 +134,9 @@ class Server:
 
 
 class Site:
-    """A device's files in `folder`, and the server's in `folder/seed`."""
+    """A device's files in `folder`, and the server's in `folder/seed`. `seal` has options of az-encrypt."""
 
-    def __init__(self, folder=DIR / "site", users=1, model=100_000, cost=None, fragment_form="sealed", flags=()):
+    def __init__(self, folder=DIR / "site", users=1, model=100_000, cost=None, fragment_form="sealed", flags=(), seal=()):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True)
         at = self.at
@@ -151,7 +151,7 @@ class Site:
         archive = must(["demo-archive", f"{self.tags[0]}={at('plain')}", f"{self.tags[1]}={at('plain')},{at('key')}"])
         write(at("images.tar"), archive)
         for name in ("plain", "images.tar", "model"):
-            must(["az-encrypt", "--segment", "4K", "--key-file", at("key"), at(name), "-o", at(f"{name}.enc")])
+            must(["az-encrypt", *seal, "--segment", "4K", "--key-file", at("key"), at(name), "-o", at(f"{name}.enc")])
         receipt = must(["az-split", "--parts", at("yolo"), "--name", "models/yolo.onnx", at("model.enc")])
         write(at("published"), receipt + at("yolo.small").read_bytes())
         write(at("seed/resources/models/yolo.onnx"), at("published").read_bytes())
