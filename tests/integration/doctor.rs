@@ -127,8 +127,9 @@ fn the_engine_and_its_disk_space() {
     assert_eq!(healthy.finished.status, 0, "{}", healthy.report);
     assert_eq!(healthy.check("space")["detail"]["needed"], fs::metadata(site.path("images.tar")).unwrap().len());
     // Header of an archive of four tebibytes.
-    let mut huge =
-        bash("truncate -s 4T huge && az-encrypt --raw --key-file key huge 2>/dev/null | head -c 64K > huge.enc; rm huge");
+    let mut huge = bash(
+        "truncate -s 4T huge && az-encrypt --raw --key-file key huge 2>/dev/null | head -c 64K > huge.enc; rm huge",
+    );
     huge.current_dir(site.root());
     run(huge, b"");
     let full = found(&site, &["--only", "engine,space", "huge.enc"]);
