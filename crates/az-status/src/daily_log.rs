@@ -86,14 +86,8 @@ fn open_day(dir: &Path, day: &str) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loader_testkit::file_names;
     use std::time::{Duration, UNIX_EPOCH};
-
-    fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
 
     #[test]
     fn midnight_opens_a_new_file_and_removes_the_oldest() {
@@ -106,13 +100,13 @@ mod tests {
         let mut log = DailyLog::open(dir.path(), 2, evening).unwrap();
         assert_eq!(log.append(b"before", evening), None);
         assert_eq!(
-            names(dir.path()),
+            file_names(dir.path()),
             ["log_loader_20261120.txt.gz", "log_loader_20261122.txt", "log_loader_20261123.txt", "other.txt"]
         );
         let morning = evening + Duration::from_secs(4);
         assert_eq!(log.append(b"after\xff", morning), None);
         assert_eq!(
-            names(dir.path()),
+            file_names(dir.path()),
             ["log_loader_20261120.txt.gz", "log_loader_20261123.txt", "log_loader_20261124.txt", "other.txt"]
         );
         assert_eq!(fs::read(dir.path().join("log_loader_20261123.txt")).unwrap(), b"before\n");
@@ -128,14 +122,14 @@ mod tests {
         let far = UNIX_EPOCH + Duration::from_secs(4_070_908_800);
         drop(DailyLog::open(dir.path(), 3, far).unwrap());
         assert_eq!(
-            names(dir.path()),
+            file_names(dir.path()),
             ["log_loader_20261103.txt", "log_loader_20261104.txt", "log_loader_20990101.txt"]
         );
         let booted = tempfile::tempdir().unwrap();
         let mut log = DailyLog::open(booted.path(), 3, UNIX_EPOCH).unwrap();
         assert_eq!(log.append(b"before the clock was set", UNIX_EPOCH), None);
         assert_eq!(log.append(b"after", UNIX_EPOCH + Duration::from_secs(1_795_478_398)), None);
-        assert_eq!(names(booted.path()), ["log_loader_19700101.txt", "log_loader_20261123.txt"]);
+        assert_eq!(file_names(booted.path()), ["log_loader_19700101.txt", "log_loader_20261123.txt"]);
     }
 
     #[test]

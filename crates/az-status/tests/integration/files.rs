@@ -1,20 +1,12 @@
 //! The status file, the logs and the metrics.
 
 use crate::events::{az_status, error, line, recorded, run};
-use loader_testkit::wait_until;
+use loader_testkit::{file_names, wait_until};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 /// 2026-11-23T08:23:00Z.
 const EPOCH: &str = "1795422180";
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
 
 #[test]
 fn the_status_file_contains_the_verdict() {
@@ -30,7 +22,7 @@ fn the_status_file_contains_the_verdict() {
     assert_eq!(status["exit"], 77);
     assert_eq!(status["stages"]["az-load"]["code"], "no_input");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-    assert_eq!(names(dir.path()), ["status.json"], "no temporary file is left");
+    assert_eq!(file_names(dir.path()), ["status.json"], "no temporary file is left");
 }
 
 #[test]
@@ -115,7 +107,7 @@ fn logs_are_daily_and_old_ones_are_removed_by_name() {
     let events = line(0, "az-load", 1, "idle", "") + &line(1, "az-load", 1, "ready", "");
     assert_eq!(run(&mut command, &[input.clone(), events.clone().into_bytes()].concat()).status, Some(0));
     assert_eq!(
-        names(dir.path()),
+        file_names(dir.path()),
         [
             "log_loader_1.txt",
             "log_loader_20261122.txt",
@@ -210,11 +202,11 @@ fn metrics_are_valid_and_keep_the_last_success() {
     let twice = watch("one_stage_twice", EPOCH);
     assert_eq!(value(&twice, "az_stage_exit_code{stage=\"az-fetch\"}"), Some(66.0));
     assert_eq!(value(&twice, "az_stage_exit_code{stage=\"az-fetch#2\"}"), Some(0.0));
-    assert_eq!(names(dir.path()), ["az.prom"]);
+    assert_eq!(file_names(dir.path()), ["az.prom"]);
 }
 
 #[test]
-fn a_recorded_run_does_not_write_files_that_only_a_setting_names() {
+fn a_recorded_run_does_not_write_files_that_only_a_setting_file_names() {
     let dir = tempfile::tempdir().unwrap();
     let set = || {
         let mut command = az_status();
@@ -224,10 +216,10 @@ fn a_recorded_run_does_not_write_files_that_only_a_setting_names() {
         command
     };
     let ended = run(set().arg(recorded("all_ready")), b"");
-    assert_eq!((ended.status, names(dir.path())), (Some(0), Vec::new()), "{}", ended.err);
+    assert_eq!((ended.status, file_names(dir.path())), (Some(0), Vec::new()), "{}", ended.err);
     let live = run(&mut set(), &fs::read(recorded("all_ready")).unwrap());
     assert_eq!(live.status, Some(0), "{}", live.err);
-    assert_eq!(names(dir.path()), ["az.prom", "logs", "status"]);
+    assert_eq!(file_names(dir.path()), ["az.prom", "logs", "status"]);
 }
 
 #[test]
