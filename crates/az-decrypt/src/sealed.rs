@@ -1,7 +1,7 @@
 //! Opening a sealed file: its plaintext is the content, or packed content.
 
 use crate::cli::{ByteRange, Cli};
-use loader_pack::{Description, PackedFile, Statement, Verify, unpack};
+use loader_pack::{PackedFile, Statement, Verify, unpack};
 use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Error, Header, Key, Metadata, Sink, Unlocked};
 use loader_stage::{Coded, ErrorCode, Failure, Input, OrFail, Output, Stage};
@@ -141,9 +141,7 @@ impl<'a> SealedFile<'a> {
 
 /// Checks that the header describes the content as the statement does.
 fn check_description(statement: &Statement, header: &Metadata) -> Result<(), OpenError> {
-    let Metadata { content_type, name, release, images, content_len, .. } = header.clone();
-    let description = Description { content_type, name, release, images };
-    match statement.difference(&description, content_len) {
+    match statement.difference(&header.description, header.content_len) {
         Some(what) => Err(OpenError::Description(what)),
         None => Ok(()),
     }

@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use crate::images::ChangeDetectingReader;
 use loader_archive::Compression;
-use loader_pack::{Description, PackOptions, pack};
+use loader_pack::{PackOptions, pack};
 use loader_pipe::read_full;
 use loader_seal::{Error, Key, Metadata, SealOptions, SealedWriter, seal};
 use loader_stage::{Output, Stage, Step};
@@ -48,65 +48,70 @@ impl Content<'_> {
         input: &mut (impl Read + Send),
         output: &mut Output,
     ) -> Result<(), SealError> {
-        let options = SealOptions {
+        if cli.raw { self.seal_raw(cli, input, output) } else { self.seal_packed(cli, stage, input, output) }
+    }
+
+    fn options(&self, cli: &Cli, metadata: Metadata) -> SealOptions {
+        SealOptions {
             suite: cli.suite,
             segment_log2: cli.segment,
             plaintext_len: self.len,
-            metadata: self.metadata,
+            metadata,
             threads: loader_stage::thread_count(cli.threads),
             ..SealOptions::default()
-        };
-        match (cli.raw, self.digest) {
-            (false, digest) => seal_packed(cli, stage, self.keys, options, digest, input, output),
-            (true, None) => Ok(seal(input, output, self.keys, &options).map(drop)?),
-            (true, Some(digest)) => {
-                let mut input = ChangeDetectingReader::new(input, digest);
-                let sealed = seal(&mut input, output, self.keys, &options);
-                if input.is_changed() { Err(SealError::Changed) } else { Ok(sealed.map(drop)?) }
-            }
         }
     }
-}
 
-fn seal_packed(
-    cli: &Cli,
-    stage: &Stage,
-    keys: &[Key],
-    options: SealOptions,
-    digest: Option<[u8; 32]>,
-    input: &mut (impl Read + Send),
-    output: &mut Output,
-) -> Result<(), SealError> {
-    if options.plaintext_len.is_some_and(|len| len > CONTENT_MAX) {
-        return Err(too_long().into());
+    fn seal_raw(self, cli: &Cli, input: &mut (impl Read + Send), output: &mut Output) -> Result<(), SealError> {
+        let options = self.options(cli, self.metadata.clone());
+        let Some(digest) = self.digest else { return Ok(seal(input, output, self.keys, &options).map(drop)?) };
+        let mut input = ChangeDetectingReader::new(input, digest);
+        let sealed = seal(&mut input, output, self.keys, &options);
+        if input.is_changed() { Err(SealError::Changed) } else { Ok(sealed.map(drop)?) }
     }
-    let start = read_start(input)?;
-    if let Some(compression) = Compression::detect(&start) {
-        stage.step(Step::AlreadyCompressed, &[("format", compression.as_str().into())]);
+
+    fn seal_packed(
+        self,
+        cli: &Cli,
+        stage: &Stage,
+        input: &mut (impl Read + Send),
+        output: &mut Output,
+    ) -> Result<(), SealError> {
+        if self.len.is_some_and(|len| len > CONTENT_MAX) {
+            return Err(too_long().into());
+        }
+        let start = read_start(input)?;
+        if let Some(compression) = Compression::detect(&start) {
+            stage.step(Step::AlreadyCompressed, &[("format", compression.as_str().into())]);
+        }
+        let options = self.options(
+            cli,
+            Metadata {
+                encoding: Some(loader_pack::ENCODING.to_owned()),
+                content_len: self.len,
+                // Known only at the end, and then written over this one in a file.
+                stream_len: output.is_file().then_some(0),
+                ..self.metadata.clone()
+            },
+        );
+        let pack_options =
+            PackOptions { level: cli.level, description: self.metadata.description, threads: options.threads };
+        let mut writer = SealedWriter::new(&mut *output, self.keys, &options)?;
+        let packed = pack(&mut Cursor::new(start).chain(input), &mut writer, &pack_options).map_err(seal_error)?;
+        let statement = packed.statement;
+        if self.digest.is_some_and(|digest| digest != *statement.content_digest()) {
+            return Err(SealError::Changed);
+        }
+        let actual = statement.content_len();
+        if let Some(declared) = self.len.filter(|declared| *declared != actual) {
+            return Err(Error::LengthMismatch { declared, actual }.into());
+        }
+        let header = writer.finish()?;
+        if output.is_file() {
+            output.overwrite_start(header.as_bytes()).map_err(Error::Write)?;
+        }
+        Ok(())
     }
-    let Metadata { content_type, name, release, images, .. } = options.metadata.clone();
-    let description = Description { content_type, name, release, images };
-    // Known only at the end, and then written over this one in a file.
-    let stream_len = output.is_file().then_some(0);
-    let encoding = Some(loader_pack::ENCODING.to_owned());
-    let metadata = Metadata { encoding, content_len: options.plaintext_len, stream_len, ..options.metadata };
-    let pack_options = PackOptions { level: cli.level, description, threads: options.threads };
-    let declared = options.plaintext_len;
-    let mut writer = SealedWriter::new(&mut *output, keys, &SealOptions { metadata, ..options })?;
-    let packed = pack(&mut Cursor::new(start).chain(input), &mut writer, &pack_options).map_err(seal_error)?;
-    let statement = packed.statement;
-    if digest.is_some_and(|digest| digest != *statement.content_digest()) {
-        return Err(SealError::Changed);
-    }
-    let actual = statement.content_len();
-    if let Some(declared) = declared.filter(|declared| *declared != actual) {
-        return Err(Error::LengthMismatch { declared, actual }.into());
-    }
-    let header = writer.finish()?;
-    if stream_len.is_some() {
-        output.overwrite_start(header.as_bytes()).map_err(Error::Write)?;
-    }
-    Ok(())
 }
 
 /// Maximum length of packed content in bytes.

@@ -3,6 +3,7 @@
 use crate::cli::Cli;
 use crate::content::{Content, SealError};
 use crate::images::{self, ImageList};
+use loader_model::Description;
 use loader_seal::{Error, Key, Metadata, SealOptions, seal};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
 use std::io;
@@ -15,7 +16,9 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = stage.output(&cli.output, loader_stage::Content::Binary)?;
     let ImageList { json: images, input_digest } = images::list_images(cli, stage, &input)?;
     let archive = images.as_ref().map(|_| images::DOCKER_ARCHIVE.to_owned());
-    let metadata = Metadata { content_type: cli.content_type.clone().or(archive), images, ..metadata(cli) };
+    let mut metadata = metadata(cli);
+    metadata.description.images = images;
+    metadata.description.content_type = metadata.description.content_type.or(archive);
     let content = Content { keys: &keys, metadata, len: input.known_len(), digest: input_digest };
     stage.begin();
     if let Some(len) = content.len {
@@ -36,13 +39,13 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
 
 /// Returns the metadata that is given on the command line.
 fn metadata(cli: &Cli) -> Metadata {
-    Metadata {
+    let description = Description {
         content_type: cli.content_type.clone(),
         name: cli.name.as_ref().map(ToString::to_string),
         release: cli.release,
-        comment: cli.comment.clone(),
-        ..Metadata::default()
-    }
+        images: None,
+    };
+    Metadata { description, comment: cli.comment.clone(), ..Metadata::default() }
 }
 
 /// Checks that the header is not too long, before keys and input are read, by sealing an

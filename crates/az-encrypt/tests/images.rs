@@ -62,7 +62,7 @@ impl Case {
     /// Returns the list of images in the header of `sealed`.
     fn list(&self, sealed: &[u8]) -> Option<String> {
         let header = Header::read(&mut &sealed[..]).unwrap();
-        header.unlock(std::slice::from_ref(&self.key)).unwrap().metadata().images.clone()
+        header.unlock(std::slice::from_ref(&self.key)).unwrap().metadata().description.images.clone()
     }
 }
 

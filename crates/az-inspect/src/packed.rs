@@ -1,8 +1,8 @@
 //! Report on packed content, which needs the key and the complete file.
 
 use loader_model::Coded;
-use loader_pack::{Description, PackedFile, Statement};
-use loader_seal::{Error, Metadata, Unlocked};
+use loader_pack::{PackedFile, Statement};
+use loader_seal::{Error, Unlocked};
 use loader_stage::ErrorCode;
 use serde::Serialize;
 use std::io::{Read, Seek};
@@ -50,11 +50,10 @@ impl PackedReport {
         };
         let Some(packed) = packed else { return Ok(Self { is_complete: Some(false), ..Self::default() }) };
         let statement = packed.statement();
-        let Metadata { content_type, name, release, images, content_len, .. } = unlocked.metadata().clone();
-        let header = Description { content_type, name, release, images };
+        let header = unlocked.metadata();
         Ok(Self {
             is_complete: Some(true),
-            difference: statement.difference(&header, content_len),
+            difference: statement.difference(&header.description, header.content_len),
             statement: Some(StatementReport::new(statement, packed.packed_len())),
         })
     }

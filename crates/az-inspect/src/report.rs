@@ -2,6 +2,7 @@
 
 use crate::packed::{PackedReport, StatementReport};
 use crate::parts::PartsReport;
+use loader_model::Description;
 use loader_seal::device::SealedKind;
 use loader_seal::{DeviceSlot, Header, Metadata, STREAM_HEADER_LEN};
 use serde::Serialize;
@@ -68,7 +69,8 @@ impl HeaderReport {
         file_len: Option<u64>,
         packed: Option<PackedReport>,
     ) -> Self {
-        let Metadata { content_type, name, release, images, encoding, comment, content_len, .. } = metadata.clone();
+        let Metadata { description, encoding, comment, content_len, .. } = metadata.clone();
+        let Description { content_type, name, release, images } = description;
         let sealed_size = header.sealed_len();
         // If the input ends after the headers, it is not the complete file.
         let file_size = file_len.filter(|len| *len > (header.as_bytes().len() + STREAM_HEADER_LEN) as u64);

@@ -99,7 +99,7 @@ fn check_role(role: &Role) -> Result<(), Failure> {
 fn check_release(cli: &Cli, split: &SplitStream, name: &str) -> Result<(), Failure> {
     let Some(wanted) = cli.release else { return Ok(()) };
     let metadata = split.header.unverified_metadata().or_fail_at(name)?;
-    match metadata.release {
+    match metadata.description.release {
         Some(release) if release == wanted => Ok(()),
         Some(release) => Err(Failure::new(
             ErrorCode::Malformed,
@@ -244,7 +244,7 @@ impl ReleasePush<'_> {
 
     /// Returns the release number in the header.
     fn release(&self) -> Option<u64> {
-        self.split.header.unverified_metadata().ok().and_then(|metadata| metadata.release)
+        self.split.header.unverified_metadata().ok().and_then(|metadata| metadata.description.release)
     }
 
     /// Fails if the upstream stage failed, because the stream may be incomplete. Reports in an

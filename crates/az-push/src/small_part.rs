@@ -45,7 +45,7 @@ impl SmallPart {
             return Err(Failure::new(ErrorCode::DigestMismatch, why));
         }
         let header = Header::read(&mut &small[..]).or_fail_at(&label)?;
-        let release = header.unverified_metadata().or_fail_at(&label)?.release;
+        let release = header.unverified_metadata().or_fail_at(&label)?.description.release;
         let split_id = split_id(&header, small.len() as u64);
         Ok(Self { content, receipt: taken, release, split_id })
     }

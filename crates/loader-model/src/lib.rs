@@ -1,10 +1,11 @@
 //! Data types that all stages share: credentials, users and roles, resource names, the
-//! states of an unlock, the event line, and the error codes with their exit statuses.
+//! description of content, the states of an unlock, the event line, and the error codes with their exit statuses.
 //! This crate does no I/O.
 
 mod cdn;
 mod clock;
 mod credentials;
+mod description;
 mod error_code;
 mod event;
 mod name;
@@ -21,6 +22,7 @@ pub mod yaml;
 pub use cdn::CdnCredentials;
 pub use clock::is_clock_unset;
 pub use credentials::{Credentials, deserialize_zeroizing};
+pub use description::Description;
 pub use error_code::{Coded, ErrorCode};
 pub use event::{EVENT_LINE_MAX, EVENT_SCHEMA, Event, EventError, Unit};
 pub use name::{ResourceName, ResourceNameError};

@@ -19,7 +19,7 @@ mod unpacker;
 pub use error::{Error, Mismatch};
 pub use packed_file::PackedFile;
 pub use packer::{PackOptions, Packed, pack};
-pub use statement::{Description, ReleaseId, Statement};
+pub use statement::{ReleaseId, Statement};
 pub use unpacker::unpack;
 
 /// Name of the encoding in the header of a sealed file.

@@ -3,7 +3,8 @@
 use crate::codec::PieceCompressor;
 use crate::frame::{SKIPPABLE_HEAD_LEN, STATEMENT_MAGIC, frame_len_max};
 use crate::seek_table::{self, Entry};
-use crate::{DEFAULT_LEVEL, Description, Error, PIECE_LEN, PIECES_MAX, Statement};
+use crate::{DEFAULT_LEVEL, Error, PIECE_LEN, PIECES_MAX, Statement};
+use loader_model::Description;
 use loader_pipe::{Memory, process_in_order, read_full_unless_stopped};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};

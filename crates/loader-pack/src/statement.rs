@@ -2,6 +2,7 @@
 
 use crate::error::{UNKNOWN_FIELD, UNKNOWN_SIGNATURE};
 use crate::{Error, Mismatch, PIECE_LENS, PIECES_MAX};
+use loader_model::Description;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -28,19 +29,6 @@ const DESCRIPTION_MAX: usize = 128 * 1024;
 
 /// Maximum length in bytes of all signatures together.
 const SIGNATURES_MAX: usize = 64 * 1024;
-
-/// Description of the content by its publisher, as in the header of the sealed file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Description {
-    /// Media type of the content.
-    pub content_type: Option<String>,
-    /// Name of the resource, `directory/name`.
-    pub name: Option<String>,
-    /// Number of the release.
-    pub release: Option<u64>,
-    /// Images with their platform, as a JSON list.
-    pub images: Option<String>,
-}
 
 /// Identifier of a release: SHA-256 of the statement without its signatures. It does not
 /// depend on how the content is compressed or sealed.

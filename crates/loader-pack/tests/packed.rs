@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its case may panic")]
 
-use loader_pack::{Description, Error, Mismatch, PIECE_LEN, PackOptions, PackedFile, Statement, Verify, pack, unpack};
+use loader_model::Description;
+use loader_pack::{Error, Mismatch, PIECE_LEN, PackOptions, PackedFile, Statement, Verify, pack, unpack};
 use proptest::prelude::*;
 use std::io::{self, Cursor, Read};
 

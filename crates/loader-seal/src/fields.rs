@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::slot::{DeviceSlot, KeySlot};
+use loader_model::Description;
 
 const KEY_SLOT: u8 = 0x01;
 const DEVICE_SLOT: u8 = 0x02;
@@ -20,17 +21,11 @@ const FIRST_OPTIONAL: u8 = 0x80;
 /// Number of bytes before the value of a field: type 1, length 2.
 pub(crate) const FIELD_HEAD_LEN: usize = 3;
 
-/// Description of the content by its publisher. All fields are optional.
+/// Description of the content, and how the stream contains it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// Media type of the plaintext, such as `application/x-docker-archive`.
-    pub content_type: Option<String>,
-    /// `folder/name` of the resource.
-    pub name: Option<String>,
-    /// Number of the release, which increases for each release of a name.
-    pub release: Option<u64>,
-    /// Images in the archive, as a JSON list.
-    pub images: Option<String>,
+    /// Description by the publisher.
+    pub description: Description,
     /// Encoding of the content in the stream, such as `zstd`; none if the plaintext of the
     /// stream is the content.
     pub encoding: Option<String>,
@@ -60,8 +55,8 @@ impl Fields {
     /// # Errors
     /// [`Error::Malformed`] if a value is longer than 65535 bytes.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let Metadata { content_type, name, release, images, encoding, comment, content_len, stream_len } =
-            &self.metadata;
+        let Metadata { description, encoding, comment, content_len, stream_len } = &self.metadata;
+        let Description { content_type, name, release, images } = description;
         let text = |text: &Option<String>| text.as_ref().map(|text| text.clone().into_bytes());
         let number = |number: &Option<u64>| number.map(|number| number.to_be_bytes().to_vec());
         let mut all: Vec<(u8, Vec<u8>)> = Vec::new();
@@ -115,13 +110,14 @@ impl Fields {
         let text = || String::from_utf8(value.to_vec()).map_err(|_| bad());
         let number = || value.try_into().map(u64::from_be_bytes).map_err(|_| bad());
         let metadata = &mut self.metadata;
+        let description = &mut metadata.description;
         match kind {
             KEY_SLOT => self.key_slots.push(KeySlot::from_value(value).ok_or_else(bad)?),
             DEVICE_SLOT => self.device_slots.push(DeviceSlot::from_value(value).ok_or_else(bad)?),
-            CONTENT_TYPE => metadata.content_type = Some(text()?),
-            NAME => metadata.name = Some(text()?),
-            RELEASE => metadata.release = Some(number()?),
-            IMAGES => metadata.images = Some(text()?),
+            CONTENT_TYPE => description.content_type = Some(text()?),
+            NAME => description.name = Some(text()?),
+            RELEASE => description.release = Some(number()?),
+            IMAGES => description.images = Some(text()?),
             ENCODING => metadata.encoding = Some(text()?),
             COMMENT => metadata.comment = Some(text()?),
             CONTENT_LEN => metadata.content_len = Some(number()?),

@@ -2,7 +2,8 @@
 
 use super::readers::documents::{JWT_SECRET, SECRET, TOKEN};
 use crate::sample::{SMALL, Tar, gzip};
-use loader_pack::{Description, PackOptions, pack};
+use loader_model::Description;
+use loader_pack::{PackOptions, pack};
 use loader_seal::fragment::{Scheme, SetCard, split};
 use loader_seal::{FIXED_LEN, Header, Key};
 use tests::{Random, vectors};

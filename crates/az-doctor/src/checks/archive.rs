@@ -34,7 +34,7 @@ pub(crate) fn archive(context: &Context<'_>) -> Result<Finding, Failure> {
         );
     }
     for (detail, value) in
-        [("plaintext_size", header.plaintext_len().or(metadata.content_len)), ("release", metadata.release)]
+        [("plaintext_size", header.plaintext_len().or(metadata.content_len)), ("release", metadata.description.release)]
     {
         finding = value.into_iter().fold(finding, |finding, value| finding.with(detail, value));
     }

@@ -1,5 +1,6 @@
 //! Test fixture: a site, sealed streams and the az-push binary.
 
+use loader_model::Description;
 use loader_seal::{Key, Metadata, SealOptions, seal};
 use loader_testkit::{Faults, Finished, Random, Site, SiteConfig, run};
 use std::ops::Deref;
@@ -68,7 +69,7 @@ impl PushFixture {
 pub(crate) fn sealed(len: usize, declared: bool, release: Option<u64>) -> Vec<u8> {
     let options = SealOptions {
         plaintext_len: declared.then_some(len as u64),
-        metadata: Metadata { release, ..Metadata::default() },
+        metadata: Metadata { description: Description { release, ..Description::default() }, ..Metadata::default() },
         ..SealOptions::default()
     };
     let mut out = Vec::new();

@@ -1,6 +1,7 @@
 //! Temporary directory with keys and sealed files, in which az-rekey is run.
 
 use loader_model::Coded;
+use loader_model::Description;
 use loader_seal::{Header, Key, Metadata, SealOptions, Suite, seal};
 use loader_testkit::Finished;
 use loader_testkit::test_dir::TestDir;
@@ -48,7 +49,11 @@ impl WorkDir {
             suite: Suite::AesGcm,
             segment_log2: 12,
             plaintext_len: Some(plain.len() as u64),
-            metadata: Metadata { name: Some("models/a".to_owned()), comment, ..Metadata::default() },
+            metadata: Metadata {
+                description: Description { name: Some("models/a".to_owned()), ..Description::default() },
+                comment,
+                ..Metadata::default()
+            },
             spare_slots: 0,
             threads: 1,
         };

@@ -1,6 +1,7 @@
 use super::*;
 use crate::slot::{Cost, SealedKind};
 use crate::{DeviceSlot, Metadata, SealOptions, Suite, seal};
+use loader_model::Description;
 
 const PLAINTEXT: &[u8] = b"what is sealed stays sealed";
 
@@ -10,10 +11,12 @@ fn key() -> Key {
 
 fn sealed_for(keys: &[Key], suite: Suite) -> Vec<u8> {
     let metadata = Metadata {
-        content_type: Some("text/plain".to_owned()),
-        name: Some("models/a".to_owned()),
-        release: Some(7),
-        images: Some("[]".to_owned()),
+        description: Description {
+            content_type: Some("text/plain".to_owned()),
+            name: Some("models/a".to_owned()),
+            release: Some(7),
+            images: Some("[]".to_owned()),
+        },
         encoding: Some("zstd".to_owned()),
         comment: Some("remark".to_owned()),
         content_len: Some(9),

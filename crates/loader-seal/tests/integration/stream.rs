@@ -1,6 +1,7 @@
 //! Sealing and opening: round trips at segment boundaries, ranges, and damage.
 
 use loader_model::Coded;
+use loader_model::Description;
 use loader_seal::{Error, Header, Key, Metadata, SealOptions, Suite, seal};
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
@@ -186,7 +187,8 @@ fn declared_length_distinguishes_truncation_from_damage() {
 fn any_of_several_keys_opens_and_other_keys_do_not() {
     let keys = [Key::generate().unwrap(), Key::generate().unwrap()];
     let mut file = Vec::new();
-    let metadata = Metadata { name: Some("models/a".into()), release: Some(7), ..Metadata::default() };
+    let description = Description { name: Some("models/a".into()), release: Some(7), ..Description::default() };
+    let metadata = Metadata { description, ..Metadata::default() };
     let options = SealOptions { metadata: metadata.clone(), ..SealOptions::default() };
     seal(&mut &b"hello"[..], &mut file, &keys, &options).unwrap();
     for key in &keys {
