@@ -1,6 +1,6 @@
 //! Data types that all stages share: credentials, users and roles, resource names, the
-//! description of content, the states of an unlock, the event line, and the error codes with their exit statuses.
-//! This crate does no I/O.
+//! description of content, the states of an unlock, the event line, and the error codes with
+//! their exit statuses. This crate does no I/O.
 
 mod cdn;
 mod clock;

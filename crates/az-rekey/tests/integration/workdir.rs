@@ -1,7 +1,6 @@
 //! Temporary directory with keys and sealed files, in which az-rekey is run.
 
-use loader_model::Coded;
-use loader_model::Description;
+use loader_model::{Coded, Description};
 use loader_seal::{Header, Key, Metadata, SealOptions, Suite, seal};
 use loader_testkit::Finished;
 use loader_testkit::test_dir::TestDir;

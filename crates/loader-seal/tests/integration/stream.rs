@@ -1,7 +1,6 @@
 //! Sealing and opening: round trips at segment boundaries, ranges, and damage.
 
-use loader_model::Coded;
-use loader_model::Description;
+use loader_model::{Coded, Description};
 use loader_seal::{Error, Header, Key, Metadata, SealOptions, Suite, seal};
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
