@@ -3,7 +3,7 @@
 use crate::config::MAX_IDLE_PERIODS;
 use crate::resolve::TimedResolver;
 use crate::retry::parse_retry_after;
-use crate::{Attempts, Error, HttpConfig, Notify, Origin, ResponseBody, Retry, proxy, tls, ureq_error};
+use crate::{Attempts, Error, HttpConfig, Notify, Origin, ResponseBody, Retry, proxy, tls, transport, ureq_error};
 use loader_model::printable;
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use ureq::http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use ureq::http::{HeaderMap, Method, Request, Uri, Version};
-use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
@@ -122,7 +121,7 @@ impl Http {
                     .timeout_recv_response(Some(config.idle_timeout * MAX_IDLE_PERIODS))
                     .timeout_per_write(Some(config.idle_timeout))
                     .build(),
-                DefaultConnector::default(),
+                transport::connector(),
                 TimedResolver,
             )
         };

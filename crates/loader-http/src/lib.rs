@@ -12,6 +12,7 @@ mod proxy;
 mod resolve;
 mod retry;
 mod tls;
+mod transport;
 mod ureq_error;
 mod url;
 

@@ -202,6 +202,27 @@ fn plain_http_is_allowed_only_for_loopback() {
 }
 
 #[test]
+fn a_response_is_read_even_if_the_server_closes_before_it_has_read_the_request() {
+    let (url, server) = serve(vec![raw("HTTP/1.1 413 Content Too Large\nContent-Length: 0\nConnection: close\n\n")]);
+    // More than the socket buffers hold: a write fails after the server has closed.
+    let body = vec![0; 64 << 20];
+    let request = HttpRequest::new(Method::PUT, url).body(&body);
+    let response = Http::new(quick()).unwrap().open(&request).unwrap();
+    assert_eq!(response.status, 413);
+    server.join().unwrap();
+}
+
+#[test]
+fn a_connection_that_closes_without_a_response_is_broken() {
+    let (url, server) = serve(vec![raw("")]);
+    let body = vec![0; 64 << 20];
+    let request = HttpRequest::new(Method::PUT, url).body(&body);
+    let error = Http::new(quick()).unwrap().open(&request).unwrap_err();
+    assert!(matches!(error, Error::Broken { .. }), "{error}");
+    server.join().unwrap();
+}
+
+#[test]
 fn a_redirect_is_returned_not_followed() {
     let (url, server) = serve(vec![raw("HTTP/1.1 302 Found\nLocation: http://127.0.0.1:1/\nContent-Length: 0\n\n")]);
     assert_eq!(Http::new(quick()).unwrap().exchange(&get(&url), 100, &|_| {}).unwrap().status, 302);
