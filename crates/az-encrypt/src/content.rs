@@ -1,7 +1,7 @@
 //! Sealing the plaintext: packed, or as it is.
 
+use crate::changes::{ChangeDetectingReader, Checksum};
 use crate::cli::Cli;
-use crate::images::ChangeDetectingReader;
 use loader_archive::Compression;
 use loader_pack::{PackOptions, pack};
 use loader_pipe::read_full;
@@ -18,8 +18,8 @@ pub(crate) struct Content<'a> {
     pub(crate) metadata: Metadata,
     /// Length of the plaintext in bytes, if it is known.
     pub(crate) len: Option<u64>,
-    /// SHA-256 of the plaintext, if it was read before.
-    pub(crate) digest: Option<[u8; 32]>,
+    /// Checksum of the plaintext, if it was read before.
+    pub(crate) checksum: Option<Checksum>,
 }
 
 /// Reason why the content cannot be sealed.
@@ -48,7 +48,13 @@ impl Content<'_> {
         input: &mut (impl Read + Send),
         output: &mut Output,
     ) -> Result<(), SealError> {
-        if cli.raw { self.seal_raw(cli, input, output) } else { self.seal_packed(cli, stage, input, output) }
+        let mut input = ChangeDetectingReader::new(input, self.checksum);
+        let sealed = if cli.raw {
+            seal(&mut input, output, self.keys, &self.options(cli, self.metadata.clone())).map(drop)
+        } else {
+            self.seal_packed(cli, stage, &mut input, output)
+        };
+        if input.is_changed() { Err(SealError::Changed) } else { Ok(sealed?) }
     }
 
     fn options(&self, cli: &Cli, metadata: Metadata) -> SealOptions {
@@ -62,23 +68,15 @@ impl Content<'_> {
         }
     }
 
-    fn seal_raw(self, cli: &Cli, input: &mut (impl Read + Send), output: &mut Output) -> Result<(), SealError> {
-        let options = self.options(cli, self.metadata.clone());
-        let Some(digest) = self.digest else { return Ok(seal(input, output, self.keys, &options).map(drop)?) };
-        let mut input = ChangeDetectingReader::new(input, digest);
-        let sealed = seal(&mut input, output, self.keys, &options);
-        if input.is_changed() { Err(SealError::Changed) } else { Ok(sealed.map(drop)?) }
-    }
-
     fn seal_packed(
-        self,
+        &self,
         cli: &Cli,
         stage: &Stage,
         input: &mut (impl Read + Send),
         output: &mut Output,
-    ) -> Result<(), SealError> {
+    ) -> Result<(), Error> {
         if self.len.is_some_and(|len| len > CONTENT_MAX) {
-            return Err(too_long().into());
+            return Err(too_long());
         }
         let start = read_start(input)?;
         if let Some(compression) = Compression::detect(&start) {
@@ -95,16 +93,12 @@ impl Content<'_> {
             },
         );
         let pack_options =
-            PackOptions { level: cli.level, description: self.metadata.description, threads: options.threads };
+            PackOptions { level: cli.level, description: self.metadata.description.clone(), threads: options.threads };
         let mut writer = SealedWriter::new(&mut *output, self.keys, &options)?;
         let packed = pack(&mut Cursor::new(start).chain(input), &mut writer, &pack_options).map_err(seal_error)?;
-        let statement = packed.statement;
-        if self.digest.is_some_and(|digest| digest != *statement.content_digest()) {
-            return Err(SealError::Changed);
-        }
-        let actual = statement.content_len();
+        let actual = packed.statement.content_len();
         if let Some(declared) = self.len.filter(|declared| *declared != actual) {
-            return Err(Error::LengthMismatch { declared, actual }.into());
+            return Err(Error::LengthMismatch { declared, actual });
         }
         let header = writer.finish()?;
         if output.is_file() {

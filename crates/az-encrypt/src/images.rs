@@ -1,12 +1,12 @@
 //! List of the images in the plaintext. It is in the header, so it is created before the
 //! first byte is sealed.
 
+use crate::changes::{Checksum, ChecksumReader};
 use crate::cli::Cli;
 use loader_archive::{
     Archive, ArchiveReader, Compression, DecompressingReader, Error, Event, Expected, Image, may_contain_images,
 };
 use loader_stage::{Coded, ErrorCode, Failure, Input, OrFail, Stage, Step};
-use sha2::{Digest, Sha256};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -24,8 +24,8 @@ const BUFFER_LEN: usize = 256 * 1024;
 pub(crate) struct ImageList {
     /// The list for the header, as JSON.
     pub(crate) json: Option<String>,
-    /// SHA-256 of the input, if it was read for the list.
-    pub(crate) input_digest: Option<[u8; 32]>,
+    /// Checksum of the input, if it was read for the list.
+    pub(crate) checksum: Option<Checksum>,
 }
 
 /// Returns the list of images for the header: from `--images-file`, or from the input if it
@@ -38,7 +38,7 @@ pub(crate) fn list_images(cli: &Cli, stage: &Stage, input: &Input) -> Result<Ima
     let list = match &cli.images_file {
         Some(path) => {
             let too_long = || Failure::new(ErrorCode::Malformed, format_args!("{}: too many images", path.display()));
-            ImageList { json: Some(to_json(from_file(stage, path)?).ok_or_else(too_long)?), input_digest: None }
+            ImageList { json: Some(to_json(from_file(stage, path)?).ok_or_else(too_long)?), checksum: None }
         }
         None => from_input(cli, stage, input)?,
     };
@@ -58,8 +58,8 @@ fn from_input(cli: &Cli, stage: &Stage, input: &Input) -> Result<ImageList, Fail
         return Ok(ImageList::default());
     }
     let io = |error: io::Error| Failure::io(input.name(), &error);
-    let mut digest = HashingReader { inner: input.file(), hash: Sha256::new() };
-    let outcome = read(&mut digest, is_declared);
+    let mut reader = ChecksumReader::new(input.file());
+    let outcome = read(&mut reader, is_declared);
     input.file().seek(SeekFrom::Start(0)).map_err(io)?;
     let error = match outcome {
         Ok(None) => return Ok(ImageList::default()),
@@ -70,7 +70,7 @@ fn from_input(cli: &Cli, stage: &Stage, input: &Input) -> Result<ImageList, Fail
                 }
                 let json = to_json(images);
                 stage.step(if json.is_some() { Step::ImagesRecorded } else { Step::ImagesNotRecorded }, &[]);
-                return Ok(ImageList { json, input_digest: Some(digest.hash.finalize().into()) });
+                return Ok(ImageList { json, checksum: Some(reader.checksum()) });
             }
             Err(error) => Refusal { error, is_image_archive: true },
         },
@@ -123,50 +123,6 @@ fn read_into(reader: &mut ArchiveReader, input: &mut impl Read, is_declared: boo
             return Ok(false);
         }
         reader.push::<Error>(&buffer[..read], &mut |_: Event<'_>| Ok(()))?;
-    }
-}
-
-/// Reader that hashes the bytes.
-pub(crate) struct HashingReader<R> {
-    inner: R,
-    hash: Sha256,
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.hash.update(&buffer[..read]);
-        Ok(read)
-    }
-}
-
-/// Reader for the second pass. If the digest of the input differs from the first pass, it
-/// returns an error instead of the end of the input, so that no complete file is sealed.
-pub(crate) struct ChangeDetectingReader<R> {
-    input: HashingReader<R>,
-    digest: [u8; 32],
-    is_changed: bool,
-}
-
-impl<R: Read> ChangeDetectingReader<R> {
-    pub(crate) fn new(input: R, digest: [u8; 32]) -> Self {
-        Self { input: HashingReader { inner: input, hash: Sha256::new() }, digest, is_changed: false }
-    }
-
-    /// Returns true if the input has changed since the first pass.
-    pub(crate) fn is_changed(&self) -> bool {
-        self.is_changed
-    }
-}
-
-impl<R: Read> Read for ChangeDetectingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.input.read(buffer)?;
-        if read == 0 && !buffer.is_empty() && <[u8; 32]>::from(self.input.hash.clone().finalize()) != self.digest {
-            self.is_changed = true;
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Ok(read)
     }
 }
 

@@ -1,5 +1,6 @@
 //! az-encrypt seals plaintext.
 
+mod changes;
 mod cli;
 mod content;
 mod images;

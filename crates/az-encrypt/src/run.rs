@@ -14,12 +14,12 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
     let keys = read_keys(cli, stage)?;
     let mut output = stage.output(&cli.output, loader_stage::Content::Binary)?;
-    let ImageList { json: images, input_digest } = images::list_images(cli, stage, &input)?;
+    let ImageList { json: images, checksum } = images::list_images(cli, stage, &input)?;
     let archive = images.as_ref().map(|_| images::DOCKER_ARCHIVE.to_owned());
     let mut metadata = metadata(cli);
     metadata.description.images = images;
     metadata.description.content_type = metadata.description.content_type.or(archive);
-    let content = Content { keys: &keys, metadata, len: input.known_len(), digest: input_digest };
+    let content = Content { keys: &keys, metadata, len: input.known_len(), checksum };
     stage.begin();
     if let Some(len) = content.len {
         stage.progress().set_total(len);
