@@ -5,6 +5,7 @@
 # COMMAND writes the archive.
 #   publish-from-ci.sh NAME RELEASE STATE COMMAND...
 #   publish-from-ci.sh images/app 14 .state docker save app:1.4
+# AZ_SIGN_KEY_FILE is the private key of the publisher: if it is set, az-encrypt signs the archive.
 # AZ_KEY_FILE is the file with the key; the user in AZ_CREDENTIALS_FILE must be allowed to upload.
 set -euo pipefail
 umask 077

@@ -64,9 +64,11 @@ fn every_example_has_a_test() {
         "rekey-published.sh",
         "rerun-one-step.sh",
         "rotate-fragment.sh",
+        "rotate-publisher.sh",
         "stick-export.sh",
         "stick-open.sh",
         "unlock.sh",
+        "verify-with-python.py",
         "where-it-failed.sh",
     ];
     assert_eq!(names, tested, "a script without a test of its own, or a test without its script");
@@ -277,6 +279,80 @@ fn rotate_fragment() {
     assert_eq!(join("az-login | az-fetch key-fragment | az-join - \"$DEVICE_FRAGMENT\"").text(), key);
     assert_eq!(join("az-join new/fragment-1-of-2.frag \"$DEVICE_FRAGMENT\"").status, 79);
     assert!(!dir.path().join("new/old-server.frag").exists());
+}
+
+#[test]
+fn rotate_publisher() {
+    let site = Site::start();
+    let dir = TempDir::new().unwrap();
+    let script = package_dir().join("../examples/rotate-publisher.sh");
+    let run_in = |line: &str| {
+        let mut command = bash(line);
+        site.configure(command.current_dir(dir.path()).env("SCRIPT", &script).env("KEY", site.path("key")));
+        run(command, b"")
+    };
+    let made = run_in("umask 077; \"$SCRIPT\" new old && \"$SCRIPT\" new new");
+    assert_eq!(made.status, 0, "{}", made.stderr);
+    let ids: Vec<String> = made.text().lines().map(str::to_owned).collect();
+    assert_eq!(run_in("\"$SCRIPT\" both old/publisher.pem new/publisher.pem > both.pem").status, 0);
+    assert_eq!(run_in("\"$SCRIPT\" new old").status, 73, "a key was replaced");
+    assert_ne!(run_in("\"$SCRIPT\" both old/publisher.pem missing.pem").status, 0);
+    for (name, id) in ["old", "new"].iter().zip(&ids) {
+        let sealed = run_in(&format!(
+            "az-encrypt --key-file \"$KEY\" --sign-key-file {name}/publisher.key both.pem -o {name}.enc"
+        ));
+        assert!(sealed.status == 0 && sealed.stderr.contains(id), "{}", sealed.stderr);
+        assert_eq!(
+            run_in(&format!("az-decrypt --key-file \"$KEY\" --publisher-key-file both.pem {name}.enc")).status,
+            0
+        );
+    }
+    assert_eq!(run_in("az-decrypt --key-file \"$KEY\" --publisher-key-file new/publisher.pem old.enc").status, 79);
+}
+
+#[test]
+fn verify_with_python() {
+    if std::env::var("AZ_SKIP_TINK").is_ok_and(|value| value == "1") {
+        say("skipped: AZ_SKIP_TINK=1");
+        return;
+    }
+    let site = Site::start();
+    let python = std::env::var_os("AZ_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let shell = |line: &str| {
+        let mut command = bash(line);
+        site.configure(command.current_dir(site.root()).env("PYTHON", &python));
+        command.env("EXAMPLES", package_dir().join("../examples"));
+        run(command, b"")
+    };
+    let made = shell(
+        "umask 077; for name in alice bob; do
+            \"$EXAMPLES/rotate-publisher.sh\" new $name || exit
+            az-encrypt --key-file key --sign-key-file $name/publisher.key --release 7 model -o $name.enc || exit
+        done; az-encrypt --key-file key model -o unsigned.enc",
+    );
+    assert_eq!(made.status, 0, "{}", made.stderr);
+    let verify = |sealed: &str, change: &str, publishers: &str| {
+        let open = format!("\"$PYTHON\" \"$EXAMPLES/open-with-tink.py\" key < {sealed}");
+        shell(&format!("{open} | {change} | \"$PYTHON\" \"$EXAMPLES/verify-with-python.py\" {publishers}"))
+    };
+    let good = verify("alice.enc", "cat", "bob/publisher.pem alice/publisher.pem");
+    assert_eq!(good.status, 0, "{}", good.stderr);
+    assert!(good.stdout == fs::read(site.path("model")).unwrap());
+    assert!(good.stderr.contains("release 7"), "{}", good.stderr);
+    for (sealed, change, publishers, words) in [
+        ("bob.enc", "cat", "alice/publisher.pem", "no publisher has signed it"),
+        ("unsigned.enc", "cat", "alice/publisher.pem", "no publisher has signed it"),
+        (
+            "alice.enc",
+            "sed 's/\\x05\\x00\\x00\\x00\\x08\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x07/\\x05\\x00\\x00\\x00\\x08\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x08/'",
+            "alice/publisher.pem",
+            "a signature is not valid",
+        ),
+    ] {
+        let refused = verify(sealed, change, publishers);
+        assert!(refused.status == 1 && refused.stdout.is_empty(), "{sealed}");
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    }
 }
 
 #[test]

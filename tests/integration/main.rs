@@ -24,6 +24,7 @@ mod sample;
 mod sealed;
 mod secrets;
 mod settings;
+mod signatures;
 mod systemd;
 mod tink;
 mod unlock;

@@ -423,6 +423,15 @@ fn only_an_archive_verified_on_this_device_is_skipped() {
     assert_eq!(fs::read_dir(site.path("state")).unwrap().count(), 1);
     assert_eq!(fs::metadata(&record).unwrap().permissions().mode() & 0o777, 0o600);
 
+    // An archive that was accepted under another policy is not skipped.
+    let publisher = "umask 077; openssl genpkey -algorithm ed25519 | openssl pkey -pubout -out publisher.pem";
+    let mut command = bash(publisher);
+    command.current_dir(site.root());
+    assert_eq!(run(command, b"").status, 0);
+    let (finished, _) = into_az_load(&site, "--publisher-key-file publisher.pem");
+    assert_eq!(finished.status, 65, "{}", finished.stderr);
+    assert!(is_skipped(""));
+
     // Every change of the archive is detected: in its header, in its body with unchanged
     // times, and a truncation.
     let times = fs::metadata(&archive).unwrap().modified().unwrap();

@@ -15,6 +15,7 @@ sys.dont_write_bytecode = True
 
 import packed_cases
 import sealed_cases
+import signature_cases
 import text_cases
 from cases import CASES
 
@@ -24,6 +25,7 @@ FOLDER = Path(__file__).resolve().parent / "cases"
 def main():
     sealed_cases.add()
     packed_cases.add()
+    signature_cases.add()
     text_cases.add()
     wanted = {f"{name}.kit": body for name, body in CASES.items()}
     there = {path.name: path.read_bytes() for path in FOLDER.glob("*")} if FOLDER.is_dir() else {}

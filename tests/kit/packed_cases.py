@@ -125,7 +125,7 @@ def statement():
     invalid("length-of-2-to-the-64", with_fields(x10=b"\xff" * 8))
     for length in [0, 2048, 5000, 1 << 23]:
         invalid(f"piece-length-{length}", with_fields(x12=struct.pack(">I", length)))
-    invalid("unknown-signature", replace(whole, signatures=tlv(1, bytes(96))), "unsupported")
+    invalid("unknown-signature", replace(whole, signatures=tlv(2, bytes(96))), "unsupported")
     invalid("signatures-not-in-order", replace(whole, signatures=tlv(0x92, b"") + tlv(0x91, b"")))
     invalid("long-signatures", replace(whole, signatures=tlv(0x91, bytes(65536))))
     invalid("long-description", replace(whole, more=tlv(0x91, bytes(128 * 1024))))

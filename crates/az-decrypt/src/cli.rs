@@ -1,5 +1,6 @@
 //! Command line of az-decrypt.
 
+use loader_release::PolicyArgs;
 use loader_stage::{KeyArgs, OutputArgs, StageArgs};
 use std::path::PathBuf;
 
@@ -46,6 +47,9 @@ pub(crate) struct Cli {
     /// Number of threads [default: number of cores, at most 4, or 2 for packed content]
     #[arg(long, value_name = "N", env = "AZ_THREADS", hide_env = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: Option<u16>,
+
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
 
     #[command(flatten)]
     pub(crate) stage: StageArgs,

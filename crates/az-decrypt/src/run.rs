@@ -1,7 +1,9 @@
 //! Implementation of az-decrypt.
 
 use crate::cli::Cli;
-use crate::sealed::{self, after_byte, released};
+use crate::sealed::{self, released};
+use loader_model::Description;
+use loader_release::{OpenError, after_byte};
 use loader_seal::{DigestPass, Error, Key, PlainCtr};
 use loader_stage::{Content, ErrorCode, Failure, Input, OrFail, Output, Stage, Step};
 use std::io::{self, Seek, SeekFrom};
@@ -9,22 +11,31 @@ use std::io::{self, Seek, SeekFrom};
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut input = stage.input(&cli.input)?;
     let keys = [Key::parse(&stage.secret_text(cli.key.source())?).or_fail_at("the key")?];
+    let policy = cli.policy.read(stage)?;
     if cli.verify_only {
         stage.begin();
-        return Ok(sealed::verify(cli, stage, &keys, &mut input)?);
+        sealed::verify(cli, stage, &keys, &policy, &mut input)?.report(stage);
+        return Ok(());
     }
     let mut output = stage.output(&cli.output, Content::Binary)?;
     stage.begin();
-    if cli.plain_ctr {
+    let accepted = if cli.plain_ctr {
+        let refused = |refusal| OpenError::from(refusal).into_failure(input.name(), input.name(), Some(0));
+        let accepted = policy.check_without_statement(&Description::default()).map_err(refused)?;
         open_plain_ctr(cli, stage, &keys[0], &mut input, &mut output)?;
+        accepted
     } else {
         if cli.verify_first {
             stage.step(Step::Verify, &[]);
-            sealed::verify_and_rewind(cli, &keys, &mut input)?;
+            sealed::verify_and_rewind(cli, &keys, &policy, &mut input)?;
         }
-        sealed::open(cli, stage, &keys, &mut input, &mut output)?;
-    }
+        sealed::open(cli, stage, &keys, &policy, &mut input, &mut output)?
+    };
+    accepted.report(stage);
     output.commit()?;
+    if let Some(records) = policy.records().filter(|_| cli.range.is_none()) {
+        records.propose(stage, &accepted)?;
+    }
     Ok(())
 }
 

@@ -2,23 +2,29 @@
 
 use clap::ValueEnum;
 use loader_model::ResourceName;
+use loader_release::PolicyArgs;
 use loader_session::{ApiArgs, BindingArgs, CdnArgs};
-use loader_stage::{KeyArgs, OutputArgs, StageArgs, Step};
+use loader_stage::{Failure, KeyArgs, OutputArgs, Stage, StageArgs, Step};
 use serde::Serialize;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
   az-doctor --credentials-file credentials.json --fragment-file device.frag images.enc
   az-doctor images.enc | jq -r '.checks[] | select(.status == \"fail\") | .message, .hint'
 
-az-doctor changes nothing on the device. Exit status: 0 if no check failed, otherwise that of the
-first failed check.";
+az-doctor changes nothing. Exit status: 0, or that of the first failed check.";
 
 /// Check whether this device is ready to unlock
 #[derive(Debug, clap::Parser)]
 #[command(version, after_help = EXAMPLES)]
+// The other publisher options are in the help of az-decrypt.
+#[command(mut_args(|arg| match arg.get_help_heading() {
+    Some(PolicyArgs::HEADING) => { let is_shown = arg.get_id() == "publisher_key_file"; arg.help_heading(None).hide(!is_shown).hide_env(true) }
+    _ => arg,
+}))]
 pub(crate) struct Cli {
     /// Sealed archive to unlock
     #[arg(value_name = "ARCHIVE", env = "AZ_ARCHIVE", hide_env = true)]
@@ -39,7 +45,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAMES", value_enum, value_delimiter = ',', hide_possible_values = true)]
     pub(crate) skip: Vec<CheckName>,
 
-    /// Only print the configured path of archive or fragment-file
+    /// Only print the setting archive, fragment-file or policy
     #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true, conflicts_with_all = ["only", "skip"])]
     pub(crate) setting: Option<Setting>,
 
@@ -79,6 +85,9 @@ pub(crate) struct Cli {
     pub(crate) output: OutputArgs,
 
     #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+
+    #[command(flatten)]
     pub(crate) stage: StageArgs,
 }
 
@@ -90,11 +99,16 @@ impl AsRef<StageArgs> for Cli {
 
 impl Cli {
     /// Returns the value of `setting`; `None` if it is not set.
-    pub(crate) fn value_of(&self, setting: Setting) -> Option<&Path> {
-        match setting {
-            Setting::Archive => self.archive.as_deref(),
-            Setting::FragmentFile => self.fragment_file.as_deref(),
-        }
+    ///
+    /// # Errors
+    /// Those of [`PolicyArgs::read`].
+    pub(crate) fn value_of(&self, setting: Setting, stage: &Stage) -> Result<Option<Vec<u8>>, Failure> {
+        let bytes = |path: &PathBuf| path.as_os_str().as_bytes().to_vec();
+        Ok(match setting {
+            Setting::Archive => self.archive.as_ref().map(bytes),
+            Setting::FragmentFile => self.fragment_file.as_ref().map(bytes),
+            Setting::Policy => Some(self.policy.read(stage)?.summary().into_bytes()).filter(|line| !line.is_empty()),
+        })
     }
 
     /// Returns true if the check is to be run.
@@ -108,6 +122,7 @@ impl Cli {
 pub(crate) enum Setting {
     Archive,
     FragmentFile,
+    Policy,
 }
 
 /// The checks, in the order in which they run: those of local files first.
@@ -123,6 +138,7 @@ pub(crate) enum CheckName {
     Card,
     Archive,
     ArchiveKey,
+    Publisher,
     Engine,
     Space,
     RunDir,
@@ -146,6 +162,7 @@ impl CheckName {
             Self::Card => Step::Card,
             Self::Archive => Step::Archive,
             Self::ArchiveKey => Step::ArchiveKey,
+            Self::Publisher => Step::Publisher,
             Self::Engine => Step::Engine,
             Self::Space => Step::Space,
             Self::RunDir => Step::RunDir,

@@ -8,13 +8,12 @@ use clap::ValueEnum;
 use loader_model::json_pretty;
 use loader_session::ReportRetry;
 use loader_stage::{Content, ErrorCode, Failure, OrFailAs, Stage};
-use std::os::unix::ffi::OsStrExt;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     let mut output = stage.output(&cli.output, Content::Text)?;
     if let Some(setting) = cli.setting {
-        if let Some(value) = cli.value_of(setting) {
-            output.put(value.as_os_str().as_bytes())?;
+        if let Some(value) = cli.value_of(setting, stage)? {
+            output.put(&value)?;
             output.put(b"\n")?;
         }
         return Ok(output.commit()?);
@@ -49,6 +48,7 @@ fn run_check(name: CheckName, context: &Context<'_>) -> Result<Finding, Failure>
         CheckName::Card => checks::hardware::card(context),
         CheckName::Archive => checks::archive::archive(context),
         CheckName::ArchiveKey => checks::archive::key(context),
+        CheckName::Publisher => checks::publisher::check(context),
         CheckName::Engine => checks::engine::engine(context),
         CheckName::Space => checks::engine::space(context),
         CheckName::RunDir => checks::dirs::run_dir(context),

@@ -74,6 +74,18 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "TEXT")]
     pub(crate) comment: Option<String>,
 
+    /// Ed25519 private key of the publisher, PEM; - is standard input; repeatable
+    #[arg(long, value_name = "PATH", env = "AZ_SIGN_KEY_FILE", conflicts_with = "raw")]
+    pub(crate) sign_key_file: Vec<PathBuf>,
+
+    /// Command that signs, split at blanks: message on its standard input, 64 bytes on its output
+    #[arg(long, value_name = "COMMAND", conflicts_with = "raw", requires = "sign_public_key_file")]
+    pub(crate) sign_command: Option<String>,
+
+    /// Public key of --sign-command, PEM
+    #[arg(long, value_name = "PATH", requires = "sign_command")]
+    pub(crate) sign_public_key_file: Option<PathBuf>,
+
     /// Number of threads [default: number of cores, at most 4]
     #[arg(long, value_name = "N", env = "AZ_THREADS", hide_env = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: Option<u16>,

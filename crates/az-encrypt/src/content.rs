@@ -2,11 +2,12 @@
 
 use crate::changes::{ChangeDetectingReader, Checksum};
 use crate::cli::Cli;
+use crate::signers::Signers;
 use loader_archive::Compression;
-use loader_pack::{PackOptions, pack};
+use loader_pack::{PackOptions, pack_pieces};
 use loader_pipe::read_full;
 use loader_seal::{Error, Key, Metadata, SealOptions, SealedWriter, seal};
-use loader_stage::{Output, Stage, Step};
+use loader_stage::{Failure, Output, Stage, Step};
 use std::io::{Cursor, Read};
 
 /// Number of bytes that show whether the plaintext is compressed.
@@ -15,6 +16,7 @@ const DETECTION_LEN: usize = 8;
 /// What is sealed, and for whom.
 pub(crate) struct Content<'a> {
     pub(crate) keys: &'a [Key],
+    pub(crate) signers: &'a Signers,
     pub(crate) metadata: Metadata,
     /// Length of the plaintext in bytes, if it is known.
     pub(crate) len: Option<u64>,
@@ -27,6 +29,8 @@ pub(crate) enum SealError {
     /// The plaintext is not the one that was read before.
     Changed,
     Seal(Error),
+    /// It could not be signed.
+    Sign(Failure),
 }
 
 impl From<Error> for SealError {
@@ -40,7 +44,7 @@ impl Content<'_> {
     /// output is incomplete.
     ///
     /// # Errors
-    /// [`SealError::Changed`], and those of [`seal`] and [`pack`].
+    /// [`SealError::Changed`], [`SealError::Sign`], and those of [`seal`] and [`pack_pieces`].
     pub(crate) fn seal(
         self,
         cli: &Cli,
@@ -50,11 +54,13 @@ impl Content<'_> {
     ) -> Result<(), SealError> {
         let mut input = ChangeDetectingReader::new(input, self.checksum);
         let sealed = if cli.raw {
-            seal(&mut input, output, self.keys, &self.options(cli, self.metadata.clone())).map(drop)
+            seal(&mut input, output, self.keys, &self.options(cli, self.metadata.clone()))
+                .map(drop)
+                .map_err(SealError::from)
         } else {
             self.seal_packed(cli, stage, &mut input, output)
         };
-        if input.is_changed() { Err(SealError::Changed) } else { Ok(sealed?) }
+        if input.is_changed() { Err(SealError::Changed) } else { sealed }
     }
 
     fn options(&self, cli: &Cli, metadata: Metadata) -> SealOptions {
@@ -74,9 +80,9 @@ impl Content<'_> {
         stage: &Stage,
         input: &mut (impl Read + Send),
         output: &mut Output,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SealError> {
         if self.len.is_some_and(|len| len > CONTENT_MAX) {
-            return Err(too_long());
+            return Err(too_long().into());
         }
         let start = read_start(input)?;
         if let Some(compression) = Compression::detect(&start) {
@@ -95,11 +101,14 @@ impl Content<'_> {
         let pack_options =
             PackOptions { level: cli.level, description: self.metadata.description.clone(), threads: options.threads };
         let mut writer = SealedWriter::new(&mut *output, self.keys, &options)?;
-        let packed = pack(&mut Cursor::new(start).chain(input), &mut writer, &pack_options).map_err(seal_error)?;
-        let actual = packed.statement.content_len();
+        let pieces =
+            pack_pieces(&mut Cursor::new(start).chain(input), &mut writer, &pack_options).map_err(seal_error)?;
+        let actual = pieces.statement().content_len();
         if let Some(declared) = self.len.filter(|declared| *declared != actual) {
-            return Err(Error::LengthMismatch { declared, actual });
+            return Err(Error::LengthMismatch { declared, actual }.into());
         }
+        let signatures = self.signers.sign(stage, &pieces.statement().release_id()).map_err(SealError::Sign)?;
+        pieces.finish(&mut writer, &signatures).map_err(seal_error)?;
         let header = writer.finish()?;
         if output.is_file() {
             output.overwrite_start(header.as_bytes()).map_err(Error::Write)?;

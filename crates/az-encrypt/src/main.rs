@@ -5,6 +5,7 @@ mod cli;
 mod content;
 mod images;
 mod run;
+mod signers;
 
 use loader_stage::{StageName, UnlockState};
 

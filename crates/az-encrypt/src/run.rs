@@ -3,6 +3,7 @@
 use crate::cli::Cli;
 use crate::content::{Content, SealError};
 use crate::images::{self, ImageList};
+use crate::signers::Signers;
 use loader_model::Description;
 use loader_seal::{Error, Key, Metadata, SealOptions, seal};
 use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
@@ -13,13 +14,14 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     check_header_size(cli)?;
     let mut input = stage.input(&cli.input)?;
     let keys = read_keys(cli, stage)?;
+    let signers = Signers::read(cli, stage)?;
     let mut output = stage.output(&cli.output, loader_stage::Content::Binary)?;
     let ImageList { json: images, checksum } = images::list_images(cli, stage, &input)?;
     let archive = images.as_ref().map(|_| images::DOCKER_ARCHIVE.to_owned());
     let mut metadata = metadata(cli);
     metadata.description.images = images;
     metadata.description.content_type = metadata.description.content_type.or(archive);
-    let content = Content { keys: &keys, metadata, len: input.known_len(), checksum };
+    let content = Content { keys: &keys, signers: &signers, metadata, len: input.known_len(), checksum };
     stage.begin();
     if let Some(len) = content.len {
         stage.progress().set_total(len);
@@ -29,6 +31,7 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     content.seal(cli, stage, &mut reader, &mut output).map_err(|error| match error {
         SealError::Changed => Failure::new(ErrorCode::Changed, format_args!("{place}: changed while it was sealed"))
             .hint("stop the process that writes to it, then try again".to_owned()),
+        SealError::Sign(failure) => failure,
         SealError::Seal(Error::Write(cause)) => Failure::io(output.name(), &cause),
         SealError::Seal(Error::Read(cause)) => Failure::io(&place, &cause),
         SealError::Seal(other) => Failure::at(&place, &other),

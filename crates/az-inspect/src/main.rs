@@ -5,6 +5,7 @@ mod parts;
 mod report;
 
 use loader_model::{PartsReceipt, json_line};
+use loader_release::PolicyArgs;
 use loader_seal::rekey::HeaderJournal;
 use loader_seal::{Header, Key};
 use loader_stage::{
@@ -28,6 +29,8 @@ Examples:
 #[command(version, after_help = EXAMPLES)]
 // The header can be printed without a key or with the wrong one in AZ_KEY_FILE, so the variable is ignored.
 #[command(mut_arg("key_file", |arg| arg.env(None)))]
+// For the same reason, only publisher options on the command line apply.
+#[command(mut_args(|arg| if arg.get_help_heading() == Some(PolicyArgs::HEADING) { arg.env(None) } else { arg }))]
 struct Cli {
     /// Sealed file, its first bytes, or its small part; - or no FILE is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
@@ -38,6 +41,9 @@ struct Cli {
 
     #[command(flatten)]
     output: OutputArgs,
+
+    #[command(flatten)]
+    policy: PolicyArgs,
 
     #[command(flatten)]
     stage: StageArgs,
@@ -59,6 +65,7 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         true => Some(stage.secret_text(cli.key.source())?),
         false => None,
     };
+    let policy = cli.policy.read(stage)?;
     let mut output = stage.output(&cli.output, Content::Text)?;
     let place = input.name().to_owned();
     let (file_len, is_pipe) = (input.known_len(), !input.is_seekable());
@@ -89,15 +96,26 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
             if let Some(parts) = &parts {
                 parts.check(unlocked.header(), &place)?;
             }
-            let packed = match parts.is_none() && input.is_from_start() {
-                true => PackedReport::read(&unlocked, input.file()).or_fail_at(&place)?,
+            let is_file = parts.is_none() && input.is_from_start();
+            let mut packed = match is_file {
+                true => PackedReport::read(&unlocked, &policy, input.file()).or_fail_at(&place)?,
                 false => PackedReport::default(),
             };
-            if let Some(what) = packed.difference {
-                let what = format_args!("{place}: the {what} in the header is not the one in the statement");
-                return Err(Failure::new(ErrorCode::StatementMismatch, what).into());
+            if let Some(refusal) = packed.refusal.take() {
+                return Err(refusal.into_failure(&place, output.name(), None).into());
+            }
+            if cli.policy.is_given() && (!is_file || packed.is_complete == Some(false)) {
+                let what = format_args!("{place}: the statement is at the end of the complete file, which is not here");
+                return Err(Failure::new(ErrorCode::Truncated, what).into());
             }
             HeaderReport::new(unlocked.header(), unlocked.metadata(), parts, file_len, Some(packed))
+        }
+        None if cli.policy.is_given() => {
+            return Err(Failure::new(
+                ErrorCode::Usage,
+                "the publisher options need --key-file, because the statement is sealed",
+            )
+            .into());
         }
         None => {
             let metadata = header.unverified_metadata().or_fail_at(&place)?;

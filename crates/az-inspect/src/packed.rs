@@ -2,6 +2,7 @@
 
 use loader_model::Coded;
 use loader_pack::{PackedFile, Statement};
+use loader_release::{OpenError, Policy};
 use loader_seal::{Error, Unlocked};
 use loader_stage::ErrorCode;
 use serde::Serialize;
@@ -13,8 +14,8 @@ pub(crate) struct PackedReport {
     pub(crate) statement: Option<StatementReport>,
     /// Whether the file is complete, if that was checked.
     pub(crate) is_complete: Option<bool>,
-    /// What the header describes in another way than the statement.
-    pub(crate) difference: Option<&'static str>,
+    /// Why the content is not accepted.
+    pub(crate) refusal: Option<OpenError>,
 }
 
 /// The statement of the publisher. Sizes are in bytes.
@@ -25,6 +26,14 @@ pub(crate) struct StatementReport {
     content_sha256: String,
     piece_size: usize,
     packed_size: u64,
+    signatures: Vec<SignatureReport>,
+}
+
+#[derive(Serialize)]
+struct SignatureReport {
+    /// SHA-256 of the public key.
+    key: String,
+    valid: bool,
 }
 
 impl PackedReport {
@@ -33,9 +42,10 @@ impl PackedReport {
     ///
     /// # Errors
     /// [`Error::Read`].
-    pub(crate) fn read(unlocked: &Unlocked, file: impl Read + Seek) -> Result<Self, Error> {
+    pub(crate) fn read(unlocked: &Unlocked, policy: &Policy, file: impl Read + Seek) -> Result<Self, Error> {
         if unlocked.metadata().encoding.as_deref() != Some(loader_pack::ENCODING) {
-            return Ok(Self::default());
+            let accepted = policy.check_without_statement(&unlocked.metadata().description);
+            return Ok(Self { refusal: accepted.err().map(OpenError::from), ..Self::default() });
         }
         let opened = unlocked.opened_file(file).map(PackedFile::open);
         let packed = match opened {
@@ -50,10 +60,9 @@ impl PackedReport {
         };
         let Some(packed) = packed else { return Ok(Self { is_complete: Some(false), ..Self::default() }) };
         let statement = packed.statement();
-        let header = unlocked.metadata();
         Ok(Self {
             is_complete: Some(true),
-            difference: statement.difference(&header.description, header.content_len),
+            refusal: policy.check_statement(statement, unlocked.metadata()).err(),
             statement: Some(StatementReport::new(statement, packed.packed_len())),
         })
     }
@@ -67,6 +76,14 @@ impl StatementReport {
             content_sha256: hex::encode(statement.content_digest()),
             piece_size: statement.piece_len(),
             packed_size,
+            signatures: statement
+                .signatures()
+                .iter()
+                .map(|signature| SignatureReport {
+                    key: signature.key().to_string(),
+                    valid: signature.is_valid(&statement.release_id()),
+                })
+                .collect(),
         }
     }
 }

@@ -81,6 +81,10 @@ codes! {
     StatementMismatch = "statement_mismatch", 65;
     /// The seek table of packed content is invalid, or does not match its frames.
     SeekTableInvalid = "seek_table_invalid", 65;
+    /// Nobody has signed the content, and a signature is required.
+    Unsigned = "unsigned", 65;
+    /// A signature of the content is not valid.
+    SignatureInvalid = "signature_invalid", 65;
     /// A line, a token or a document cannot be parsed.
     Malformed = "malformed", 65;
     /// Standard input is empty: the previous stage wrote nothing.
@@ -117,6 +121,14 @@ codes! {
     WrongFragment = "wrong_fragment", 79;
     /// The input is sealed to another user, password, hardware or device secret.
     WrongDevice = "wrong_device", 79;
+    /// None of the publishers that have signed the content is configured.
+    SignerUnknown = "signer_unknown", 79;
+    /// Fewer publishers have signed the content than required.
+    SignaturesMissing = "signatures_missing", 79;
+    /// The content has another name than expected.
+    NameMismatch = "name_mismatch", 79;
+    /// The release is older than this device accepts.
+    ReleaseTooOld = "release_too_old", 79;
     /// SIGHUP stopped the stage: the terminal was closed.
     HungUp = "hung_up", 129;
     /// SIGINT stopped the stage.

@@ -57,6 +57,14 @@ names! {
         Verify = "verify";
         /// The old layout is read.
         PlainCtr = "plain-ctr";
+        /// Configured publishers have signed the content.
+        SignatureVerified = "signature-verified";
+        /// Nobody has signed the content, which `--allow-unsigned` allows.
+        UnsignedAccepted = "unsigned-accepted";
+        /// The release is older than the newest, which `--allow-downgrade` allows.
+        DowngradeAccepted = "downgrade-accepted";
+        /// The content was signed.
+        Signed = "signed";
         /// The images go to this engine; az-doctor checked it.
         Engine = "engine";
         /// The images go to a command.
@@ -107,6 +115,8 @@ names! {
         Archive = "archive";
         /// az-doctor checked the key of the archive.
         ArchiveKey = "archive-key";
+        /// az-doctor checked the keys of the publishers.
+        Publisher = "publisher";
         /// az-doctor checked the free space.
         Space = "space";
         /// az-doctor checked the run directory.

@@ -71,6 +71,9 @@ pub enum Error {
     /// The description is too long for a statement.
     #[error("name, type and images are too long for a statement")]
     DescriptionTooLong,
+    /// The signatures do not fit in a statement.
+    #[error("the statement: {0}")]
+    Signatures(&'static str),
     /// The compressor failed.
     #[error("zstd cannot compress a piece: {0}")]
     Compress(String),
@@ -147,7 +150,7 @@ impl Coded for Error {
             Self::Trailing { .. } => ErrorCode::Trailing,
             Self::OutOfRange { .. } => ErrorCode::OutOfRange,
             Self::TooLong => ErrorCode::Unsupported,
-            Self::DescriptionTooLong => ErrorCode::Malformed,
+            Self::DescriptionTooLong | Self::Signatures(_) => ErrorCode::Malformed,
             Self::Read(_) | Self::Write(_) | Self::Compress(_) => ErrorCode::Io,
         }
     }

@@ -1,7 +1,8 @@
 //! Packed content (crates/loader-pack/README.md): content as a sequence of zstd frames,
 //! one for each piece, followed by a statement about the content and a seek table.
 //!
-//! [`pack`] and [`unpack`] read and write streams; [`PackedFile`] reads at any position.
+//! [`pack`] and [`unpack`] read and write streams; [`pack_pieces`] lets a publisher sign the
+//! statement; [`PackedFile`] reads at any position.
 //! Pieces are compressed and decompressed by several threads, in order and in memory
 //! that does not depend on the length of the content, except for at most 160 bytes per
 //! piece of 4 MiB. The
@@ -13,13 +14,15 @@ mod frame;
 mod packed_file;
 mod packer;
 mod seek_table;
+mod signature;
 mod statement;
 mod unpacker;
 
 pub use error::{Error, Mismatch};
 pub use packed_file::PackedFile;
-pub use packer::{PackOptions, Packed, pack};
-pub use statement::{ReleaseId, Statement};
+pub use packer::{PackOptions, Packed, PackedPieces, pack, pack_pieces};
+pub use signature::{PublisherKey, Signature, SigningKey, signed_message};
+pub use statement::{ReleaseId, SIGNATURES_MAX, Statement};
 pub use unpacker::unpack;
 
 /// Name of the encoding in the header of a sealed file.

@@ -3,7 +3,7 @@
 use crate::codec::PieceCompressor;
 use crate::frame::{SKIPPABLE_HEAD_LEN, STATEMENT_MAGIC, frame_len_max};
 use crate::seek_table::{self, Entry};
-use crate::{DEFAULT_LEVEL, Error, PIECE_LEN, PIECES_MAX, Statement};
+use crate::{DEFAULT_LEVEL, Error, PIECE_LEN, PIECES_MAX, Signature, Statement};
 use loader_model::Description;
 use loader_pipe::{Memory, process_in_order, read_full_unless_stopped};
 use sha2::{Digest, Sha256};
@@ -43,18 +43,63 @@ struct Frame {
     digest: [u8; 32],
 }
 
-/// Reads `input` to its end and writes it, packed, to `output`. The statement depends only
+/// Packed content whose pieces are written, and whose statement is not.
+#[must_use]
+#[derive(Debug)]
+pub struct PackedPieces {
+    statement: Statement,
+    entries: Vec<Entry>,
+    packed_len: u64,
+}
+
+impl PackedPieces {
+    /// Returns the statement, which a publisher may sign.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// Writes the statement with `signatures`, and the seek table, to `output`, which has
+    /// received the pieces.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; [`Error::Signatures`] for too many, or two of one key.
+    pub fn finish(mut self, output: &mut impl Write, signatures: &[Signature]) -> Result<Packed, Error> {
+        self.statement.add_signatures(signatures)?;
+        let payload = self.statement.to_payload();
+        self.entries.push(Entry { frame_len: (SKIPPABLE_HEAD_LEN + payload.len()) as u32, piece_len: 0 });
+        let payload_len = (payload.len() as u32).to_le_bytes();
+        for bytes in [&STATEMENT_MAGIC[..], &payload_len, &payload, &seek_table::to_bytes(&self.entries)] {
+            output.write_all(bytes).map_err(Error::Write)?;
+            self.packed_len += bytes.len() as u64;
+        }
+        Ok(Packed { statement: self.statement, packed_len: self.packed_len })
+    }
+}
+
+/// Reads `input` to its end and writes it, packed and without signatures, to `output`.
+///
+/// # Errors
+/// Those of [`pack_pieces`].
+pub fn pack(
+    input: &mut (impl Read + Send),
+    output: &mut (impl Write + Send),
+    options: &PackOptions,
+) -> Result<Packed, Error> {
+    pack_pieces(input, output, options)?.finish(output, &[])
+}
+
+/// Reads `input` to its end and writes its pieces to `output`. The statement depends only
 /// on the content and the description. Each thread uses a compressor and a buffer of the
 /// length of two pieces.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Write`], [`Error::TooLong`], [`Error::DescriptionTooLong`],
 /// [`Error::Compress`].
-pub fn pack(
+pub fn pack_pieces(
     input: &mut (impl Read + Send),
     output: &mut (impl Write + Send),
     options: &PackOptions,
-) -> Result<Packed, Error> {
+) -> Result<PackedPieces, Error> {
     // Refuses a long description before anything is written.
     Statement::new(options.description.clone(), 0, [0; 32], PIECE_LEN, Vec::new())?;
     let (mut content, mut content_len) = (Sha256::new(), 0);
@@ -96,12 +141,5 @@ pub fn pack(
     )?;
     let description = options.description.clone();
     let statement = Statement::new(description, content_len, content.finalize().into(), PIECE_LEN, digests)?;
-    let payload = statement.to_payload();
-    entries.push(Entry { frame_len: (SKIPPABLE_HEAD_LEN + payload.len()) as u32, piece_len: 0 });
-    let payload_len = (payload.len() as u32).to_le_bytes();
-    for bytes in [&STATEMENT_MAGIC[..], &payload_len, &payload, &seek_table::to_bytes(&entries)] {
-        output.write_all(bytes).map_err(Error::Write)?;
-        packed_len += bytes.len() as u64;
-    }
-    Ok(Packed { statement, packed_len })
+    Ok(PackedPieces { statement, entries, packed_len })
 }

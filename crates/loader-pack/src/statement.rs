@@ -1,10 +1,13 @@
 //! Statement of the publisher about the content (crates/loader-pack/README.md, "Statement").
 
 use crate::error::{UNKNOWN_FIELD, UNKNOWN_SIGNATURE};
-use crate::{Error, Mismatch, PIECE_LENS, PIECES_MAX};
+use crate::{Error, Mismatch, PIECE_LENS, PIECES_MAX, Signature};
 use loader_model::Description;
 use sha2::{Digest, Sha256};
 use std::fmt;
+
+/// Type of the field after the statement that contains a signature.
+const SIGNATURE: u8 = 0x01;
 
 const CONTENT_TYPE: u8 = 0x03;
 const NAME: u8 = 0x04;
@@ -28,7 +31,10 @@ const DIGEST_LEN: usize = 32;
 const DESCRIPTION_MAX: usize = 128 * 1024;
 
 /// Maximum length in bytes of all signatures together.
-const SIGNATURES_MAX: usize = 64 * 1024;
+const SIGNATURES_LEN_MAX: usize = 64 * 1024;
+
+/// Maximum number of signatures: each costs a verification.
+pub const SIGNATURES_MAX: usize = 16;
 
 /// Identifier of a release: SHA-256 of the statement without its signatures. It does not
 /// depend on how the content is compressed or sealed.
@@ -58,6 +64,7 @@ pub struct Statement {
     content_digest: [u8; DIGEST_LEN],
     piece_len: usize,
     piece_digests: Vec<[u8; DIGEST_LEN]>,
+    signatures: Vec<Signature>,
 }
 
 impl Statement {
@@ -73,11 +80,7 @@ impl Statement {
         piece_digests: Vec<[u8; DIGEST_LEN]>,
     ) -> Result<Self, Error> {
         let mut bytes = Vec::new();
-        let mut put = |kind: u8, value: &[u8]| {
-            bytes.push(kind);
-            bytes.extend((value.len() as u32).to_be_bytes());
-            bytes.extend(value);
-        };
+        let mut put = |kind: u8, value: &[u8]| put_field(&mut bytes, kind, value);
         let Description { content_type, name, release, images } = &description;
         for (kind, text) in [(CONTENT_TYPE, content_type), (NAME, name)] {
             text.iter().for_each(|text| put(kind, text.as_bytes()));
@@ -91,19 +94,32 @@ impl Statement {
         if bytes.len() > DESCRIPTION_MAX + piece_digests.len() * DIGEST_LEN {
             return Err(Error::DescriptionTooLong);
         }
-        Ok(Self { bytes, description, content_len, content_digest, piece_len, piece_digests })
+        Ok(Self { bytes, description, content_len, content_digest, piece_len, piece_digests, signatures: Vec::new() })
     }
 
     /// Returns the maximum length in bytes of statement and signatures about content of
     /// `pieces` pieces.
     pub(crate) fn payload_len_max(pieces: usize) -> usize {
-        4 + DESCRIPTION_MAX + pieces * DIGEST_LEN + SIGNATURES_MAX
+        4 + DESCRIPTION_MAX + pieces * DIGEST_LEN + SIGNATURES_LEN_MAX
+    }
+
+    /// Adds `signatures` to those of the statement.
+    ///
+    /// # Errors
+    /// [`Error::Signatures`] if there are more than [`SIGNATURES_MAX`], or two of one key.
+    pub(crate) fn add_signatures(&mut self, signatures: &[Signature]) -> Result<(), Error> {
+        self.signatures.extend(signatures);
+        check_signatures(&self.signatures).map_err(Error::Signatures)
     }
 
     /// Returns the content of the skippable frame: length of the statement (4 bytes),
-    /// statement, no signatures.
+    /// statement, signatures.
     pub(crate) fn to_payload(&self) -> Vec<u8> {
-        [&(self.bytes.len() as u32).to_be_bytes()[..], &self.bytes].concat()
+        let mut payload = [&(self.bytes.len() as u32).to_be_bytes()[..], &self.bytes].concat();
+        for signature in &self.signatures {
+            put_field(&mut payload, SIGNATURE, &signature.encode());
+        }
+        payload
     }
 
     /// Parses the content of the skippable frame.
@@ -113,20 +129,26 @@ impl Statement {
     pub(crate) fn from_payload(payload: &[u8]) -> Result<Self, &'static str> {
         let (len, rest) = payload.split_first_chunk::<4>().ok_or("it is too short")?;
         let len = u32::from_be_bytes(*len) as usize;
-        let (bytes, signatures) = rest.split_at_checked(len).ok_or("its length is wrong")?;
-        if signatures.len() > SIGNATURES_MAX {
+        let (bytes, fields) = rest.split_at_checked(len).ok_or("its length is wrong")?;
+        if fields.len() > SIGNATURES_LEN_MAX {
             return Err("its signatures are longer than 64 KiB");
         }
         let mut previous = 0;
-        for field in Fields(signatures) {
-            let (kind, _) = field?;
+        let mut signatures = Vec::new();
+        for field in Fields(fields) {
+            let (kind, value) = field?;
+            if kind < previous {
+                return Err("its signatures are not in order");
+            }
+            previous = kind;
             match kind {
-                kind if kind < previous => return Err("its signatures are not in order"),
+                SIGNATURE => signatures.push(Signature::decode(value).ok_or("a signature has a wrong length")?),
                 kind if kind < FIRST_OPTIONAL => return Err(UNKNOWN_SIGNATURE),
-                _ => previous = kind,
+                _ => {}
             }
         }
-        let statement = Self::parse(bytes)?;
+        check_signatures(&signatures)?;
+        let statement = Self { signatures, ..Self::parse(bytes)? };
         if bytes.len() - statement.piece_digests.len() * DIGEST_LEN > DESCRIPTION_MAX {
             return Err("its description is longer than 128 KiB");
         }
@@ -173,12 +195,18 @@ impl Statement {
             content_digest: content_digest.ok_or(missing)?,
             piece_len,
             piece_digests: piece_digests.to_vec(),
+            signatures: Vec::new(),
         })
     }
 
     /// Returns the identifier of the release.
     pub fn release_id(&self) -> ReleaseId {
         ReleaseId(Sha256::digest(&self.bytes).into())
+    }
+
+    /// Returns the signatures, which are not verified; each has another key.
+    pub fn signatures(&self) -> &[Signature] {
+        &self.signatures
     }
 
     /// Returns the description of the content.
@@ -243,6 +271,20 @@ impl Statement {
         }
         Err(Mismatch::Piece { piece: index as u64, offset: index as u64 * self.piece_len as u64 })
     }
+}
+
+fn put_field(bytes: &mut Vec<u8>, kind: u8, value: &[u8]) {
+    bytes.push(kind);
+    bytes.extend((value.len() as u32).to_be_bytes());
+    bytes.extend(value);
+}
+
+fn check_signatures(signatures: &[Signature]) -> Result<(), &'static str> {
+    if signatures.len() > SIGNATURES_MAX {
+        return Err("it has more than 16 signatures");
+    }
+    let is_repeated = |(i, signature): (usize, &Signature)| signatures[..i].iter().any(|s| s.key() == signature.key());
+    if signatures.iter().enumerate().any(is_repeated) { Err("it has two signatures of one key") } else { Ok(()) }
 }
 
 const WRONG_LEN: &str = "a field has a wrong length";
@@ -321,9 +363,26 @@ mod tests {
         assert_eq!(with(&[0x7f, 0, 0, 0, 0]), Err("it has a field that this version does not know"));
         assert_eq!(with(&[0x13, 0, 0, 0, 0]), Err("its fields are not in order"));
         let signed = |field: &[u8]| Statement::from_payload(&[&payload[..], field].concat());
-        assert_eq!(signed(&[1, 0, 0, 0, 0]), Err("it has a signature that this version does not know"));
+        assert_eq!(signed(&[2, 0, 0, 0, 0]), Err("it has a signature that this version does not know"));
+        assert_eq!(signed(&[1, 0, 0, 0, 0]), Err("a signature has a wrong length"));
         assert_eq!(signed(&[0x90, 0, 0, 0, 1, 1]).unwrap(), statement());
         assert_eq!(signed(&[0x90, 0, 0, 0, 2, 1]), Err("a field is longer than the statement"));
+    }
+
+    #[test]
+    fn signatures_round_trip_and_do_not_change_the_release_id() {
+        let signature = |key: u8| Signature::decode(&[&[key; 32][..], &[key + 1; 64]].concat()).unwrap();
+        let mut signed = statement();
+        signed.add_signatures(&[signature(1), signature(2)]).unwrap();
+        let parsed = Statement::from_payload(&signed.to_payload()).unwrap();
+        assert_eq!(parsed.signatures(), [signature(1), signature(2)]);
+        assert_eq!(parsed.release_id(), statement().release_id());
+
+        assert!(signed.add_signatures(&[signature(1)]).is_err());
+        assert_eq!(Statement::from_payload(&signed.to_payload()), Err("it has two signatures of one key"));
+        let many: Vec<_> = (0..SIGNATURES_MAX as u8 + 1).map(signature).collect();
+        let signed = Statement { signatures: many, ..statement() };
+        assert_eq!(Statement::from_payload(&signed.to_payload()), Err("it has more than 16 signatures"));
     }
 
     #[test]

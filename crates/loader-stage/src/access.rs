@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 pub(crate) const OPEN_TO_OTHERS: u32 = 0o077;
 /// Mode bits that let the group or others read a file.
 pub(crate) const READABLE_BY_OTHERS: u32 = 0o044;
-const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// Mode bits that let the group or others change a file.
+pub(crate) const WRITABLE_BY_OTHERS: u32 = 0o022;
 const SEARCHABLE_BY_OTHERS: u32 = 0o011;
 const STICKY: u32 = 0o1000;
 

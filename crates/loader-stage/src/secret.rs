@@ -55,27 +55,55 @@ impl<'a> SecretSource<'a> {
 /// Returns the failure for a secret that another user can read or replace.
 pub(crate) fn permission_failure(input: &Input, what: &str) -> Option<Failure> {
     let metadata = input.file().metadata().ok()?;
-    let path = access::path_of(input.file()).or_else(|| input.path()?.canonicalize().ok());
-    let name = input.name();
-    let file = input.path().map_or_else(|| format!("the file that is {name}"), |path| path.display().to_string());
-    let refused = |why: &str, hint: &str| {
-        let hint = format!("{hint}, or use --insecure-perms");
-        Some(Failure::new(ErrorCode::Config, format_args!("{name}: the {what} {why}")).hint(hint))
-    };
+    let path = actual_path(input);
     if metadata.mode() & readable_bits(input, &metadata, path.as_deref()) != 0 {
-        return refused("can be read by group or others", &format!("run chmod 600 {file}"));
+        return refused(input, what, "can be read by group or others", &format!("run chmod 600 {}", shown_file(input)));
     }
+    replacement_failure(input, what)
+}
+
+/// Returns the failure for a file that another user can change or replace.
+pub(crate) fn change_failure(input: &Input, what: &str) -> Option<Failure> {
+    let metadata = input.file().metadata().ok()?;
+    if metadata.is_file() && metadata.mode() & access::WRITABLE_BY_OTHERS != 0 {
+        return refused(input, what, "can be changed by other users", &format!("run chmod go-w {}", shown_file(input)));
+    }
+    replacement_failure(input, what)
+}
+
+fn actual_path(input: &Input) -> Option<PathBuf> {
+    access::path_of(input.file()).or_else(|| input.path()?.canonicalize().ok())
+}
+
+fn shown_file(input: &Input) -> String {
+    let name = input.name();
+    input.path().map_or_else(|| format!("the file that is {name}"), |path| path.display().to_string())
+}
+
+fn refused(input: &Input, what: &str, why: &str, hint: &str) -> Option<Failure> {
+    let hint = format!("{hint}, or use --insecure-perms");
+    Some(Failure::new(ErrorCode::Config, format_args!("{}: the {what} {why}", input.name())).hint(hint))
+}
+
+fn replacement_failure(input: &Input, what: &str) -> Option<Failure> {
+    let metadata = input.file().metadata().ok()?;
+    let path = actual_path(input);
     // An anonymous pipe belongs to the user that created it, which may differ after sudo. A file
     // is checked even if its owner has removed it in the meantime.
     let is_checked = metadata.is_file() || metadata.file_type().is_fifo() && path.is_some();
     if is_checked && !access::is_own(&metadata) {
-        return refused("belongs to another user", &format!("run chown on {file}"));
+        return refused(input, what, "belongs to another user", &format!("run chown on {}", shown_file(input)));
     }
     // Removed files, anonymous pipes and devices cannot be replaced under their name.
     let path = path.filter(|_| is_checked)?;
     let named = input.path().and_then(|path| Some(dir_of(path).canonicalize().ok()?.join(path.file_name()?)));
     let dir = access::replaceable_in(&path).or_else(|| access::replaceable_in(&named?))?.display().to_string();
-    refused("can be replaced by other users", &format!("run chmod go-w {dir}, move the file to another directory"))
+    refused(
+        input,
+        what,
+        "can be replaced by other users",
+        &format!("run chmod go-w {dir}, move the file to another directory"),
+    )
 }
 
 /// Returns the mode bits that would let another user read the content of `input`.

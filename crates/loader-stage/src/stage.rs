@@ -1,7 +1,7 @@
 //! A running stage: its inputs, outputs, secrets and events.
 
 use crate::events::{Emitter, EventFields};
-use crate::secret::{MAX_SECRET_LEN, permission_failure};
+use crate::secret::{MAX_SECRET_LEN, change_failure, permission_failure};
 use crate::{
     ByteProgress, Content, CredentialsArgs, Failure, Input, LockWait, Output, OutputArgs, SecretSource, process,
     prompt, signals,
@@ -143,6 +143,18 @@ impl Stage {
     /// `config` if another user can read or replace it.
     pub fn check_permissions(&self, input: &Input, what: &str) -> Result<(), Failure> {
         permission_failure(input, what).filter(|_| !self.insecure_perms).map_or(Ok(()), Err)
+    }
+
+    /// Reads a file of at most 64 KiB that is not secret, but on which the security of this
+    /// device depends, such as the public key named `what`.
+    ///
+    /// # Errors
+    /// `config` if another user can change or replace the file, unless `--insecure-perms` is
+    /// given; `malformed` for text in another encoding than UTF-8; `not_found`, `io`.
+    pub fn trusted_file(&self, path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let mut input = self.input(path)?;
+        change_failure(&input, what).filter(|_| !self.insecure_perms).map_or(Ok(()), Err)?;
+        input.read_text(MAX_SECRET_LEN)
     }
 
     /// Reads a secret as text and removes surrounding white space.

@@ -6,5 +6,6 @@ pub(crate) mod clock;
 pub(crate) mod dirs;
 pub(crate) mod engine;
 pub(crate) mod hardware;
+pub(crate) mod publisher;
 pub(crate) mod secrets;
 pub(crate) mod server;
