@@ -97,6 +97,11 @@ impl<'s> Devices<'s> {
         }
         fs::copy(package_dir().join("../scripts/unlock"), site.path("rel/loader/bin/az-unlock")).unwrap();
         at_site(site, "tar -C rel -cf release.tar loader && rm -r rel");
+        at_site(
+            site,
+            "umask 077; openssl genpkey -algorithm ed25519 -out publisher.key; openssl pkey -in publisher.key -pubout -out publisher.pem
+            az-encrypt --segment 4K --key-file key --sign-key-file publisher.key -o images.enc images.tar",
+        );
         for host in HOSTS {
             for dir in ["usr/local", "etc/systemd/system", "run", "var/cache", "opt"] {
                 fs::create_dir_all(site.path("devices").join(host).join(dir)).unwrap();
@@ -140,6 +145,7 @@ impl<'s> Devices<'s> {
                 "az_loader_archive": of("images.enc"),
                 "az_loader_credentials": of("credentials/{{ inventory_hostname }}.json"),
                 "az_loader_fragment": of("fragments/{{ inventory_hostname }}.frag"),
+                "az_loader_publisher_keys": of("publisher.pem"),
                 "az_loader_collected": of("collected"),
                 "az_loader_config": { "api_url": api, "hwid_file": site.path("hwid"), "retries": 0 },
                 "az_loader_models": ["models/yolo.onnx"],

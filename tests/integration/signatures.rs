@@ -212,9 +212,13 @@ fn an_older_release_than_the_newest_one_is_not_unlocked() {
     };
     let to_file = |more: &str| unlock(more, "sh -c 'cat > loaded'");
     release(&site, 7);
-    succeeds(&site, &to_file(""));
+    succeeds(&site, &to_file("--status-file status.json"));
     assert!(fs::read(site.path("loaded")).unwrap() == fs::read(site.path("images.tar")).unwrap());
     assert_eq!(newest(&site), 7);
+    let status: Value = serde_json::from_slice(&fs::read(site.path("status.json")).unwrap()).unwrap();
+    let signer = status["stages"]["az-decrypt"]["signed"]["signers"][0].as_str().unwrap();
+    let phrase = format!("images/app release 7 signed by {}", &signer[..16]);
+    assert!(status["verdict"].as_str().unwrap().ends_with(&phrase), "{status}");
     let mode = fs::metadata(site.path("state").join(&records(&site)[0].0)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 

@@ -16,7 +16,6 @@ fn parse(line: &[u8]) -> Option<Event> {
     if event.v != 1 || !StageName::is_possible(event.stage.as_str()) || !is_run_name(&event.run) {
         return None;
     }
-    event.detail = None;
     event.step = event.step.map(printable_name);
     event.error = match (event.state, event.error) {
         (UnlockState::Error, Some(error)) => Some(EventError {

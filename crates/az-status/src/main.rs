@@ -11,6 +11,7 @@ mod processes;
 mod prometheus;
 #[cfg(test)]
 mod property;
+mod release;
 mod root_cause;
 mod run;
 mod screen;

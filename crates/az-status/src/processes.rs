@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::event::pipeline_position;
+use crate::release::SignedRelease;
 use loader_model::{Event, EventError, Named, StageName, Step, Unit, UnlockState};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,8 @@ pub(crate) struct Process {
     pub(crate) working: UnlockState,
     /// Current step.
     pub(crate) step: Option<Named<Step>>,
+    /// Signed release that it has verified.
+    pub(crate) signed: Option<SignedRelease>,
     /// Completed amount, in `unit`.
     pub(crate) done: Option<u64>,
     /// Total amount, in `unit`.
@@ -131,6 +134,7 @@ impl Processes {
         if !event.state.is_final() {
             process.working = event.state;
         }
+        process.signed = SignedRelease::of(&event).or(process.signed.take());
         // The step during which a stage failed is kept.
         if event.state != UnlockState::Error {
             process.step = event.step;
@@ -175,6 +179,7 @@ impl Processes {
             state: event.state,
             working: UnlockState::Idle,
             step: None,
+            signed: None,
             done: None,
             total: None,
             unit: Unit::Bytes,

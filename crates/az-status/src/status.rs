@@ -1,6 +1,7 @@
 //! The state of the whole unlock and of its stages.
 
 use crate::processes::{self, Process};
+use crate::release::SignedRelease;
 use crate::root_cause;
 use loader_model::{ErrorCode, Named, Step, Unit, UnlockState};
 use serde::{Serialize, Serializer};
@@ -57,6 +58,8 @@ pub(crate) struct StageSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<Named<Step>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<SignedRelease>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     done: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
@@ -103,6 +106,7 @@ impl StageSummary {
             state: process.state,
             pid: process.pid,
             step: process.step.clone(),
+            signed: process.signed.clone(),
             done: process.done,
             total: process.total,
             unit: process.done.or(process.total).map(|_| process.unit),

@@ -124,7 +124,11 @@ impl Verdict {
                 Some(run) => (ErrorCode::NotFound.exit(), format!("no stage reported anything in run {run}")),
                 None => (ErrorCode::NoInput.exit(), "no stage reported anything".into()),
             },
-            _ => (0, format!("{names}{}", self.seconds.map(|s| format!(" in {s:.1} s")).unwrap_or_default())),
+            _ => {
+                let signed = labels.iter().filter_map(|(process, _)| process.signed.as_ref());
+                let signed = signed.map(|signed| format!("; {}", signed.phrase())).collect::<String>();
+                (0, format!("{names}{}{signed}", self.seconds.map(|s| format!(" in {s:.1} s")).unwrap_or_default()))
+            }
         };
         if self.exit == 0 {
             self.state = UnlockState::Ready;
