@@ -230,6 +230,7 @@ fn the_role_installs_unlocks_updates_and_rotates() {
         let state: Value =
             serde_json::from_slice(&fs::read(site.path(&format!("collected/{host}.json"))).unwrap()).unwrap();
         assert_eq!(state["state"], "ready", "{state}");
+        assert!(state["verdict"].as_str().unwrap().contains("signed by"), "{state}");
         assert!(devices.model_is(host, "key", "model"), "{host}: other bytes");
         let config = fs::read_to_string(root.join("etc/azaion/config.yaml")).unwrap();
         let line = format!("credentials_file: {}/etc/azaion/credentials.json\n", root.display());

@@ -87,6 +87,11 @@ def add():
     changed = Packed(CONTENT[:-1] + b"x", fields=description())
     case("signed-then-other-content", sealed(replace(changed, signatures=one.signatures), description(field=header_field)),
          invalid, b"", kind="packed", through_pipe=changed.content, publisher=publisher(ALICE))
+    # Pieces of an older release, under the statement and the signature of a newer one.
+    older = Packed(CONTENT[:PIECE] + made_up("older", 700))
+    case("signed-then-a-piece-of-another-release",
+         sealed(replace(one, frames=older.all_frames()), description(field=header_field)), "statement_mismatch",
+         CONTENT[:PIECE], kind="packed", through_pipe=older.content, publisher=publisher(ALICE))
     optional = replace(plain, more=tlv(0x91, b"later"))
     add_case("then-another-field", replace(optional, signatures=one.signatures), invalid)
     flipped = one.signatures[:-1] + bytes([one.signatures[-1] ^ 1])
