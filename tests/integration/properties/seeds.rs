@@ -1,6 +1,7 @@
 //! Valid inputs of each parser as seeds.
 
 use super::readers::documents::{JWT_SECRET, SECRET, TOKEN};
+use super::readers::packed::signed;
 use crate::sample::{SMALL, Tar, gzip};
 use loader_model::Description;
 use loader_pack::{PackOptions, pack};
@@ -58,6 +59,7 @@ fn packed() -> Vec<Vec<u8>> {
         pack(b"", Description::default()),
         pack(b"text text text text text text text text", description.clone()),
         pack(&Random(3).bytes(5000), description),
+        signed(),
     ]
 }
 

@@ -6,7 +6,7 @@ mod answers;
 mod archive;
 pub(crate) mod documents;
 mod keys;
-mod packed;
+pub(crate) mod packed;
 mod sealed;
 mod state;
 
