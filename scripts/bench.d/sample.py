@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import registry  # noqa: E402  (in the directory of this file)
 from common import MIB  # noqa: E402
 from group_load import save, sha256_of  # noqa: E402
+from plots import plot  # noqa: E402
 
 # Description of the sample, written last.
 CONTENTS = "contents.json"
@@ -234,7 +235,8 @@ def snapshot(root):
 
 
 def piece_lengths(archive):
-    """Returns a table of compressed sizes of `archive`: cut into independent pieces, and whole."""
+    """Returns a table of compressed sizes of `archive`: cut into independent pieces, and whole.
+    Draws it as piece-lengths.svg beside the archive."""
     try:
         import zstandard
     except ImportError:
@@ -245,6 +247,9 @@ def piece_lengths(archive):
         for job, size in zip(jobs, pool.map(lambda job: packed_size(zstandard, content, *job), jobs)):
             found[job] = size
             print(f"{piece_label(job[0])}, level {job[1]}: {size} bytes", file=sys.stderr)
+    points = lambda level: [(length / MIB, found[length, level] / MIB) for length in PIECES if length]
+    plot(archive.with_name("piece-lengths.svg"), f"An archive of {len(content) / MIB:.0f} MiB in independent pieces",
+         [(f"level {level}, MiB", points(level)) for level in reversed(FEW)], "length of a piece in MiB (log)")
     rows = ["| piece | " + " | ".join(f"level {level}, MiB | of whole | memory, MiB" for level in MANY) + " |",
             "| --- |" + " ---: |" * 3 * len(MANY)]
     for length, levels in PIECES.items():
