@@ -1,0 +1,3 @@
+//! az-server serves the HTTP API.
+
+fn main() {}
