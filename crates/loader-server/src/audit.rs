@@ -1,6 +1,7 @@
 //! Audit log: one JSON line for each login, access, upload and refusal. It contains who, what,
 //! from where and the result, and never a secret.
 
+use crate::state::give_to_owner_of;
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
@@ -58,7 +59,13 @@ impl AuditLog {
             Self::Off => Ok(()),
             Self::StandardError => std::io::stderr().lock().write_all(&bytes),
             // One write in append mode: lines of several servers do not mix.
-            Self::File(path) => File::options().append(true).create(true).mode(0o600).open(path)?.write_all(&bytes),
+            Self::File(path) => {
+                let mut file = File::options().append(true).create(true).mode(0o600).open(path)?;
+                if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+                    give_to_owner_of(dir, &file)?;
+                }
+                file.write_all(&bytes)
+            }
         }
     }
 }

@@ -34,6 +34,13 @@ pub fn run_watcher<C: Parser>(name: StageName, watcher: impl FnOnce(&C) -> anyho
     })
 }
 
+/// Runs the program `name`, which holds secrets, but is neither a stage nor watches stages: like
+/// [`run_watcher`], and without core dumps.
+pub fn run_service<C: Parser>(name: StageName, service: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
+    process::disable_core_dumps();
+    run_watcher(name, service)
+}
+
 /// Calls `program` with the emitter, as changed by `adapt`, and the command line to parse. Reports
 /// its failure, and returns the exit status.
 fn run_program<C: Parser>(

@@ -1,10 +1,10 @@
 //! The client of a request; the limit of its time; its lines in metrics and audit log.
 
-use super::App;
 use super::error::{ApiError, ErrorKind};
+use super::{App, UPLOAD_BODY_MAX};
 use crate::ClientAddress;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::{IpAddr, Ipv4Addr};
@@ -53,10 +53,14 @@ pub(super) async fn bound_and_record(State(app): State<Arc<App>>, mut request: R
     let client = Client { address, user: Arc::default(), target: Arc::default() };
     request.extensions_mut().insert(client.clone());
     let call = call_name(request.method(), request.uri().path());
-    let answered = tokio::time::timeout(app.config.request_time, next.run(request)).await;
-    let response = answered.unwrap_or_else(|_| {
-        ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long").into_response()
-    });
+    let response = if declares_too_much(request.headers()) {
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large").into_response()
+    } else {
+        let answered = tokio::time::timeout(app.config.request_time, next.run(request)).await;
+        answered.unwrap_or_else(|_| {
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long").into_response()
+        })
+    };
     app.metrics.response(call, response.status().as_u16());
     if let Some(action) = audited(call) {
         let result = response.extensions().get::<ErrorKind>().map_or("ok", |kind| kind.0);
@@ -66,6 +70,13 @@ pub(super) async fn bound_and_record(State(app): State<Arc<App>>, mut request: R
         let _ = tokio::task::spawn_blocking(move || app.audit(&client, action, target.as_deref(), result)).await;
     }
     response
+}
+
+/// Returns true for a body longer than every call accepts. Its client does not wait until the
+/// limit is reached, and the server does not read that far.
+fn declares_too_much(headers: &HeaderMap) -> bool {
+    let len = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    len.is_some_and(|len| len > UPLOAD_BODY_MAX as u64)
 }
 
 /// Returns the name of a call in metrics and audit log.

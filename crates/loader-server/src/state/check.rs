@@ -90,9 +90,6 @@ impl StateDir {
                 _ => add(path, &"does not belong here"),
             }
         }
-        if self.signing_keys().is_ok_and(|keys| keys.is_empty()) {
-            add(&self.root.join("keys"), &"no signing key; az-server serve creates one");
-        }
         Ok(findings)
     }
 
@@ -198,7 +195,7 @@ mod tests {
                 .map(|finding| finding.to_string().replace(dir.path().to_str().unwrap(), ""))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(problems(), ["/users/c@d: has the id of a@b", "/keys: no signing key; az-server serve creates one"]);
+        assert_eq!(problems(), ["/users/c@d: has the id of a@b"]);
         fs::remove_file(dir.path().join("users/c@d")).unwrap();
         state.ensure_key(0).unwrap();
         state.set_fragment(Some("A@b"), b"fragment").unwrap();

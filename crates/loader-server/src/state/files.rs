@@ -4,6 +4,7 @@ use super::StateError;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::Path;
 
 /// Maximum size in bytes of a user, a key, a fragment or the settings.
@@ -34,9 +35,17 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     let failed = |error| StateError::Io(path.to_owned(), error);
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir).map_err(failed)?;
+    give_to_owner_of(dir, temporary.as_file()).map_err(failed)?;
     temporary.write_all(bytes).and_then(|()| temporary.as_file().sync_all()).map_err(failed)?;
     temporary.persist(path).map_err(|error| failed(error.error))?;
     sync_dir(dir).map_err(failed)
+}
+
+/// Gives a file that root creates to the owner of its directory: an administrator changes the
+/// directory as root, and the server runs as another user.
+pub(crate) fn give_to_owner_of(dir: &Path, file: &File) -> std::io::Result<()> {
+    let (dir, own) = (dir.metadata()?, file.metadata()?);
+    if own.uid() == 0 && dir.uid() != 0 { fchown(file, Some(dir.uid()), Some(dir.gid())) } else { Ok(()) }
 }
 
 /// Removes a file. Returns false if there is none.

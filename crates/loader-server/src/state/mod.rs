@@ -23,7 +23,7 @@ mod users;
 
 pub(crate) use cdn::CDN_RESOURCE;
 pub use check::Finding;
-pub(crate) use files::sync_dir;
+pub(crate) use files::{give_to_owner_of, sync_dir};
 pub(crate) use fragments::SealedFragment;
 pub use keys::SigningKeyInfo;
 pub(crate) use keys::{SigningKey, VerifyingKeys};
@@ -120,13 +120,17 @@ impl StateDir {
         let mut names =
             fs::read_dir(&root).map_err(failed)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         // A process that was killed here has created some of the directories.
-        if !root.join("users").is_dir() && names.any(|name| name != "lock" && !DIRS.contains(&name.as_str())) {
+        if !root.join("users").is_dir()
+            && names.any(|name| name != "lock" && name != "server.json" && !DIRS.contains(&name.as_str()))
+        {
             return Err(StateError::NotAState(root));
         }
         // The directory that marks a state is created last.
         for dir in DIRS.iter().rev() {
             let path = root.join(dir);
-            DirBuilder::new().mode(0o700).recursive(true).create(&path).map_err(|error| StateError::Io(path, error))?;
+            let created = DirBuilder::new().mode(0o700).recursive(true).create(&path);
+            let owned = created.and_then(|()| files::give_to_owner_of(&root, &File::open(&path)?));
+            owned.map_err(|error| StateError::Io(path, error))?;
         }
         Ok(Self { root })
     }
@@ -178,6 +182,7 @@ impl StateDir {
         let path = self.root.join("lock");
         let failed = |error| StateError::Io(path.clone(), error);
         let file = File::options().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+        files::give_to_owner_of(&self.root, &file).map_err(failed)?;
         flock(&file, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
         Ok(StateLock { _file: file })
     }
