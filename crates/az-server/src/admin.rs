@@ -2,10 +2,13 @@
 
 use crate::cli::{CdnCommand, CheckArgs, Cli, FragmentCommand, KeyCommand, PasswordArgs, UserCommand};
 use anyhow::Context;
-use loader_server::{AuditLine, AuditLog, NewUser, StateDir, unix_now};
-use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, ask_new_password, read_secret};
+use loader_model::Credentials;
+use loader_server::{AuditLine, AuditLog, NewUser, StateDir, random_password, unix_now};
+use loader_stage::{ErrorCode, Failure, OrFail, OrFailAs, SecretSource, ask_new_password, read_secret};
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,13 +36,17 @@ pub(crate) fn user(cli: &Cli, command: &UserCommand) -> anyhow::Result<ExitCode>
         report(cli, action, Some(email), None, changed)
     };
     match command {
-        UserCommand::Add { email, role, hardware_file, device_secret_file, password } => {
+        UserCommand::Add { email, role, hardware_file, device_secret_file, credentials_file, password } => {
             let hardware = hardware_file.as_deref().map(|path| text(cli, "hardware", path)).transpose()?;
             let device_secret =
                 device_secret_file.as_deref().map(|path| text(cli, "device-secret", path)).transpose()?;
+            let password = match credentials_file {
+                Some(path) => credentials_password(cli, path, email)?,
+                None => new_password(cli, password)?,
+            };
             let new = NewUser {
                 email: email.clone(),
-                password: new_password(cli, password)?,
+                password,
                 role: Value::from(role.as_str()),
                 id: None,
                 hardware: hardware.map(|text| text.to_ascii_lowercase()),
@@ -173,6 +180,30 @@ fn new_password(cli: &Cli, args: &PasswordArgs) -> Result<Zeroizing<String>, Fai
         Failure::new(ErrorCode::Config, "no password given")
             .hint("use --password-file PATH (- is standard input)".to_owned())
     })
+}
+
+/// Reads the password of `email` from the file that az-login reads, or creates that file with a
+/// random password.
+fn credentials_password(cli: &Cli, path: &Path, email: &str) -> anyhow::Result<Zeroizing<String>> {
+    let place = path.display();
+    match File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            let password = random_password().or_fail()?;
+            let json = Zeroizing::new(json!({ "email": email, "password": password.as_str() }).to_string() + "\n");
+            let written = file.write_all(json.as_bytes()).and_then(|()| file.sync_all());
+            written.or_fail_as(ErrorCode::Io, place)?;
+            Ok(password)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let json = secret(cli, SecretSource::new("credentials", Some(path), None))?;
+            let known =
+                Credentials::from_json(&json).filter(|known| known.email.eq_ignore_ascii_case(email)).ok_or_else(
+                    || Failure::new(ErrorCode::Malformed, format_args!("{place}: not the credentials of {email}")),
+                )?;
+            Ok(known.password)
+        }
+        Err(error) => Err(Failure::new(ErrorCode::CannotCreate, format_args!("{place}: {error}")).into()),
+    }
 }
 
 fn print_line(line: impl std::fmt::Display) -> anyhow::Result<()> {

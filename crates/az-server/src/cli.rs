@@ -11,7 +11,7 @@ can be repeated: they succeed if there is nothing left to change. A running serv
 for the next request. Several servers can share one directory.
 
 Examples:
-  az-server user add cam-7@example.com --hardware-file hwid --password-file password
+  az-server user add cam-7@example.com --hardware-file hwid --credentials-file cam-7.json
   az-server fragment set fragment-1-of-2.frag
   az-server cdn set cdn.yaml
   az-server serve --listen 0.0.0.0:8443 --tls-cert-file cert.pem --tls-key-file key.pem
@@ -125,6 +125,10 @@ pub(crate) enum UserCommand {
         /// File with the device secret, 64 hexadecimal digits
         #[arg(long, value_name = "PATH")]
         device_secret_file: Option<PathBuf>,
+        /// File with email and password as az-login reads it; created with a random password if
+        /// it does not exist
+        #[arg(long, value_name = "PATH", conflicts_with = "password_file")]
+        credentials_file: Option<PathBuf>,
         #[command(flatten)]
         password: PasswordArgs,
     },

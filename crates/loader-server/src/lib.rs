@@ -20,6 +20,7 @@ pub use api::{Api, ApiConfig};
 pub use audit::{AuditLine, AuditLog};
 pub use listener::{ClientAddress, Limits, serve};
 pub use metrics::{Metrics, metrics_router};
+pub use password::random_password;
 pub use settings::{Argon2Cost, FragmentForm, ServerSettings};
 pub use state::{Finding, NewUser, SigningKeyInfo, StateDir, StateError, StateLock, UserRecord};
 pub use tls::{TlsConfig, TlsError, TlsFiles};

@@ -1,9 +1,10 @@
 //! Password hashes: Argon2id (RFC 9106) in the PHC string format.
 
+use crate::StateError;
 use crate::settings::Argon2Cost;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
+use base64::prelude::{BASE64_STANDARD_NO_PAD as BASE64, BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use subtle::ConstantTimeEq;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
@@ -67,6 +68,16 @@ impl std::fmt::Display for PasswordHash {
         let (salt, hash) = (BASE64.encode(&self.salt), BASE64.encode(&self.hash));
         write!(f, "$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${hash}")
     }
+}
+
+/// Returns a password with 192 random bits.
+///
+/// # Errors
+/// [`StateError::Crypto`] if the kernel returns no random bytes.
+pub fn random_password() -> Result<Zeroizing<String>, StateError> {
+    let mut bytes = Zeroizing::new([0; 24]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(|_| StateError::Crypto)?;
+    Ok(Zeroizing::new(BASE64URL.encode(*bytes)))
 }
 
 /// Computes the hash of the password in NFC, as the sealed format does.

@@ -35,9 +35,10 @@ pub fn run_watcher<C: Parser>(name: StageName, watcher: impl FnOnce(&C) -> anyho
 }
 
 /// Runs the program `name`, which holds secrets, but is neither a stage nor watches stages: like
-/// [`run_watcher`], and without core dumps.
+/// [`run_watcher`], without core dumps, and with locked memory if the process may lock it.
 pub fn run_service<C: Parser>(name: StageName, service: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
     process::disable_core_dumps();
+    process::lock_memory();
     run_watcher(name, service)
 }
 

@@ -2,9 +2,11 @@
 
 use crate::server::{Answer, Fleet, HARDWARE, send};
 use loader_api::{Token, jwt::Verifier};
+use loader_model::Credentials;
 use loader_seal::device::{Binding, SealedKind, open};
 use loader_testkit::{set_mode, write_secret};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::time::SystemTime;
 
 /// Opens a response that is sealed to [`HARDWARE`] and the user in `token`.
@@ -42,6 +44,21 @@ fn a_repeated_command_changes_nothing() {
     let kids = fleet.ok(&["key", "list"]);
     fleet.ok(&["key", "rotate", "--if-older-than", "30d"]);
     assert_eq!(fleet.ok(&["key", "list"]), kids);
+}
+
+#[test]
+fn credentials_are_created_for_the_device() {
+    let fleet = Fleet::new();
+    let args = ["user", "add", "cam@example.com", "--credentials-file", "cam.json"];
+    fleet.ok(&args);
+    fleet.ok(&args);
+    let known = Credentials::from_json(&std::fs::read(fleet.path("cam.json")).unwrap()).unwrap();
+    assert_eq!((known.email.as_str(), known.password.len()), ("cam@example.com", 32));
+    let mode = fleet.path("cam.json").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(fleet.serve(&[]).login("cam", &known.password).status, 200);
+    let other = fleet.run(&["user", "add", "other@example.com", "--credentials-file", "cam.json"]);
+    assert!(other.status == 65 && !other.stderr.contains(known.password.as_str()), "{}", other.stderr);
 }
 
 #[test]
