@@ -23,6 +23,7 @@ mod rotation;
 mod sample;
 mod sealed;
 mod secrets;
+mod server;
 mod settings;
 mod signatures;
 mod systemd;

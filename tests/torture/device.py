@@ -11,13 +11,13 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from pathlib import Path
 
 DIR = Path(os.environ["TORTURE_DIR"])
 LONG = sys.argv[1] == "long"
 SEED = int(os.environ.get("TORTURE_SEED", "1"))
 CHANCE = random.Random(SEED)
-JWT_SECRET = "the server of the torture parts"
 PASSWORD = "a password of the torture parts"
 HARDWARE = "ab" * 32
 # Statuses that a stage may end with; 70, a panic, is not among them.
@@ -158,7 +158,6 @@ class Site:
         write(at("seed/cdn/models/yolo.onnx.big"), at("yolo.big").read_bytes())
         write(at("seed/key-fragment"), at("fragment-1-of-2.frag").read_bytes())
         settings = {
-            "jwt_secret": JWT_SECRET,
             "token_seconds": 10**7,
             "fragment_form": fragment_form,
             "seal_cost": cost or {"memory_kib": 64, "passes": 1, "lanes": 1},
@@ -179,6 +178,8 @@ class Site:
             pair = {"email": account["email"], "password": PASSWORD}
             write(at(f"credentials-{i}.json"), json.dumps(pair))
         self.server = Server(at("seed"), *flags)
+        with urllib.request.urlopen(self.server.urls["api"] + "/.well-known/jwks.json") as keys:
+            write(at("jwks.json"), keys.read())
         self.env = {
             "AZ_API_URL": self.server.urls["api"],
             "AZ_CREDENTIALS_FILE": at("credentials-0.json"),

@@ -35,6 +35,8 @@ names! {
         Load = "az-load";
         /// Reads the events of the others; writes an event only if it fails itself.
         Status = "az-status";
+        /// Serves the HTTP API; writes an event only if it fails itself.
+        Server = "az-server";
     }
 }
 

@@ -1,7 +1,7 @@
 //! Prompt for email and password on the terminal.
 
-use crate::signals;
-use loader_model::Credentials;
+use crate::{Failure, signals};
+use loader_model::{Credentials, ErrorCode};
 use rustix::process::{Signal, kill_current_process_group};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
@@ -63,6 +63,26 @@ fn read_credentials(tty: &mut File) -> io::Result<Credentials> {
         }
         _ => Ok(Credentials { email, password }),
     }
+}
+
+/// Asks for a new password on the terminal, twice. Returns `None` if standard input is not a
+/// terminal.
+///
+/// # Errors
+/// `config` if nothing is typed, or two different passwords; `io` if the terminal fails.
+pub fn ask_new_password() -> Result<Option<Zeroizing<String>>, Failure> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let ask = |prompt| {
+        rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|error| Failure::io("terminal", &error))
+    };
+    let (password, again) = (ask("password: ")?, ask("the same password again: ")?);
+    if password.is_empty() || password != again {
+        let what = if password.is_empty() { "no password was typed" } else { "the two passwords differ" };
+        return Err(Failure::new(ErrorCode::Config, what));
+    }
+    Ok(Some(password))
 }
 
 /// Forwards a Ctrl-C at the password prompt to the whole pipeline, as the terminal does at

@@ -34,6 +34,14 @@ pub fn run_watcher<C: Parser>(name: StageName, watcher: impl FnOnce(&C) -> anyho
     })
 }
 
+/// Runs the program `name`, which holds secrets, but is neither a stage nor watches stages: like
+/// [`run_watcher`], without core dumps, and with locked memory if the process may lock it.
+pub fn run_service<C: Parser>(name: StageName, service: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
+    process::disable_core_dumps();
+    process::lock_memory();
+    run_watcher(name, service)
+}
+
 /// Calls `program` with the emitter, as changed by `adapt`, and the command line to parse. Reports
 /// its failure, and returns the exit status.
 fn run_program<C: Parser>(

@@ -1,13 +1,14 @@
 //! Sources of secrets: a file, a descriptor or standard input, never an argument.
 
 use crate::atomic_file::dir_of;
-use crate::{Failure, Input, access};
+use crate::{Failure, Input, access, process};
 use loader_model::ErrorCode;
 use rustix::fs::makedev;
 use std::fs::Metadata;
 use std::io::IsTerminal;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Maximum length of a secret in bytes.
 pub(crate) const MAX_SECRET_LEN: usize = 64 * 1024;
@@ -50,6 +51,34 @@ impl<'a> SecretSource<'a> {
     pub(crate) fn path(&self) -> Option<PathBuf> {
         self.file.map(Path::to_owned).or_else(|| self.stdin_default.then(|| PathBuf::from("-")))
     }
+}
+
+/// Reads a secret of at most 64 KiB for a program that is not a stage. Returns `None` if it has
+/// no source.
+///
+/// # Errors
+/// `config` if another user can read or replace it; `no_input` if it is empty; `malformed` for
+/// text in another encoding than UTF-8; `not_found` or `io` if it cannot be read.
+pub fn read_secret(from: SecretSource<'_>, insecure_perms: bool) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    process::lock_memory();
+    let mut input = match (from.fd, from.path()) {
+        (Some(0), _) => Input::stdin()?,
+        (Some(fd), _) => Input::descriptor(fd)?,
+        (None, Some(path)) if path.as_os_str() == "-" => Input::stdin()?,
+        (None, Some(path)) => Input::open(&path)?,
+        (None, None) => return Ok(None),
+    };
+    check_permissions(&input, from.what, insecure_perms)?;
+    let secret = if from.is_text { input.read_text(MAX_SECRET_LEN)? } else { input.read_all(MAX_SECRET_LEN)? };
+    if secret.iter().all(u8::is_ascii_whitespace) {
+        return Err(Failure::no_input(from.what, input.name()));
+    }
+    Ok(Some(secret))
+}
+
+/// Checks that no other user can read or replace the secret `what` in `input`.
+fn check_permissions(input: &Input, what: &str, insecure_perms: bool) -> Result<(), Failure> {
+    permission_failure(input, what).filter(|_| !insecure_perms).map_or(Ok(()), Err)
 }
 
 /// Returns the failure for a secret that another user can read or replace.

@@ -1,7 +1,7 @@
 //! A running stage: its inputs, outputs, secrets and events.
 
 use crate::events::{Emitter, EventFields};
-use crate::secret::{MAX_SECRET_LEN, change_failure, permission_failure};
+use crate::secret::{MAX_SECRET_LEN, change_failure, permission_failure, read_secret};
 use crate::{
     ByteProgress, Content, CredentialsArgs, Failure, Input, LockWait, Output, OutputArgs, SecretSource, process,
     prompt, signals,
@@ -88,11 +88,16 @@ impl Stage {
         if path.as_os_str() != "-" {
             return Input::open(path);
         }
+        self.claim_stdin()?;
+        Input::stdin()
+    }
+
+    fn claim_stdin(&self) -> Result<(), Failure> {
         if self.stdin_claimed.replace(true) {
             return Err(Failure::new(ErrorCode::Usage, "standard input is used for two inputs")
                 .hint("only one input can be - or omitted; use a file for the other".to_owned()));
         }
-        Input::stdin()
+        Ok(())
     }
 
     /// Opens standard output, or the file given with `-o`.
@@ -120,19 +125,12 @@ impl Stage {
     /// `no_input` if the source is empty; `malformed` for text in another encoding than
     /// UTF-8; the errors of [`Stage::check_permissions`] and [`Stage::input`].
     pub fn secret(&self, from: SecretSource<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
-        process::lock_memory();
-        let mut input = match (from.fd, from.path()) {
-            (Some(0), _) => self.input(Path::new("-"))?,
-            (Some(fd), _) => Input::descriptor(fd)?,
-            (None, Some(path)) => self.input(&path)?,
-            (None, None) => return Ok(None),
-        };
-        self.check_permissions(&input, from.what)?;
-        let secret = if from.is_text { input.read_text(MAX_SECRET_LEN)? } else { input.read_all(MAX_SECRET_LEN)? };
-        if secret.iter().all(u8::is_ascii_whitespace) {
-            return Err(Failure::no_input(from.what, input.name()));
+        let is_stdin =
+            from.fd == Some(0) || from.fd.is_none() && from.path().is_some_and(|path| path.as_os_str() == "-");
+        if is_stdin {
+            self.claim_stdin()?;
         }
-        Ok(Some(secret))
+        read_secret(from, self.insecure_perms)
     }
 
     /// Checks that no other user can read or replace `input`, which contains the secret named

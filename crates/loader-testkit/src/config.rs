@@ -2,6 +2,7 @@
 
 use crate::{Faults, Tls};
 use loader_model::Role;
+use loader_server::{Argon2Cost as SealCost, FragmentForm, ServerSettings};
 use serde::Deserialize;
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr};
@@ -66,13 +67,11 @@ pub struct Settings {
     pub token_seconds: i64,
     /// Name of the claim with the role.
     pub role_claim: String,
-    /// Secret of the HS256 signature; random by default.
-    pub jwt_secret: Option<String>,
     /// Keys with read access to the store. By default those of the seed's `cdn.yaml`, or random.
     pub downloader: Option<KeyPair>,
     /// Keys with read and write access to the store. Same default as `downloader`.
     pub uploader: Option<KeyPair>,
-    /// Argon2id cost of resources sealed to user and hardware.
+    /// Argon2id cost of stored passwords, and of resources sealed to user and hardware.
     pub seal_cost: SealCost,
 }
 
@@ -83,7 +82,6 @@ impl Default for Settings {
             fragment_min_role: Value::from(Role::Operator.rank()),
             token_seconds: 3600,
             role_claim: "role".to_owned(),
-            jwt_secret: None,
             downloader: None,
             uploader: None,
             seal_cost: SealCost::default(),
@@ -92,23 +90,16 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the rank of `fragment_min_role`: a number as given, a name by the table
-    /// of roles.
-    pub(crate) fn fragment_min_rank(&self) -> u64 {
-        self.fragment_min_role.as_u64().unwrap_or_else(|| Role::from_claim(&self.fragment_min_role).rank().into())
+    /// Returns the settings that a server for production has, too.
+    pub(crate) fn of_server(&self) -> ServerSettings {
+        ServerSettings {
+            fragment_form: self.fragment_form,
+            fragment_min_role: self.fragment_min_role.clone(),
+            token_seconds: self.token_seconds,
+            role_claim: self.role_claim.clone(),
+            argon2: self.seal_cost,
+        }
     }
-}
-
-/// Forms of a fragment that a client must recognise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FragmentForm {
-    /// Unchanged file, as `text/plain`.
-    Text,
-    /// Unchanged file, as `application/octet-stream`.
-    Raw,
-    /// Sealed to the password and the hardware of the user in `users.json`.
-    Sealed,
 }
 
 /// An access key of the store.
@@ -124,28 +115,5 @@ pub struct KeyPair {
 impl std::fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyPair").field("access_key", &self.access_key).finish_non_exhaustive()
-    }
-}
-
-/// Parameters of Argon2id (RFC 9106); the defaults are those of the format.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SealCost {
-    /// Memory in KiB.
-    pub memory_kib: u32,
-    /// Passes over the memory.
-    pub passes: u32,
-    /// Lanes.
-    pub lanes: u8,
-}
-
-impl SealCost {
-    /// Minimum cost, for tests that do not test its strength.
-    pub const MINIMUM: Self = Self { memory_kib: 64, passes: 1, lanes: 1 };
-}
-
-impl Default for SealCost {
-    fn default() -> Self {
-        Self { memory_kib: 19456, passes: 2, lanes: 1 }
     }
 }

@@ -19,7 +19,6 @@
 //! the URL of its own S3 store.
 
 mod access_log;
-mod api;
 pub mod archive;
 mod config;
 mod faults;
@@ -28,21 +27,19 @@ mod process;
 mod random;
 mod request;
 mod s3;
-mod sealing;
 mod seed;
 mod server;
 mod site;
 pub mod test_dir;
-mod throttle;
 mod tls;
-mod token;
 mod users;
 mod wait;
 
 pub use access_log::RequestLine;
-pub use config::{Config, FragmentForm, KeyPair, SealCost, Settings};
+pub use config::{Config, KeyPair, Settings};
 pub use faults::{FaultLog, Faults, FaultsError, Side};
 pub use files::{file_names, make_fifo, open_fifo, set_mode, write_below, write_program, write_secret};
+pub use loader_server::{Argon2Cost as SealCost, FragmentForm, OPENAPI};
 pub use process::{Finished, run, run_concurrently};
 pub use random::{Random, unique_name};
 pub use request::{read_head, read_request};
@@ -52,6 +49,3 @@ pub use site::{Site, SiteConfig, credentials};
 pub use tls::{CertifiedKey, TestCa, Tls, TlsError};
 pub use users::{UserRecord, default_users};
 pub use wait::wait_until;
-
-/// The OpenAPI 3.1 document of the API, as served at `GET /openapi.json`.
-pub const OPENAPI: &str = include_str!("../openapi.json");

@@ -2,6 +2,8 @@
 
 use crate::{Config, KeyPair, Settings, UserRecord, default_users};
 use loader_model::{CdnCredentials, ResourceName};
+pub use loader_server::hex;
+use loader_server::{NewUser, StateDir, StateError};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::io;
@@ -16,9 +18,9 @@ pub enum SeedError {
     /// A document is not valid JSON or has unexpected fields.
     #[error("{0}: line {1}: not the expected JSON")]
     Json(PathBuf, usize),
-    /// A user has an invalid field.
-    #[error("users.json: {0}: {1}")]
-    User(String, &'static str),
+    /// The API refuses a user or a fragment.
+    #[error("the seed: {0}")]
+    State(#[from] StateError),
     /// A file name is not a valid resource name.
     #[error("{0}: not a valid resource name")]
     Name(PathBuf),
@@ -48,6 +50,17 @@ impl Seed {
         let users = json(dir, "users.json")?.unwrap_or_else(default_users);
         let fragment = optional(dir, "key-fragment")?.map(|(_, bytes)| bytes);
         Ok(Self { settings, users, fragment })
+    }
+}
+
+impl Seed {
+    /// Writes settings, fragment and users to the state directory of the API.
+    pub(crate) fn write_state(self, state: &StateDir) -> Result<(), StateError> {
+        state.set_settings(&self.settings.of_server())?;
+        if let Some(fragment) = &self.fragment {
+            state.set_fragment(None, fragment)?;
+        }
+        self.users.into_iter().try_for_each(|user| state.add_user(&NewUser::from(user)).map(drop))
     }
 }
 
@@ -162,11 +175,6 @@ pub(crate) fn random_hex(len: usize) -> String {
 /// Returns the SHA-256 of `bytes` in lower-case hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-/// Returns `bytes` in lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns one `key: "value"` line for each field. A JSON scalar is a valid YAML scalar.

@@ -1,31 +1,39 @@
 //! Start and stop of both servers.
 
 use crate::access_log::AccessLog;
-use crate::api::{self, App};
+use crate::access_log::{Observer, observe};
 use crate::faults::{FaultLog, Proxy, Side};
 use crate::seed::{self, Seed, SeedError};
-use crate::tls::{TlsError, TlsListener};
-use crate::token::TokenSigner;
-use crate::users::Users;
-use crate::{Config, RequestLine, Tls, s3};
+use crate::tls::Tls;
+use crate::{Config, RequestLine, s3};
 use axum::Router;
-use axum::serve::ListenerExt;
+use axum::middleware::from_fn_with_state;
 use loader_model::CdnCredentials;
+use loader_server::{Api, ApiConfig, Limits, Metrics, StateDir, StateError, TlsConfig, TlsError};
 use serde::Serialize;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 /// Maximum time for open responses to complete after a stop request.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// Time that no test reaches.
+const UNLIMITED: Duration = Duration::from_secs(24 * 3600);
+
+/// Tests stop and slow down transfers for as long as they like.
+const LIMITS: Limits = Limits {
+    connections: 4096,
+    connections_per_address: 4096,
+    header_time: UNLIMITED,
+    connection_time: UNLIMITED,
+    grace: GRACE,
+};
 
 /// Reason why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +54,9 @@ pub enum StartError {
     /// A certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The state of the API cannot be created.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A thread or the temporary directory cannot be created.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -69,7 +80,7 @@ pub struct Urls {
 pub struct DevServer {
     urls: Urls,
     cdn: CdnCredentials,
-    app: Arc<App>,
+    api: Api,
     log: Arc<AccessLog>,
     dir: TempDir,
     stop: watch::Sender<bool>,
@@ -91,13 +102,13 @@ impl DevServer {
         if !is_bucket(&config.bucket) {
             return Err(StartError::Bucket(config.bucket));
         }
-        let (mut api, api_address) = listen(config.bind, config.port)?;
-        let (mut s3, s3_address) = listen(config.bind, config.s3_port)?;
-        let tls = config.tls.as_ref().map(Tls::acceptor).transpose()?;
+        let (mut api_listener, api_address) = listen(config.bind, config.port)?;
+        let (mut s3_listener, s3_address) = listen(config.bind, config.s3_port)?;
+        let tls = config.tls.as_ref().map(Tls::config).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let faults = config.faults.clone().map(FaultLog::new);
         let mut proxies = Vec::new();
-        for (side, listener) in [(Side::Api, &mut api), (Side::Cdn, &mut s3)] {
+        for (side, listener) in [(Side::Api, &mut api_listener), (Side::Cdn, &mut s3_listener)] {
             let Some(faults) = faults.clone() else { break };
             let (backend, server) = listen(config.bind, 0)?;
             proxies.push(Proxy::start(side, std::mem::replace(listener, backend), server, faults)?);
@@ -107,32 +118,26 @@ impl DevServer {
             Urls { api: url(api_address), s3: url(s3_address), bucket: config.bucket.clone(), pid: std::process::id() };
 
         let dir = tempfile::Builder::new().prefix("az-devserver-").tempdir()?;
-        let [resources, incoming, store] = ["resources", "incoming", "store"].map(|name| dir.path().join(name));
-        for path in [&resources, &incoming, &store.join(&config.bucket)] {
-            std::fs::create_dir_all(path)?;
-        }
+        let store = dir.path().join("store");
+        std::fs::create_dir_all(store.join(&config.bucket))?;
+        let state = StateDir::open_or_create(dir.path().join("state"))?;
         let seed = Seed::read(&config)?;
-        seed::copy_resources(config.seed.as_deref(), &resources)?;
-        let cdn = seed::cdn(&resources, &seed.settings, &urls.s3, &config.bucket)?;
-        let secret = seed.settings.jwt_secret.clone().unwrap_or_else(|| seed::random_hex(32));
-        let app = Arc::new(App::new(
-            Users::new(seed.users)?,
-            TokenSigner::new(secret.into_bytes(), seed.settings.role_claim.clone()),
-            seed.settings,
-            seed.fragment,
-            resources,
-            incoming,
-        )?);
+        seed::copy_resources(config.seed.as_deref(), &state.resources())?;
+        let cdn = seed::cdn(&state.resources(), &seed.settings, &urls.s3, &config.bucket)?;
+        seed.write_state(&state)?;
+        let metrics = Arc::new(Metrics::default());
+        let api_config = ApiConfig { request_time: UNLIMITED, ..ApiConfig::default() };
+        let api = Api::new(state, api_config, metrics.clone())?;
 
         let log = Arc::new(AccessLog::new(config.log));
         let objects = config.seed.map(|seed| seed.join("cdn"));
-        let routers = Routers { app: app.clone(), log: log.clone(), cdn: cdn.clone(), store, objects };
+        let routers = Routers { api: api.clone(), log: log.clone(), cdn: cdn.clone(), store, objects, metrics };
         let (stop, stopped) = watch::channel(false);
         let (ready, wait) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("az-devserver".to_owned())
-            .spawn(move || run((api, s3), tls, routers, stopped, &ready))?;
-        let server = Self { urls, cdn, app, log, dir, stop, thread: Some(thread), faults, _proxies: proxies };
+            .spawn(move || run((api_listener, s3_listener), tls, routers, stopped, &ready))?;
+        let server = Self { urls, cdn, api, log, dir, stop, thread: Some(thread), faults, _proxies: proxies };
         wait.recv().map_err(|_| io::Error::other("the server's thread ended"))??;
         Ok(server)
     }
@@ -157,16 +162,10 @@ impl DevServer {
         &self.cdn
     }
 
-    /// Returns the secret of the HS256 signatures.
-    pub fn jwt_secret(&self) -> &[u8] {
-        self.app.signer.secret()
-    }
-
     /// Returns a token for the user with this email that expires in `seconds` (negative:
     /// already expired), or `None` if there is no such user.
     pub fn token(&self, email: &str, seconds: i64) -> Option<String> {
-        let account = self.app.users.by_email(email)?;
-        Some(self.app.token_for(account, seconds))
+        self.api.token(email, seconds).ok().flatten()
     }
 
     /// Returns the last 4096 requests of both servers, oldest first. A request is recorded
@@ -182,7 +181,7 @@ impl DevServer {
 
     /// Returns the directory of the current resources, including uploads.
     pub fn resources_dir(&self) -> PathBuf {
-        self.dir.path().join("resources")
+        self.dir.path().join("state/resources")
     }
 
     /// Returns the directory of the bucket's current objects: one file per object, with
@@ -218,7 +217,8 @@ fn listen(bind: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartErr
 
 /// Parameters of the routers.
 struct Routers {
-    app: Arc<App>,
+    api: Api,
+    metrics: Arc<Metrics>,
     log: Arc<AccessLog>,
     cdn: CdnCredentials,
     store: PathBuf,
@@ -230,14 +230,18 @@ impl Routers {
         let bucket = self.cdn.bucket.as_deref().unwrap_or_default();
         let store = s3::ObjectStore::open(&self.store)?;
         store.seed(bucket, self.objects.as_deref().unwrap_or(Path::new(""))).await?;
-        Ok((api::router(self.app.clone(), self.log.clone()), s3::router(store, &self.cdn, self.log.clone())))
+        let observer = Observer { log: self.log.clone(), server: "api" };
+        Ok((
+            self.api.router().layer(from_fn_with_state(observer, observe)),
+            s3::router(store, &self.cdn, self.log.clone()),
+        ))
     }
 }
 
 /// Runs the server thread: reports readiness once, then serves until it is stopped.
 fn run(
     listeners: (TcpListener, TcpListener),
-    tls: Option<TlsAcceptor>,
+    tls: Option<TlsConfig>,
     routers: Routers,
     stopped: watch::Receiver<bool>,
     ready: &mpsc::Sender<Result<(), StartError>>,
@@ -246,49 +250,19 @@ fn run(
         Ok(runtime) => runtime,
         Err(error) => return drop(ready.send(Err(error.into()))),
     };
-    let both = runtime.block_on(async {
-        let (api, s3) = routers.build().await?;
-        let api = serve(listeners.0, tls.clone(), api, stopped.clone())?;
-        Ok((api, serve(listeners.1, tls, s3, stopped.clone())?))
-    });
-    match both {
+    match runtime.block_on(routers.build()) {
         Err(error) => drop(ready.send(Err(error))),
         Ok((api, s3)) => {
             let _ = ready.send(Ok(()));
-            runtime.block_on(async move {
-                let serving = async { tokio::join!(api, s3) };
-                let overdue = async {
-                    wait_for_stop(stopped).await;
-                    tokio::time::sleep(GRACE).await;
-                };
-                tokio::select! { _ = serving => {}, () = overdue => {} }
-            });
+            let serve = |listener, router| {
+                let (tls, metrics) = (tls.clone(), routers.metrics.clone());
+                loader_server::serve(listener, tls, router, LIMITS, metrics, wait_for_stop(stopped.clone()))
+            };
+            let (api, s3) = (serve(listeners.0, api), serve(listeners.1, s3));
+            let _ = runtime.block_on(async { tokio::join!(api, s3) });
         }
     }
     runtime.shutdown_timeout(GRACE);
-}
-
-fn serve(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    stopped: watch::Receiver<bool>,
-) -> Result<Pin<Box<dyn Future<Output = io::Result<()>>>>, StartError> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let stop = wait_for_stop(stopped);
-    Ok(match tls {
-        Some(acceptor) => {
-            let listener = TlsListener::new(listener, acceptor)?;
-            Box::pin(axum::serve(listener, router).with_graceful_shutdown(stop).into_future())
-        }
-        None => {
-            let listener = listener.tap_io(|stream| {
-                // Nagle's algorithm would delay a small body until the header is acknowledged.
-                let _ = stream.set_nodelay(true);
-            });
-            Box::pin(axum::serve(listener, router).with_graceful_shutdown(stop).into_future())
-        }
-    })
 }
 
 async fn wait_for_stop(mut stopped: watch::Receiver<bool>) {

@@ -1,24 +1,7 @@
-//! TLS for the servers on loopback: a test certificate authority and a TLS listener for
-//! axum.
+//! TLS for the servers on loopback: a test certificate authority.
 
-use axum::serve::Listener;
+use loader_server::TlsConfig;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-
-/// Maximum wait for a client to disconnect after a failed handshake.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// Reason why a certificate cannot be created or used.
 #[derive(Debug, thiserror::Error)]
@@ -124,89 +107,12 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Returns the acceptor for these settings.
+    /// Returns the settings of a listener.
     ///
     /// # Errors
     /// [`TlsError`] if a certificate or key is unusable.
-    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::from)?;
-        let builder = match &self.client_ca {
-            None => builder.with_no_client_auth(),
-            Some(pem) => {
-                let mut roots = RootCertStore::empty();
-                roots.add(certificate(pem)?).map_err(TlsError::from)?;
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-                builder.with_client_cert_verifier(verifier.map_err(TlsError::from)?)
-            }
-        };
-        let key = PrivateKeyDer::from_pem_slice(self.server.key.as_bytes()).map_err(TlsError::from)?;
-        let config = builder.with_single_cert(vec![certificate(&self.server.cert)?], key).map_err(TlsError::from)?;
-        Ok(TlsAcceptor::from(Arc::new(config)))
-    }
-}
-
-fn certificate(pem: &str) -> Result<CertificateDer<'static>, TlsError> {
-    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(TlsError::from)
-}
-
-/// Listener that returns connections after their handshake. Handshakes run concurrently,
-/// so that a silent client does not block others.
-pub(crate) struct TlsListener {
-    address: SocketAddr,
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-}
-
-impl TlsListener {
-    /// Accepts connections on `listener` until the value is dropped.
-    ///
-    /// # Errors
-    /// Those of reading the address of `listener`.
-    pub(crate) fn new(listener: TcpListener, acceptor: TlsAcceptor) -> io::Result<Self> {
-        let address = listener.local_addr()?;
-        let (sender, ready) = mpsc::channel(64);
-        tokio::spawn(async move {
-            while !sender.is_closed() {
-                let Ok((stream, peer)) = listener.accept().await else { continue };
-                // Nagle's algorithm would delay a small body until the header is acknowledged.
-                let _ = stream.set_nodelay(true);
-                let (acceptor, sender) = (acceptor.clone(), sender.clone());
-                tokio::spawn(async move {
-                    match acceptor.accept(stream).into_fallible().await {
-                        Ok(stream) => drop(sender.send((stream, peer)).await),
-                        Err((_, stream)) => close_after_alert(stream).await,
-                    }
-                });
-            }
-        });
-        Ok(Self { address, ready })
-    }
-}
-
-/// Closes a connection after a failed handshake so that the client receives the alert.
-/// Reads the rest first: closing with unread bytes would reset the connection.
-async fn close_after_alert(mut stream: TcpStream) {
-    let _ = stream.shutdown().await;
-    let mut nowhere = tokio::io::sink();
-    let rest = tokio::io::copy(&mut stream, &mut nowhere);
-    let _ = tokio::time::timeout(LINGER, rest).await;
-}
-
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.ready.recv().await {
-            Some(connection) => connection,
-            // The accepting task has ended: the server is stopping.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+    pub(crate) fn config(&self) -> Result<TlsConfig, loader_server::TlsError> {
+        let client_ca = self.client_ca.as_deref().map(str::as_bytes);
+        TlsConfig::from_pem(self.server.cert.as_bytes(), self.server.key.as_bytes(), client_ca)
     }
 }

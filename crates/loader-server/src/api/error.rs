@@ -1,9 +1,14 @@
 //! Error responses.
 
+use crate::StateError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+
+/// Code of an error, an extension of its response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorKind(pub(crate) &'static str);
 
 /// Error response `{"error":"code","message":"…"}` with its status.
 #[derive(Debug)]
@@ -37,9 +42,21 @@ impl ApiError {
         Self { retry_after_seconds: Some(seconds), ..error }
     }
 
-    /// 500: the server failed with `cause`.
-    pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", cause.to_string())
+    /// 503: too many requests wait for a password hash.
+    pub(crate) fn busy() -> Self {
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests; try again");
+        Self { retry_after_seconds: Some(2), ..error }
+    }
+
+    /// 500: the server failed. The cause, which may contain paths, is not part of the response.
+    pub(crate) fn internal(_cause: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed")
+    }
+}
+
+impl From<StateError> for ApiError {
+    fn from(error: StateError) -> Self {
+        Self::internal(error)
     }
 }
 
@@ -47,6 +64,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = Json(json!({"error": self.code, "message": self.message}));
         let mut response = (self.status, body).into_response();
+        response.extensions_mut().insert(ErrorKind(self.code));
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());

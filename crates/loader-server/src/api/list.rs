@@ -4,7 +4,7 @@ use super::App;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::resource::resource_name;
-use crate::seed::hex;
+use crate::hex;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -44,12 +44,13 @@ pub(crate) async fn list(
     let Query(filter) = filter.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
     let search = filter.search.to_lowercase();
     // Any valid file name serves to check the name of the directory.
-    let dir = app.resources.join(resource_name(folder, "x")?.folder());
+    let dir = app.state.resources().join(resource_name(folder, "x")?.folder());
     let reading = tokio::task::spawn_blocking(move || {
         let mut listed = Vec::new();
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if entry.path().is_file() && name.to_lowercase().contains(&search) {
+            // Incomplete uploads and other hidden files are not resources.
+            if !name.starts_with('.') && entry.path().is_file() && name.to_lowercase().contains(&search) {
                 let (size, sha256) = digest(std::fs::File::open(entry.path())?)?;
                 listed.push(FileEntry { name, size, sha256 });
             }

@@ -5,12 +5,16 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::list::FileEntry;
 use super::resource::resource_name;
-use crate::seed::hex;
+use crate::hex;
+use crate::state::{CDN_RESOURCE, sync_dir};
 use axum::Json;
 use axum::extract::multipart::{Field, MultipartError, MultipartRejection};
 use axum::extract::{Multipart, Path, State};
 use axum::http::StatusCode;
 use sha2::{Digest, Sha256};
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use tempfile::NamedTempFile;
@@ -37,16 +41,38 @@ pub(crate) async fn upload(
         }
     };
     let name = resource_name(folder, field.file_name().ok_or_else(|| ApiError::bad_request("data has no file name"))?)?;
-    let target = app.resources.join(name.as_str());
+    caller.client.set_target(name.as_str());
+    let (root, incoming) = (app.state.resources(), app.state.incoming());
+    let target = root.join(name.as_str());
+    // Who may upload must not decide which store the devices use.
+    if name.as_str() == CDN_RESOURCE && app.blocking(|app| app.state.has_cdn()).await?? {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "reserved", "cdn.yaml is set by the administrator"));
+    }
     if target.is_dir() {
         return Err(ApiError::new(StatusCode::CONFLICT, "is_a_folder", format!("{name}: is a folder")));
     }
-    let (file, size, sha256) = receive(field, &app.incoming).await?;
+    let (file, size, sha256) = receive(field, &incoming).await?;
     // Only the closing boundary proves that the body is complete.
     while form.next_field().await.map_err(broken)?.is_some() {}
-    std::fs::create_dir_all(app.resources.join(name.folder())).map_err(ApiError::internal)?;
-    file.persist(target).map_err(ApiError::internal)?;
+    let folder = name.folder().to_owned();
+    let storing = app.blocking(move |_| store(file, &root, &folder, &target));
+    storing.await?.map_err(|error| match error.kind() {
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            ApiError::new(StatusCode::CONFLICT, "is_a_file", format!("{}: is a file", name.folder()))
+        }
+        _ => ApiError::internal(error),
+    })?;
     Ok(Json(FileEntry { name: name.file_name().to_owned(), size, sha256 }))
+}
+
+/// Puts a file at its path, durably: the response promises that it stays.
+fn store(file: NamedTempFile, root: &FilePath, folder: &str, target: &FilePath) -> std::io::Result<()> {
+    file.as_file().sync_all()?;
+    let dir = root.join(folder);
+    DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    file.persist(target)?;
+    // The names of new directories, too.
+    dir.ancestors().take_while(|dir| dir.starts_with(root)).try_for_each(sync_dir)
 }
 
 /// Writes the field to a new file in `incoming` and returns it with its length and SHA-256.
