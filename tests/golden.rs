@@ -105,6 +105,11 @@ fn az_status() {
 }
 
 #[test]
+fn az_server() {
+    golden("az-server", None);
+}
+
+#[test]
 fn az_login() {
     golden("az-login", Some(&Site::start()));
 }

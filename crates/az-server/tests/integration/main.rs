@@ -1,4 +1,5 @@
 //! az-server as a process.
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 mod admin;
 mod attacks;
