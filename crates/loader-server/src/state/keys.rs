@@ -24,6 +24,9 @@ struct KeyFile {
     kid: String,
     /// Time in seconds since 1970 from which the key signs, until a newer one does.
     signs_from: i64,
+    /// Position in the order of creation, which decides between keys of the same second.
+    #[serde(default)]
+    number: u64,
     /// Private key: the seed of 32 bytes in base64url.
     seed: String,
 }
@@ -38,6 +41,7 @@ impl Drop for KeyFile {
 pub(crate) struct SigningKey {
     pub(crate) kid: String,
     signs_from: i64,
+    number: u64,
     pair: Ed25519KeyPair,
 }
 
@@ -51,12 +55,12 @@ pub struct SigningKeyInfo {
 }
 
 impl SigningKey {
-    fn from_seed(seed: &[u8], signs_from: i64) -> Option<Self> {
+    fn from_seed(seed: &[u8], signs_from: i64, number: u64) -> Option<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).ok()?;
         let x = BASE64URL.encode(pair.public_key());
         // Members of the thumbprint in their order (RFC 8037 appendix A.3).
         let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-        Some(Self { kid: BASE64URL.encode(Sha256::digest(members)), signs_from, pair })
+        Some(Self { kid: BASE64URL.encode(Sha256::digest(members)), signs_from, number, pair })
     }
 
     /// Returns the signature of `message`.
@@ -100,7 +104,7 @@ impl StateDir {
         let Some(json) = files::read(&path, files::SMALL_MAX)?.map(Zeroizing::new) else { return Ok(None) };
         let parsed = serde_json::from_slice::<KeyFile>(&json).ok().and_then(|file| {
             let seed = Zeroizing::new(BASE64URL.decode(&file.seed).ok()?);
-            SigningKey::from_seed(&seed, file.signs_from).filter(|key| key.kid == kid && file.kid == kid)
+            SigningKey::from_seed(&seed, file.signs_from, file.number).filter(|key| key.kid == kid && file.kid == kid)
         });
         parsed.map(Some).ok_or(StateError::Malformed(path, "not a signing key"))
     }
@@ -112,7 +116,7 @@ impl StateDir {
             // Another process may have removed it.
             keys.extend(self.key(&kid)?);
         }
-        keys.sort_by(|a, b| (a.signs_from, &a.kid).cmp(&(b.signs_from, &b.kid)));
+        keys.sort_by_key(|key| (key.signs_from, key.number));
         Ok(keys)
     }
 
@@ -173,8 +177,9 @@ impl StateDir {
     fn add_key(&self, signs_from: i64) -> Result<SigningKeyInfo, StateError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut_slice()).map_err(|_| StateError::Crypto)?;
-        let key = SigningKey::from_seed(&*seed, signs_from).ok_or(StateError::Crypto)?;
-        let file = KeyFile { kid: key.kid.clone(), signs_from, seed: BASE64URL.encode(*seed) };
+        let number = self.keys()?.iter().map(|key| key.number).max().unwrap_or(0).saturating_add(1);
+        let key = SigningKey::from_seed(&*seed, signs_from, number).ok_or(StateError::Crypto)?;
+        let file = KeyFile { kid: key.kid.clone(), signs_from, number, seed: BASE64URL.encode(*seed) };
         files::replace(&self.key_path(&key.kid), &Zeroizing::new(files::json(&file)))?;
         Ok(SigningKeyInfo { kid: key.kid, signs_from })
     }
@@ -188,7 +193,7 @@ mod tests {
     #[test]
     fn the_key_id_is_the_thumbprint_of_the_rfc() {
         let seed = BASE64URL.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
-        let key = SigningKey::from_seed(&seed, 0).unwrap();
+        let key = SigningKey::from_seed(&seed, 0, 0).unwrap();
         assert_eq!(key.kid, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
         assert_eq!(key.jwk()["x"], "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
     }
@@ -209,6 +214,11 @@ mod tests {
         let last = state.rotate_key(2100 + 3600 + 121, 9000, false).unwrap().kid;
         assert!(state.key(&old).unwrap().is_none());
         assert_eq!(state.signing_keys().unwrap().len(), 3, "{kept} {last}");
+        // Of several keys of one second, the last one signs.
+        for _ in 0..8 {
+            let new = state.rotate_key(9000, 9000, false).unwrap().kid;
+            assert_eq!(state.signing_key(9000).unwrap().unwrap().kid, new);
+        }
         let only = state.rotate_key(9000, 9000, true).unwrap();
         assert_eq!(state.signing_keys().unwrap(), [only]);
     }
