@@ -279,3 +279,52 @@ fn a_damaged_record_stops_the_unlock() {
     std::os::unix::fs::symlink("missing", &record).unwrap();
     refused(&site, open, (78, "config"), "cannot be read");
 }
+
+#[test]
+fn a_record_that_others_can_change_stops_the_unlock() {
+    let site = with_publishers();
+    release(&site, 7);
+    let open = "az-decrypt --key-file key --publisher-key-file alice.pem --release-records state images.enc";
+    let config = (78, "config");
+    let mode = |name: &str, mode| fs::set_permissions(site.path(name), Permissions::from_mode(mode)).unwrap();
+    fs::create_dir(site.path("state")).unwrap();
+    mode("state", 0o700);
+    succeeds(&site, open);
+    let proposal = format!("state/{}", records(&site)[0].0);
+    let record = proposal.strip_suffix(".new").unwrap();
+    fs::rename(site.path(&proposal), site.path(record)).unwrap();
+    succeeds(&site, open);
+    for open_to in [0o620, 0o602] {
+        mode(record, open_to);
+        refused(&site, open, config, "other users can change the record");
+    }
+    mode(record, 0o600);
+    succeeds(&site, open);
+    // Who can change the directory can remove the record. The directory of the site protects its own.
+    let shared = "umask 0; mkdir -p open/state; chmod 755 . open; chmod 777 open/state";
+    succeeds(&site, shared);
+    refused(&site, &open.replace("records state", "records open/state"), config, "can be changed by other users");
+    succeeds(&site, &format!("chmod 755 open/state; {}", open.replace("records state", "records open/state")));
+    succeeds(&site, "ln -s nowhere link");
+    refused(&site, &open.replace("records state", "records link"), config, "is not a directory");
+}
+
+#[test]
+fn an_old_release_in_a_pipe_is_refused_before_its_content() {
+    let site = with_publishers();
+    release(&site, 8);
+    let open = "az-decrypt --key-file key --publisher-key-file alice.pem --release-records state";
+    fs::create_dir(site.path("state")).unwrap();
+    fs::set_permissions(site.path("state"), Permissions::from_mode(0o700)).unwrap();
+    succeeds(&site, &format!("cat images.enc | {}", open));
+    let proposal = site.path("state").join(&records(&site)[0].0);
+    fs::rename(&proposal, proposal.with_extension("")).unwrap();
+    release(&site, 7);
+    let piped = |more: &str| format!("cat images.enc | {} {more}", open);
+    let old = (79, "release_too_old");
+    refused(&site, &piped(""), old, "this device has unlocked release 8; nothing was released");
+    refused(&site, &piped("--min-release 9"), old, "before --min-release 9; nothing was released");
+    refused(&site, &piped("--expect-name images/web"), (79, "name_mismatch"), "nothing was released");
+    let downgraded = succeeds(&site, &piped("--allow-downgrade"));
+    assert!(downgraded.stdout == fs::read(site.path("images.tar")).unwrap());
+}

@@ -43,11 +43,11 @@ def sealed(packed, header):
     return Sealed(packed.bytes(), known=False, fields=header + ENCODING).file()
 
 
-def add_case(name, packed, expect="success", keys=(ALICE,), options="", header=None, pipe=None):
+def add_case(name, packed, expect="success", keys=(ALICE,), options="", header=None, pipe=None, piped=CONTENT):
     header = description(field=header_field) if header is None else header
     good = expect == "success"
     case(f"signed-{name}", sealed(packed, header), expect, CONTENT if good else b"", kind="packed", options=options,
-         through_pipe=CONTENT, pipe=pipe, publisher=[publisher(key) for key in keys])
+         through_pipe=piped, pipe=pipe, publisher=[publisher(key) for key in keys])
 
 
 def add():
@@ -71,10 +71,10 @@ def add():
     add_case("by-another", signed(BOB), "signer_unknown")
     add_case("by-another-although-unsigned-is-allowed", signed(BOB), "signer_unknown", options="--allow-unsigned")
     add_case("by-one-of-two-required", signed(ALICE, CAROL), "signatures_missing", keys=(ALICE, BOB), options="--require-signatures 2")
-    add_case("another-name", one, "name_mismatch", options="--expect-name models/b")
-    add_case("release-too-old", one, "release_too_old", options="--min-release 8")
+    add_case("another-name", one, "name_mismatch", options="--expect-name models/b", piped=b"")
+    add_case("release-too-old", one, "release_too_old", options="--min-release 8", piped=b"")
     unnumbered = Packed(CONTENT, fields=description(release=None))
-    add_case("release-missing", signed(ALICE, packed=unnumbered), "release_too_old", options="--min-release 1",
+    add_case("release-missing", signed(ALICE, packed=unnumbered), "release_too_old", options="--min-release 1", piped=b"",
              header=description(release=None, field=header_field))
 
     invalid = "signature_invalid"

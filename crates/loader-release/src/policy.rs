@@ -56,7 +56,8 @@ impl PolicyArgs {
     /// Reads the keys and returns the policy.
     ///
     /// # Errors
-    /// `config` if a key cannot be used, or more signatures are required than there are keys.
+    /// `config` if a key cannot be used, if more signatures are required than there are keys, or
+    /// if another user can change the directory of the records.
     pub fn read(&self, stage: &Stage) -> Result<Policy, Failure> {
         let mut keys = Vec::new();
         for path in &self.publisher_key_file {
@@ -72,6 +73,9 @@ impl PolicyArgs {
                 format_args!("--require-signatures {required} needs {required} publisher keys, not {}", keys.len());
             return Err(Failure::new(ErrorCode::Config, what)
                 .hint("add --publisher-key-file, or publisher_key_file in config.yaml".to_owned()));
+        }
+        if let Some(dir) = self.release_records.as_deref().filter(|_| !keys.is_empty()) {
+            stage.check_trusted_dir(dir, "directory of the records")?;
         }
         Ok(Policy {
             keys,
@@ -208,16 +212,7 @@ impl Policy {
         let Description { name, release, .. } = statement.description().clone();
         let signers = self.signers(statement, &release_id)?;
         self.check_description(name.as_deref(), release)?;
-        let newest = match self.records().filter(|_| !signers.is_empty()) {
-            Some(records) => records.newest(name.as_deref().unwrap_or_default()).map_err(OpenError::Failed)?,
-            None => None,
-        };
-        let newer = newest.filter(|newest| release.is_none_or(|release| release < *newest));
-        if let Some(newest) = newer.filter(|_| !self.allow_downgrade) {
-            let what = format!("{}, and this device has unlocked release {newest}", numbered(release));
-            let hint = "get the newest release, or use --allow-downgrade";
-            return Err(Refusal { code: ErrorCode::ReleaseTooOld, what, hint }.into());
-        }
+        let newer = if signers.is_empty() { None } else { self.check_records(name.as_deref(), release)? };
         let is_unsigned_exception = signers.is_empty() && !self.keys.is_empty();
         Ok(Accepted { signers, name, release, release_id: Some(release_id), newer, is_unsigned_exception })
     }
@@ -235,6 +230,33 @@ impl Policy {
         let Description { name, release, .. } = header.clone();
         self.check_description(name.as_deref(), release)?;
         Ok(Accepted { signers: Vec::new(), name, release, release_id: None, newer: None, is_unsigned_exception })
+    }
+
+    /// Checks the description in the header of packed content before its statement was read.
+    /// The statement must contain the same, so that content which fails here would be refused in any
+    /// case. Content that passes is not accepted yet.
+    ///
+    /// # Errors
+    /// Those of [`Policy::check_statement`].
+    pub(crate) fn check_header(&self, header: &Description) -> Result<(), OpenError> {
+        let (name, release) = (header.name.as_deref(), header.release);
+        self.check_description(name, release)?;
+        // Unsigned content that is allowed has no number that counts.
+        if self.allow_unsigned { Ok(()) } else { self.check_records(name, release).map(drop) }
+    }
+
+    /// Compares a release with the record of its name. Returns the number of the newest one that
+    /// was unlocked, if it is newer, and that is allowed.
+    fn check_records(&self, name: Option<&str>, release: Option<u64>) -> Result<Option<u64>, OpenError> {
+        let Some(records) = self.records() else { return Ok(None) };
+        let newest = records.newest(name.unwrap_or_default()).map_err(OpenError::Failed)?;
+        let newer = newest.filter(|newest| release.is_none_or(|release| release < *newest));
+        if let Some(newest) = newer.filter(|_| !self.allow_downgrade) {
+            let what = format!("{}, and this device has unlocked release {newest}", numbered(release));
+            let hint = "get the newest release, or use --allow-downgrade";
+            return Err(Refusal { code: ErrorCode::ReleaseTooOld, what, hint }.into());
+        }
+        Ok(newer)
     }
 
     /// Returns the configured publishers that have signed `statement`.

@@ -53,10 +53,13 @@ impl ReleaseRecords {
         if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             return Ok(None);
         }
+        let unreadable = |error| config(format!("the record of the newest release cannot be read: {error}"));
+        let file = open_regular(&path).map_err(unreadable)?;
+        if loader_stage::is_changeable(&file).map_err(unreadable)? {
+            return Err(config("other users can change the record of the newest release".to_owned()));
+        }
         let mut text = Vec::new();
-        open_regular(&path)
-            .and_then(|file| file.take(RECORD_MAX).read_to_end(&mut text))
-            .map_err(|error| config(format!("the record of the newest release cannot be read: {error}")))?;
+        file.take(RECORD_MAX).read_to_end(&mut text).map_err(unreadable)?;
         let record = serde_json::from_slice::<Record>(&text).ok();
         let record = record.filter(|record| record.v == VERSION && record.name == name);
         let record = record.ok_or_else(|| config("not a valid record of the newest release".to_owned()))?;

@@ -71,7 +71,8 @@ impl<'a> ReleaseFile<'a> {
 
     /// Writes the content to `output`, if `policy` accepts it. Packed content in a regular
     /// file is checked before the first byte is written. In a pipe, its statement comes after
-    /// the content, so that the content is written before the policy can refuse it.
+    /// the content, so that the content is written before the policy can refuse it for its
+    /// signatures; its name and number are checked before, in the header.
     /// `report_len` receives the length of the content, if it is known before.
     ///
     /// # Errors
@@ -96,6 +97,7 @@ impl<'a> ReleaseFile<'a> {
             packed.unpack(output, verify, self.threads)?;
             return Ok(accepted);
         }
+        policy.check_header(&metadata.description)?;
         metadata.content_len.iter().for_each(|len| report_len(*len));
         let mut stream = self.unlocked.opened_stream(self.input.polled())?;
         let statement = unpack(&mut stream, output, verify, self.threads)?;

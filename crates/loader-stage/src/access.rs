@@ -3,7 +3,7 @@
 use rustix::fs::makedev;
 use rustix::process::geteuid;
 use std::fs::{self, File, Metadata};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,16 @@ const STICKY: u32 = 0o1000;
 /// Returns true if the file belongs to root or to the user of this process.
 pub(crate) fn is_own(metadata: &Metadata) -> bool {
     metadata.uid() == 0 || metadata.uid() == geteuid().as_raw()
+}
+
+/// Returns true if a user other than root and the current one can change the file, by its owner
+/// and mode.
+///
+/// # Errors
+/// The error of fstat(2).
+pub fn is_changeable(file: &File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    Ok(!is_own(&metadata) || metadata.mode() & WRITABLE_BY_OTHERS != 0)
 }
 
 /// Returns the path of an open file, or `None` for a pipe, for a file that was removed, and

@@ -30,6 +30,7 @@ mod stage;
 mod terminal;
 mod upstream;
 
+pub use access::is_changeable;
 pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
 pub use dir::entry_names;
 pub use failure::{Failure, OrFail, OrFailAs};

@@ -5,7 +5,7 @@ use crate::{Failure, Input, access, process};
 use loader_model::ErrorCode;
 use rustix::fs::makedev;
 use std::fs::Metadata;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -98,6 +98,22 @@ pub(crate) fn change_failure(input: &Input, what: &str) -> Option<Failure> {
         return refused(input, what, "can be changed by other users", &format!("run chmod go-w {}", shown_file(input)));
     }
     replacement_failure(input, what)
+}
+
+/// Returns the failure for the directory `dir`, named `what`, in which another user can change or
+/// replace files. There is none if `dir` does not exist.
+pub(crate) fn dir_failure(dir: &Path, what: &str) -> Option<Failure> {
+    let failure = |why: &str| Failure::new(ErrorCode::Config, format_args!("{}: the {what} {why}", dir.display()));
+    let actual = match dir.canonicalize() {
+        Ok(actual) if actual.is_dir() => actual,
+        // A link to nothing is not the absence of the directory.
+        Err(_) if dir.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) => return None,
+        _ => return Some(failure("is not a directory that can be read")),
+    };
+    let named = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let replaceable = [actual, named].iter().find_map(|dir| access::replaceable_in(&dir.join("file")))?;
+    let hint = format!("run chmod go-w {}, use another directory, or use --insecure-perms", replaceable.display());
+    Some(failure("can be changed by other users").hint(hint))
 }
 
 fn actual_path(input: &Input) -> Option<PathBuf> {

@@ -1,7 +1,7 @@
 //! A running stage: its inputs, outputs, secrets and events.
 
 use crate::events::{Emitter, EventFields};
-use crate::secret::{MAX_SECRET_LEN, change_failure, permission_failure, read_secret};
+use crate::secret::{MAX_SECRET_LEN, change_failure, dir_failure, permission_failure, read_secret};
 use crate::{
     ByteProgress, Content, CredentialsArgs, Failure, Input, LockWait, Output, OutputArgs, SecretSource, process,
     prompt, signals,
@@ -153,6 +153,15 @@ impl Stage {
         let mut input = self.input(path)?;
         change_failure(&input, what).filter(|_| !self.insecure_perms).map_or(Ok(()), Err)?;
         input.read_text(MAX_SECRET_LEN)
+    }
+
+    /// Checks that no other user can change or replace the files in `dir`, on which the security
+    /// of this device depends. A directory that does not exist is accepted.
+    ///
+    /// # Errors
+    /// `config`, unless `--insecure-perms` is given.
+    pub fn check_trusted_dir(&self, dir: &Path, what: &str) -> Result<(), Failure> {
+        dir_failure(dir, what).filter(|_| !self.insecure_perms).map_or(Ok(()), Err)
     }
 
     /// Reads a secret as text and removes surrounding white space.
