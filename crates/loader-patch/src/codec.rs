@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn frames_use_their_prefix_and_only_exact_ones_are_accepted() {
         let (prefix, mut frame) = (noise(50_000, 3), vec![0; 50_000]);
-        let new = &prefix[10_000..40_000];
+        // A copy: zstd does not use a prefix that overlaps its input.
+        let new = &prefix[10_000..40_000].to_vec()[..];
         let len = compress(new, &prefix, 9, &mut frame).unwrap();
         assert!(len < 100, "{len}");
         let mut back = vec![0; new.len()];

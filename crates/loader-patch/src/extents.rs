@@ -69,6 +69,11 @@ impl FileMap {
         self.pairs.push(Pair { new: file.offset, new_len: file.len, old: *start, old_len: *len });
     }
 
+    /// Returns true if no file is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
     /// Returns the position in the old content that corresponds to `at`. A position outside of all
     /// files has none, unless no file is known at all.
     pub(crate) fn map(&self, at: u64) -> Option<Mapped> {

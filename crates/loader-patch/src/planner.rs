@@ -52,12 +52,18 @@ impl<'a> Planner<'a> {
         Self { matches: matches.iter().peekable(), files, at: 0, new_len, old_len, shift: 0 }
     }
 
-    fn frame(&self, len: usize, near: Option<Match>) -> Frame {
+    /// Returns the frame of the next `len` bytes. `near` is the first short match in it, and `next`
+    /// the match after it.
+    fn frame(&self, len: usize, near: Option<Match>, next: Option<Match>) -> Frame {
         let middle = self.at + len as u64 / 2;
         let by_path = self.files.map(middle);
         let shift = near.map_or(self.shift, |found| found.old.wrapping_sub(found.new) as i64);
         let by_match = middle.saturating_add_signed(shift).min(self.old_len);
-        let first = by_path.map_or(by_match, |mapped| mapped.old.min(self.old_len));
+        let by_next = next.filter(|next| next.new == self.at + len as u64);
+        let by_next = by_next.map(|next| middle.saturating_add_signed(next.old.wrapping_sub(next.new) as i64));
+        let by_position = by_path.map_or(by_match, |mapped| mapped.old);
+        let first = if self.files.is_empty() { by_next.unwrap_or(by_position) } else { by_position };
+        let first = first.min(self.old_len);
         let windows = [self.window(first, len), self.window(by_match, len)];
         let is_same = windows[0].0.abs_diff(windows[1].0) < WINDOW_DISTANCE;
         let exact = |middle: u64| middle.checked_sub(len as u64 / 2).filter(|old| old + len as u64 <= self.old_len);
@@ -107,7 +113,8 @@ impl Iterator for Planner<'_> {
             return Some(Step::Copy(found));
         }
         let len = (end - self.at).min(FRAME_MAX as u64) as usize;
-        let frame = self.frame(len, near);
+        let next = self.matches.peek().map(|found| **found);
+        let frame = self.frame(len, near, next);
         if let Some(near) = near {
             self.shift = near.old.wrapping_sub(near.new) as i64;
         }
