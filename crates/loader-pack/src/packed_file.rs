@@ -199,12 +199,7 @@ pub(crate) fn read_frame(
     Ok(FrameJob { index: index as u64, offset, lens })
 }
 
-fn read_statement(
-    input: &mut (impl Read + Seek),
-    offset: u64,
-    entry: &Entry,
-    pieces: usize,
-) -> Result<Vec<u8>, Error> {
+fn read_statement(input: &mut (impl Read + Seek), offset: u64, entry: &Entry, pieces: usize) -> Result<Vec<u8>, Error> {
     let invalid = |what| Error::Statement { offset, what };
     let payload_len = (entry.frame_len as usize).checked_sub(SKIPPABLE_HEAD_LEN);
     let payload_len = payload_len.filter(|len| entry.piece_len == 0 && *len <= Statement::payload_len_max(pieces));

@@ -93,9 +93,8 @@ pub fn copy_stated(
     threads: usize,
 ) -> Result<(), Error> {
     let memory = output.memory();
-    let write = |buffer: &mut loader_pipe::Buffer, range: Range<usize>| {
-        output.write_from(buffer, range).map_err(Error::Write)
-    };
+    let write =
+        |buffer: &mut loader_pipe::Buffer, range: Range<usize>| output.write_from(buffer, range).map_err(Error::Write);
     stated_pieces(input, statement, memory, threads, || |len: usize, _: &mut [u8]| Ok(0..len), write)?;
     output.flush().map_err(Error::Write)
 }

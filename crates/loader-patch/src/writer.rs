@@ -1,8 +1,8 @@
 //! Writing a patch.
 
+use crate::Error;
 use crate::codec::compress;
 use crate::format::{LIST_MAX, MAGIC, OldCursor, Operation, Shape, compressed_max};
-use crate::Error;
 use loader_pack::ReleaseId;
 use std::io::Write;
 
