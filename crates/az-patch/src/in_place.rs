@@ -34,7 +34,8 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> Result<(), Failure> {
         let hint = format!("run az-rekey --recover {}", locked.name);
         return Err(Failure::new(ErrorCode::Temporary, what).hint(hint));
     }
-    let mut old = stage.input(&locked.path)?;
+    // The name leads to the locked file.
+    let mut old = stage.input(&cli.file)?;
     let places = Places { old: locked.name.clone(), patch: input.name().to_owned(), target: locked.name.clone() };
     stage.begin();
     let start = Instant::now();
