@@ -1,5 +1,7 @@
 //! Reading at any position, and packing content again under its statement.
 
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
+
 use loader_model::Description;
 use loader_pack::{Error, Mismatch, PackOptions, PackedFile, StatedContent, Verify, copy_stated, pack, repack, unpack};
 use std::io::Cursor;

@@ -1,5 +1,7 @@
 //! Patches are made, applied, cut off and changed.
 
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
+
 use loader_model::Description;
 use loader_pack::{PackOptions, PackedFile, Statement, copy_stated, pack};
 use loader_patch::{DiffOptions, DiffSummary, Error, OldContent, Patch, diff};
