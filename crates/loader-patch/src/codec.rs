@@ -1,7 +1,8 @@
 //! Compression with a window of old content, and differences of elements.
 
 use crate::format::Shape;
-use zstd::zstd_safe::{CCtx, CParameter, DCtx};
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective::{self, ZSTD_e_end, ZSTD_e_flush};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer};
 
 /// log2 of the window of the compressor, which covers the old window and the frame.
 const WINDOW_LOG: u32 = 21;
@@ -11,13 +12,40 @@ const WINDOW_LOG: u32 = 21;
 ///
 /// A context that refers to a prefix cannot be used for another one, so each call makes its own.
 pub(crate) fn compress(new: &[u8], prefix: &[u8], level: i32, frame: &mut [u8]) -> Option<usize> {
+    let mut context = new_context(level)?;
+    context.ref_prefix(prefix).ok()?;
+    context.compress2(frame, new).ok()
+}
+
+/// Compresses the result of [`to_planes`] like [`compress`]. Each plane begins with a new block,
+/// because its bytes have another distribution than those of the previous plane.
+pub(crate) fn compress_planes(planes: &[u8], shape: Shape, level: i32, frame: &mut [u8]) -> Option<usize> {
+    let Parts { elements, plane_start, tail_start } = Parts::new(planes.len(), shape);
+    let borders = (1..shape.width).map(|k| plane_start + k * elements).filter(|_| tail_start > plane_start);
+    let mut context = new_context(level)?;
+    context.set_pledged_src_size(Some(planes.len() as u64)).ok()?;
+    let mut output = OutBuffer::around(frame);
+    let mut start = 0;
+    for end in borders.chain([planes.len()]) {
+        let last = end == planes.len();
+        let directive: ZSTD_EndDirective = if last { ZSTD_e_end } else { ZSTD_e_flush };
+        let mut input = InBuffer::around(&planes[start..end]);
+        // What does not fit is not written, and the call would wait for more room.
+        if context.compress_stream2(&mut output, &mut input, directive).ok()? > 0 {
+            return None;
+        }
+        start = end;
+    }
+    Some(output.pos())
+}
+
+fn new_context<'a>(level: i32) -> Option<CCtx<'a>> {
     let mut context = CCtx::try_create()?;
     context.set_parameter(CParameter::CompressionLevel(level)).ok()?;
     context.set_parameter(CParameter::WindowLog(WINDOW_LOG)).ok()?;
     context.set_parameter(CParameter::ContentSizeFlag(true)).ok()?;
     context.set_parameter(CParameter::ChecksumFlag(false)).ok()?;
-    context.ref_prefix(prefix).ok()?;
-    context.compress2(frame, new).ok()
+    Some(context)
 }
 
 /// Decompresses `frame`, which must contain exactly `new.len()` bytes, with `prefix` before it.
@@ -71,16 +99,24 @@ pub(crate) fn from_planes(planes: &[u8], old: &[u8], shape: Shape, new: &mut [u8
     }
 }
 
-/// Estimates how many bits the differences of the elements have, for each byte.
+/// Estimates how many bits the differences need for each byte: the entropy of each plane.
 pub(crate) fn estimate_bits(new: &[u8], old: &[u8], shape: Shape) -> f32 {
-    let start = shape.phase.min(new.len());
-    let pairs = new[start..].chunks_exact(shape.width).zip(old[start..].chunks_exact(shape.width));
-    let (mut bits, mut bytes) = (0, 0);
-    for (new, old) in pairs {
-        bits += 32 - difference(new, old).leading_zeros();
-        bytes += shape.width;
+    let mut planes = vec![0; new.len()];
+    to_planes(new, old, shape, &mut planes);
+    let Parts { elements, plane_start, .. } = Parts::new(new.len(), shape);
+    if elements == 0 {
+        return 8.0;
     }
-    if bytes == 0 { 8.0 } else { bits as f32 / bytes as f32 }
+    let bits: f32 = planes[plane_start..].chunks_exact(elements).take(shape.width).map(entropy).sum();
+    bits / shape.width as f32
+}
+
+/// Returns the entropy of the bytes of `plane` in bits for each byte.
+fn entropy(plane: &[u8]) -> f32 {
+    let mut counts = [0_u32; 256];
+    plane.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+    let len = plane.len() as f32;
+    counts.iter().filter(|count| **count > 0).map(|count| *count as f32 / len * (len / *count as f32).log2()).sum()
 }
 
 struct Parts {
@@ -149,6 +185,23 @@ mod tests {
         to_planes(&new, &old, Shape::new(4, 0).unwrap(), &mut planes);
         assert_eq!(planes[..4], [0, 1, 3, 0]);
         assert!(planes[100..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn shape_of_the_elements_has_the_lowest_estimate() {
+        let old = noise(40_000, 4);
+        for (width, phase) in [(1, 0), (2, 1), (4, 3)] {
+            let mut new = old.clone();
+            for (element, step) in new[phase..].chunks_exact_mut(width).zip(noise(40_000, 5)) {
+                let number = number_of(element).wrapping_add(u32::from(step % 16)).wrapping_sub(8);
+                element.copy_from_slice(&number.to_le_bytes()[..width]);
+            }
+            let estimate = |width, phase| estimate_bits(&new, &old, Shape::new(width, phase).unwrap());
+            let right = estimate(width, phase);
+            for (other, other_phase) in [(1, 0), (2, 0), (2, 1), (4, 0), (4, 1), (4, 2), (4, 3)] {
+                assert!((other, other_phase) == (width, phase) || estimate(other, other_phase) > right, "{width}");
+            }
+        }
     }
 
     #[test]

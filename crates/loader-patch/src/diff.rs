@@ -1,6 +1,6 @@
 //! Making a patch.
 
-use crate::codec::{compress, estimate_bits, to_planes};
+use crate::codec::{compress, compress_planes, estimate_bits, to_planes};
 use crate::format::{FRAME_MAX, Shape, WINDOW_MAX, compressed_max};
 use crate::matches::{Match, OldIndex};
 use crate::planner::{Frame, Planner, Step};
@@ -19,8 +19,8 @@ const DIFFERENCE_FROM_PERCENT: usize = 50;
 /// Number of bytes from which the shape of the elements is estimated.
 const ESTIMATE_LEN: usize = 16 * 1024;
 
-/// Differences with more bits than this for each byte are not tried.
-const ESTIMATE_MAX_BITS: f32 = 6.5;
+/// Differences that need more bits than this for each byte are not tried.
+const ESTIMATE_MAX_BITS: f32 = 7.0;
 
 /// Parts of a buffer: new bytes, two windows, aligned old bytes, planes, two frames.
 const NEW: usize = 0;
@@ -176,7 +176,7 @@ impl Job {
             let (new, old_bytes) = (&before[NEW..len], &before[ALIGNED..ALIGNED + len]);
             if let Some(shape) = best_shape(new, old_bytes) {
                 to_planes(new, old_bytes, shape, &mut planes[..len]);
-                let frame_len = compress(&planes[..len], &[], level, &mut other[..room]);
+                let frame_len = compress_planes(&planes[..len], shape, level, &mut other[..room]);
                 keep(frame_len, other, &|frame| Coded::Difference { len, frame, old, shape });
             }
         }
