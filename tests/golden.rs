@@ -95,6 +95,16 @@ fn az_rekey() {
 }
 
 #[test]
+fn az_diff() {
+    golden("az-diff", None);
+}
+
+#[test]
+fn az_patch() {
+    golden("az-patch", None);
+}
+
+#[test]
 fn az_load() {
     golden("az-load", None);
 }

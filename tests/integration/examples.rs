@@ -59,6 +59,7 @@ fn every_example_has_a_test() {
         "fetch-model.sh",
         "mirror-models.sh",
         "open-with-tink.py",
+        "patch-with-python.py",
         "publish-archive.sh",
         "publish-from-ci.sh",
         "rekey-published.sh",
@@ -402,6 +403,39 @@ fn stick() {
     elsewhere.env("AZ_HWID_FILE", site.path("other.hwid"));
     let elsewhere = run(elsewhere, b"");
     assert!(elsewhere.status != 0 && elsewhere.stdout.is_empty(), "{}", elsewhere.stderr);
+}
+
+#[test]
+fn patch_with_python() {
+    if std::env::var("AZ_SKIP_TINK").is_ok_and(|value| value == "1") {
+        say("skipped: AZ_SKIP_TINK=1");
+        return;
+    }
+    let site = Site::start();
+    let python = std::env::var_os("AZ_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut line = bash(
+        r#"umask 077; export AZ_EVENTS=off
+        seq 1 200000 > old; (seq 1 100000; echo new; seq 100001 200000) > new
+        for i in old new; do az-encrypt --key-file key -o $i.enc $i || exit; done
+        az-diff --key-file key old.enc new.enc -o patch &&
+            "$PYTHON" "$EXAMPLES/open-with-tink.py" key < patch > opened &&
+            "$PYTHON" "$EXAMPLES/patch-with-python.py" old opened made && cmp made new || exit
+        # Numbers of 4 bytes that all moved a little.
+        "$PYTHON" -c 'import random, struct
+r = random.Random(1); a = [r.randrange(2**31) for _ in range(100000)]
+for name, step in ("old", 0), ("new", 9): open(name, "wb").write(b"abc" + struct.pack("<100000I", *(x + r.randrange(step + 1) for x in a)))'
+        for i in old new; do az-encrypt --key-file key -o $i.enc $i || exit; done
+        az-diff --key-file key old.enc new.enc -o patch &&
+            "$PYTHON" "$EXAMPLES/open-with-tink.py" key < patch > opened &&
+            "$PYTHON" "$EXAMPLES/patch-with-python.py" old opened made && cmp made new && stat -c %s patch
+        "#,
+    );
+    line.current_dir(site.root()).env("PYTHON", &python).env("EXAMPLES", package_dir().join("../examples"));
+    let made = run(line, b"");
+    assert_eq!(made.status, 0, "{}", made.stderr);
+    let text = String::from_utf8(made.stdout).unwrap();
+    let patch_len: u64 = text.lines().last().unwrap().parse().unwrap();
+    assert!(patch_len < 150_000, "no differences are used: {text}");
 }
 
 #[test]

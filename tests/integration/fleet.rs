@@ -100,7 +100,7 @@ impl<'s> Devices<'s> {
         at_site(
             site,
             "umask 077; openssl genpkey -algorithm ed25519 -out publisher.key; openssl pkey -in publisher.key -pubout -out publisher.pem
-            az-encrypt --segment 4K --key-file key --sign-key-file publisher.key -o images.enc images.tar",
+            az-encrypt --segment 4K --key-file key --sign-key-file publisher.key --release 1 -o images.enc images.tar",
         );
         for host in HOSTS {
             for dir in ["usr/local", "etc/systemd/system", "run", "var/cache", "opt"] {

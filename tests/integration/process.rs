@@ -16,9 +16,10 @@ use tests::{
     write_secret,
 };
 
-const FILTERS: [&str; 14] = [
+const FILTERS: [&str; 16] = [
     "az-cdn-creds",
     "az-decrypt",
+    "az-diff",
     "az-doctor",
     "az-encrypt",
     "az-fetch",
@@ -27,6 +28,7 @@ const FILTERS: [&str; 14] = [
     "az-join",
     "az-load",
     "az-login",
+    "az-patch",
     "az-rekey",
     "az-split",
     "az-status",

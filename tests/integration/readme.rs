@@ -99,7 +99,7 @@ fn every_command_runs_as_it_is_pasted() {
 fn each_filter_has_a_page_with_commands() {
     let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
     let filters: Vec<_> = crates.filter(|dir| dir.file_name().unwrap().to_str().unwrap().starts_with("az-")).collect();
-    assert_eq!(filters.len(), 16);
+    assert_eq!(filters.len(), 18);
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     for dir in filters {
         let name = dir.file_name().unwrap().to_str().unwrap();

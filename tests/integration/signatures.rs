@@ -246,6 +246,13 @@ fn an_older_release_than_the_newest_one_is_not_unlocked() {
     succeeds(&site, &to_file("--allow-unsigned"));
     assert_eq!(newest(&site), 8);
 
+    // Nor has a release without a number.
+    let unnumbered = "az-encrypt --key-file key --sign-key-file alice.key --name images/new images.tar -o images.enc";
+    succeeds(&site, unnumbered);
+    let refused = shell(&site, &to_file(""));
+    assert_eq!(refused.status, 79, "{}", refused.stderr);
+    assert!(refused.stderr.contains("it has no release number"), "{}", refused.stderr);
+
     // Another name has its own record.
     let other =
         "az-encrypt --key-file key --sign-key-file alice.key --name images/web --release 1 images.tar -o images.enc";

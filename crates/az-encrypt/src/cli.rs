@@ -2,6 +2,7 @@
 
 use loader_model::ResourceName;
 use loader_pack::LEVELS;
+use loader_release::KeyListArgs;
 use loader_seal::Suite;
 use loader_stage::{OutputArgs, StageArgs};
 use std::path::PathBuf;
@@ -23,13 +24,8 @@ pub(crate) struct Cli {
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
     pub(crate) input: PathBuf,
 
-    /// Key line; - is standard input; repeatable
-    #[arg(long, value_name = "PATH", env = "AZ_KEY_FILE")]
-    pub(crate) key_file: Vec<PathBuf>,
-
-    /// Key line on this file descriptor
-    #[arg(long, value_name = "N")]
-    pub(crate) key_fd: Vec<u32>,
+    #[command(flatten)]
+    pub(crate) keys: KeyListArgs,
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,

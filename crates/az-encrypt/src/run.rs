@@ -6,14 +6,13 @@ use crate::images::{self, ImageList};
 use crate::signers::Signers;
 use loader_model::Description;
 use loader_seal::{Error, Key, Metadata, SealOptions, seal};
-use loader_stage::{ErrorCode, Failure, OrFail, SecretSource, Stage};
+use loader_stage::{ErrorCode, Failure, OrFail, Stage};
 use std::io;
-use std::path::Path;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
     check_header_size(cli)?;
     let mut input = stage.input(&cli.input)?;
-    let keys = read_keys(cli, stage)?;
+    let keys = cli.keys.read(stage)?;
     let signers = Signers::read(cli, stage)?;
     let mut output = stage.output(&cli.output, loader_stage::Content::Binary)?;
     let ImageList { json: images, checksum } = images::list_images(cli, stage, &input)?;
@@ -57,7 +56,8 @@ fn metadata(cli: &Cli) -> Metadata {
 /// # Errors
 /// `usage`.
 fn check_header_size(cli: &Cli) -> Result<(), Failure> {
-    let keys: Vec<_> = (0..(cli.key_file.len() + cli.key_fd.len()).max(1)).map(|_| Key::from_bytes([0; 32])).collect();
+    let keys: Vec<_> =
+        (0..(cli.keys.key_file.len() + cli.keys.key_fd.len()).max(1)).map(|_| Key::from_bytes([0; 32])).collect();
     let encoded = Metadata {
         encoding: Some(loader_pack::ENCODING.to_owned()),
         content_len: Some(0),
@@ -71,22 +71,4 @@ fn check_header_size(cli: &Cli) -> Result<(), Failure> {
             .hint("--comment, --content-type, --name and the keys share the 65536 bytes of the header".to_owned())),
         outcome => outcome.map(drop).or_fail(),
     }
-}
-
-fn read_keys(cli: &Cli, stage: &Stage) -> Result<Vec<Key>, Failure> {
-    // Keys on the command line override AZ_KEY_FILE.
-    let ignores_key_file = !cli.key_fd.is_empty() && !loader_stage::is_on_command_line("--key-file");
-    let key_files = if ignores_key_file { &[] } else { &cli.key_file[..] };
-    let files = key_files.iter().map(|path| (Some(path.as_path()), None));
-    let fds = cli.key_fd.iter().map(|fd| (None, Some(*fd)));
-    let mut sources: Vec<(Option<&Path>, Option<u32>)> = files.chain(fds).collect();
-    if sources.is_empty() {
-        // Reading this source fails with the error text for a missing key.
-        sources.push((None, None));
-    }
-    let read = |(file, fd)| {
-        let line = stage.secret_text(SecretSource::new("key", file, fd))?;
-        Key::parse(&line).or_fail_at("the key")
-    };
-    sources.into_iter().map(read).collect()
 }

@@ -2,13 +2,12 @@
 
 use crate::change::{KeyChange, emit_rekeyed, read_header};
 use crate::cli::Cli;
-use crate::locked_file::LockedFile;
 use crate::overwrite::{self, overwrite};
 use crate::published;
 use crate::stream::copy;
 use loader_model::PartsReceipt;
 use loader_seal::Header;
-use loader_stage::{Content, ErrorCode, Failure, Output, Stage, Step};
+use loader_stage::{Content, ErrorCode, Failure, LockedFile, Output, Stage, Step};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -18,9 +17,9 @@ const SPARE_SLOTS: usize = 8;
 
 pub(crate) fn run(cli: &Cli, stage: &Stage, path: &Path) -> anyhow::Result<()> {
     let change = KeyChange::read(cli, stage)?;
-    let locked = LockedFile::lock(stage, path)?;
+    let locked = lock(stage, path)?;
     // Without locks, the journal is the only sign of another process.
-    if !locked.is_locked && locked.journal_path().symlink_metadata().is_ok() {
+    if !locked.is_locked && overwrite::journal_path(&locked).symlink_metadata().is_ok() {
         let why = format_args!("{}: another az-rekey is changing it, or was interrupted", locked.name);
         let hint = format!(
             "the filesystem has no locks: if no other az-rekey is running, run az-rekey --recover {}",
@@ -53,9 +52,13 @@ pub(crate) fn run(cli: &Cli, stage: &Stage, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn lock(stage: &Stage, path: &Path) -> Result<LockedFile, Failure> {
+    LockedFile::lock(stage, path, "az-rekey ... -o OUT FILE", "redirect input and output: az-rekey ... < IN > OUT")
+}
+
 /// Recovers the file after an interrupted change.
 pub(crate) fn recover(stage: &Stage, path: &Path) -> anyhow::Result<()> {
-    let locked = LockedFile::lock(stage, path)?;
+    let locked = lock(stage, path)?;
     stage.begin();
     recover_from_journal(stage, &locked)?;
     Ok(())

@@ -3,7 +3,6 @@
 mod change;
 mod cli;
 mod in_place;
-mod locked_file;
 mod overwrite;
 mod published;
 mod stream;

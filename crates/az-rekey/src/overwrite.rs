@@ -1,15 +1,14 @@
 //! Overwriting a header by another one of the same length. After a power loss, the file has
 //! the old header, the new header, or a journal from which the old header is restored.
 
-use crate::locked_file::LockedFile;
 use loader_seal::Header;
 use loader_seal::rekey::{HeaderJournal, RecoveryState};
-use loader_stage::{ErrorCode, Failure, OrFail};
+use loader_stage::{ErrorCode, Failure, LockedFile, OrFail};
 use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Overwrites `old` by `new`: writes and syncs the journal, writes and syncs the bytes that
 /// differ, and removes the journal. Returns the number of bytes written.
@@ -30,7 +29,7 @@ pub(crate) fn overwrite(locked: &LockedFile, old: &Header, new: &Header) -> Resu
 /// Recovers the file with its journal. Returns the state of the header for the event
 /// `recovered`, or `None` if there is no journal.
 pub(crate) fn recover(locked: &LockedFile) -> Result<Option<&'static str>, Failure> {
-    let path = locked.journal_path();
+    let path = journal_path(locked);
     let failed = |error: io::Error| Failure::io(path.display(), &error);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::open(&path, flags, Mode::empty()) {
@@ -77,8 +76,13 @@ fn untrusted(path: &Path, why: &str) -> Failure {
         .hint("nothing was changed; find out who created the journal before you remove it".to_owned())
 }
 
+/// Returns the path of the journal.
+pub(crate) fn journal_path(locked: &LockedFile) -> PathBuf {
+    HeaderJournal::path_for(&locked.path)
+}
+
 fn write_journal(locked: &LockedFile, journal: &HeaderJournal) -> Result<u64, Failure> {
-    let path = locked.journal_path();
+    let path = journal_path(locked);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let bytes = journal.to_bytes();
     let written = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from).and_then(|file| {
@@ -101,7 +105,7 @@ fn write_journal(locked: &LockedFile, journal: &HeaderJournal) -> Result<u64, Fa
 }
 
 fn remove_journal(locked: &LockedFile) -> Result<(), Failure> {
-    let path = locked.journal_path();
+    let path = journal_path(locked);
     let removed = fs::remove_file(&path).and_then(|()| locked.sync_dir());
     removed.map_err(|error| Failure::io(path.display(), &error))
 }

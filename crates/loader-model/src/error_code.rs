@@ -85,6 +85,10 @@ codes! {
     Unsigned = "unsigned", 65;
     /// A signature of the content is not valid.
     SignatureInvalid = "signature_invalid", 65;
+    /// The input is not a patch, or an invalid one.
+    PatchInvalid = "patch_invalid", 65;
+    /// The patch is for another release.
+    PatchMismatch = "patch_mismatch", 65;
     /// A line, a token or a document cannot be parsed.
     Malformed = "malformed", 65;
     /// Standard input is empty: the previous stage wrote nothing.

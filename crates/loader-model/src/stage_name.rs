@@ -27,6 +27,10 @@ names! {
         Rekey = "az-rekey";
         /// Prints the header of a sealed file.
         Inspect = "az-inspect";
+        /// Makes a patch from one release to another.
+        Diff = "az-diff";
+        /// Applies a patch.
+        Patch = "az-patch";
         /// Opens a sealed stream.
         Decrypt = "az-decrypt";
         /// Publishes a sealed file.

@@ -53,6 +53,12 @@ names! {
         Rekeyed = "rekeyed";
         /// An interrupted run was repaired.
         Recovered = "recovered";
+        /// How much of the new release is in the old one.
+        Compared = "compared";
+        /// A patch was applied.
+        Patched = "patched";
+        /// Keys that opened the old file and do not open the new one.
+        SlotsLost = "slots-lost";
         /// The first pass of `--verify-first`.
         Verify = "verify";
         /// The old layout is read.

@@ -2,7 +2,8 @@
 //! one for each piece, followed by a statement about the content and a seek table.
 //!
 //! [`pack`] and [`unpack`] read and write streams; [`pack_pieces`] lets a publisher sign the
-//! statement; [`PackedFile`] reads at any position.
+//! statement; [`PackedFile`] and [`PieceReader`] read at any position; [`repack`] packs content for
+//! which there already is a statement.
 //! Pieces are compressed and decompressed by several threads, in order and in memory
 //! that does not depend on the length of the content, except for at most 160 bytes per
 //! piece of 4 MiB. The
@@ -13,6 +14,8 @@ mod error;
 mod frame;
 mod packed_file;
 mod packer;
+mod piece_reader;
+mod repacker;
 mod seek_table;
 mod signature;
 mod statement;
@@ -21,6 +24,8 @@ mod unpacker;
 pub use error::{Error, Mismatch};
 pub use packed_file::PackedFile;
 pub use packer::{PackOptions, Packed, PackedPieces, pack, pack_pieces};
+pub use piece_reader::PieceReader;
+pub use repacker::{StatedContent, copy_stated, repack};
 pub use signature::{PublisherKey, Signature, SigningKey, signed_message};
 pub use statement::{ReleaseId, SIGNATURES_MAX, Statement};
 pub use unpacker::unpack;

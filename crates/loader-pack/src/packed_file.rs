@@ -15,6 +15,28 @@ pub struct PackedFile<R> {
     packed_len: u64,
     entries: Vec<Entry>,
     statement: Statement,
+    statement_bytes: Vec<u8>,
+}
+
+impl<R> PackedFile<R> {
+    /// Returns the bytes of the statement with all signatures, as
+    /// [`Statement::decode`] parses them.
+    pub fn statement_bytes(&self) -> &[u8] {
+        &self.statement_bytes
+    }
+
+    /// Returns the length of each frame in bytes.
+    pub(crate) fn frame_lens(&self) -> impl Iterator<Item = u32> {
+        self.entries.iter().map(|entry| entry.frame_len)
+    }
+
+    /// Returns the input and the lengths of frame `index`.
+    ///
+    /// # Panics
+    /// If there is no such frame.
+    pub(crate) fn frame_source(&mut self, index: usize) -> (&mut R, Entry) {
+        (&mut self.input, self.entries[index])
+    }
 }
 
 impl<R: Read + Seek> PackedFile<R> {
@@ -46,9 +68,11 @@ impl<R: Read + Seek> PackedFile<R> {
             return Err(invalid(table_offset)("it has no entry"));
         };
         let offset = table_offset - u64::from(last.frame_len);
-        let statement = read_statement(&mut input, offset, last, pieces.len())?;
+        let statement_bytes = read_statement(&mut input, offset, last, pieces.len())?;
+        let parsed = Statement::from_payload(&statement_bytes);
+        let statement = parsed.map_err(|what| Error::Statement { offset, what })?;
         check_pieces(&statement, pieces)?;
-        Ok(Self { entries: pieces.to_vec(), input, packed_len, statement })
+        Ok(Self { entries: pieces.to_vec(), input, packed_len, statement, statement_bytes })
     }
 
     /// Returns the statement.
@@ -153,7 +177,7 @@ impl<R: Read + Seek> PackedFile<R> {
 }
 
 /// Reads the frame of piece `index` at `offset` to the start of `buffer`.
-fn read_frame(
+pub(crate) fn read_frame(
     input: &mut impl Read,
     buffer: &mut [u8],
     (index, offset): (usize, u64),
@@ -175,12 +199,7 @@ fn read_frame(
     Ok(FrameJob { index: index as u64, offset, lens })
 }
 
-fn read_statement(
-    input: &mut (impl Read + Seek),
-    offset: u64,
-    entry: &Entry,
-    pieces: usize,
-) -> Result<Statement, Error> {
+fn read_statement(input: &mut (impl Read + Seek), offset: u64, entry: &Entry, pieces: usize) -> Result<Vec<u8>, Error> {
     let invalid = |what| Error::Statement { offset, what };
     let payload_len = (entry.frame_len as usize).checked_sub(SKIPPABLE_HEAD_LEN);
     let payload_len = payload_len.filter(|len| entry.piece_len == 0 && *len <= Statement::payload_len_max(pieces));
@@ -191,7 +210,7 @@ fn read_statement(
     if head[..4] != STATEMENT_MAGIC || head[4..] != (payload_len as u32).to_le_bytes() {
         return Err(invalid("it does not begin with its magic and its length"));
     }
-    Statement::from_payload(payload).map_err(invalid)
+    Ok(payload.to_vec())
 }
 
 fn read_at(input: &mut (impl Read + Seek), offset: u64, bytes: &mut [u8], inside: &str) -> Result<(), Error> {

@@ -42,6 +42,11 @@ pub const SIGNATURES_MAX: usize = 16;
 pub struct ReleaseId([u8; DIGEST_LEN]);
 
 impl ReleaseId {
+    /// Returns the id with this digest.
+    pub fn from_bytes(digest: [u8; DIGEST_LEN]) -> Self {
+        Self(digest)
+    }
+
     /// Returns the digest, 32 bytes.
     pub fn as_bytes(&self) -> &[u8; DIGEST_LEN] {
         &self.0

@@ -5,11 +5,13 @@
 //! [`ReleaseRecords`] keeps the newest release that a device has unlocked. The crate opens no
 //! socket.
 
+mod keys;
 mod pem;
 mod policy;
 mod records;
 mod release_file;
 
+pub use keys::KeyListArgs;
 pub use pem::{public_keys, signing_key};
 pub use policy::{Accepted, Policy, PolicyArgs, Refusal};
 pub use records::ReleaseRecords;

@@ -250,6 +250,12 @@ impl Policy {
     fn check_records(&self, name: Option<&str>, release: Option<u64>) -> Result<Option<u64>, OpenError> {
         let Some(records) = self.records() else { return Ok(None) };
         let newest = records.newest(name.unwrap_or_default()).map_err(OpenError::Failed)?;
+        // Without a number, it could be used for ever.
+        if release.is_none() && newest.is_none() && !self.allow_downgrade {
+            let what = "it has no release number that could be compared with later ones".to_owned();
+            let hint = "seal it with az-encrypt --release N, or use --allow-downgrade";
+            return Err(Refusal { code: ErrorCode::ReleaseTooOld, what, hint }.into());
+        }
         let newer = newest.filter(|newest| release.is_none_or(|release| release < *newest));
         if let Some(newest) = newer.filter(|_| !self.allow_downgrade) {
             let what = format!("{}, and this device has unlocked release {newest}", numbered(release));

@@ -128,6 +128,34 @@ impl<'a> ReleaseFile<'a> {
         Ok(accepted)
     }
 
+    /// Returns the verified header.
+    pub fn header(&self) -> &Header {
+        self.unlocked.header()
+    }
+
+    /// Returns the name of the file for messages.
+    pub fn name(&self) -> &str {
+        self.input.name()
+    }
+
+    /// Returns the packed content at any position. The file must be a regular file that is read
+    /// from its start.
+    ///
+    /// # Errors
+    /// [`OpenError`]; `unsupported` if the content is not packed; `usage` for a pipe.
+    pub fn packed(&self) -> Result<PackedFile<impl Read + Seek + Send>, OpenError> {
+        if !self.is_packed {
+            let what = format_args!("{}: it was sealed with --raw and has no statement", self.name());
+            let failure = Failure::new(ErrorCode::Unsupported, what);
+            return Err(OpenError::Failed(failure.hint("seal it again without --raw".to_owned())));
+        }
+        if !self.is_from_start() {
+            let what = format_args!("{}: not a regular file", self.name());
+            return Err(OpenError::Failed(Failure::new(ErrorCode::Usage, what)));
+        }
+        Ok(PackedFile::open(self.unlocked.opened_file(self.input.file())?)?)
+    }
+
     fn packed_file(&self, policy: &Policy) -> Result<(PackedFile<impl Read + Seek + Send>, Accepted), OpenError> {
         let packed = PackedFile::open(self.unlocked.opened_file(self.input.file())?)?;
         let accepted = policy.check_statement(packed.statement(), self.unlocked.metadata())?;

@@ -15,6 +15,7 @@ mod events;
 mod failure;
 mod input;
 mod lock_wait;
+mod locked_file;
 #[cfg(feature = "manual")]
 mod manual;
 mod output;
@@ -37,6 +38,7 @@ pub use failure::{Failure, OrFail, OrFailAs};
 pub use input::{Input, PolledInput};
 pub use loader_model::{Coded, ErrorCode, Named, StageName, Step, UnlockState};
 pub use lock_wait::{LockWait, lock_holder};
+pub use locked_file::LockedFile;
 #[cfg(feature = "manual")]
 pub use manual::print as print_manual;
 pub use output::{Content, Output, stdout_is_open};

@@ -2,6 +2,7 @@
 
 use super::readers::documents::{JWT_SECRET, SECRET, TOKEN};
 use super::readers::packed::signed;
+use super::readers::patch;
 use crate::sample::{SMALL, Tar, gzip};
 use loader_model::Description;
 use loader_pack::{PackOptions, pack};
@@ -17,6 +18,7 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
         "tlvs" => sealed(|header, _, _| header[FIXED_LEN..header.len() - 32].to_vec()),
         "stream" => sealed(|_, number, body| [&[number][..], body].concat()),
         "packed" => packed(),
+        "patch" => patches(),
         "key_line" => keys(),
         "fragment_line" => fragments(),
         "card" => cards(),
@@ -61,6 +63,14 @@ fn packed() -> Vec<Vec<u8>> {
         pack(&Random(3).bytes(5000), description),
         signed(),
     ]
+}
+
+fn patches() -> Vec<Vec<u8>> {
+    let old = patch::old();
+    let changed = [&old[..100_000], b"new text", &old[100_000..]].concat();
+    let moved: Vec<u8> =
+        Random(4).bytes(70_000).iter().zip(old).map(|(step, byte)| byte.wrapping_add(step % 3)).collect();
+    [b"", old, &changed, &moved].map(patch::patch_to).into()
 }
 
 fn keys() -> Vec<Vec<u8>> {

@@ -7,6 +7,7 @@ mod archive;
 pub(crate) mod documents;
 mod keys;
 pub(crate) mod packed;
+pub(crate) mod patch;
 mod sealed;
 mod state;
 
@@ -14,11 +15,12 @@ mod state;
 pub(crate) type Reader = (&'static str, fn(&[u8]));
 
 /// All properties.
-pub(crate) const READERS: [Reader; 14] = [
+pub(crate) const READERS: [Reader; 15] = [
     ("header", sealed::header),
     ("tlvs", sealed::tlvs),
     ("stream", sealed::stream),
     ("packed", packed::packed),
+    ("patch", patch::patch),
     ("key_line", keys::key_line),
     ("fragment_line", keys::fragment_line),
     ("card", keys::card),

@@ -1,0 +1,7 @@
+//! Tests of the az-patch binary.
+
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
+
+mod faults;
+mod patch;
+mod workdir;
