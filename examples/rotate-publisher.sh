@@ -4,6 +4,7 @@
 #   rotate-publisher.sh both OLD NEW  prints the public keys of both, for publisher_key_file of the devices
 # The order: make the new key; give the devices both public keys; sign new releases with the new
 # key; when every device has unlocked one of them, give the devices only the new public key.
+# While both are configured, --require-signatures counts both keys of this publisher.
 # A key that was stolen is different: give the devices only the new public key immediately.
 set -euo pipefail
 umask 077

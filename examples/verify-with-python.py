@@ -35,6 +35,8 @@ def fields(data):
 
 def find_statement(packed):
     """Start of the statement's frame, statement and signatures, by the seek table at the end."""
+    if len(packed) < 9:
+        sys.exit("no seek table")
     count, descriptor, footer = struct.unpack("<IBI", packed[-9:])
     table = len(packed) - 9 - 8 * count - 8
     if footer != FOOTER or descriptor or count < 1 or table < 0:
@@ -57,18 +59,21 @@ def main():
     publishers = []
     for path in sys.argv[1:]:
         with open(path, "rb") as pem:
-            key = load_pem_public_key(pem.read())
-        publishers.append(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+            end = b"-----END PUBLIC KEY-----"
+            for section in pem.read().split(end)[:-1]:
+                key = load_pem_public_key(section + end)
+                publishers.append(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
     start, statement, signatures = find_statement(packed)
     release_id = hashlib.sha256(statement).digest()
-    signers = 0
+    signers = set()
     for kind, value in fields(signatures):
         if kind == 1:
             try:
                 Ed25519PublicKey.from_public_bytes(value[:32]).verify(value[32:], DOMAIN + release_id)
             except InvalidSignature:
                 sys.exit("a signature is not valid")
-            signers += value[:32] in publishers
+            if value[:32] in publishers:
+                signers.add(value[:32])
     if not signers:
         sys.exit("no publisher has signed it")
 
@@ -80,7 +85,7 @@ def main():
         sys.exit("the content is not the one that was signed")
     name = stated.get(4, b"").decode()
     release = struct.unpack(">Q", stated[5])[0] if 5 in stated else "none"
-    print(f"name {name!r}, release {release}, id {release_id.hex()}, signed by {signers} of the publishers", file=sys.stderr)
+    print(f"name {name!r}, release {release}, id {release_id.hex()}, signed by {len(signers)} of the publishers", file=sys.stderr)
     sys.stdout.buffer.write(content)
 
 

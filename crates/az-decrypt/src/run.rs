@@ -18,6 +18,19 @@ pub(crate) fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut output = stage.output(&cli.output, Content::Binary)?;
+    if !policy.publisher_keys().is_empty()
+        && !input.is_from_start()
+        && !output.is_file()
+        && !loader_stage::has_run_dir()
+    {
+        let what = format_args!("{}: in a pipe, the signatures come after the content", input.name());
+        return Err(Failure::new(ErrorCode::Usage, what)
+            .hint(
+                "open a regular file, write with -o, or run the pipeline under az-status, so that az-load waits"
+                    .to_owned(),
+            )
+            .into());
+    }
     stage.begin();
     let accepted = if cli.plain_ctr {
         let refused = |refusal| OpenError::from(refusal).into_failure(input.name(), input.name(), Some(0));

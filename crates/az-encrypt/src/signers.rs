@@ -1,20 +1,15 @@
 //! Signing the release id: with private keys, and with a command.
 
 use crate::cli::Cli;
-use loader_pack::{PublisherKey, ReleaseId, Signature, SigningKey, signed_message};
+use loader_pack::{PublisherKey, ReleaseId, SIGNATURE_LEN, Signature, SigningKey, signed_message};
 use loader_stage::{ErrorCode, Failure, Stage, Step};
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
-/// Maximum number of bytes that are read from the command, to tell a signature of another
-/// length.
+/// Maximum number of bytes that are read from the command, to report a wrong length.
 const OUTPUT_MAX: u64 = 4096;
 
-/// Length of a signature in bytes.
-const SIGNATURE_LEN: usize = 64;
-
 /// Signers of the content.
-#[derive(Default)]
 pub(crate) struct Signers {
     keys: Vec<SigningKey>,
     command: Option<SignCommand>,
@@ -32,9 +27,8 @@ impl Signers {
     /// `config` for a file without a usable key; `usage` for an empty command, or one key
     /// given twice.
     pub(crate) fn read(cli: &Cli, stage: &Stage) -> Result<Self, Failure> {
-        // Keys in the environment sign packed content only, because --raw has no statement.
-        let keys = if cli.raw { &[] } else { &cli.sign_key_file[..] };
-        let keys = keys.iter().map(|path| loader_release::signing_key(stage, path)).collect::<Result<Vec<_>, _>>()?;
+        let keys = cli.sign_key_file.iter().map(|path| loader_release::signing_key(stage, path));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let command = match (&cli.sign_command, &cli.sign_public_key_file) {
             (Some(command), Some(path)) => {
                 let [key] = loader_release::public_keys(stage, path)?[..] else {

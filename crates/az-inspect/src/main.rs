@@ -105,8 +105,8 @@ fn run(cli: &Cli, stage: &Stage) -> anyhow::Result<()> {
                 return Err(refusal.into_failure(&place, output.name(), None).into());
             }
             if cli.policy.is_given() && (!is_file || packed.is_complete == Some(false)) {
-                let what = format_args!("{place}: the statement is at the end of the complete file, which is not here");
-                return Err(Failure::new(ErrorCode::Truncated, what).into());
+                let what = format_args!("{place}: the publisher options need a complete regular file");
+                return Err(Failure::new(ErrorCode::Usage, what).hint("the statement is at its end".to_owned()).into());
             }
             HeaderReport::new(unlocked.header(), unlocked.metadata(), parts, file_len, Some(packed))
         }

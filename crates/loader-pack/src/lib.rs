@@ -26,7 +26,7 @@ pub use packed_file::PackedFile;
 pub use packer::{PackOptions, Packed, PackedPieces, pack, pack_pieces};
 pub use piece_reader::PieceReader;
 pub use repacker::{StatedContent, copy_stated, repack};
-pub use signature::{PublisherKey, Signature, SigningKey, signed_message};
+pub use signature::{PublisherKey, SIGNATURE_LEN, Signature, SigningKey, signed_message};
 pub use statement::{ReleaseId, SIGNATURES_MAX, Statement};
 pub use unpacker::unpack;
 

@@ -9,7 +9,7 @@ use std::fmt;
 const PUBLIC_KEY_LEN: usize = 32;
 
 /// Length of a signature in bytes.
-const SIGNATURE_LEN: usize = 64;
+pub const SIGNATURE_LEN: usize = 64;
 
 /// Start of each signed message, so that the key can sign other things as well.
 const DOMAIN: &[u8] = b"azs/v1/release";

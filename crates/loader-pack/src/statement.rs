@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn payload_round_trips_and_the_id_identifies_it() {
         for description in [Description::default(), description()] {
-            let statement = Statement { ..Statement::new(description, 5000, [9; 32], 4096, vec![[1; 32]; 2]).unwrap() };
+            let statement = Statement::new(description, 5000, [9; 32], 4096, vec![[1; 32]; 2]).unwrap();
             let parsed = Statement::from_payload(&statement.to_payload()).unwrap();
             assert_eq!(parsed, statement);
             assert_eq!(parsed.release_id(), statement.release_id());

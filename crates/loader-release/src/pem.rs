@@ -18,6 +18,9 @@ pub fn public_keys(stage: &Stage, path: &Path) -> Result<Vec<PublisherKey>, Fail
         Failure::new(ErrorCode::Config, format_args!("{}: {what}", path.display()))
             .hint("write it with openssl pkey -in PRIVATE -pubout -out PUBLIC, from an Ed25519 key".to_owned())
     };
+    if text.windows(11).any(|bytes| bytes == b"PRIVATE KEY") {
+        return Err(config("contains a private key, and only public keys belong here"));
+    }
     let keys: Result<Vec<_>, _> = SubjectPublicKeyInfoDer::pem_slice_iter(&text)
         .map(|section| {
             let der = section.map_err(|_| config("not valid PEM"))?;

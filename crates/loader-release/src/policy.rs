@@ -15,7 +15,7 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "PATH", env = "AZ_PUBLISHER_KEY_FILE")]
     pub publisher_key_file: Vec<PathBuf>,
 
-    /// Number of publishers that must have signed the content [default: 1]
+    /// Number of publisher keys that must have signed the content [default: 1]
     #[arg(long, value_name = "N", env = "AZ_REQUIRE_SIGNATURES", hide_env = true, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub require_signatures: Option<u8>,
 
@@ -27,15 +27,15 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "NAME", env = "AZ_EXPECT_NAME", hide_env = true)]
     pub expect_name: Option<String>,
 
-    /// Refuse releases before this number
+    /// Refuse releases that are older than this number
     #[arg(long, value_name = "N", env = "AZ_MIN_RELEASE", hide_env = true)]
     pub min_release: Option<u64>,
 
-    /// Refuse releases before the newest one in the records in DIR
+    /// Refuse releases that are older than the newest one recorded in DIR
     #[arg(long, value_name = "DIR")]
     pub release_records: Option<PathBuf>,
 
-    /// Accept a release before the newest one in the records
+    /// Accept a release that is older than the newest one recorded
     #[arg(long)]
     pub allow_downgrade: bool,
 }
@@ -56,6 +56,7 @@ impl PolicyArgs {
     /// Reads the keys and returns the policy.
     ///
     /// # Errors
+    /// `cannot_create` if the directory of the records does not exist;
     /// `config` if a key cannot be used, if more signatures are required than there are keys, or
     /// if another user can change the directory of the records.
     pub fn read(&self, stage: &Stage) -> Result<Policy, Failure> {
@@ -76,6 +77,11 @@ impl PolicyArgs {
         }
         if let Some(dir) = self.release_records.as_deref().filter(|_| !keys.is_empty()) {
             stage.check_trusted_dir(dir, "directory of the records")?;
+            // Otherwise the newest release could not be recorded after it was opened.
+            if dir.symlink_metadata().is_err() {
+                let what = format_args!("{}: no such directory", dir.display());
+                return Err(Failure::new(ErrorCode::CannotCreate, what).hint("create it with mode 0700".to_owned()));
+            }
         }
         Ok(Policy {
             keys,
@@ -187,7 +193,7 @@ impl Policy {
             parts.extend(allow_unsigned.then(|| "allow-unsigned".to_owned()));
             parts.extend(allow_downgrade.then(|| "allow-downgrade".to_owned()));
         }
-        parts.extend(expect_name.iter().map(|name| format!("name={}", printable(name))));
+        parts.extend(expect_name.iter().map(|name| format!("name={}", serde_json::Value::from(name.as_str()))));
         parts.extend(min_release.map(|release| format!("min-release={release}")));
         parts.join(" ")
     }
@@ -284,7 +290,8 @@ impl Policy {
             0 => {
                 let keys: Vec<_> = signatures.iter().map(|signature| signature.key().to_string()).collect();
                 let what = format!("signed by unknown publishers: key {}", keys.join(", "));
-                let hint = "if the publisher has a new key, add it with --publisher-key-file";
+                let hint =
+                    "if the publisher has a new key, add it to the file of publisher_key_file or --publisher-key-file";
                 Err(Refusal { code: ErrorCode::SignerUnknown, what, hint })
             }
             count if count < self.required => {
@@ -305,7 +312,7 @@ impl Policy {
             return Err(Refusal { code: ErrorCode::NameMismatch, what, hint });
         }
         if let Some(min) = self.min_release.filter(|min| release.is_none_or(|release| release < *min)) {
-            let what = format!("{}, before --min-release {min}", numbered(release));
+            let what = format!("{}, older than --min-release {min}", numbered(release));
             return Err(Refusal { code: ErrorCode::ReleaseTooOld, what, hint: "get a newer release" });
         }
         Ok(())

@@ -54,6 +54,11 @@ pub(crate) struct EventFields {
     pub(crate) unit: Option<Unit>,
 }
 
+/// Returns true if the next stage can see how this one ends, in the directory `AZ_RUN_DIR`.
+pub fn has_run_dir() -> bool {
+    env::var_os("AZ_RUN_DIR").is_some_and(|dir| !dir.is_empty())
+}
+
 impl Emitter {
     /// Creates the emitter that the environment variables describe. If a variable is invalid,
     /// also returns the failure, which the emitter can report.

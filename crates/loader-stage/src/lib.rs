@@ -34,6 +34,7 @@ mod upstream;
 pub use access::is_changeable;
 pub use args::{CredentialsArgs, KeyArgs, OutputArgs, StageArgs, TokenArgs};
 pub use dir::entry_names;
+pub use events::has_run_dir;
 pub use failure::{Failure, OrFail, OrFailAs};
 pub use input::{Input, PolledInput};
 pub use loader_model::{Coded, ErrorCode, Named, StageName, Step, UnlockState};

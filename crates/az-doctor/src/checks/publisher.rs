@@ -12,12 +12,12 @@ pub(crate) fn check(context: &Context<'_>) -> Result<Finding, Failure> {
     let keys: Vec<_> = policy.publisher_keys().iter().map(ToString::to_string).collect();
     if keys.is_empty() {
         return Ok(Finding::skipped(
-            "no publisher key given: content of everybody who has the sealing key is accepted",
+            "no publisher key given: anyone with the sealing key can make an archive that this device accepts",
             "pass --publisher-key-file, or set publisher_key_file in config.yaml",
         ));
     }
     let (count, required) = (keys.len(), policy.required_signatures());
-    let configured = format!("{required} of {count} publisher keys must have signed");
+    let configured = format!("requires {required} signatures of {count} configured keys");
     let with_keys = |finding: Finding| finding.with("publisher_keys", keys.clone());
     let archive = context.require(CheckName::Archive, context.archive())?.unwrap_or_default();
     let Some(archive) = archive else { return Ok(with_keys(Finding::ok(&configured))) };
@@ -31,7 +31,7 @@ pub(crate) fn check(context: &Context<'_>) -> Result<Finding, Failure> {
         |finding| newest.into_iter().fold(with_keys(finding), |f: Finding, n| f.with("newest_release", n));
     let key = context.require(CheckName::Key, context.key())?.unwrap_or_default();
     let (Some(key), Some(path)) = (key, &context.cli.archive) else {
-        let finding = Finding::ok(format_args!("{configured}; --key-file would check the signatures of the archive"));
+        let finding = Finding::ok(format_args!("{configured}; use --key-file to verify the archive"));
         return Ok(with_details(finding));
     };
     let mut input = context.stage.input(path)?;
