@@ -27,15 +27,15 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "NAME", env = "AZ_EXPECT_NAME", hide_env = true)]
     pub expect_name: Option<String>,
 
-    /// Refuse releases that are older than this number
+    /// Refuse releases older than this number
     #[arg(long, value_name = "N", env = "AZ_MIN_RELEASE", hide_env = true)]
     pub min_release: Option<u64>,
 
-    /// Refuse releases that are older than the newest one recorded in DIR
+    /// Refuse releases older than the newest one recorded in DIR
     #[arg(long, value_name = "DIR")]
     pub release_records: Option<PathBuf>,
 
-    /// Accept a release that is older than the newest one recorded
+    /// Accept a release older than the newest one recorded
     #[arg(long)]
     pub allow_downgrade: bool,
 }
