@@ -5,6 +5,9 @@
 # COMMAND writes the archive.
 #   publish-from-ci.sh NAME RELEASE STATE COMMAND...
 #   publish-from-ci.sh images/app 14 .state docker save app:1.4
+# For devices that have the previous release, a patch is published as NAME.from-RELEASE-ID, if STATE
+# still has that release and the patch is shorter than a third of the new one. PATCHES is the
+# number of previous releases (default 1; 0 for none). Old patches can be removed at any time.
 # AZ_SIGN_KEY_FILE is the private key of the publisher: if it is set, az-encrypt signs the archive.
 # AZ_KEY_FILE is the file with the key; the user in AZ_CREDENTIALS_FILE must be allowed to upload.
 set -euo pipefail
@@ -25,9 +28,20 @@ fi
 if [ ! -e "$state/receipt.json" ]; then
     az-login -o "$state/jwt"
     az-cdn-creds --uploader --token-file "$state/jwt" -o "$state/cdn.json"
+    # The patches first: a device that sees the new release finds them.
+    for old in $(find "$(dirname -- "$state")" -mindepth 1 -maxdepth 1 -name "$(basename -- "$name")-*" -printf '%f\n' |
+        sed -n 's/.*-\([0-9]*\)$/\1/p' | sort -rn | awk -v new="$release" '$1 < new' | head -n "${PATCHES:-1}"); do
+        previous=${state%-*}-$old
+        [ -e "$previous/sealed" ] && [ -e "$previous/receipt.json" ] || continue
+        id=$(az-inspect --key-file "$AZ_KEY_FILE" -- "$previous/sealed" | jq -r .statement.release_id)
+        az-diff -o "$state/from-$old" -- "$previous/sealed" "$state/sealed"
+        [ $(($(wc -c < "$state/from-$old") * 3)) -lt "$(wc -c < "$state/sealed")" ] || continue
+        az-push --token-file "$state/jwt" --cdn-file "$state/cdn.json" --state-dir "$state" --release "$release" \
+            -o "$state/from-$old.json" -- "$name.from-$id" "$state/from-$old"
+    done
     # Cuts the stream itself; the big part goes first, the small one makes it visible.
     az-push --token-file "$state/jwt" --cdn-file "$state/cdn.json" --state-dir "$state" \
         --release "$release" -o "$state/receipt.json" -- "$name" "$state/sealed"
 fi
-rm -f -- "$state/archive" "$state/jwt" "$state/cdn.json"
+rm -f -- "$state"/from-* "$state/archive" "$state/jwt" "$state/cdn.json"
 cat -- "$state/receipt.json"

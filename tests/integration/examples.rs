@@ -69,6 +69,7 @@ fn every_example_has_a_test() {
         "stick-export.sh",
         "stick-open.sh",
         "unlock.sh",
+        "update.sh",
         "verify-with-python.py",
         "where-it-failed.sh",
     ];
@@ -263,6 +264,55 @@ fn publish_from_ci_refuses_names_outside_its_state_directory() {
         assert_eq!(run(command, b"").status, 2, "{name} {release}");
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn update() {
+    let site = Site::start();
+    let dir = TempDir::new().unwrap();
+    let mut content = Random(9).bytes(3 << 20);
+    let mut publish = |release: u8, patches: &str| {
+        content[usize::from(release) * 1000] ^= 1;
+        let file = dir.path().join(format!("archive-{release}"));
+        fs::write(&file, &content).unwrap();
+        let args = ["images/app", &release.to_string(), "state", "cat", file.to_str().unwrap()];
+        let mut command = as_publisher(&site, "publish-from-ci.sh", &args, dir.path());
+        command.env("PATCHES", patches);
+        succeed(command, b"");
+        content.clone()
+    };
+    let update = || {
+        let mut command = script(&site, "update.sh", &["images/app"], dir.path());
+        command.env("IMAGES", dir.path().join("app.enc"));
+        run(command, b"")
+    };
+    let opened = || {
+        let mut command = bash("az-decrypt --key-file \"$0\" app.enc");
+        command.arg(site.path("key")).current_dir(dir.path());
+        succeed(command, b"").stdout
+    };
+    publish(1, "1");
+    fs::copy(dir.path().join("state/images/app-1/sealed"), dir.path().join("app.enc")).unwrap();
+    assert_eq!(update().text(), "", "it is the published release");
+    // Two patches, one after the other.
+    publish(2, "1");
+    let third = publish(3, "1");
+    let updated = update();
+    assert_eq!(updated.status, 0, "{}", updated.stderr);
+    assert_eq!(updated.text().lines().filter(|line| line.contains("patched with")).count(), 2, "{}", updated.text());
+    assert!(opened() == third, "other bytes");
+    // No patch: the whole archive.
+    let fourth = publish(4, "0");
+    let updated = update();
+    assert!(updated.text().contains("replaced by release 4"), "{} {}", updated.text(), updated.stderr);
+    assert!(opened() == fourth, "other bytes");
+    // A server that cannot be reached changes nothing.
+    publish(5, "1");
+    let before = fs::read(dir.path().join("app.enc")).unwrap();
+    let mut command = script(&site, "update.sh", &["images/app"], dir.path());
+    command.env("IMAGES", dir.path().join("app.enc")).env("AZ_API_URL", "http://127.0.0.1:9").env("AZ_RETRIES", "0");
+    assert_eq!(run(command, b"").status, 75);
+    assert!(fs::read(dir.path().join("app.enc")).unwrap() == before);
 }
 
 #[test]
