@@ -248,14 +248,16 @@ fn an_older_release_than_the_newest_one_is_not_unlocked() {
     assert_eq!(old.status, 79, "{}", old.stderr);
     assert!(old.stderr.contains("it is release 7, and this device has unlocked release 8"), "{}", old.stderr);
     assert_eq!(fs::read(site.path("loaded")).unwrap_or_default().len(), 0);
-    succeeds(&site, &to_file("--allow-downgrade"));
+    let downgraded = succeeds(&site, &to_file("--allow-downgrade"));
+    assert!(downgraded.stderr.contains("; an older release than the newest one was accepted"), "{}", downgraded.stderr);
     assert_eq!(newest(&site), 8, "the newest release stays the newest");
     assert_eq!(shell(&site, &to_file("")).status, 79);
 
     // Unsigned content has no release number that counts.
     succeeds(&site, "az-encrypt --key-file key --name images/app --release 99 images.tar -o images.enc");
     assert_eq!(shell(&site, &to_file("")).status, 65);
-    succeeds(&site, &to_file("--allow-unsigned"));
+    let unsigned = succeeds(&site, &to_file("--allow-unsigned"));
+    assert!(unsigned.stderr.contains("; unsigned content was accepted"), "{}", unsigned.stderr);
     assert_eq!(newest(&site), 8);
 
     // Nor has a release without a number.

@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::event::pipeline_position;
-use crate::release::SignedRelease;
+use crate::release::{SignedRelease, exception};
 use loader_model::{Event, EventError, Named, StageName, Step, Unit, UnlockState};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +40,8 @@ pub(crate) struct Process {
     pub(crate) step: Option<Named<Step>>,
     /// Signed release that it has verified.
     pub(crate) signed: Option<SignedRelease>,
+    /// Exceptions from the policy that it has made.
+    pub(crate) exceptions: Vec<&'static str>,
     /// Completed amount, in `unit`.
     pub(crate) done: Option<u64>,
     /// Total amount, in `unit`.
@@ -134,6 +136,7 @@ impl Processes {
         if !event.state.is_final() {
             process.working = event.state;
         }
+        process.exceptions.extend(exception(&event).filter(|text| !process.exceptions.contains(text)));
         process.signed = SignedRelease::of(&event).or(process.signed.take());
         // The step during which a stage failed is kept.
         if event.state != UnlockState::Error {
@@ -180,6 +183,7 @@ impl Processes {
             working: UnlockState::Idle,
             step: None,
             signed: None,
+            exceptions: Vec::new(),
             done: None,
             total: None,
             unit: Unit::Bytes,

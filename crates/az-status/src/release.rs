@@ -1,4 +1,4 @@
-//! The signed release that a stage has reported.
+//! The signed release that a stage has reported, and exceptions from the policy.
 
 use loader_model::{Event, Step, printable};
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,15 @@ const SIGNERS_MAX: usize = 16;
 const TEXT_MAX: usize = 256;
 /// Number of digits of a key id in the text of a verdict.
 const SHOWN_DIGITS: usize = 16;
+
+/// Returns the phrase for an exception that an option of the stage has allowed.
+pub(crate) fn exception(event: &Event) -> Option<&'static str> {
+    match event.step.as_ref()?.known()? {
+        Step::UnsignedAccepted => Some("unsigned content was accepted"),
+        Step::DowngradeAccepted => Some("an older release than the newest one was accepted"),
+        _ => None,
+    }
+}
 
 /// Detail of the step `signature-verified`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -126,7 +126,9 @@ impl Verdict {
             },
             _ => {
                 let signed = labels.iter().filter_map(|(process, _)| process.signed.as_ref());
-                let signed = signed.map(|signed| format!("; {}", signed.phrase())).collect::<String>();
+                let signed = signed.map(|signed| format!("; {}", signed.phrase()));
+                let exceptions = labels.iter().flat_map(|(process, _)| &process.exceptions);
+                let signed = signed.chain(exceptions.map(|text| format!("; {text}"))).collect::<String>();
                 (0, format!("{names}{}{signed}", self.seconds.map(|s| format!(" in {s:.1} s")).unwrap_or_default()))
             }
         };
