@@ -187,6 +187,17 @@ def local(site):
     hwid = run(["az-hwid", "--sysroot", root]).out
     receipt = run(["az-split", "--parts", at("again"), "--name", "models/yolo.onnx", at("model.enc")]).out
 
+    newer = plain[: len(plain) // 2] + b"new bytes" + plain[len(plain) // 2 :]
+    seal = lambda content: run(["az-encrypt", "--key-file", key], content).out
+    old_release, new_release = write(at("old.enc"), seal(plain)), write(at("new.enc"), seal(newer))
+    patch = write(at("old-to-new.patch"), run(["az-diff", "--key-file", key, old_release, new_release]).out)
+
+    def patched(folder, ran):
+        """The file is the old release or the new one, and the new one after success."""
+        found = run(["az-decrypt", "--key-file", key, folder / "f"])
+        wanted = (newer,) if ran.status == 0 else (plain, newer)
+        return None if found.status == 0 and found.out in wanted else f"neither release: {found}"
+
     def recovered(folder, ran):
         """Whatever happened, the file opens with the old key once it is put right."""
         if any(name.name.endswith(".rekey") or ".az-rekey" in name.name for name in folder.iterdir()):
@@ -229,6 +240,16 @@ def local(site):
             files={"f": Holds(lambda held: None)},
             after=lambda folder, ran: recovered(folder, ran) or (rekeyed.whole((folder / "f").read_bytes()) if ran.status == 0 else None),
         ),
+        Case("diff", ["az-diff", "--key-file", key, old_release, new_release], Holds(lambda held: None)),
+        Case(
+            "patch-place",
+            ["az-patch", "--key-file", key, "{folder}/f"],
+            stdin=patch,
+            before={"f": old_release.read_bytes()},
+            files={"f": Holds(lambda held: None)},
+            after=patched,
+        ),
+        Case("patch-seed", ["az-patch", "--key-file", key, "--seed", old_release, patch], Exactly(newer)),
         Case("inspect", ["az-inspect", sealed], Exactly(told["az-inspect"])),
         Case("hwid", ["az-hwid", "--sysroot", root], Exactly(hwid)),
         Case("status", ["az-status", events], Exactly(told["az-status"])),
