@@ -7,6 +7,8 @@ mod processes;
 mod clock;
 #[path = "../../../crates/az-status/src/event.rs"]
 mod event;
+#[path = "../../../crates/az-status/src/release.rs"]
+mod release;
 #[path = "../../../crates/az-status/src/root_cause.rs"]
 mod root_cause;
 #[path = "../../../crates/az-status/src/line_reader.rs"]
