@@ -34,7 +34,8 @@ if [ ! -e "$state/receipt.json" ]; then
         previous=${state%-*}-$old
         [ -e "$previous/sealed" ] && [ -e "$previous/receipt.json" ] || continue
         id=$(az-inspect --key-file "$AZ_KEY_FILE" -- "$previous/sealed" | jq -r .statement.release_id)
-        az-diff -o "$state/from-$old" -- "$previous/sealed" "$state/sealed"
+        # The same bytes after a kill, so that az-push continues.
+        [ -e "$state/from-$old" ] || az-diff -o "$state/from-$old" -- "$previous/sealed" "$state/sealed"
         [ $(($(wc -c < "$state/from-$old") * 3)) -lt "$(wc -c < "$state/sealed")" ] || continue
         az-push --token-file "$state/jwt" --cdn-file "$state/cdn.json" --state-dir "$state" --release "$release" \
             -o "$state/from-$old.json" -- "$name.from-$id" "$state/from-$old"
